@@ -1,0 +1,43 @@
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help demo test test-fast lint format lock clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements.lock setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"deml_tf needs Python 3.11 to 3.13, but {sys.executable} is {v[0]}.{v[1]}: call make PYTHON=python3.11 (or 3.12, 3.13)")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (ten minutes)
+	$(BIN)/python -m deml_tf.train --flagfile=configs/plumage_u512.cfg
+	$(BIN)/python -m deml_tf.train --flagfile=configs/plumage.cfg
+	$(BIN)/python -m deml_tf.compare --output=runs/plumage.html runs/plumage_u512 runs/plumage
+
+test: $(STAMP) ## every test, the quick ones first
+	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m slow
+
+test-fast: $(STAMP) ## the quick tests alone
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(STAMP) ## lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+format: $(STAMP) ## mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock
+	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
+
+clean: ## remove the environment (runs and data stay)
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,96 @@
+"""Chooses the step whose weights are kept, on classes held out of training."""
+
+import os
+
+import keras
+import tensorflow as tf
+
+from deml_tf.data.batches import class_ids
+from deml_tf.models.embedder import core_of
+from deml_tf.retrieval.evaluation import embed, inference
+from deml_tf.retrieval.metrics import evaluate
+
+
+class ChooseBestStep(keras.callbacks.Callback):
+    """Scores the validation classes and keeps the best step's weights.
+
+    Its `state` belongs into the checkpoint, so that a resumed run chooses as an
+    undisturbed one would.
+
+    Args:
+        embedder: The model that is scored.
+        examples: Pictures of the validation classes.
+        path: File for the core's best weights, ending in `.weights.h5`.
+        every: Steps between scorings.
+        last_step: Steps of the whole training; scored as well.
+        patience: Stop after so many scorings without a better one; None never.
+        **embedding: Arguments of `embed`.
+    """
+
+    def __init__(
+        self,
+        embedder,
+        examples,
+        path,
+        *,
+        every,
+        last_step,
+        patience,
+        **embedding,
+    ):
+        super().__init__()
+        self.embedder = embedder
+        self.forward = inference(embedder)
+        self.examples = examples
+        self.labels, _ = class_ids(examples)
+        self.path = path
+        self.begin(0, lambda record: None)
+        self.every = every
+        self.last_step = last_step
+        self.patience = patience
+        self.embedding = embedding
+        self.state = tf.train.Checkpoint(
+            best=tf.Variable(-1.0, dtype=tf.float64, trainable=False),
+            best_step=tf.Variable(0, dtype=tf.int64, trainable=False),
+            scorings_since=tf.Variable(0, dtype=tf.int64, trainable=False),
+        )
+
+    def begin(self, first_step, write):
+        """Prepares a `fit`.
+
+        Args:
+            first_step: Steps done before it.
+            write: Function that takes a dict of what was found, for the journal.
+        """
+        self.step = first_step
+        self.write = write
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Scores every so many steps."""
+        self.step += 1
+        if self.step % self.every == 0 or self.step == self.last_step:
+            self.score()
+
+    def score(self):
+        """Scores now, and keeps the weights if they are the best so far."""
+        embeddings = embed(self.forward, self.examples, **self.embedding)
+        scores = evaluate(embeddings, self.labels, (1,))
+        recall = scores["recall_at_1"]
+        self.write(
+            {
+                "validation_recall_at_1": recall,
+                "validation_map_at_r": scores["map_at_r"],
+            }
+        )
+        state = self.state
+        if recall > float(state.best):
+            temporary = self.path.with_name("writing-" + self.path.name)
+            core_of(self.embedder).save_weights(temporary, overwrite=True)
+            os.replace(temporary, self.path)
+            state.best.assign(recall)
+            state.best_step.assign(self.step)
+            state.scorings_since.assign(0)
+        else:
+            state.scorings_since.assign_add(1)
+            if self.patience and int(state.scorings_since) >= self.patience:
+                self.model.stop_training = True

@@ -1,0 +1,176 @@
+"""Zero-shot protocols: who is seen, who is held out to choose by, who is tested."""
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deml_tf.data.catalog import ROLES, Example
+from deml_tf.errors import DataError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Examples by role; no class has two roles.
+
+    Attributes:
+        train: what the embedder is trained on.
+        validation: classes of the seen half held out to choose by; may be empty.
+        test: unseen classes, for the end.
+    """
+
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
+
+
+def zero_shot_split(
+    examples: Sequence[Example], validation_classes: float = 0.0, seed: int = 0
+) -> Split:
+    """Splits by class, so that the test classes are never seen in training.
+
+    Without roles in the list, the first half of the classes sorted by name trains and
+    the second tests (the protocol of CUB-200-2011 and Cars196; a middle class tests).
+    Roles given by the list win, its validation role over `validation_classes` too.
+
+    Args:
+        examples: all of them.
+        validation_classes: share of the seen classes held out for validation, 0 to
+            below 1; at least two classes if above 0.
+        seed: chooses the held-out classes.
+
+    Returns:
+        The split; within each role the examples keep their order.
+
+    Raises:
+        UsageError: a share outside [0, 1).
+        DataError: roles for some examples only, classes in two roles, or fewer than
+            two classes in a role.
+    """
+    if not 0.0 <= validation_classes < 1.0:
+        raise UsageError(
+            f"--validation_classes={validation_classes} is no share of the seen "
+            "classes; give a number from 0 to below 1"
+        )
+    role = _listed_roles(examples) or _halves(examples)
+    if validation_classes and "validation" not in role.values():
+        seen = [label for label in role if role[label] == "train"]
+        count = max(2, math.floor(validation_classes * len(seen) + 0.5))
+        held_out = sorted(seen, key=lambda label: _lot(label, seed))[:count]
+        role |= dict.fromkeys(held_out, "validation")
+    split = Split(
+        *(tuple(e for e in examples if role[e.label] == name) for name in ROLES)
+    )
+    _check_classes(split, validation_classes)
+    return split
+
+
+def protocol(split: Split) -> dict[str, int]:
+    """Counts the classes and images of each role.
+
+    Args:
+        split: as `zero_shot_split` gives it.
+
+    Returns:
+        `train_classes`, `train_images`, and the same of `validation` and `test`.
+    """
+    counts = {}
+    for name in ROLES:
+        examples = getattr(split, name)
+        counts[f"{name}_classes"] = len({example.label for example in examples})
+        counts[f"{name}_images"] = len(examples)
+    return counts
+
+
+def check_batches(
+    examples: Iterable[Example], classes_per_batch: int, images_per_class: int
+) -> None:
+    """Refuses batches that the examples cannot fill or that hold no pair to learn from.
+
+    Args:
+        examples: of the training role.
+        classes_per_batch: P, classes in a batch.
+        images_per_class: K, images of each of them.
+
+    Raises:
+        UsageError: P or K is below 2, or above what the classes have; the classes
+            with too few images are named.
+    """
+    if classes_per_batch < 2 or images_per_class < 2:
+        name, value = ("classes_per_batch", classes_per_batch)
+        if value >= 2:
+            name, value = ("images_per_class", images_per_class)
+        raise UsageError(
+            f"--{name}={value} leaves no pairs of the same class and of different "
+            "classes in a batch; give 2 or more"
+        )
+    counts = Counter(example.label for example in examples)
+    small = sorted(label for label in counts if counts[label] < images_per_class)
+    if small:
+        raise UsageError(
+            f"--images_per_class={images_per_class} is more than the images of "
+            f"{_name(small, counts)}; give {min(counts.values())} or take these "
+            "classes out of the data set"
+        )
+    if len(counts) < classes_per_batch:
+        raise UsageError(
+            f"--classes_per_batch={classes_per_batch} is more than the {len(counts)} "
+            f"classes trained on ({_name(sorted(counts))}); give {len(counts)} or less"
+        )
+
+
+def _listed_roles(examples: Sequence[Example]) -> dict[str, str]:
+    without = [example.path for example in examples if example.split is None]
+    if len(without) == len(examples):
+        return {}
+    if without:
+        raise DataError(
+            f"{without[0]} has no split in the list but other rows have one "
+            f"({len(without)} of {len(examples)} rows lack it); fill the split column "
+            "or empty it"
+        )
+    roles: dict[str, set[str]] = {}
+    for example in examples:
+        roles.setdefault(example.label, set()).add(str(example.split))
+    several = sorted(label for label in roles if len(roles[label]) > 1)
+    if several:
+        used = set.union(*(roles[label] for label in several))
+        both = " and ".join(name for name in ROLES if name in used)
+        raise DataError(
+            f"the list puts {_name(several)} into {both}; zero-shot roles share no "
+            "class, so give each class one split"
+        )
+    return {label: given.pop() for label, given in sorted(roles.items())}
+
+
+def _halves(examples: Sequence[Example]) -> dict[str, str]:
+    labels = sorted({example.label for example in examples})
+    half = len(labels) // 2
+    return {label: "train" if i < half else "test" for i, label in enumerate(labels)}
+
+
+def _lot(label: str, seed: int) -> bytes:
+    """A draw that no library's version and no other class changes."""
+    text = f"{seed}/{label}".encode(errors="surrogateescape")
+    return hashlib.sha256(text).digest()
+
+
+def _check_classes(split: Split, validation_classes: float) -> None:
+    counts = protocol(split)
+    for name in ROLES:
+        found = counts[f"{name}_classes"]
+        if found >= 2 or (name == "validation" and not found):
+            continue
+        held_out = f" after --validation_classes={validation_classes}"
+        raise DataError(
+            f"{found} class{'es' * (not found)} left to {name} on"
+            f"{held_out * (name == 'train' and bool(validation_classes))}; retrieval "
+            "needs two classes or more a side, so add classes or change the split"
+        )
+
+
+def _name(labels: Sequence[str], counts: Counter[str] | None = None) -> str:
+    shown = [f"{label} ({counts[label]})" if counts else label for label in labels[:3]]
+    more = [f"{len(labels) - 3} more classes"] if labels[3:] else []
+    return ", ".join(shown + more)

@@ -1,0 +1,134 @@
+"""The end of a training: score the unseen classes once, save, report."""
+
+import os
+
+from rich.console import Console
+
+from deml_tf.data.batches import class_ids
+from deml_tf.data.splits import protocol
+from deml_tf.models.cost import gmacs, parameters
+from deml_tf.models.embedder import (
+    build_frozen,
+    explainer,
+    geometry_of,
+)
+from deml_tf.report import comparison_table, write_report
+from deml_tf.retrieval.evaluation import embed, inference, score
+from deml_tf.retrieval.metrics import evaluate
+from deml_tf.run import RunFolder
+from deml_tf.showcase import attention_examples, retrievals, write_pictures
+
+
+def finish(run: RunFolder, embedder, split, configs):
+    """Saves the embedder, scores the unseen classes and writes the report.
+
+    Nothing here depends on how far an earlier, killed try came: it starts anew, and
+    `results.json`, which marks a run as finished, is written last.
+
+    Args:
+        run: The open run folder.
+        embedder: The trained embedder.
+        split: The `Split`.
+        configs: The run's config instances.
+    """
+    data, model, _, train, scoring = configs
+    geometry = geometry_of(embedder)
+    save_atomically(embedder, run.embedder_path)
+    embedding = {
+        "resize_size": geometry.resize_size,
+        "fit": geometry.fit,
+        "batch_size": scoring.scoring_batch_size,
+    }
+    outputs = embed(
+        inference(explainer(embedder)), split.test, progress="scoring", **embedding
+    )
+    scores = score(outputs, split.test, ranks=scoring.ranks, seed=train.seed)
+    frozen = score_frozen(model, split.test, train.seed, scoring, embedding)
+    metrics = run.metrics()
+    results = {
+        "dataset": {"kind": data.dataset, "data_dir": str(data.data_dir)},
+        "protocol": protocol(split),
+        "model": describe(explainer(embedder), model),
+        "frozen": frozen,
+        "test": scores["joined"],
+        "per_scale": scores["per_scale"],
+        "object_attention": scores["object_attention"],
+        "train": training_facts(run),
+        "seed": train.seed,
+    }
+    found = retrievals(outputs["embedding"], split.test, seed=train.seed)
+    attention = attention_examples(outputs, split.test, seed=train.seed)
+    write_pictures(run.tensorboard_path, attention, found, results["train"]["steps"])
+    write_report(
+        run.report_path,
+        title=run.path.name,
+        results=results,
+        metrics=metrics,
+        retrievals=found,
+        attention=attention,
+        flags=run.flags(),
+        environment=run.read_json("environment.json"),
+    )
+    run.write_json("results.json", results)
+    Console().print(comparison_table([(run.path.name, results)]))
+    print(f"Report: {run.report_path}")
+
+
+def score_frozen(model, examples, seed, scoring, embedding):
+    """Scores the untrained backbone's pooled features: what training must beat."""
+    names = (
+        "backbone",
+        "weights",
+        "width",
+        "output_stride",
+        "cut",
+        "input_size",
+        "resize_size",
+        "fit",
+    )
+    frozen = build_frozen(**{name: getattr(model, name) for name in names}, seed=seed)
+    features = embed(inference(frozen), examples, progress="frozen start", **embedding)
+    labels, _ = class_ids(examples)
+    return evaluate(features, labels, scoring.ranks, nmi=True, seed=seed)
+
+
+def describe(network, model):
+    """Size and cost of an explainer's network."""
+    scales, learners, part_dim = network.output["parts"].shape[1:]
+    side = network.get_layer("deml").input.shape[1]
+    return {
+        "name": f"DeML({scales},{learners})" if scales * learners > 1 else "U512",
+        "backbone": model.backbone,
+        "scales": scales,
+        "learners": learners,
+        "embedding_dim": scales * learners * part_dim,
+        "input_size": model.input_size,
+        "parameters": parameters(network),
+        "gmacs": gmacs(network.get_layer("deml"), side, side, 3),
+    }
+
+
+def training_facts(run):
+    """Steps, time and speed of a training, from its journal."""
+    steps = seconds = images = best_step = 0
+    best = -1.0
+    for record in run.metrics():
+        if "images_per_second" in record:
+            seconds += record["seconds"]
+            images += record["seconds"] * record["images_per_second"]
+            steps = record["step"]
+        if record.get("validation_recall_at_1", -1.0) > best:
+            best, best_step = record["validation_recall_at_1"], record["step"]
+    return {
+        "steps": steps,
+        "best_step": best_step or steps,
+        "seconds": seconds,
+        "images_per_second": images / seconds if seconds else None,
+    }
+
+
+def save_atomically(model, path):
+    """Saves a Keras model so that a kill leaves no half-written file."""
+    temporary = path.with_name("." + path.stem + ".tmp" + path.suffix)
+    model.save(temporary)
+    os.replace(temporary, path)

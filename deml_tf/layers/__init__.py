@@ -1,0 +1,8 @@
+"""Keras layers of the method, usable in any model."""
+
+from deml_tf.layers.channel_attention import ChannelAttention
+from deml_tf.layers.gradient_reversal import GradientReversal
+from deml_tf.layers.object_attention import ObjectAttention
+from deml_tf.layers.zoom import Zoom
+
+__all__ = ["ChannelAttention", "GradientReversal", "ObjectAttention", "Zoom"]

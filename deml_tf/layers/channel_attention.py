@@ -1,0 +1,134 @@
+"""Channel attention: one gate over the features for each learner."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class ChannelAttention(keras.layers.Layer):
+    """Gates a feature map J times, once for each learner (CAM).
+
+    A_j = gate_j(U) * U, gate_j(U) = sigmoid(conv1x1_c(relu(conv1x1_{c/8}(U)))) (Chen &
+    Deng, CVPR 2019, channel attention; sizes as in the authors' release: 512 -> 64 ->
+    512 at inception_4b). Nothing is pooled, so a gate differs from place to place. All
+    J gates are computed at once; they share no weight.
+
+    Args:
+        num_learners: J, the number of gates.
+        reduction: Channels of U over channels of the hidden layer; default 8.
+        hidden: Channels of each gate's hidden layer; by default c // reduction. (The
+            release's other place has 480 -> 64 -> 480.)
+        pooled: Whether U is averaged over space first, so that a gate is one number a
+            channel (the squeeze-and-excitation reading); default False, the release.
+        bias: Where the output's bias starts. 0, the default and the release, has every
+            gate start near one half; 3 has them near one, for backbones whose frozen
+            BatchNorm does not survive halved features.
+        **kwargs: As for any Keras layer.
+
+    Raises:
+        UsageError: If a count is below 1.
+
+    Departures from the release: both weights have Glorot's uniform range, sqrt(6 / (fan
+    in + fan out)), where Caffe's xavier filler looks at the fan in alone; `bias`,
+    `pooled` and `hidden` are free.
+    """
+
+    def __init__(
+        self,
+        num_learners: int,
+        reduction: int = 8,
+        hidden: int | None = None,
+        pooled: bool = False,
+        bias: float = 0.0,
+        **kwargs,
+    ):
+        """Keeps the arguments; see the class."""
+        super().__init__(**kwargs)
+        for name, value in [
+            ("num_learners", num_learners),
+            ("reduction", reduction),
+            ("hidden", hidden),
+        ]:
+            if value is not None and value < 1:
+                raise UsageError(f"{name}={value} is too few; use at least 1.")
+        self.num_learners = num_learners
+        self.reduction = reduction
+        self.hidden = hidden
+        self.pooled = pooled
+        self.bias = bias
+
+    def build(self, features_shape):
+        """Makes the weights, with fans counted for each learner by itself.
+
+        Args:
+            features_shape: (b, h, w, c).
+        """
+        learners, channels = self.num_learners, features_shape[-1]
+        hidden = self.hidden or max(1, channels // self.reduction)
+        limit = math.sqrt(6.0 / (channels + hidden))
+        glorot = keras.initializers.RandomUniform(-limit, limit)
+        self.hidden_kernel = self.add_weight(
+            shape=(channels, learners, hidden), initializer=glorot, name="hidden_kernel"
+        )
+        self.hidden_bias = self.add_weight(
+            shape=(learners, hidden), initializer="zeros", name="hidden_bias"
+        )
+        self.gate_kernel = self.add_weight(
+            shape=(learners, hidden, channels),
+            initializer=glorot.clone(),
+            name="gate_kernel",
+        )
+        self.gate_bias = self.add_weight(
+            shape=(learners, channels),
+            initializer=keras.initializers.Constant(self.bias),
+            name="gate_bias",
+        )
+        self.built = True
+
+    def gates(self, features):
+        """Computes the gates alone.
+
+        Args:
+            features: (b, h, w, c), U.
+
+        Returns:
+            (b, j, h, w, c) within [0, 1]; (b, j, 1, 1, c) when pooled.
+        """
+        if self.pooled:
+            features = tf.reduce_mean(features, axis=(1, 2), keepdims=True)
+        # r: hidden channels of one gate.
+        hidden = tf.einsum("bhwc,cjr->bjhwr", features, self.hidden_kernel)
+        hidden = tf.nn.relu(hidden + self.hidden_bias[:, None, None, :])
+        gates = tf.einsum("bjhwr,jrc->bjhwc", hidden, self.gate_kernel)
+        return tf.sigmoid(gates + self.gate_bias[:, None, None, :])
+
+    def call(self, features):
+        """Gates the features.
+
+        Args:
+            features: (b, h, w, c), U.
+
+        Returns:
+            (b, j, h, w, c), A.
+        """
+        return self.gates(features) * features[:, None]
+
+    def compute_output_shape(self, features_shape):
+        """(b, j, h, w, c)."""
+        batch, *rest = features_shape
+        return (batch, self.num_learners, *rest)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_learners": self.num_learners,
+            "reduction": self.reduction,
+            "hidden": self.hidden,
+            "pooled": self.pooled,
+            "bias": self.bias,
+        }

@@ -1,0 +1,253 @@
+"""From any RGB picture to the square the network reads, and boxes back again.
+
+Nothing here compiles with XLA: an antialiased resize has no kernel there. Everything
+after it does.
+"""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+
+FITS = ("squash", "pad")
+
+
+def check_geometry(resize_size: int, input_size: int, fit: str) -> None:
+    """Refuses a preparation that cannot be.
+
+    Args:
+        resize_size: side of the square before the crop, in pixels.
+        input_size: side of the crop, in pixels.
+        fit: how pictures become square.
+
+    Raises:
+        UsageError: unknown `fit`, or sizes that do not fit each other.
+    """
+    if fit not in FITS:
+        raise UsageError(f"fit={fit!r} is unknown; use one of {', '.join(FITS)}")
+    if not 1 <= input_size <= resize_size:
+        raise UsageError(
+            f"input_size={input_size} does not fit into resize_size={resize_size}; "
+            "sizes are at least 1, and the input size is the smaller one"
+        )
+
+
+def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
+    """Resizes pictures to a square, bilinear with half-pixel centres and antialiasing.
+
+    `squash` ignores the shape of the picture. `pad` scales the longer side to `size`
+    and lays the picture in the middle of a black square (the odd pixel of padding
+    goes below and to the right). A picture of that size already keeps its values.
+
+    The paper does not say; the authors' release pads with zeros (to 256) without
+    scaling, on pictures already scaled by hand.
+
+    Args:
+        images: `(h, w, c)` or `(b, h, w, c)`, any number type, any size.
+        size: side of the square, in pixels.
+        fit: `"squash"` or `"pad"`.
+
+    Returns:
+        float32 `(size, size, c)` or `(b, size, size, c)`, in the units of `images`.
+
+    Raises:
+        UsageError: unknown `fit`, or images of another rank.
+    """
+    check_geometry(size, size, fit)
+    images = tf.convert_to_tensor(images)
+    rank = images.shape.rank
+    if rank not in (3, 4):
+        raise UsageError(
+            f"images of shape {images.shape} are no pictures; give (h, w, 3) or "
+            "(b, h, w, 3)"
+        )
+    if fit == "squash":
+        square = tf.image.resize(images, (size, size), antialias=True)
+    else:
+        extent, offset = _placement(tf.shape(images)[-3:-1], size, fit)
+        picture = tf.image.resize(images, extent, antialias=True)
+        after = size - extent - offset
+        margins = tf.stack([offset, after], axis=1)  # (2, 2): rows and columns
+        none = tf.zeros([1, 2], tf.int32)
+        square = tf.pad(picture, tf.concat([none] * (rank - 3) + [margins, none], 0))
+    return tf.ensure_shape(square, [*images.shape[:-3], size, size, images.shape[-1]])
+
+
+def center_crop(images: Any, size: int) -> tf.Tensor:
+    """Cuts the middle `size x size` pixels out, the odd one left over at the end.
+
+    Args:
+        images: `(..., h, w, c)`, both sides at least `size`.
+        size: side of the cut, in pixels.
+
+    Returns:
+        `(..., size, size, c)`, same type.
+
+    Raises:
+        UsageError: a side known to be smaller than `size`.
+    """
+    images = tf.convert_to_tensor(images)
+    for side in images.shape[-3:-1]:
+        if side is not None and side < size:
+            raise UsageError(
+                f"a side of {side} pixels is too small to cut {size} from; lower the "
+                "input size or raise the resize size"
+            )
+    height, width = tf.unstack(tf.shape(images)[-3:-1])
+    top, left = (height - size) // 2, (width - size) // 2
+    cut = images[..., top : top + size, left : left + size, :]
+    return tf.ensure_shape(cut, [*images.shape[:-3], size, size, images.shape[-1]])
+
+
+def boxes_to_original(
+    boxes: Any,
+    original_shape: Any,
+    resize_size: int,
+    input_size: int,
+    fit: str = "squash",
+) -> tf.Tensor:
+    """Takes boxes on the prepared square back to the picture it was made from.
+
+    The inverse of `center_crop(fit_square(images, resize_size, fit), input_size)`,
+    clipped to the picture: what lies in the padding is not part of it.
+
+    Args:
+        boxes: `(..., 4)` as (ymin, xmin, ymax, xmax), relative to the square.
+        original_shape: `(h, w)` of the picture, in pixels.
+        resize_size: side of the square before the centre crop, in pixels.
+        input_size: side of the centre crop, in pixels.
+        fit: how the picture was made square, `"squash"` or `"pad"`.
+
+    Returns:
+        float32 `(..., 4)`, relative to the picture, within [0, 1].
+
+    Raises:
+        UsageError: unknown `fit`, or an input size above the resize size.
+    """
+    check_geometry(resize_size, input_size, fit)
+    boxes = tf.cast(tf.convert_to_tensor(boxes), tf.float32)
+    shape = tf.cast(tf.convert_to_tensor(original_shape), tf.int32)
+    extent, offset = _placement(shape, resize_size, fit)
+    start = tf.cast(offset - (resize_size - input_size) // 2, tf.float32)
+    extent = tf.cast(extent, tf.float32)
+    # y and x alternate in a box, so each pair of numbers is used twice.
+    pixels = boxes * float(input_size) - tf.tile(start, [2])
+    return tf.clip_by_value(pixels / tf.tile(extent, [2]), 0.0, 1.0)
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class Prepare(keras.layers.Layer):
+    """Makes the network's square input of RGB pictures of any size.
+
+    `fit_square` to `resize_size`, then the centre `input_size` pixels: the test-time
+    preparation of the paper (256 and 227 in the authors' release). Colours stay
+    0..255. Always float32, whatever the global precision.
+
+    Args:
+        resize_size: side of the square before the centre crop, in pixels.
+        input_size: side of the output, in pixels; at most `resize_size`.
+        fit: `"squash"` or `"pad"`.
+        dtype: leave at float32; eight bits of colour do not fit into bfloat16.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        UsageError: unknown `fit`, or sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        resize_size: int,
+        input_size: int,
+        fit: str = "squash",
+        *,
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ):
+        """Keeps the arguments; see the class."""
+        super().__init__(dtype=dtype, **kwargs)
+        check_geometry(resize_size, input_size, fit)
+        self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
+
+    def call(self, images):
+        """`(b, h, w, 3)` of 0..255 to float32 `(b, input_size, input_size, 3)`."""
+        square = fit_square(images, self.resize_size, self.fit)
+        return center_crop(square, self.input_size)
+
+    def compute_output_shape(self, images_shape):
+        """Shape of `call`'s result."""
+        return (*images_shape[:-3], self.input_size, self.input_size, images_shape[-1])
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "resize_size": self.resize_size,
+            "input_size": self.input_size,
+            "fit": self.fit,
+        }
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class RestoreBoxes(keras.layers.Layer):
+    """Takes boxes found on `Prepare`'s output back to the pictures it was given.
+
+    See `boxes_to_original`. Always float32, whatever the global precision.
+
+    Args:
+        resize_size: as in `Prepare`.
+        input_size: as in `Prepare`.
+        fit: as in `Prepare`.
+        dtype: leave at float32; pixels do not fit into bfloat16.
+        **kwargs: of `keras.layers.Layer`.
+
+    Raises:
+        UsageError: unknown `fit`, or sizes that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        resize_size: int,
+        input_size: int,
+        fit: str = "squash",
+        *,
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ):
+        """Keeps the arguments; see the class."""
+        super().__init__(dtype=dtype, **kwargs)
+        check_geometry(resize_size, input_size, fit)
+        self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
+
+    def build(self, boxes_shape, images_shape):
+        """Nothing to build."""
+
+    def call(self, boxes, images):
+        """`(b, i, 4)` boxes and the `(b, h, w, 3)` pictures to `(b, i, 4)` boxes."""
+        shape = tf.shape(images)[-3:-1]
+        return boxes_to_original(
+            boxes, shape, self.resize_size, self.input_size, self.fit
+        )
+
+    def compute_output_shape(self, boxes_shape, images_shape):
+        """Shape of `call`'s result."""
+        return boxes_shape
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "resize_size": self.resize_size,
+            "input_size": self.input_size,
+            "fit": self.fit,
+        }
+
+
+def _placement(shape: tf.Tensor, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """Height and width of a picture of `shape` in the square, and its top and left."""
+    if fit == "squash":
+        extent = tf.fill([2], size)
+    else:
+        longest = tf.reduce_max(shape)
+        # size * side / longest, to the nearest pixel, exact in integers.
+        extent = tf.maximum((2 * size * shape + longest) // (2 * longest), 1)
+    return extent, (size - extent) // 2

@@ -1,0 +1,19 @@
+"""Losses of Decoupled Metric Learning: one a file, each a function of tensors."""
+
+from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
+from deml_tf.losses.binomial_deviance import BinomialDeviance, binomial_deviance
+from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
+from deml_tf.losses.predictability import ordered_pairs, predictability
+from deml_tf.losses.unit_rows import unit_rows
+
+__all__ = [
+    "ACTIVATION_DECAY_WEIGHT",
+    "LEARNER_HINGE_WEIGHT",
+    "BinomialDeviance",
+    "activation_decay",
+    "binomial_deviance",
+    "learner_hinge",
+    "ordered_pairs",
+    "predictability",
+    "unit_rows",
+]

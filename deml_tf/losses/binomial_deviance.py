@@ -1,0 +1,177 @@
+"""Binomial deviance over the pairs of a batch: the metric loss."""
+
+import math
+
+import keras
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+from deml_tf.losses.pairs import (
+    class_masks,
+    cosine_similarities,
+    first_row,
+    gather_rows,
+    pair_counts,
+)
+
+
+def binomial_deviance(
+    labels: tf.Tensor,
+    embeddings: tf.Tensor,
+    *,
+    alpha: float = 2.0,
+    beta: float = 0.5,
+    cost_positive: float = 1.0,
+    cost_negative: float = 35.0,
+) -> tf.Tensor:
+    """Gives each anchor's share of the binomial deviance of the batch.
+
+    The mean over the learners of, over unordered pairs p < q with s = cosine,
+
+        (1/N+) sum_{same class}  log(1 + exp(-alpha * cost_positive * (s - beta)))
+      + (1/N-) sum_{other class} log(1 + exp( alpha * cost_negative * (s - beta)))
+
+    Chen & Deng (CVPR 2019) take it as their metric loss; constants from the authors'
+    release. A batch without pairs of one kind contributes 0 for that kind.
+
+    Under a strategy of several replicas, call it in the replica context: rows are
+    the replica's own, columns and counts are of all replicas. The mean over all rows
+    is then the formula on the global batch, and so are the gradients once each
+    replica's mean has been divided by the number of replicas, as Keras losses do.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, whole numbers of any type.
+        embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
+            and floating type: normalised inside, in float32.
+        alpha: Slope, above 0.
+        beta: Cosine at which both kinds of pair cost log 2.
+        cost_positive: Weight of pairs of one class in the exponent, above 0.
+        cost_negative: Weight of pairs of two classes in the exponent, above 0.
+            The released U512 has 25.
+
+    Returns:
+        `(b,)`, float32; its mean over the batch is the formula.
+
+    Raises:
+        UsageError: If the shapes are not those above.
+
+    Departure from the release: it logs another number, whose gradient it does not
+    use; this is the function whose gradient it follows.
+    """
+    labels = _class_numbers(labels)
+    # Float32 here already, for the gather's gradient is a sum over replicas.
+    embeddings = tf.cast(_by_learner(embeddings), tf.float32)  # (b, j, d)
+
+    columns = gather_rows(embeddings)  # (B, j, d)
+    column_labels = gather_rows(labels)  # (B,)
+    first = first_row(labels, column_labels)
+    same, other = class_masks(labels, column_labels, first)  # (b, B)
+    positives, negatives = pair_counts(column_labels)
+    weight = tf.math.divide_no_nan(tf.cast(same, tf.float32), positives)
+    weight += tf.math.divide_no_nan(tf.cast(other, tf.float32), negatives)
+    slope = tf.where(same, -alpha * cost_positive, alpha * cost_negative)
+
+    similarity = cosine_similarities(embeddings, columns)  # (j, b, B)
+    # softplus(x) = log(1 + exp(x)) without overflow.
+    deviance = weight * tf.math.softplus(slope * (similarity - beta))
+    anchors = tf.reduce_sum(tf.reduce_mean(deviance, axis=0), axis=-1)  # (b,)
+    # Each unordered pair stands in two rows; the mean over the batch divides by B.
+    return anchors * tf.cast(tf.shape(column_labels)[0], tf.float32) / 2
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class BinomialDeviance(keras.losses.Loss):
+    """Binomial deviance as a Keras loss; see `binomial_deviance` for the formula.
+
+    Args:
+        alpha: Slope, above 0.
+        beta: Cosine at which both kinds of pair cost log 2, in [-1, 1].
+        cost_positive: Weight of pairs of one class in the exponent, above 0.
+        cost_negative: Weight of pairs of two classes in the exponent, above 0:
+            35 for the released DeML on CUB-200-2011, 25 for its U512.
+        reduction: As in `keras.losses.Loss`. "sum_over_batch_size", the default, is
+            the formula; under several replicas Keras has then divided it by their
+            number already.
+        name: Name of the loss.
+
+    Raises:
+        UsageError: If a constant is out of its range.
+
+    Keras hands labels over as float32: whole numbers stay exact below 2**24.
+    """
+
+    def __init__(
+        self,
+        alpha: float = 2.0,
+        beta: float = 0.5,
+        cost_positive: float = 1.0,
+        cost_negative: float = 35.0,
+        reduction: str = "sum_over_batch_size",
+        name: str = "binomial_deviance",
+    ):
+        """Checks and keeps the constants."""
+        super().__init__(name=name, reduction=reduction)
+        constants = {
+            "alpha": alpha,
+            "cost_positive": cost_positive,
+            "cost_negative": cost_negative,
+        }
+        for constant, value in constants.items():
+            if not (math.isfinite(value) and value > 0):
+                raise UsageError(
+                    f"BinomialDeviance: {constant} is {value}; give a number above 0."
+                )
+        if not -1 <= beta <= 1:
+            raise UsageError(
+                f"BinomialDeviance: beta is {beta}; it is compared with cosines, "
+                "give a number in [-1, 1]."
+            )
+        self.alpha = alpha
+        self.beta = beta
+        self.cost_positive = cost_positive
+        self.cost_negative = cost_negative
+
+    def call(self, y_true, y_pred):
+        """Gives one value for each anchor, `(b,)`."""
+        return binomial_deviance(
+            y_true,
+            y_pred,
+            alpha=self.alpha,
+            beta=self.beta,
+            cost_positive=self.cost_positive,
+            cost_negative=self.cost_negative,
+        )
+
+    def get_config(self):
+        """Gives the constructor's arguments."""
+        return {
+            "alpha": self.alpha,
+            "beta": self.beta,
+            "cost_positive": self.cost_positive,
+            "cost_negative": self.cost_negative,
+            "reduction": self.reduction,
+            "name": self.name,
+        }
+
+
+def _class_numbers(labels: tf.Tensor) -> tf.Tensor:
+    """Flattens labels to `(b,)`, int64."""
+    labels = tf.convert_to_tensor(labels)
+    rank = labels.shape.rank
+    if rank not in (1, 2) or (rank == 2 and labels.shape[1] != 1):
+        raise UsageError(
+            f"BinomialDeviance: labels have shape {labels.shape}; give one class "
+            "number an image, (b,), not one-hot rows."
+        )
+    return tf.cast(tf.reshape(labels, [-1]), tf.int64)
+
+
+def _by_learner(embeddings: tf.Tensor) -> tf.Tensor:
+    """Gives embeddings a learner axis, `(b, j, d)`."""
+    embeddings = tf.convert_to_tensor(embeddings)
+    if embeddings.shape.rank not in (2, 3):
+        raise UsageError(
+            f"BinomialDeviance: embeddings have shape {embeddings.shape}; "
+            "give (b, d) or (b, j, d)."
+        )
+    return embeddings[:, None] if embeddings.shape.rank == 2 else embeddings

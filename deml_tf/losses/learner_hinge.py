@@ -1,0 +1,49 @@
+"""Hinge that pushes the learners of one image apart."""
+
+import numpy as np
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+from deml_tf.losses.pairs import unit_vectors
+
+# The release's weight on CUB-200-2011. `learner_hinge` leaves it to its caller.
+LEARNER_HINGE_WEIGHT = 0.2
+
+
+def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
+    """Penalises learners that embed the same image alike.
+
+    sum over learner pairs a < b of 1/2 max(0, 2 - ||e_a - e_b||)^2, e normalised:
+    2 for a pair that agrees, 0 for a pair that points in opposite directions. It is
+    how the authors' release decouples the learners of a scale; the paper describes
+    an adversary instead (`predictability`).
+
+    Args:
+        parts: `(b, j, d)`, the learners' embeddings of one scale, of any length and
+            floating type.
+
+    Returns:
+        `(b,)`, float32, without `LEARNER_HINGE_WEIGHT`; zeros for a single learner.
+
+    Raises:
+        UsageError: If the shape is not the one above.
+
+    Departure from the release: where two learners agree exactly the distance has no
+    derivative; the gradient there is zero, so learners that start as exact copies
+    stay so. Start them apart.
+    """
+    learners = parts.shape[1] if parts.shape.rank == 3 else None
+    if learners is None:
+        raise UsageError(
+            f"learner_hinge: parts have shape {parts.shape}; give (b, j, d) with a "
+            "fixed number of learners j."
+        )
+    first, second = np.triu_indices(learners, k=1)
+    unit = unit_vectors(parts)
+    difference = tf.gather(unit, first, axis=1) - tf.gather(unit, second, axis=1)
+    squared = tf.reduce_sum(tf.square(difference), axis=-1)  # (b, pairs)
+    # Keeps sqrt, and its gradient, away from 0; NaN stays NaN.
+    equal = squared <= 0
+    distance = tf.sqrt(tf.where(equal, tf.ones_like(squared), squared))
+    distance = tf.where(equal, tf.zeros_like(distance), distance)
+    return tf.reduce_sum(tf.square(tf.nn.relu(2 - distance)) / 2, axis=-1)

@@ -1,0 +1,1 @@
+"""The embedder, its adversary, what trains them and what they cost."""

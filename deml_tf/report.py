@@ -1,0 +1,526 @@
+"""A run's report and the comparison of several: pages that need no network."""
+
+import base64
+import io
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+from rich.table import Table
+from rich.text import Text
+
+from deml_tf import pictures
+from deml_tf.run import write_atomically
+
+Rows = Sequence[tuple[str, Mapping[str, Any]]]
+
+LOSSES = {
+    "loss": "Total loss",
+    "metric_loss": "Metric loss",
+    "hinge_loss": "Hinge between learners",
+    "adversary_loss": "Adversary loss",
+    "activation_decay": "Activation decay",
+    "unit_rows": "Unit rows",
+}
+# Stand-ins that become the page's own colours, so that charts follow light and dark.
+INK, ACCENT = "#0a0b0c", "#0d0e0f"
+MISSING = "–"
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One retrieved picture: `image` `(h, w, 3)` uint8, its cosine and whether it hits.
+
+    A hit has the query's class.
+    """
+
+    image: np.ndarray
+    label: str
+    similarity: float
+    hit: bool
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A query picture `(h, w, 3)` uint8 and its neighbours, nearest first."""
+
+    image: np.ndarray
+    label: str
+    neighbours: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class AttentionExample:
+    """What every scale saw of a picture, and where its walk looked.
+
+    Attributes:
+        image: `(h, w, 3)` uint8, the original picture.
+        label: Its class.
+        boxes: `(i, 4)`, ymin, xmin, ymax, xmax relative to `image`: what scale i saw.
+        saliency: `(i, gh, gw)`, the walk's map over what scale i saw.
+        crops: `(i, s, s, 3)` uint8, the very pixels scale i saw; None cuts `boxes` out.
+        truth: `(4,)`, the listed box, or None.
+    """
+
+    image: np.ndarray
+    label: str
+    boxes: np.ndarray
+    saliency: np.ndarray
+    crops: np.ndarray | None = None
+    truth: np.ndarray | None = None
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    *,
+    title: str,
+    results: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    retrievals: Sequence[Retrieval],
+    attention: Sequence[AttentionExample],
+    flags: Mapping[str, object] | None = None,
+    environment: Mapping[str, Any] | None = None,
+) -> None:
+    """Writes a run's report: one HTML file, pictures and charts inside, no scripts.
+
+    Args:
+        path: The file to write.
+        title: Heading of the page.
+        results: The run's results.json; whatever is missing is left out or dashed.
+        metrics: The records of metrics.jsonl.
+        retrievals: Queries of unseen classes to show.
+        attention: Pictures to show with boxes and saliency maps.
+        flags: The flags as used.
+        environment: The run's environment.json.
+    """
+    frozen, test = results.get("frozen") or {}, results.get("test") or {}
+    validation = results.get("validation") or {}
+    columns = _columns([frozen, test, validation])
+    scores = [
+        ("frozen start", frozen, _cells(frozen, columns)),
+        ("trained", test, _cells(test, columns)),
+        ("trained, on validation classes", validation, _cells(validation, columns)),
+    ]
+    gain = {
+        key: test[key] - frozen[key]
+        for key, _ in columns
+        if _finite(test.get(key)) and _finite(frozen.get(key))
+    }
+    _render(
+        path,
+        page="report",
+        title=title,
+        columns=[name for _, name in columns],
+        scores=[(name, cells) for name, given, cells in scores if given],
+        gain=[f"{gain[key]:+.3f}" if key in gain else MISSING for key, _ in columns],
+        recall=_number(test.get("recall_at_1")),
+        frozen_recall=_number(frozen.get("recall_at_1")),
+        recall_gain=f"{gain['recall_at_1']:+.3f}" if "recall_at_1" in gain else None,
+        queries=_number(test.get("queries")),
+        left_out=_number(test.get("queries_left_out")),
+        facts=_facts(results, environment or {}),
+        charts=_curves(metrics, (results.get("train") or {}).get("best_step")),
+        scales=_scales(results),
+        retrievals=[_retrieval(retrieval) for retrieval in retrievals],
+        attention=[_attention(example) for example in attention],
+        flags=sorted((flags or {}).items()),
+    )
+
+
+def write_comparison(
+    path: str | os.PathLike[str],
+    rows: Rows,
+    *,
+    title: str = "Runs side by side",
+    links: Mapping[str, str | os.PathLike[str]] | None = None,
+) -> None:
+    """Writes a page with several runs in one table and their recalls as bars.
+
+    Args:
+        path: The file to write.
+        rows: Name and results of each run. A row's scores are its "test", or its
+            "frozen" where it has no test.
+        title: Heading of the page.
+        links: For a name its report's file; the page links it relative to `path`.
+    """
+    columns, cells, best = _comparison(rows)
+    folder = Path(path).absolute().parent
+    targets = {
+        name: quote(Path(os.path.relpath(Path(link).absolute(), folder)).as_posix())
+        for name, link in (links or {}).items()
+    }
+    _render(
+        path,
+        page="comparison",
+        title=title,
+        columns=columns,
+        rows=[
+            (name, _hex(pictures.scale_colour(r)), targets.get(name), cells[r], best[r])
+            for r, (name, _) in enumerate(rows)
+        ],
+        bars=_bars(rows),
+    )
+
+
+def comparison_table(rows: Rows) -> Table:
+    """The table of `write_comparison` for the terminal, the best of a column in bold.
+
+    Args:
+        rows: As for `write_comparison`.
+
+    Returns:
+        A table for `rich.print`.
+    """
+    columns, cells, best = _comparison(rows)
+    table = Table()
+    table.add_column("")
+    for name in columns:
+        table.add_column(name, justify="right", no_wrap=True)
+    for r, (name, _) in enumerate(rows):
+        table.add_row(
+            Text(name),
+            *(
+                Text(cell, style="bold" if bold else "")
+                for cell, bold in zip(cells[r], best[r], strict=True)
+            ),
+        )
+    return table
+
+
+# Numbers.
+
+
+def _comparison(
+    rows: Rows,
+) -> tuple[list[str], list[list[str]], list[list[bool]]]:
+    """Column names, the rows' cells, and which of them are the best of a column."""
+    scores = [_scores(results) for _, results in rows]
+    columns = [column for column in _columns(scores) if column[0] != "nmi"]
+    cells, best = [], []
+    for row, (_, results) in zip(scores, rows, strict=True):
+        train = results.get("train") or {}
+        speed = train.get("images_per_second")
+        cells.append(
+            _cells(row, columns) + [_number(train.get("steps")), _number(speed, 0)]
+        )
+        best.append(
+            [
+                _finite(row.get(key))
+                and row[key] == max(s[key] for s in scores if _finite(s.get(key)))
+                for key, _ in columns
+            ]
+            + [False, False]
+        )
+    return [name for _, name in columns] + ["steps", "images/s"], cells, best
+
+
+def _scores(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    return results.get("test") or results.get("frozen") or {}
+
+
+def _columns(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Keys and names of the score columns: every recall given, then the rest."""
+    found = {
+        int(match[1])
+        for row in scores
+        for key in row
+        if (match := re.fullmatch(r"recall_at_(\d+)", key))
+    }
+    ranks = sorted(found) or [1, 2, 4, 8]
+    return [(f"recall_at_{rank}", f"R@{rank}") for rank in ranks] + [
+        ("r_precision", "RP"),
+        ("map_at_r", "MAP@R"),
+        ("nmi", "NMI"),
+    ]
+
+
+def _cells(row: Mapping[str, Any], columns: list[tuple[str, str]]) -> list[str]:
+    return [_number(row.get(key)) for key, _ in columns]
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
+def _number(value: Any, digits: int = 3) -> str:
+    """Counts with separators, measures with so many digits, a dash for nothing."""
+    if not _finite(value):
+        return MISSING
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    return f"{value:,.{digits}f}"
+
+
+def _duration(seconds: Any) -> str:
+    if not _finite(seconds):
+        return MISSING
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _facts(
+    results: Mapping[str, Any], environment: Mapping[str, Any]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Headed lists of what the figures rest on; empty ones are left out."""
+    model, train = results.get("model") or {}, results.get("train") or {}
+    attention = results.get("object_attention") or {}
+    share = attention.get("fallback_share")
+    lists = {
+        "Data": [("data set", results.get("dataset"))]
+        + _flat(results.get("protocol") or {}),
+        "Model": [
+            ("name", model.get("name")),
+            ("scales I × learners J", _pair(model)),
+            ("embedding", _number(model.get("embedding_dim"))),
+            ("parameters", _number(model.get("parameters"))),
+            ("GMAC an image", _number(model.get("gmacs"), 2)),
+            ("walks without a region", f"{share:.1%}" if _finite(share) else None),
+        ],
+        "Training": [
+            ("steps", _number(train.get("steps"))),
+            ("chosen step", _number(train.get("best_step"))),
+            ("time", _duration(train.get("seconds"))),
+            ("images/s", _number(train.get("images_per_second"), 1)),
+            ("seed", results.get("seed")),
+        ],
+        "Machine": [
+            (name.replace("_", " "), value)
+            for name, value in _flat(environment)
+            if name != "platform"
+        ],
+    }
+    kept = {
+        heading: [(n, str(v)) for n, v in items if v not in (None, MISSING, "None")]
+        for heading, items in lists.items()
+    }
+    return [(heading, items) for heading, items in kept.items() if items]
+
+
+def _pair(model: Mapping[str, Any]) -> str | None:
+    scales, learners = model.get("scales"), model.get("learners")
+    return None if scales is None or learners is None else f"{scales} × {learners}"
+
+
+def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested counts as one list of names and texts, names joined by blanks."""
+    flat = []
+    for key, value in counts.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            inner = "" if key == "packages" else f"{name} "
+            flat += _flat(value, inner)
+        else:
+            flat.append((name, _number(value) if _finite(value) else value))
+    return flat
+
+
+def _scales(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by scale, and the mean box (and its IoU with the listed one) by scale."""
+    attention = results.get("object_attention") or {}
+    per_scale = results.get("per_scale") or []
+    columns = [
+        column
+        for column in _columns(per_scale)
+        if any(column[0] in row for row in per_scale)
+    ]
+    boxes, overlaps = attention.get("mean_box"), attention.get("iou")
+    means = []
+    for i, box in enumerate(boxes if boxes is not None else []):
+        overlap = overlaps[i] if overlaps is not None and i < len(overlaps) else None
+        means.append(
+            {
+                "colour": _hex(pictures.scale_colour(i)),
+                "box": [_number(edge, 2) for edge in box],
+                "size": [
+                    f"{b - a:.0%}" if _finite(a) and _finite(b) else MISSING
+                    for a, b in ((box[0], box[2]), (box[1], box[3]))
+                ],
+                "iou": _number(overlap),
+            }
+        )
+    return {
+        "columns": [name for _, name in columns],
+        "scores": [(row.get("scale"), _cells(row, columns)) for row in per_scale],
+        "boxes": means,
+        "has_iou": overlaps is not None,
+    }
+
+
+# Pictures.
+
+
+def _retrieval(retrieval: Retrieval) -> dict[str, Any]:
+    return {
+        "image": _jpeg(pictures.thumbnail(retrieval.image, 192)),
+        "label": retrieval.label,
+        "hits": sum(neighbour.hit for neighbour in retrieval.neighbours),
+        "neighbours": [
+            {
+                "image": _jpeg(pictures.thumbnail(neighbour.image, 160)),
+                "label": neighbour.label,
+                "similarity": _number(float(neighbour.similarity), 2),
+                "hit": neighbour.hit,
+            }
+            for neighbour in retrieval.neighbours
+        ],
+    }
+
+
+def _attention(example: AttentionExample) -> dict[str, Any]:
+    photo = pictures.thumbnail(example.image, 480)
+    scales = []
+    for i, box in enumerate(example.boxes):
+        seen = (
+            pictures.crop(example.image, box, 192)
+            if example.crops is None
+            else pictures.thumbnail(example.crops[i], 192)
+        )
+        scales.append(
+            {
+                "colour": _hex(pictures.scale_colour(i)),
+                "crop": _jpeg(seen),
+                "saliency": _jpeg(pictures.overlay_saliency(seen, example.saliency[i])),
+            }
+        )
+    return {
+        "image": _jpeg(pictures.draw_boxes(photo, example.boxes, example.truth)),
+        "label": example.label,
+        "has_truth": example.truth is not None,
+        "scales": scales,
+    }
+
+
+def _jpeg(image: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+# Charts.
+
+
+def _curves(
+    metrics: Sequence[Mapping[str, Any]], best_step: Any
+) -> list[tuple[str, Markup]]:
+    """Titles and charts: validation first, then the losses, then the speed."""
+    charts = []
+    steps, recalls = _series(metrics, "validation_recall_at_1")
+    if steps.size:
+        figure, axes = _axes()
+        axes.plot(steps, recalls, color=ACCENT, marker="o", markersize=3.5)
+        if _finite(best_step):
+            axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
+            at = np.flatnonzero(steps == best_step)
+            value = f": {recalls[at[-1]]:.3f}" if at.size else ""
+            title = f"chosen step {best_step:,}{value}"
+            axes.set_title(title, loc="right", color=INK, fontsize=9)
+            if at.size:
+                axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)
+        charts.append(("Recall@1 on validation classes", _svg(figure)))
+    for key, title in {**LOSSES, "images_per_second": "Images a second"}.items():
+        steps, values = _series(metrics, key)
+        if values.any():
+            figure, axes = _axes()
+            if steps.size > 400:  # thin raw line, means of stretches over it
+                axes.plot(steps, values, color=ACCENT, linewidth=0.5, alpha=0.3)
+                steps, values = (
+                    np.array([part.mean() for part in np.array_split(array, 200)])
+                    for array in (steps, values)
+                )
+            mark = "o" if steps.size == 1 else None
+            axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
+            if key == "images_per_second":
+                axes.set_ylim(bottom=0)
+            charts.append((title, _svg(figure)))
+    return charts
+
+
+def _series(
+    metrics: Sequence[Mapping[str, Any]], key: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the records that have a number under a key."""
+    points = [
+        (record["step"], record[key])
+        for record in metrics
+        if _finite(record.get("step")) and _finite(record.get(key))
+    ]
+    steps, values = np.array(points, np.float64).reshape(-1, 2).T
+    return steps, values
+
+
+def _bars(rows: Rows) -> Markup | None:
+    """Recalls of every run, grouped by rank; None where no run has any."""
+    scores = [_scores(results) for _, results in rows]
+    columns = [c for c in _columns(scores) if c[0].startswith("recall_at_")]
+    if not any(_finite(row.get(key)) for row in scores for key, _ in columns):
+        return None
+    figure, axes = _axes(width=7.0, height=3.2)
+    width = 0.8 / len(rows)
+    for r, row in enumerate(scores):
+        values = [float(row[k]) if _finite(row.get(k)) else 0.0 for k, _ in columns]
+        places = np.arange(len(columns)) + (r - (len(rows) - 1) / 2) * width
+        bars = axes.bar(
+            places, values, 0.9 * width, color=_hex(pictures.scale_colour(r))
+        )
+        if len(rows) <= 4:
+            axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=1, color=INK)
+    axes.set_xticks(range(len(columns)), [name for _, name in columns])
+    axes.set_xlabel("")
+    axes.grid(False, axis="x")
+    return _svg(figure)
+
+
+def _axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
+    """A figure and its axes, without the global state of pyplot."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(color=INK, alpha=0.12)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("step", color=INK, fontsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> Markup:
+    """The figure as SVG inside HTML: no namespace addresses, the page's colours."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace(INK, "currentColor").replace(ACCENT, "var(--accent)")
+    return Markup(text)
+
+
+def _render(path: str | os.PathLike[str], **context: Any) -> None:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report.html.jinja").render(context)
+    write_atomically(path, page.encode())

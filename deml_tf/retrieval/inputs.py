@@ -1,0 +1,181 @@
+"""What retrieval accepts: rows of finite numbers that have a direction, and labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deml_tf.errors import DataError, UsageError
+
+_CHUNK = 4096  # rows held in float64 at one time
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Queries and what they are searched in, checked.
+
+    Args:
+        queries: (n, d) float32 or float64, as given: not normalised.
+        query_codes: (n,) int32 class numbers, -1 where labels play no part.
+        gallery: (m, d); the queries themselves where there is no gallery.
+        gallery_codes: (m,) int32 class numbers, none of them -1.
+        classes: (c,) the sorted distinct labels that the codes count.
+        leaves_itself_out: there is no gallery, so a query must not find itself.
+    """
+
+    queries: np.ndarray
+    query_codes: np.ndarray
+    gallery: np.ndarray
+    gallery_codes: np.ndarray
+    classes: np.ndarray
+    leaves_itself_out: bool
+
+
+def checked_pictures(
+    embeddings: ArrayLike,
+    labels: ArrayLike | None,
+    gallery_embeddings: ArrayLike | None = None,
+    gallery_labels: ArrayLike | None = None,
+) -> Pictures:
+    """Check queries and gallery by themselves and against one another.
+
+    Args:
+        embeddings: (n, d) numbers of any real type, n and d at least 1.
+        labels: (n,) integers or strings; None where labels play no part.
+        gallery_embeddings: (m, d); None: the embeddings are their own gallery.
+        gallery_labels: (m,) given exactly where both of the two before are.
+
+    Raises:
+        UsageError: arrays of the wrong kind or shape, or that do not fit together.
+        DataError: a row that holds NaN or inf, or nothing but zeros.
+    """
+    alone = gallery_embeddings is None
+    if (gallery_labels is None) != (alone or labels is None):
+        raise UsageError(
+            "gallery_labels must be given exactly where labels and "
+            "gallery_embeddings both are."
+        )
+    queries = checked_rows(embeddings, "embeddings")
+    gallery = queries
+    if gallery_embeddings is not None:
+        gallery = checked_rows(gallery_embeddings, "gallery_embeddings")
+        if gallery.shape[1] != queries.shape[1]:
+            raise UsageError(
+                f"gallery_embeddings has {gallery.shape[1]} numbers a row and "
+                f"embeddings {queries.shape[1]}; give both from one model."
+            )
+    if labels is None:
+        unused = np.full(len(queries), -1, np.int32)
+        zeros = np.zeros(len(gallery), np.int32)
+        return Pictures(queries, unused, gallery, zeros, np.zeros(1, np.int32), alone)
+    names = _checked_labels(labels, len(queries), "labels", "embeddings")
+    if gallery_labels is None:
+        classes, codes = np.unique(names, return_inverse=True)
+        codes = codes.astype(np.int32)
+        return Pictures(queries, codes, gallery, codes, classes, alone)
+    gallery_names = _checked_labels(
+        gallery_labels, len(gallery), "gallery_labels", "gallery_embeddings"
+    )
+    if (names.dtype.kind == "U") != (gallery_names.dtype.kind == "U"):
+        # Joined, numbers would turn into strings and 1 would equal "1".
+        raise UsageError(
+            f"labels are {names.dtype} and gallery_labels {gallery_names.dtype}; "
+            "give both as integers or both as strings."
+        )
+    both = np.concatenate([names, gallery_names])
+    classes, codes = np.unique(both, return_inverse=True)
+    codes = codes.astype(np.int32)
+    n = len(names)
+    return Pictures(queries, codes[:n], gallery, codes[n:], classes, alone)
+
+
+def checked_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
+    """The embeddings as a float32 or float64 matrix whose rows can be normalised.
+
+    Integers become float64, everything narrower than float32 float32; an array that
+    is already one of the two comes back as it is. Raises as `checked_pictures`.
+    """
+    values = np.asarray(embeddings)
+    if values.ndim != 2 or 0 in values.shape:
+        raise UsageError(
+            f"{name} has shape {values.shape}; give one row a picture, (n, d), "
+            "with n and d at least 1."
+        )
+    if values.dtype not in (np.float32, np.float64):
+        if values.dtype.kind in "cSUOMm":
+            raise UsageError(f"{name} has dtype {values.dtype}; give real numbers.")
+        values = values.astype(np.float64 if values.dtype.kind in "iu" else np.float32)
+    largest = np.concatenate(
+        [np.abs(values[i : i + _CHUNK]).max(axis=1) for i in _starts(values)]
+    )  # (n,): NaN and inf reach the maximum
+    _refuse(~np.isfinite(largest), name, "hold NaN or inf")
+    _refuse(largest == 0, name, "are all zero and so have no direction")
+    return values
+
+
+def unit_rows(values: np.ndarray) -> np.ndarray:
+    """Rows of length 1, in float64: (n, d) -> (n, d).
+
+    Each row is divided by its largest entry first, so that no square overflows.
+    """
+    rows = values.astype(np.float64)
+    rows /= np.abs(rows).max(axis=1, keepdims=True)
+    rows /= np.sqrt(np.einsum("nd,nd->n", rows, rows))[:, None]
+    return rows
+
+
+def unit_rows_float32(values: np.ndarray) -> np.ndarray:
+    """The rows of `unit_rows` rounded to float32, a chunk at a time."""
+    units = np.empty(values.shape, np.float32)
+    for i in _starts(values):
+        units[i : i + _CHUNK] = unit_rows(values[i : i + _CHUNK])
+    return units
+
+
+def _checked_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray:
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise UsageError(f"{name} has shape {values.shape}; give one label a picture.")
+    if len(values) != n:
+        raise UsageError(
+            f"{name} has {len(values)} entries for {n} rows of {rows}; "
+            "give one label a row."
+        )
+    for kind in (str, bytes):
+        if values.dtype == object and all(isinstance(v, kind) for v in values):
+            values = values.astype(kind)
+    if values.dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
+    if values.dtype.kind not in "biufU" or (
+        values.dtype.kind == "f" and not np.isfinite(values).all()
+    ):
+        raise UsageError(
+            f"{name} (dtype {values.dtype}) holds something else than labels; "
+            "give integers or strings."
+        )
+    return values
+
+
+def checked_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    """The K of Recall@K as integers, at least one and each at least 1."""
+    values: list[Any] = list(np.atleast_1d(np.asarray(ranks)))
+    if not values:
+        raise UsageError("ranks is empty; give at least one, such as (1, 2, 4, 8).")
+    for value in values:
+        if not isinstance(value, np.integer) or value < 1:
+            raise UsageError(f"ranks holds {value}; give whole numbers from 1 up.")
+    return tuple(int(value) for value in values)
+
+
+def _starts(values: np.ndarray) -> range:
+    return range(0, len(values), _CHUNK)
+
+
+def _refuse(bad: np.ndarray, name: str, what: str) -> None:
+    if bad.any():
+        raise DataError(
+            f"{name}: {int(bad.sum())} of {len(bad)} rows {what}, the first at index "
+            f"{int(bad.argmax())}; look at the picture and the weights behind it."
+        )

@@ -1,0 +1,235 @@
+"""From embeddings and labels to the numbers of a results table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deml_tf.errors import DataError, UsageError
+from deml_tf.retrieval.clustering import nmi_of_kmeans
+from deml_tf.retrieval.inputs import (
+    Pictures,
+    checked_pictures,
+    checked_ranks,
+    unit_rows_float32,
+)
+from deml_tf.retrieval.neighbours import Ranker
+from deml_tf.retrieval.relevance import (
+    average_precision_at_r,
+    first_hits,
+    r_precision,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryScores:
+    """What a ranking tells of every query that has something to find.
+
+    Args:
+        queries: (q,) indices of the queries scored, ascending.
+        labels: (q,) their labels.
+        first_hit: (q,) rank of the first neighbour of the query's class, inf where
+            it lies beyond both `depth` and the query's R.
+        r_precision: (q,) share of the class among the first R neighbours.
+        average_precision: (q,) average precision over the first R neighbours.
+        depth: the greatest K for which Recall@K can be read off `first_hit`.
+        left_out: how many queries have no other picture of their class to find.
+    """
+
+    queries: np.ndarray
+    labels: np.ndarray
+    first_hit: np.ndarray
+    r_precision: np.ndarray
+    average_precision: np.ndarray
+    depth: int
+    left_out: int
+
+    def summary(self, ranks: Sequence[int]) -> dict[str, float]:
+        """Means over the queries, and how many these are; as `evaluate` gives."""
+        ranks = checked_ranks(ranks)
+        if max(ranks) > self.depth:
+            raise UsageError(
+                f"Recall@{max(ranks)} cannot be read off a ranking of depth "
+                f"{self.depth}; rank with depth={max(ranks)}."
+            )
+        scores: dict[str, float] = {
+            f"recall_at_{k}": float(np.mean(self.first_hit <= k)) for k in ranks
+        }
+        scores["r_precision"] = float(self.r_precision.mean())
+        scores["map_at_r"] = float(self.average_precision.mean())
+        scores["queries"] = len(self.queries)
+        scores["queries_left_out"] = self.left_out
+        return scores
+
+    def by_class(self) -> list[dict[str, Any]]:
+        """Means by class, in the order of the sorted labels; as `per_class` gives."""
+        labels, codes, queries = np.unique(
+            self.labels, return_inverse=True, return_counts=True
+        )
+        columns = {
+            "recall_at_1": self.first_hit <= 1,
+            "r_precision": self.r_precision,
+            "map_at_r": self.average_precision,
+        }
+        rows = [
+            {"label": label, "queries": count}
+            for label, count in zip(labels.tolist(), queries.tolist(), strict=True)
+        ]
+        for name, column in columns.items():
+            means = np.bincount(codes, column) / queries
+            for row, mean in zip(rows, means.tolist(), strict=True):
+                row[name] = mean
+        return rows
+
+
+def score_queries(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    depth: int = 8,
+    *,
+    gallery_embeddings: ArrayLike | None = None,
+    gallery_labels: ArrayLike | None = None,
+    block_size: int = 4096,
+) -> QueryScores:
+    """Rank all pictures for every query, once, for a summary and a table by class.
+
+    Beside the embeddings this holds one float32 copy of the gallery and one block of
+    neighbours.
+
+    Args:
+        embeddings: as in `evaluate`; so are all the others but this one:
+        labels: (n,).
+        depth: the greatest K of Recall@K that will be asked for.
+        gallery_embeddings: (m, d).
+        gallery_labels: (m,).
+        block_size: queries ranked at a time, at most.
+
+    Returns:
+        The scores by query, from which `summary` and `by_class` are means.
+
+    Raises:
+        UsageError: as in `evaluate`.
+        DataError: as in `evaluate`.
+    """
+    (depth,) = checked_ranks([depth])
+    pictures = checked_pictures(embeddings, labels, gallery_embeddings, gallery_labels)
+    return _score(pictures, depth, block_size)
+
+
+def evaluate(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    ranks: Sequence[int] = (1, 2, 4, 8),
+    *,
+    gallery_embeddings: ArrayLike | None = None,
+    gallery_labels: ArrayLike | None = None,
+    nmi: bool = False,
+    seed: int = 0,
+    block_size: int = 4096,
+) -> dict[str, float]:
+    """Recall@K, R-precision, MAP@R and NMI of an exact ranking by cosine.
+
+    Every picture is a query against all others (the protocol of the paper's section
+    on experiments), left out of its own ranking by its index. A picture of the
+    query's class comes before another class's only if its cosine is greater by more
+    than `neighbours.TIE`. Queries whose class has no other picture are left out of
+    every mean but NMI's and counted.
+
+    Args:
+        embeddings: (n, d) real numbers of any type; rows need not be normalised.
+        labels: (n,) integers or strings.
+        ranks: the K of Recall@K. A K beyond the pictures there are to find means all
+            of them, so that its recall is 1.
+        gallery_embeddings: (m, d) what to search, where that is another set (In-Shop
+            Clothes); nothing is then left out by index.
+        gallery_labels: (m,) the gallery's labels.
+        nmi: also cluster the pictures, those of queries and gallery together.
+        seed: of the clustering.
+        block_size: queries ranked at a time, at most; no result depends on it.
+
+    Returns:
+        `recall_at_K` for each K, `r_precision`, `map_at_r` and, where asked for,
+        `nmi`, from 0 to 1; the counts `queries` and `queries_left_out`.
+
+    Raises:
+        UsageError: arrays that are not of this form, do not fit together, or a rank
+            below 1.
+        DataError: rows that hold NaN or inf, or only zeros; no class with anything
+            to find.
+    """
+    ranks = checked_ranks(ranks)
+    pictures = checked_pictures(embeddings, labels, gallery_embeddings, gallery_labels)
+    scores = _score(pictures, max(ranks), block_size).summary(ranks)
+    if nmi:
+        units, codes = unit_rows_float32(pictures.queries), pictures.query_codes
+        if not pictures.leaves_itself_out:
+            units = np.concatenate([units, unit_rows_float32(pictures.gallery)])
+            codes = np.concatenate([codes, pictures.gallery_codes])
+        scores["nmi"] = nmi_of_kmeans(units, codes, seed)
+    return scores
+
+
+def per_class(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    gallery_embeddings: ArrayLike | None = None,
+    gallery_labels: ArrayLike | None = None,
+    block_size: int = 4096,
+) -> list[dict[str, Any]]:
+    """Recall@1, R-precision and MAP@R of each class.
+
+    Args:
+        embeddings: (n, d), as in `evaluate`, like all the others.
+        labels: (n,).
+        gallery_embeddings: (m, d).
+        gallery_labels: (m,).
+        block_size: queries ranked at a time, at most.
+
+    Returns:
+        A dict of `label`, `queries`, `recall_at_1`, `r_precision` and `map_at_r` for
+        each class with a scored query, in the order of the sorted labels. The means
+        of its columns, weighted by `queries`, are the figures of `evaluate`.
+
+    Raises:
+        UsageError: as in `evaluate`.
+        DataError: as in `evaluate`.
+    """
+    return score_queries(
+        embeddings,
+        labels,
+        1,
+        gallery_embeddings=gallery_embeddings,
+        gallery_labels=gallery_labels,
+        block_size=block_size,
+    ).by_class()
+
+
+def _score(pictures: Pictures, depth: int, block_size: int) -> QueryScores:
+    ranker = Ranker(pictures, block_size)
+    rows = np.flatnonzero(ranker.relevant_counts)
+    if not rows.size:
+        raise DataError(
+            "labels: no query has another picture of its class to find; "
+            "at least one class needs two."
+        )
+    counts = ranker.relevant_counts[rows]
+    hits, precision, average = np.empty((3, len(rows)))
+    depths = np.minimum(np.maximum(depth, counts), ranker.available)
+    for block, indices, _ in ranker.blocks(rows, depths):
+        wanted = pictures.query_codes[rows[block], None]
+        relevant = pictures.gallery_codes[indices] == wanted  # (b, k)
+        hits[block] = first_hits(relevant)
+        precision[block] = r_precision(relevant, counts[block])
+        average[block] = average_precision_at_r(relevant, counts[block])
+    return QueryScores(
+        queries=rows,
+        labels=pictures.classes[pictures.query_codes[rows]],
+        first_hit=hits,
+        r_precision=precision,
+        average_precision=average,
+        depth=depth,
+        left_out=len(pictures.queries) - len(rows),
+    )

@@ -1,0 +1,240 @@
+"""Exact nearest neighbours by cosine, ties never in the query's favour.
+
+FAISS's flat search finds candidates in float32, a block of queries at a time: no
+N x N matrix. What float32 cannot decide, namely whether a picture of the query's
+class is nearer than one of another class, is computed again in float64 from the
+embeddings as given. The bound on float32's error is the worst case over all orders
+of summation, so results depend neither on block size nor on the number of threads.
+"""
+
+from collections.abc import Iterator
+
+import faiss
+import numpy as np
+from numpy.typing import ArrayLike
+
+from deml_tf.errors import UsageError
+from deml_tf.retrieval.inputs import (
+    Pictures,
+    checked_pictures,
+    unit_rows,
+    unit_rows_float32,
+)
+
+TIE = 2.0**-23
+"""Cosines no further apart than float32's step at 1 (1.2e-7) are equal."""
+
+_ENTRIES = 2**22  # neighbours held at one time: about 0.2 GB with all that hangs on
+_PAIRS = 2**12  # pairs of rows held in float64 at one time
+_ROWS = 4096  # queries in a block at most
+
+
+class Ranker:
+    """Ranks a gallery for rows of queries.
+
+    A picture of the query's class comes before another class's only if its cosine is
+    greater by more than `TIE`; cosines are float64, of the embeddings as given.
+
+    Args:
+        pictures: queries and gallery; without labels no picture is of the class.
+        block_size: queries searched for at a time, at most.
+    """
+
+    def __init__(self, pictures: Pictures, block_size: int = _ROWS):
+        """Index the gallery: one float32 copy of it."""
+        if block_size < 1:
+            raise UsageError(f"block_size is {block_size}; give 1 or more.")
+        self._queries, self._query_codes = pictures.queries, pictures.query_codes
+        self._gallery, self._gallery_codes = pictures.gallery, pictures.gallery_codes
+        self._alone = pictures.leaves_itself_out
+        self.available = len(self._gallery) - self._alone
+        sizes = np.bincount(self._gallery_codes, minlength=len(pictures.classes))
+        self.relevant_counts = np.where(  # (n,) pictures there are to be found
+            self._query_codes < 0, 0, sizes[self._query_codes] - self._alone
+        )
+        width = self._queries.shape[1]
+        # Rounding two unit rows and summing d products in float32, in any order,
+        # moves a cosine by less than (d + 8) 2^-24; two cosines by twice that.
+        self._near = TIE + 2 * (width + 8) * 2.0**-24
+        self._block_size = block_size
+        self._index = faiss.IndexFlatIP(width)
+        for start in range(0, len(self._gallery), _ROWS):
+            self._index.add(unit_rows_float32(self._gallery[start : start + _ROWS]))
+
+    def blocks(
+        self, rows: np.ndarray, depths: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Rank for some queries, block by block.
+
+        Args:
+            rows: (r,) which queries.
+            depths: (r,) how many neighbours each of them needs, 1 to `available`.
+
+        Yields:
+            Positions in `rows` (b,), the gallery indices of their nearest (b, k), best
+            first, and the cosines (b, k) float32. k is the block's greatest depth:
+            rows come sorted by depth, so that a large class costs only its own.
+        """
+        order = np.argsort(depths, kind="stable")
+        start = 0
+        while start < len(order):
+            stop = min(start + self._block_size, len(order))
+            widest = self._fetched(int(depths[order[stop - 1]]))
+            stop = min(stop, start + max(1, _ENTRIES // widest))
+            block = order[start:stop]
+            indices, cosines = self._rank(rows[block], int(depths[block[-1]]))
+            yield block, indices, cosines
+            start = stop
+
+    def _fetched(self, k: int) -> int:
+        # Some more than k: the k-th is then clear of what was not fetched.
+        return min(k + 16 + k // 16, self.available) + self._alone
+
+    def _rank(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        width = self._fetched(k)
+        cosines, indices = self._index.search(
+            unit_rows_float32(self._queries[rows]), width
+        )  # (b, width)
+        if self._alone:
+            keep = indices != rows[:, None]
+            keep[keep.all(axis=1), -1] = False  # itself beyond the cut, behind equals
+            indices = indices[keep].reshape(len(rows), width - 1)
+            cosines = cosines[keep].reshape(len(rows), width - 1)
+        relevant = self._relevant(rows, indices)
+        lost = self._undecided_at_the_cut(rows, cosines, relevant, k)
+        relevant[lost] = False  # they are ranked from the whole gallery below
+        self._settle(rows, indices, cosines, relevant)
+        indices, cosines = indices[:, :k], cosines[:, :k]
+        step = max(1, _ENTRIES // len(self._gallery))
+        for start in range(0, len(lost), step):
+            part = lost[start : start + step]
+            indices[part], cosines[part] = self._rank_whole(rows[part], k)
+        return indices, cosines
+
+    def _relevant(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        codes = self._query_codes[rows][:, None]
+        return (self._gallery_codes[indices] == codes) & (codes >= 0)
+
+    def _undecided_at_the_cut(
+        self, rows: np.ndarray, cosines: np.ndarray, relevant: np.ndarray, k: int
+    ) -> np.ndarray:
+        """Rows whose first k could change with what was not fetched."""
+        if cosines.shape[1] == self.available:
+            return np.empty(0, np.int64)
+        clear = cosines[:, -1].astype(np.float64) + self._near  # (b,)
+        close = np.flatnonzero(cosines[:, k - 1] <= clear)
+        found = relevant[close]  # (close, width)
+        worst = np.where(found, cosines[close], np.inf).min(axis=1)
+        every = found.sum(axis=1) == self.relevant_counts[rows[close]]
+        return close[~(every & (worst > clear[close]))]
+
+    def _settle(
+        self,
+        rows: np.ndarray,
+        indices: np.ndarray,
+        cosines: np.ndarray,
+        relevant: np.ndarray,
+    ) -> None:
+        """Put near-equal pictures of the class and of others in order, in place."""
+        flat = np.flatnonzero(relevant)
+        if not flat.size:
+            return
+        # Ascending over the whole block: rows are 4 apart, cosines at most 2.
+        keys = (4.0 * np.arange(len(rows))[:, None] - cosines).ravel()
+        first = np.searchsorted(keys, keys[flat] - self._near, side="left")
+        last = np.searchsorted(keys, keys[flat] + self._near, side="right")
+        before = np.searchsorted(flat, first)  # how many relevant ones precede
+        mixed = last - first > np.searchsorted(flat, last) - before
+        edges = np.bincount(first[mixed], minlength=keys.size + 1)
+        edges -= np.bincount(last[mixed], minlength=keys.size + 1)
+        near = np.flatnonzero(np.cumsum(edges[:-1]))  # the union of all such ranges
+        if not near.size:
+            return
+        row = near // cosines.shape[1]
+        touched, local = np.unique(row, return_inverse=True)
+        exact = cosines[touched].astype(np.float64)
+        exact[local, near % cosines.shape[1]] = self._pairs(
+            rows[row], indices.ravel()[near]
+        )
+        order = np.argsort(TIE * relevant[touched] - exact, axis=1, kind="stable")
+        indices[touched] = np.take_along_axis(indices[touched], order, axis=1)
+        cosines[touched] = np.take_along_axis(exact, order, axis=1)
+
+    def _pairs(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        """Cosines of pairs (p,), in float64."""
+        cosines = np.empty(len(rows))
+        for start in range(0, len(rows), _PAIRS):
+            part = slice(start, start + _PAIRS)
+            cosines[part] = np.einsum(
+                "pd,pd->p",
+                unit_rows(self._queries[rows[part]]),
+                unit_rows(self._gallery[indices[part]]),
+            )
+        return cosines
+
+    def _rank_whole(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """The first k out of every cosine with the gallery, in float64."""
+        queries = unit_rows(self._queries[rows])
+        cosines = np.empty((len(rows), len(self._gallery)))
+        for start in range(0, len(self._gallery), _ROWS):
+            part = slice(start, start + _ROWS)
+            cosines[:, part] = queries @ unit_rows(self._gallery[part]).T
+        if self._alone:
+            cosines[np.arange(len(rows)), rows] = -np.inf
+        relevant = self._gallery_codes == self._query_codes[rows][:, None]
+        keys = TIE * relevant - cosines
+        indices = np.argpartition(keys, k - 1, axis=1)[:, :k]
+        order = np.argsort(np.take_along_axis(keys, indices, axis=1), axis=1)
+        indices = np.take_along_axis(indices, order, axis=1)
+        return indices, np.take_along_axis(cosines, indices, axis=1)
+
+
+def nearest(
+    embeddings: ArrayLike,
+    k: int,
+    *,
+    labels: ArrayLike | None = None,
+    gallery_embeddings: ArrayLike | None = None,
+    gallery_labels: ArrayLike | None = None,
+    queries: ArrayLike | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The k nearest pictures of each query, by cosine, best first.
+
+    Args:
+        embeddings: (n, d) embeddings, of any length.
+        k: neighbours a query, at least 1.
+        labels: (n,) labels; with them ties go as in scoring, against the query, so
+            that the first neighbour is a hit exactly where Recall@1 counts one.
+            Without them, ties come in no particular order.
+        gallery_embeddings: (m, d) what is searched; by default the embeddings
+            themselves, each query left out by its index.
+        gallery_labels: (m,) the gallery's labels, where both are given.
+        queries: (r,) indices of the embeddings to search for; all by default.
+
+    Returns:
+        Indices (r, k) int64 into the gallery, and cosines (r, k) float32.
+
+    Raises:
+        UsageError: k or an index out of range, or arrays that do not fit together.
+        DataError: rows that hold NaN or inf, or only zeros.
+    """
+    pictures = checked_pictures(embeddings, labels, gallery_embeddings, gallery_labels)
+    ranker = Ranker(pictures)
+    count = len(pictures.queries)
+    if not 1 <= k <= ranker.available:
+        raise UsageError(
+            f"k is {k}; give a number from 1 to {ranker.available}, as many as there "
+            "are other pictures."
+        )
+    chosen = np.arange(count) if queries is None else np.asarray(queries)
+    if (
+        chosen.ndim != 1
+        or chosen.dtype.kind not in "iu"
+        or np.any((chosen < 0) | (chosen >= count))
+    ):
+        raise UsageError(f"queries must be a list of indices from 0 to {count - 1}.")
+    indices = np.empty((len(chosen), k), np.int64)
+    cosines = np.empty((len(chosen), k), np.float32)
+    for block, found, similar in ranker.blocks(chosen, np.full(len(chosen), k)):
+        indices[block], cosines[block] = found, similar
+    return indices, cosines

@@ -1,0 +1,182 @@
+"""Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+from absl import flags
+from rich.console import Console
+
+from deml_tf import command
+from deml_tf.callbacks.checkpoints import Checkpoints
+from deml_tf.callbacks.choice import ChooseBestStep
+from deml_tf.callbacks.journal import Journal
+from deml_tf.callbacks.nonfinite import StopOnNonFinite
+from deml_tf.callbacks.progress import ProgressBar
+from deml_tf.config import CONFIGS, as_flags, define_flags, from_flags
+from deml_tf.data.batches import (
+    BatchTable,
+    batch_files,
+    class_ids,
+    training_dataset,
+)
+from deml_tf.data.splits import check_batches
+from deml_tf.errors import UsageError
+from deml_tf.finish import finish
+from deml_tf.losses.binomial_deviance import BinomialDeviance
+from deml_tf.models.embedder import build_deml, core_of, geometry_of
+from deml_tf.models.optimizer import GroupedAdam
+from deml_tf.models.trainer import Trainer
+from deml_tf.run import RunFolder
+from deml_tf.split import read_split
+
+BEST = "best.weights.h5"
+
+
+def main(arguments):
+    """Reads the flags, trains, scores and reports."""
+    if arguments:
+        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
+    configs = [from_flags(config, flags.FLAGS) for config in CONFIGS]
+    data, model, loss, train, score = configs
+    _require(dataset=data.dataset, data_dir=data.data_dir, run_dir=train.run_dir)
+
+    run = RunFolder.open(train.run_dir, as_flags(*configs))
+    if run.finished:
+        print(f"{run.path} is finished: see {run.report_path}.")
+        return
+    set_up(train)
+    split = read_split(data, train.seed)
+    check_batches(split.train, train.classes_per_batch, train.images_per_class)
+    embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
+    trainer = build_trainer(embedder, loss, train)
+    fit(run, trainer, embedder, split, train, score)
+    finish(run, embedder, split, configs)
+
+
+def set_up(train):
+    """Seeds and determinism, before any variable exists."""
+    keras.utils.set_random_seed(train.seed)
+    if train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def build_trainer(embedder, loss, train):
+    """The compiled trainer around the embedder's core."""
+    core = core_of(embedder)
+    baseline = core.output["parts"].shape[1:3] == (1, 1)
+    cost_negative = loss.cost_negative or (25.0 if baseline else 35.0)
+    trainer = Trainer(
+        core,
+        BinomialDeviance(loss.alpha, loss.beta, loss.cost_positive, cost_negative),
+        decoupling=loss.decoupling,
+        decoupling_weight=loss.decoupling_weight,
+        adversary_steps=loss.adversary_steps,
+        ramp_steps=train.steps,
+        activation_decay_weight=loss.activation_decay_weight,
+        unit_rows_weight=loss.unit_rows_weight,
+    )
+    rate = train.learning_rate
+    if train.schedule == "step":
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            list(train.decay_steps),
+            [rate * train.decay_rate**n for n in range(len(train.decay_steps) + 1)],
+        )
+    head = r"_(projection|channel_attention)/"
+    bias = r"(bias|beta)[^/]*$"
+    trainer.compile(
+        GroupedAdam(
+            rate,
+            {
+                f"{head}.*{bias}": train.head_multiplier * train.bias_multiplier,
+                head: train.head_multiplier,
+                bias: train.bias_multiplier,
+            },
+            l2=train.l2,
+            epsilon=1e-8,
+            global_clipnorm=train.clip_norm,
+        ),
+        keras.optimizers.Adam(train.adversary_learning_rate),
+    )
+    return trainer
+
+
+def fit(run, trainer, embedder, split, train, score):
+    """Trains from the newest checkpoint to the last step, and keeps the best one."""
+    geometry = geometry_of(embedder)
+    labels, _ = class_ids(split.train)
+    table = BatchTable(
+        labels, train.classes_per_batch, train.images_per_class, train.seed
+    )
+    batch_size = train.classes_per_batch * train.images_per_class
+    best = run.path / BEST
+    choice = ChooseBestStep(
+        embedder,
+        split.validation,
+        best,
+        every=train.evaluate_every,
+        last_step=train.steps,
+        patience=train.patience,
+        resize_size=geometry.resize_size,
+        fit=geometry.fit,
+        batch_size=score.scoring_batch_size,
+    )
+    checkpoints = Checkpoints(
+        run.checkpoints_path,
+        trainer,
+        train.checkpoint_every,
+        train.steps,
+        choice=choice.state,
+    )
+    first_step, ended = checkpoints.restore()
+    if first_step:
+        print(f"Going on from step {first_step} of {train.steps}.")
+    if not ended:
+        run.truncate_metrics(first_step)
+        journal = Journal(
+            run,
+            first_step,
+            train.steps,
+            train.log_every,
+            batch_size,
+            len(split.train),
+        )
+        choice.begin(first_step, journal.write)
+        trainer.fit(
+            training_dataset(
+                split.train,
+                table,
+                resize_size=geometry.resize_size,
+                input_size=geometry.input_size,
+                fit=geometry.fit,
+                first_step=first_step,
+                last_step=train.steps,
+                seed=train.seed,
+            ),
+            verbose=0,
+            shuffle=False,
+            callbacks=[
+                StopOnNonFinite(first_step, lambda step: batch_files(split.train, table, step)),
+                journal,
+                *([choice] if split.validation else []),
+                checkpoints,
+                ProgressBar(first_step, train.steps, batch_size, train.log_every),
+            ],
+        )
+    if split.validation:
+        core_of(embedder).load_weights(best)
+        Console().print(
+            f"Best step: {int(choice.state.best_step)}, Recall@1 "
+            f"{float(choice.state.best):.3f} on the validation classes."
+        )
+
+
+def _require(**values):
+    for name, value in values.items():
+        if not value:
+            raise UsageError(f"--{name} is missing: give it, or a --flagfile with it.")
+
+
+if __name__ == "__main__":
+    define_flags(*CONFIGS)
+    command.run(main)

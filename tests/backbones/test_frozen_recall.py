@@ -1,0 +1,69 @@
+"""The ImageNet weights on photographs: frozen recall on unseen bird species."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from deml_tf.backbones import build_backbone
+
+PHOTOS = Path(__file__).parents[2] / "../shared/data/cub200_2010/images"
+
+
+@pytest.fixture(scope="module")
+def photos():
+    if not PHOTOS.is_dir():
+        pytest.skip("the bird photographs are not here")
+    folders = sorted(folder for folder in PHOTOS.iterdir() if folder.is_dir())[100:]
+    files = [(f, n) for n, d in enumerate(folders) for f in sorted(d.glob("*.jpg"))]
+    pictures = [np.asarray(Image.open(f).convert("RGB")) for f, _ in files]
+    return np.stack(pictures), np.array([n for _, n in files])
+
+
+def centre_160(pictures):
+    large = [
+        np.asarray(Image.fromarray(p).resize((176, 176), Image.Resampling.BILINEAR))
+        for p in pictures
+    ]
+    return np.stack(large)[:, 8:168, 8:168]
+
+
+def recall(features, labels, ranks=(1, 2, 4, 8)):
+    features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    similarity = features @ features.T
+    np.fill_diagonal(similarity, -np.inf)
+    nearest = np.argsort(-similarity, axis=1)[:, : max(ranks)]
+    hits = labels[nearest] == labels[:, None]
+    return [hits[:, :k].any(axis=1).mean() for k in ranks]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("size", "padding", "expected"),
+    [
+        (224, "same", (0.587, 0.703, 0.804, 0.879)),
+        (224, "symmetric", (0.580, 0.692, 0.785, 0.876)),
+        (160, "same", (0.539, 0.658, 0.765, 0.859)),
+    ],
+)
+def test_frozen_recall_on_unseen_birds(photos, size, padding, expected):
+    pictures, labels = photos
+    assert pictures.shape == (3043, 224, 224, 3)
+    if size == 160:
+        pictures = centre_160(pictures)
+    backbone = build_backbone("efficientnet_lite0", input_size=size, padding=padding)
+
+    @tf.function
+    def embed(batch):
+        final = backbone.upper(backbone.lower(batch))[1]
+        return tf.reduce_mean(final, axis=(1, 2))
+
+    features = [
+        embed(tf.cast(pictures[i : i + 64], tf.float32)).numpy()
+        for i in range(0, len(pictures), 64)
+    ]
+    measured = recall(np.concatenate(features), labels)
+    print(size, padding, np.round(measured, 4))
+    assert measured == pytest.approx(expected, abs=0.005)
