@@ -156,7 +156,8 @@ def test_an_occluder_that_hides_the_bird_is_left_out(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("part", "least"), [("crown", 0.04), ("back", 0.06), ("breast", 0.15), ("wing", 0.2)]
+    ("part", "least"),
+    [("crown", 0.04), ("back", 0.06), ("breast", 0.15), ("wing", 0.2)],
 )
 def test_attributes_are_painted(part, least):
     # The colour of a large part is found on the bird, and changes with the attribute.
@@ -175,7 +176,6 @@ def test_attributes_are_painted(part, least):
         return ((pixels @ target) / norms > 0.9).mean()
 
     gain = share("scarlet") - share("green")
-    print(part,gain)
     assert gain > least
 
 
