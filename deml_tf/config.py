@@ -6,13 +6,24 @@ and `from_flags` reads them back; nothing below a command's `main` sees FLAGS.
 
 import dataclasses
 import sys
+from typing import Any, NamedTuple, TypeVar, cast
 
 from absl import flags
 
 from deml_tf.errors import UsageError
 
+C = TypeVar("C")
 
-def _flag(default, help_text, *, choices=None, at_least=None, above=None, below=None):
+
+def _flag(
+    default: Any,
+    help_text: str,
+    *,
+    choices: tuple[Any, ...] | None = None,
+    at_least: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+) -> Any:
     """A dataclass field that knows how it is asked for and what it may be."""
     return dataclasses.field(
         default=default,
@@ -178,7 +189,7 @@ class TrainConfig:
         "Learning rate: constant, or multiplied by decay_rate at each decay_steps.",
         choices=("constant", "step"),
     )
-    decay_steps: list[int] = _flag((), "Steps at which a step schedule decays.")
+    decay_steps: tuple[int, ...] = _flag((), "Steps at which a step schedule decays.")
     decay_rate: float = _flag(0.8, "Factor of a step schedule.", above=0.0)
     head_multiplier: float = _flag(
         10.0, "Learning-rate factor of projections and gates.", above=0.0
@@ -200,8 +211,7 @@ class TrainConfig:
     )
     patience: int | None = _flag(
         None,
-        "Stop after so many scorings without a better validation Recall@1; default "
-        "never.",
+        "Stop after so many scorings without a better validation MAP@R; default never.",
         at_least=1,
     )
     deterministic: bool = _flag(
@@ -219,8 +229,18 @@ class TrainConfig:
 class ScoreConfig:
     """How unseen classes are scored."""
 
-    ranks: list[int] = _flag((1, 2, 4, 8), "Ranks K of Recall@K.")
+    ranks: tuple[int, ...] = _flag((1, 2, 4, 8), "Ranks K of Recall@K.")
     scoring_batch_size: int = _flag(64, "Pictures embedded at once.", at_least=1)
+
+
+class Configs(NamedTuple):
+    """The parts of a training run."""
+
+    data: DataConfig
+    model: ModelConfig
+    loss: LossConfig
+    train: TrainConfig
+    score: ScoreConfig
 
 
 CONFIGS = (DataConfig, ModelConfig, LossConfig, TrainConfig, ScoreConfig)
@@ -243,7 +263,7 @@ def as_flags(*configs):
     }
 
 
-def from_flags(config, values):
+def from_flags(config: type[C], values: flags.FlagValues) -> C:
     """Reads a config back, checked.
 
     Args:
@@ -257,7 +277,7 @@ def from_flags(config, values):
         UsageError: A value is out of its range.
     """
     arguments = {}
-    for field in dataclasses.fields(config):
+    for field in dataclasses.fields(cast(Any, config)):
         value = getattr(values, field.name)
         if isinstance(field.default, tuple):
             value = _whole_numbers(field.name, value)
@@ -297,6 +317,21 @@ def _whole_numbers(name, values):
             "separated by commas."
         )
     return numbers
+
+
+def read_configs(values: flags.FlagValues) -> Configs:
+    """Reads all parts of a training run back, checked.
+
+    Raises:
+        UsageError: A value is out of its range.
+    """
+    return Configs(
+        from_flags(DataConfig, values),
+        from_flags(ModelConfig, values),
+        from_flags(LossConfig, values),
+        from_flags(TrainConfig, values),
+        from_flags(ScoreConfig, values),
+    )
 
 
 def _check(field, value):

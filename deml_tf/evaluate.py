@@ -1,8 +1,8 @@
 """Scores an embedder on unseen classes: `python -m deml_tf.evaluate --run_dir=R`."""
 
-import dataclasses
 import json
 from pathlib import Path
+from typing import cast
 
 import keras
 import numpy as np
@@ -36,11 +36,10 @@ def main(arguments):
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
     path, output, values = _sources()
     embedder = load_embedder(path)
-    data, train, scoring = (
-        from_flags(config, values) for config in (DataConfig, TrainConfig, ScoreConfig)
-    )
-    scoring = dataclasses.replace(scoring, ranks=from_flags(ScoreConfig, FLAGS).ranks)
-    examples = getattr(read_split(data, train.seed), FLAGS.split)
+    data = from_flags(DataConfig, values)
+    seed = from_flags(TrainConfig, values).seed
+    scoring = from_flags(ScoreConfig, FLAGS)
+    examples = getattr(read_split(data, seed), FLAGS.split)
     if not examples:
         raise UsageError(f"--split={FLAGS.split}: the data set has no such pictures.")
 
@@ -53,7 +52,7 @@ def main(arguments):
         batch_size=scoring.scoring_batch_size,
         progress="embedding",
     )
-    scores = score(outputs, examples, ranks=scoring.ranks, seed=train.seed)
+    scores = score(outputs, examples, ranks=scoring.ranks, seed=seed)
     labels, names = class_ids(examples)
     classes = per_class(outputs["embedding"], np.array(names)[labels])
 
@@ -74,7 +73,7 @@ def load_embedder(path):
     if not Path(path).is_file():
         raise DataError(f"There is no embedder at {path}: name an embedder.keras.")
     try:
-        embedder = keras.saving.load_model(path, compile=False)
+        embedder = cast(keras.Model, keras.saving.load_model(path, compile=False))
         embedder.get_layer(CORE)
     except (ValueError, OSError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -4,6 +4,7 @@ import os
 
 from rich.console import Console
 
+from deml_tf.config import Configs
 from deml_tf.data.batches import class_ids
 from deml_tf.data.splits import protocol
 from deml_tf.models.cost import gmacs, parameters
@@ -19,7 +20,7 @@ from deml_tf.run import RunFolder
 from deml_tf.showcase import attention_examples, retrievals, write_pictures
 
 
-def finish(run: RunFolder, embedder, split, configs):
+def finish(run: RunFolder, embedder, split, configs: Configs):
     """Saves the embedder, scores the unseen classes and writes the report.
 
     Nothing here depends on how far an earlier, killed try came: it starts anew, and
@@ -29,7 +30,7 @@ def finish(run: RunFolder, embedder, split, configs):
         run: The open run folder.
         embedder: The trained embedder.
         split: The `Split`.
-        configs: The run's config instances.
+        configs: The run's `Configs`.
     """
     data, model, _, train, scoring = configs
     geometry = geometry_of(embedder)
@@ -117,8 +118,8 @@ def training_facts(run):
             seconds += record["seconds"]
             images += record["seconds"] * record["images_per_second"]
             steps = record["step"]
-        if record.get("validation_recall_at_1", -1.0) > best:
-            best, best_step = record["validation_recall_at_1"], record["step"]
+        if record.get("validation_map_at_r", -1.0) > best:
+            best, best_step = record["validation_map_at_r"], record["step"]
     return {
         "steps": steps,
         "best_step": best_step or steps,

@@ -14,7 +14,8 @@ from urllib.parse import quote
 import jinja2
 import matplotlib
 import numpy as np
-from markupsafe import Markup
+import rich.box
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
@@ -184,8 +185,8 @@ def comparison_table(rows: Rows) -> Table:
         A table for `rich.print`.
     """
     columns, cells, best = _comparison(rows)
-    table = Table()
-    table.add_column("")
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
     for r, (name, _) in enumerate(rows):
@@ -279,10 +280,12 @@ def _facts(
     attention = results.get("object_attention") or {}
     share = attention.get("fallback_share")
     lists = {
-        "Data": [("data set", results.get("dataset"))]
+        "Data": _flat({"data set": results.get("dataset")})
         + _flat(results.get("protocol") or {}),
         "Model": [
             ("name", model.get("name")),
+            ("backbone", model.get("backbone")),
+            ("input side, pixels", model.get("input_size")),
             ("scales I × learners J", _pair(model)),
             ("embedding", _number(model.get("embedding_dim"))),
             ("parameters", _number(model.get("parameters"))),
@@ -320,10 +323,10 @@ def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in counts.items():
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, Mapping):
-            inner = "" if key == "packages" else f"{name} "
-            flat += _flat(value, inner)
+            flat += _flat(value, "" if key == "packages" else f"{name} ")
         else:
-            flat.append((name, _number(value) if _finite(value) else value))
+            count = isinstance(value, int) and not isinstance(value, bool)
+            flat.append((name, f"{value:,}" if count else value))
     return flat
 
 
@@ -343,7 +346,7 @@ def _scales(results: Mapping[str, Any]) -> dict[str, Any]:
         means.append(
             {
                 "colour": _hex(pictures.scale_colour(i)),
-                "box": [_number(edge, 2) for edge in box],
+                "box": [f"{e:.2f}" if _finite(e) else MISSING for e in box],
                 "size": [
                     f"{b - a:.0%}" if _finite(a) and _finite(b) else MISSING
                     for a, b in ((box[0], box[2]), (box[1], box[3]))
@@ -438,12 +441,12 @@ def _curves(
         steps, values = _series(metrics, key)
         if values.any():
             figure, axes = _axes()
-            if steps.size > 400:  # thin raw line, means of stretches over it
-                axes.plot(steps, values, color=ACCENT, linewidth=0.5, alpha=0.3)
-                steps, values = (
-                    np.array([part.mean() for part in np.array_split(array, 200)])
-                    for array in (steps, values)
-                )
+            if steps.size > 400:  # means of 200 stretches over the band they span
+                stretches = np.array_split(values, 200)
+                steps = np.array([part.mean() for part in np.array_split(steps, 200)])
+                values = np.array([part.mean() for part in stretches])
+                low, high = ([f(part) for part in stretches] for f in (np.min, np.max))
+                axes.fill_between(steps, low, high, color=ACCENT, alpha=0.2, lw=0)
             mark = "o" if steps.size == 1 else None
             axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
             if key == "images_per_second":
@@ -514,6 +517,11 @@ def _svg(figure: Figure) -> Markup:
     return Markup(text)
 
 
+def _breakable(label: str) -> Markup:
+    """The label, escaped, with leave to break the line where its words end."""
+    return Markup(re.sub(r"([_./-]+)", r"\1<wbr>", str(escape(label))))
+
+
 def _render(path: str | os.PathLike[str], **context: Any) -> None:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -522,5 +530,6 @@ def _render(path: str | os.PathLike[str], **context: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["breakable"] = _breakable
     page = environment.get_template("report.html.jinja").render(context)
     write_atomically(path, page.encode())

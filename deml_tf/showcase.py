@@ -5,7 +5,7 @@ import tensorflow as tf
 from PIL import Image
 
 from deml_tf.data.batches import class_ids
-from deml_tf.pictures import contact_sheet, crop, draw_boxes, overlay_saliency
+from deml_tf.pictures import Mark, contact_sheet, crop, draw_boxes, overlay_saliency
 from deml_tf.report import AttentionExample, Neighbour, Retrieval
 from deml_tf.retrieval.neighbours import nearest
 
@@ -28,9 +28,7 @@ def retrievals(embeddings, examples, *, seed=0):
     labels, names = class_ids(examples)
     queries = _one_a_class(labels, QUERIES, seed)
     count = min(NEIGHBOURS, len(examples) - 1)
-    indices, similarities = nearest(
-        embeddings, count, labels=labels, queries=queries
-    )
+    indices, similarities = nearest(embeddings, count, labels=labels, queries=queries)
     return tuple(
         Retrieval(
             image=_read(examples[q]),
@@ -96,11 +94,12 @@ def write_pictures(folder, attention, found, step):
 
 def _rows(found):
     """Retrievals as the contact sheet's rows of marked pictures."""
-    marks = {True: "hit", False: "miss"}
-    return [
-        [(r.image, "query"), *((n.image, marks[n.hit]) for n in r.neighbours)]
-        for r in found
-    ]
+    rows: list[list[tuple[np.ndarray, Mark]]] = []
+    for query in found:
+        row: list[tuple[np.ndarray, Mark]] = [(query.image, "query")]
+        row += [(n.image, "hit" if n.hit else "miss") for n in query.neighbours]
+        rows.append(row)
+    return rows
 
 
 def _one_a_class(labels, count, seed):

@@ -1,11 +1,11 @@
 """Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`."""
 
 import dataclasses
+from typing import Any
 
 import keras
 import tensorflow as tf
 from absl import flags
-from rich.console import Console
 
 from deml_tf import command
 from deml_tf.callbacks.checkpoints import Checkpoints
@@ -13,13 +13,14 @@ from deml_tf.callbacks.choice import ChooseBestStep
 from deml_tf.callbacks.journal import Journal
 from deml_tf.callbacks.nonfinite import StopOnNonFinite
 from deml_tf.callbacks.progress import ProgressBar
-from deml_tf.config import CONFIGS, as_flags, define_flags, from_flags
+from deml_tf.config import CONFIGS, as_flags, define_flags, read_configs
 from deml_tf.data.batches import (
     BatchTable,
     batch_files,
     class_ids,
     training_dataset,
 )
+from deml_tf.data.images import explain_unreadable
 from deml_tf.data.splits import check_batches
 from deml_tf.errors import UsageError
 from deml_tf.finish import finish
@@ -37,11 +38,11 @@ def main(arguments):
     """Reads the flags, trains, scores and reports."""
     if arguments:
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
-    configs = [from_flags(config, flags.FLAGS) for config in CONFIGS]
+    configs = read_configs(flags.FLAGS)
     data, model, loss, train, score = configs
     _require(dataset=data.dataset, data_dir=data.data_dir, run_dir=train.run_dir)
 
-    run = RunFolder.open(train.run_dir, as_flags(*configs))
+    run = RunFolder.open(str(train.run_dir), as_flags(*configs))
     if run.finished:
         print(f"{run.path} is finished: see {run.report_path}.")
         return
@@ -76,7 +77,7 @@ def build_trainer(embedder, loss, train):
         activation_decay_weight=loss.activation_decay_weight,
         unit_rows_weight=loss.unit_rows_weight,
     )
-    rate = train.learning_rate
+    rate: Any = train.learning_rate
     if train.schedule == "step":
         rate = keras.optimizers.schedules.PiecewiseConstantDecay(
             list(train.decay_steps),
@@ -142,31 +143,39 @@ def fit(run, trainer, embedder, split, train, score):
             len(split.train),
         )
         choice.begin(first_step, journal.write)
-        trainer.fit(
-            training_dataset(
-                split.train,
-                table,
-                resize_size=geometry.resize_size,
-                input_size=geometry.input_size,
-                fit=geometry.fit,
-                first_step=first_step,
-                last_step=train.steps,
-                seed=train.seed,
-            ),
-            verbose=0,
-            shuffle=False,
-            callbacks=[
-                StopOnNonFinite(first_step, lambda step: batch_files(split.train, table, step)),
-                journal,
-                *([choice] if split.validation else []),
-                checkpoints,
-                ProgressBar(first_step, train.steps, batch_size, train.log_every),
-            ],
+        bar = ProgressBar(first_step, train.steps, batch_size, train.log_every)
+
+        def files_of(step):
+            return batch_files(split.train, table, step)
+
+        pictures = training_dataset(
+            split.train,
+            table,
+            resize_size=geometry.resize_size,
+            input_size=geometry.input_size,
+            fit=geometry.fit,
+            first_step=first_step,
+            last_step=train.steps,
+            seed=train.seed,
         )
+        callbacks = [
+            StopOnNonFinite(first_step, files_of),
+            journal,
+            *([choice] if split.validation else []),
+            checkpoints,
+            bar,
+        ]
+        try:
+            trainer.fit(pictures, verbose=0, shuffle=False, callbacks=callbacks)
+        except tf.errors.OpError as error:
+            # Raised when the batch after the last finished step is consumed.
+            raise explain_unreadable(files_of(bar.step), error) from error
+        finally:
+            bar.stop()
     if split.validation:
         core_of(embedder).load_weights(best)
-        Console().print(
-            f"Best step: {int(choice.state.best_step)}, Recall@1 "
+        print(
+            f"Best step: {int(choice.state.best_step)}, MAP@R "
             f"{float(choice.state.best):.3f} on the validation classes."
         )
 

@@ -25,8 +25,8 @@ class Checkpoints(keras.callbacks.Callback):
         if adversaries:
             adversaries["adversary_optimizer"] = trainer.adversary_optimizer
         self.progress = tf.train.Checkpoint(
-            step=tf.Variable(0, dtype=tf.int64, trainable=False),
-            stopped=tf.Variable(False, trainable=False),
+            step=tf.Variable(tf.constant(0, tf.int64), trainable=False),
+            stopped=tf.Variable(tf.constant(False), trainable=False),
         )
         self.checkpoint = tf.train.Checkpoint(
             core=trainer.core,

@@ -71,4 +71,8 @@ class ProgressBar(keras.callbacks.Callback):
 
     def on_train_end(self, logs=None):
         """Leaves the finished bar on the screen."""
+        self.stop()
+
+    def stop(self):
+        """Gives the terminal back, after an error too."""
         self.bar.stop()

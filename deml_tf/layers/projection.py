@@ -57,7 +57,5 @@ class Projection(keras.layers.Layer):
             **super().get_config(),
             "units": self.units,
             "shared": self.shared,
-            "kernel_initializer": keras.initializers.serialize(
-                self.kernel_initializer
-            ),
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

@@ -301,8 +301,9 @@ def _first(features, learners):
 
 def _whole(images):
     """The box of the whole picture for each of the images: `(b, 4)`."""
-    zeros = ops.zeros_like(images[:, 0, 0, :1], dtype="float32")  # (b, 1)
-    return zeros + ops.convert_to_tensor([[0.0, 0.0, 1.0, 1.0]])
+    low = ops.zeros_like(images[:, 0, 0, :2], dtype="float32")  # (b, 2)
+    high = ops.ones_like(low)
+    return ops.concatenate([low, high], axis=-1)
 
 
 def _check(scales, learners, embedding_dim, input_size, resize_size, source_size):

@@ -157,7 +157,9 @@ class Trainer(keras.Model):
                 with tape.stop_recording():
                     self._update_adversaries(parts, replicas)
             losses = self._terms(labels, parts, pooled)
-            loss = tf.add_n([self.term_weights[n] * losses[n] for n in losses]) / replicas
+            loss = (
+                tf.add_n([self.term_weights[n] * losses[n] for n in losses]) / replicas
+            )
 
         if self.decoupling == "reversal":
             variables = [embedder_variables, adversary_variables]

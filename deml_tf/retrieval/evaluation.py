@@ -81,7 +81,7 @@ def score(outputs, examples, *, ranks, seed=0):
 
 
 def intersection_over_union(a, b):
-    """Overlap of boxes `(..., 4)` (ymin, xmin, ymax, xmax): shared area / joint area."""
+    """Shared area over joint area of boxes `(..., 4)`: ymin, xmin, ymax, xmax."""
     low = np.maximum(a[..., :2], b[..., :2])
     high = np.minimum(a[..., 2:], b[..., 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=-1)

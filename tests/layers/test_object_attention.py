@@ -197,7 +197,7 @@ def test_two_kinds_of_features_leave_only_their_border():
 def _fallbacks():
     maps = blobs(8, seed=5)
     maps[1] = 0
-    maps[2] = 0.1
+    maps[2] = 1 + 1e-7 * maps[0]  # no more than rounding
     maps[3] = np.random.default_rng(0).random(32)  # the same vector everywhere
     maps[4, 2, 3, 1] = np.nan
     maps[5, 0, 0, 0] = np.inf
@@ -251,9 +251,16 @@ def test_exact_maps_of_two_layers_are_averaged():
     np.testing.assert_allclose(
         layer(upper, lower)["saliency"], expected, rtol=1e-5, atol=1e-7
     )
-    silent = layer(upper, np.ones_like(lower))
-    np.testing.assert_allclose(silent["boxes"], layer(upper)["boxes"], atol=0.01)
     assert np.abs(layer(upper, lower)["boxes"] - layer(upper)["boxes"]).max() > 0.05
+
+
+@pytest.mark.parametrize("steps", [None, 10])
+def test_a_lower_map_that_says_nothing_has_no_influence(steps):
+    upper, layer = blobs(3, seed=1), ObjectAttention(steps=steps)
+    found = layer(upper, np.ones((3, 14, 14, 8), "float32"))
+    np.testing.assert_allclose(found["boxes"], layer(upper)["boxes"], atol=0.01)
+    np.testing.assert_allclose(tf.reduce_sum(found["saliency"], (1, 2)), 1, atol=1e-6)
+    assert not found["fallback"].numpy().any()
 
 
 def test_boxes_equal_opencvs_reading_of_the_release():

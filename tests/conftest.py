@@ -1,0 +1,81 @@
+"""Tiny data sets and commands, for tests of the whole."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def paint(folder, classes=8, images=5, side=56, seed=0):
+    """An image folder: each class a colour of square on noise, at a random place."""
+    random = np.random.default_rng(seed)
+    for c in range(classes):
+        place = Path(folder) / f"class {c:02d}"
+        place.mkdir(parents=True)
+        colour = random.integers(0, 256, 3)
+        for n in range(images):
+            picture = random.integers(0, 120, (side, side, 3))
+            y, x = random.integers(0, side // 2, 2)
+            picture[y : y + side // 2, x : x + side // 2] = colour
+            Image.fromarray(picture.astype("uint8")).save(place / f"{n}.png")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def painted(tmp_path_factory):
+    return paint(tmp_path_factory.mktemp("painted") / "set")
+
+
+@pytest.fixture(scope="session")
+def tiny_flags(painted):
+    """Flags of a training that takes seconds."""
+    return [
+        "--dataset=folder",
+        f"--data_dir={painted}",
+        "--validation_classes=0.5",
+        "--weights=none",
+        "--width=0.25",
+        "--input_size=32",
+        "--resize_size=40",
+        "--output_stride=16",
+        "--scales=2",
+        "--learners=2",
+        "--embedding_dim=32",
+        "--decoupling=adversary",
+        "--classes_per_batch=2",
+        "--images_per_class=2",
+        "--learning_rate=1e-3",
+        "--steps=8",
+        "--log_every=2",
+        "--evaluate_every=4",
+        "--checkpoint_every=3",
+    ]
+
+
+def start(module, *flags, **options):
+    """Starts a command of the package in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"deml_tf.{module}", *map(str, flags)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture(scope="session")
+def command():
+    """Runs a command to its end; gives its status, output and errors."""
+
+    def run(module, *flags):
+        process = start(module, *flags)
+        output, errors = process.communicate(timeout=600)
+        return process.returncode, output, errors
+
+    return run

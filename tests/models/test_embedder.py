@@ -1,0 +1,220 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+from deml_tf.layers.zoom import zoom
+from deml_tf.models.embedder import (
+    build_deml,
+    build_frozen,
+    core_of,
+    explainer,
+    geometry_of,
+)
+
+TINY = {
+    "weights": "none",
+    "width": 0.25,
+    "input_size": 64,
+    "output_stride": 16,
+    "embedding_dim": 36,
+}
+
+
+def tiny(**arguments):
+    return build_deml(**{**TINY, **arguments})
+
+
+def pictures(count=3, height=80, width=100, seed=0):
+    """Random pictures with a bright square each, so that walks have an object."""
+    random = np.random.default_rng(seed)
+    images = random.uniform(0, 90, (count, height, width, 3)).astype("float32")
+    for image in images:
+        y, x = random.integers(0, height - 30), random.integers(0, width - 30)
+        image[y : y + 30, x : x + 30] += 160
+    return images
+
+
+def unit(x):
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("scales, learners", [(1, 1), (1, 3), (3, 1), (2, 2), (3, 3)])
+def test_outputs(scales, learners):
+    model = tiny(scales=scales, learners=learners, resize_size=72, explain=True)
+    outputs = {k: v.numpy() for k, v in model(pictures()).items()}
+    part = 36 // (scales * learners)
+    assert outputs["parts"].shape == (3, scales, learners, part)
+    assert outputs["boxes"].shape == (3, scales, 4)
+    assert outputs["saliency"].shape == (3, scales, 4, 4)
+    assert outputs["fallback"].shape == (3, scales)
+    np.testing.assert_allclose(np.linalg.norm(outputs["parts"], axis=-1), 1, atol=1e-5)
+    joined = unit(outputs["parts"].reshape(3, -1))
+    np.testing.assert_allclose(outputs["embedding"], joined, atol=1e-5)
+    np.testing.assert_allclose(outputs["saliency"].sum((2, 3)), 1, atol=1e-5)
+    # The first scale sees the centre crop of 64 of 72 pixels.
+    np.testing.assert_allclose(
+        outputs["boxes"][:, 0], np.tile([4, 4, 68, 68], (3, 1)) / 72, atol=1e-6
+    )
+    # Every scale looks inside the one before.
+    boxes = outputs["boxes"]
+    assert (boxes[:, 1:, :2] >= boxes[:, :-1, :2] - 1e-6).all()
+    assert (boxes[:, 1:, 2:] <= boxes[:, :-1, 2:] + 1e-6).all()
+
+
+def test_embedding_alone_is_the_explained_one():
+    plain = tiny(scales=2, learners=2)
+    images = pictures()
+    np.testing.assert_array_equal(
+        plain(images).numpy(), explainer(plain)(images)["embedding"].numpy()
+    )
+
+
+def test_scales_start_equal_and_share_nothing():
+    core = core_of(tiny(scales=2, learners=1))
+    first = core.get_layer("scale1_lower").variables
+    second = core.get_layer("scale2_lower").variables
+    assert len(first) == len(second) > 10
+    for a, b in zip(first, second, strict=True):
+        assert a is not b
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_by_hand():
+    """DeML(2, 2) step by step, from the layers themselves."""
+    core = core_of(tiny(scales=2, learners=2, source_size=96))
+    images = pictures(2, 96, 96)
+    parts = []
+    view = zoom(images, tf.constant([[0.0, 0, 1, 1]] * 2), 64)
+    for i in (1, 2):
+        features = core.get_layer(f"scale{i}_lower")(view)
+        gates = core.get_layer(f"scale{i}_channel_attention").gates(features)
+        kernel = core.get_layer(f"scale{i}_projection").kernels[0].numpy()
+        last = [
+            core.get_layer(f"scale{i}_upper")(gates[:, j] * features)[1]
+            for j in range(2)
+        ]
+        pooled = [v.numpy().mean((1, 2)) for v in last]
+        parts.append(np.stack([unit(x @ kernel) for x in pooled], axis=1))
+        found = core.get_layer(f"scale{i}_object_attention")(last[0])
+        view = zoom(images, found["boxes"], 64)
+    outputs = core(images)
+    np.testing.assert_allclose(outputs["parts"], np.stack(parts, 1), atol=2e-5)
+
+
+def test_both_zoom_sources_see_the_same_places():
+    images = pictures(4, 64, 64)
+    outputs = {}
+    for source in ("original", "previous"):
+        keras.utils.set_random_seed(3)
+        model = tiny(scales=3, learners=1, zoom_source=source, explain=True)
+        outputs[source] = model(images)
+    for scale in (0, 1):  # the third depends on how the second was resampled
+        np.testing.assert_allclose(
+            outputs["original"]["boxes"][:, scale],
+            outputs["previous"]["boxes"][:, scale],
+            atol=1e-6,
+        )
+    np.testing.assert_allclose(
+        outputs["original"]["parts"][:, 1],
+        outputs["previous"]["parts"][:, 1],
+        atol=1e-4,
+    )
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"walk_steps": 10, "border": "clip", "zoom_source": "previous"},
+        {"multi_layer": True, "prior_correction": True},
+        {"pooled_gates": True, "shared_projection": False, "source_size": 96},
+        {"fit": "pad", "gate_bias": 0.0, "cut": "stage4"},
+    ],
+)
+def test_saved_and_loaded(options, tmp_path):
+    model = tiny(scales=2, learners=2, **options)
+    model.save(tmp_path / "embedder.keras")
+    loaded = keras.saving.load_model(tmp_path / "embedder.keras")
+    images = pictures(2, 70, 90)
+    np.testing.assert_array_equal(model(images).numpy(), loaded(images).numpy())
+    assert geometry_of(loaded) == geometry_of(model)
+
+
+def test_core_runs_anywhere():
+    """No host operation, and XLA compiles it to the same numbers."""
+    core = core_of(tiny(scales=2, learners=2, multi_layer=True))
+    images = tf.constant(pictures(2, 64, 64))
+    traced = tf.function(lambda x: core(x, training=False))
+    graph = traced.get_concrete_function(images).graph
+    kinds = {op.type for op in graph.get_operations()}
+    assert not {k for k in kinds if "PyFunc" in k}
+    compiled = tf.function(lambda x: core(x, training=False), jit_compile=True)
+    for name, value in compiled(images).items():
+        if name != "fallback":
+            np.testing.assert_allclose(value, traced(images)[name], atol=1e-4)
+
+
+def test_bfloat16_keeps_walk_and_parts_in_float32():
+    keras.utils.set_random_seed(0)
+    full = tiny(scales=1, learners=2, explain=True)
+    keras.utils.set_random_seed(0)
+    half = tiny(scales=1, learners=2, explain=True, precision="bfloat16")
+    images = pictures()
+    a, b = full(images), half(images)
+    for name in ("embedding", "parts", "boxes", "saliency"):
+        assert b[name].dtype == tf.float32
+    core = core_of(half)
+    assert core.get_layer("scale1_upper").output[1].dtype == "bfloat16"
+    cosine = np.sum(a["embedding"].numpy() * b["embedding"].numpy(), -1)
+    assert (cosine > 0.98).all() and not np.array_equal(a["parts"], b["parts"])
+
+
+def test_any_size_is_prepared_inside():
+    model = tiny(scales=1, learners=1, resize_size=72)
+    image = pictures(1, 144, 144)
+    small = tf.image.resize(image, (72, 72), antialias=True)
+    np.testing.assert_allclose(model(image), model(small), atol=1e-5)
+    byte = image.astype("uint8")
+    np.testing.assert_allclose(model(byte), model(byte.astype("float32")), atol=1e-6)
+
+
+def test_frozen_start_is_the_pooled_backbone():
+    names = {k: v for k, v in TINY.items() if k != "embedding_dim"}
+    frozen = build_frozen(
+        backbone="efficientnet_lite0",
+        cut=None,
+        resize_size=72,
+        fit="squash",
+        seed=0,
+        **names,
+    )
+    core = core_of(tiny(scales=1, learners=1))
+    images = pictures(2, 72, 72)
+    cropped = images[:, 4:68, 4:68]
+    expected = core.get_layer("scale1_upper")(core.get_layer("scale1_lower")(cropped))
+    np.testing.assert_allclose(
+        frozen(images), expected[1].numpy().mean((1, 2)), atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ({"scales": 0}, "scales is 0"),
+        ({"learners": 0}, "learners is 0"),
+        ({"embedding_dim": 8}, "embedding_dim is 8"),
+        ({"resize_size": 60}, "resize_size is 60"),
+        ({"source_size": 32}, "source_size is 32"),
+        ({"zoom_source": "first"}, "zoom_source is 'first'"),
+        ({"precision": "float16"}, "precision is 'float16'"),
+        ({"channel_attention": False}, "without channel attention"),
+        ({"backbone": "vgg"}, "vgg"),
+        ({"weights": "imagenet"}, "width"),
+        ({"border": "wrap"}, "wrap"),
+    ],
+)
+def test_wrong_arguments(options, words):
+    with pytest.raises(UsageError, match=words):
+        tiny(**options)
