@@ -374,7 +374,7 @@ def _retrieval(retrieval: Retrieval) -> dict[str, Any]:
             {
                 "image": _jpeg(pictures.thumbnail(neighbour.image, 160)),
                 "label": neighbour.label,
-                "similarity": _number(float(neighbour.similarity), 2),
+                "similarity": _number(float(neighbour.similarity)),
                 "hit": neighbour.hit,
             }
             for neighbour in retrieval.neighbours

@@ -97,7 +97,8 @@ def _rows(found):
     rows: list[list[tuple[np.ndarray, Mark]]] = []
     for query in found:
         row: list[tuple[np.ndarray, Mark]] = [(query.image, "query")]
-        row += [(n.image, "hit" if n.hit else "miss") for n in query.neighbours]
+        for neighbour in query.neighbours:
+            row.append((neighbour.image, "hit" if neighbour.hit else "miss"))
         rows.append(row)
     return rows
 

@@ -174,7 +174,7 @@ def test_hits_and_misses_are_marked_by_sign_and_class(tmp_path):
     ]
     assert marks == ["hit", "miss", "hit"]
     row = page.text[page.text.index("2 of 3") :]
-    assert re.match(r"2 of 3 ✓ 0\.90 n0 ✗ -0\.10 n1 ✓ -1\.10 n2", row), row[:60]
+    assert re.match(r"2 of 3 ✓ 0\.900 n0 ✗ -0\.100 n1 ✓ -1\.100 n2", row), row[:60]
 
 
 def test_labels_and_flags_are_escaped(tmp_path):
