@@ -15,7 +15,10 @@ def main(arguments):
     """Prints the table and, with --output, writes the page."""
     if not arguments:
         raise UsageError("No run given: name the folders of finished runs.")
-    runs = {Path(argument).name: RunFolder(argument) for argument in arguments}
+    names = [Path(argument).name for argument in arguments]
+    if len(set(names)) < len(names):
+        names = arguments
+    runs = dict(zip(names, map(RunFolder, arguments), strict=True))
     for run in runs.values():
         if not run.finished:
             raise UsageError(

@@ -160,8 +160,11 @@ class LossConfig:
         "What keeps a scale's learners different.",
         choices=("hinge", "adversary", "reversal", "none"),
     )
-    decoupling_weight: float | None = _flag(
-        None, "Its weight; default 0.2 for hinge, 1 for the adversary.", at_least=0.0
+    decoupling_weight: float = _flag(
+        0.2,
+        "Its weight; 0.2 is the release's for its hinge, the paper gives none for the "
+        "adversary.",
+        at_least=0.0,
     )
     adversary_steps: int = _flag(
         1, "Adversary updates for each metric update.", at_least=1

@@ -1,7 +1,5 @@
 """The end of a training: score the unseen classes once, save, report."""
 
-import os
-
 from rich.console import Console
 
 from deml_tf.config import Configs
@@ -16,7 +14,7 @@ from deml_tf.models.embedder import (
 from deml_tf.report import comparison_table, write_report
 from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.run import RunFolder
+from deml_tf.run import RunFolder, save_atomically
 from deml_tf.showcase import attention_examples, retrievals, write_pictures
 
 
@@ -34,7 +32,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
     """
     data, model, _, train, scoring = configs
     geometry = geometry_of(embedder)
-    save_atomically(embedder, run.embedder_path)
+    save_atomically(run.embedder_path, embedder.save)
     embedding = {
         "resize_size": geometry.resize_size,
         "fit": geometry.fit,
@@ -118,18 +116,12 @@ def training_facts(run):
             seconds += record["seconds"]
             images += record["seconds"] * record["images_per_second"]
             steps = record["step"]
-        if record.get("validation_map_at_r", -1.0) > best:
-            best, best_step = record["validation_map_at_r"], record["step"]
+        scored = record.get("validation_map_at_r")
+        if scored is not None and scored > best:
+            best, best_step = scored, record["step"]
     return {
         "steps": steps,
         "best_step": best_step or steps,
         "seconds": seconds,
         "images_per_second": images / seconds if seconds else None,
     }
-
-
-def save_atomically(model, path):
-    """Saves a Keras model so that a kill leaves no half-written file."""
-    temporary = path.with_name("." + path.stem + ".tmp" + path.suffix)
-    model.save(temporary)
-    os.replace(temporary, path)

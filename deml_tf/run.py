@@ -10,7 +10,8 @@ import os
 import platform
 import secrets
 import subprocess
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -284,6 +285,21 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def save_atomically(
+    path: str | os.PathLike[str], save: Callable[[Path], object]
+) -> None:
+    """Writes atomically what a library saves to a file of its own.
+
+    Args:
+        path: The file; its folder is made.
+        save: Called with a temporary file of the same name.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        temporary = Path(folder) / Path(path).name
+        save(temporary)
+        write_atomically(path, temporary.read_bytes())
 
 
 def environment() -> dict[str, object]:

@@ -1,7 +1,5 @@
 """Chooses the step whose weights are kept, on classes held out of training."""
 
-import os
-
 import keras
 import tensorflow as tf
 
@@ -9,6 +7,7 @@ from deml_tf.data.batches import class_ids
 from deml_tf.models.embedder import core_of
 from deml_tf.retrieval.evaluation import embed, inference
 from deml_tf.retrieval.metrics import evaluate
+from deml_tf.run import save_atomically
 
 
 class ChooseBestStep(keras.callbacks.Callback):
@@ -82,9 +81,7 @@ class ChooseBestStep(keras.callbacks.Callback):
         self.write({f"validation_{name}": scores[name] for name in names})
         state = self.state
         if scores["map_at_r"] > float(state.best):
-            temporary = self.path.with_name("writing-" + self.path.name)
-            core_of(self.embedder).save_weights(temporary, overwrite=True)
-            os.replace(temporary, self.path)
+            save_atomically(self.path, core_of(self.embedder).save_weights)
             state.best.assign(scores["map_at_r"])
             state.best_step.assign(self.step)
             state.scorings_since.assign(0)

@@ -39,8 +39,7 @@ def load_examples(dataset: str, data_dir: str | os.PathLike[str]) -> list[Exampl
     Args:
         dataset: `"folder"`: one folder a class in `data_dir` or in its `images`
             folder, in order of their names. `"list"`: a CSV or TSV file, or a folder
-            holding `list.csv` or `list.tsv`; see `read_list`. `"plumage"`: the
-            procedural birds, drawn into `data_dir` unless they are there already.
+            holding `list.csv` or `list.tsv`; see `read_list`.
         data_dir: where it is.
 
     Returns:
@@ -50,7 +49,7 @@ def load_examples(dataset: str, data_dir: str | os.PathLike[str]) -> list[Exampl
         UsageError: unknown `dataset`, or nothing to read at `data_dir`.
         DataError: what is there is not a data set.
     """
-    readers = {"folder": _read_folder, "list": _find_list, "plumage": _read_plumage}
+    readers = {"folder": _read_folder, "list": _find_list}
     if dataset not in readers:
         raise UsageError(
             f"--dataset={dataset} is unknown; use one of {', '.join(readers)}"
@@ -58,7 +57,7 @@ def load_examples(dataset: str, data_dir: str | os.PathLike[str]) -> list[Exampl
     if not os.fspath(data_dir):
         raise UsageError(f"--dataset={dataset} needs --data_dir; name its folder")
     where = Path(data_dir).expanduser()
-    if dataset != "plumage" and not where.exists():
+    if not where.exists():
         raise UsageError(f"--data_dir={data_dir} does not exist; correct the path")
     if dataset != "list" and where.is_file():
         raise UsageError(
@@ -147,16 +146,6 @@ def _find_list(where: Path) -> list[Example]:
             f"{'and' if found else 'nor'} list.tsv; name the list file itself"
         )
     return read_list(found[0])
-
-
-def _read_plumage(where: Path) -> list[Example]:
-    annotations = where / "annotations.csv"
-    if not annotations.is_file():
-        # Drawing needs what reading does not.
-        from deml_tf.data.plumage import write_plumage
-
-        write_plumage(where)
-    return read_list(annotations)
 
 
 def _visible(where: Path, *, folders: bool) -> list[str]:

@@ -37,8 +37,8 @@ class Trainer(keras.Model):
         core: What `deml_tf.models.embedder.core_of` gives.
         metric_loss: Keras loss on labels `(b,)` and parts `(b, j, d)`.
         decoupling: "hinge", "adversary", "reversal" or "none".
-        decoupling_weight: Weight of the decoupling term; None means 0.2 for the
-            hinge (the release) and 1 for the adversary (ours, paper silent).
+        decoupling_weight: Weight of the decoupling term: the release's 0.2 for its
+            hinge, and for lack of a published one the same for the adversary.
         adversary_steps: Adversary updates for one metric update.
         adversary_hidden: Hidden units of each predictor.
         ramp_steps: Steps of the whole training, which `reversal` ramps over.
@@ -51,7 +51,7 @@ class Trainer(keras.Model):
         core,
         metric_loss,
         decoupling="hinge",
-        decoupling_weight=None,
+        decoupling_weight=0.2,
         adversary_steps=1,
         adversary_hidden=256,
         ramp_steps=1,
@@ -70,8 +70,6 @@ class Trainer(keras.Model):
         if self.learners == 1:
             decoupling = "none"  # one learner has nothing to be decoupled from
         self.decoupling = decoupling
-        if decoupling_weight is None:
-            decoupling_weight = {"hinge": 0.2}.get(decoupling, 1.0)
         # What each loss counts for in the embedder's update.
         self.term_weights = {"metric_loss": 1.0}
         if decoupling == "hinge":

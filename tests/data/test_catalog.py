@@ -1,7 +1,4 @@
 import os
-import shutil
-import sys
-import types
 from pathlib import Path
 
 import pytest
@@ -180,7 +177,6 @@ def test_list_in_another_encoding(tmp_path):
         ),
         (["a/1.jpg"], "folder", "gone", UsageError, "gone does not exist"),
         (["a/1.jpg"], "folder", "a/1.jpg", UsageError, "is a file; .* --dataset=list"),
-        (["a/1.jpg"], "plumage", "a/1.jpg", UsageError, "is a file; .*=plumage"),
         (["1.jpg"], "folder", "", DataError, "holds no class folders; put the"),
         (
             ["a/1.jpg", "b/1.tif"],
@@ -216,26 +212,6 @@ def test_bad_places(files, dataset, data_dir, error, message, tmp_path):
 def test_no_place(tmp_path):
     with pytest.raises(UsageError, match="--dataset=list needs --data_dir"):
         load_examples("list", "")
-
-
-def test_plumage_is_drawn_once(birds, tmp_path, monkeypatch):
-    source = birds("path,label,x,y,w,h,crown\nimg/a.png,a,0,0,10,5,red\n", "the.csv")
-    drawn = []
-
-    def write_plumage(directory, seed=0):
-        drawn.append((directory, seed))
-        shutil.copytree(source / "img", directory / "img")
-        shutil.copy(source / "the.csv", directory / "annotations.csv")
-        return directory
-
-    module = types.ModuleType("deml_tf.data.plumage")
-    module.__dict__["write_plumage"] = write_plumage
-    monkeypatch.setitem(sys.modules, "deml_tf.data.plumage", module)
-    target = tmp_path / "new"
-    expected = [Example(f"{target}/img/a.png", "a", None, (0.0, 0.0, 0.5, 0.5))]
-    assert load_examples("plumage", target) == expected
-    assert load_examples("plumage", target) == expected
-    assert drawn == [(target, 0)]
 
 
 @pytest.mark.skipif(not SCENES.exists(), reason="the photographs are not here")
