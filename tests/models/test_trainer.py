@@ -200,7 +200,7 @@ def test_one_learner_has_no_decoupling():
 
 
 def test_fit_lowers_the_loss():
-    made = trainer("adversary", rate=0.02)
+    made = trainer("adversary", rate=1e-4)
     data = tf.data.Dataset.from_tensors((pictures(), LABELS)).repeat(12)
     first = made.train_step((tf.constant(pictures()), tf.constant(LABELS)))
     losses = made.fit(data, epochs=2, steps_per_epoch=6, verbose=0, shuffle=False)
