@@ -1,7 +1,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-export TF_CPP_MIN_LOG_LEVEL ?= 2
+# TensorFlow has much to say of machines without a GPU; its errors reach Python anyway.
+export TF_CPP_MIN_LOG_LEVEL ?= 3
 
 .PHONY: help demo test test-fast lint format lock clean
 

@@ -2,7 +2,8 @@
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
+from rich.console import Console
 
 from deml_tf.errors import DataError, UsageError
 
@@ -16,7 +17,15 @@ def run(main):
     Args:
         main: Function of the remaining arguments.
     """
+    # TensorFlow tells each checkpoint's timing at the level absl shows by default.
+    flags.FLAGS.set_default("verbosity", logging.WARNING)
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+
+
+def console():
+    """Where tables go: as wide as the terminal, or wide enough where there is none."""
+    found = Console()
+    return found if found.is_terminal else Console(width=120)
 
 
 def _parse(argv):

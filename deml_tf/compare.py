@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from absl import flags
-from rich.console import Console
 
 from deml_tf import command
 from deml_tf.errors import UsageError
@@ -26,7 +25,7 @@ def main(arguments):
             )
     results = {name: run.read_json("results.json") for name, run in runs.items()}
     rows = [*_frozen_starts(results), *results.items()]
-    Console().print(comparison_table(rows))
+    command.console().print(comparison_table(rows))
     if flags.FLAGS.output:
         write_comparison(
             flags.FLAGS.output,

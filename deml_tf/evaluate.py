@@ -7,7 +7,6 @@ from typing import cast
 import keras
 import numpy as np
 from absl import flags
-from rich.console import Console
 from rich.table import Table
 
 from deml_tf import command
@@ -56,7 +55,7 @@ def main(arguments):
     labels, names = class_ids(examples)
     classes = per_class(outputs["embedding"], np.array(names)[labels])
 
-    console = Console()
+    console = command.console()
     console.print(summary_table(scores))
     console.print(class_table(classes, FLAGS.classes))
     report = {"embedder": str(path), "split": FLAGS.split, **scores, "classes": classes}

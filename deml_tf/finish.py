@@ -1,7 +1,5 @@
 """The end of a training: score the unseen classes once, save, report."""
 
-from rich.console import Console
-
 from deml_tf.config import Configs
 from deml_tf.data.batches import class_ids
 from deml_tf.data.splits import protocol
@@ -11,7 +9,7 @@ from deml_tf.models.embedder import (
     explainer,
     geometry_of,
 )
-from deml_tf.report import comparison_table, write_report
+from deml_tf.report import write_report
 from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import evaluate
 from deml_tf.run import RunFolder, save_atomically
@@ -29,6 +27,9 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         embedder: The trained embedder.
         split: The `Split`.
         configs: The run's `Configs`.
+
+    Returns:
+        What `results.json` holds.
     """
     data, model, _, train, scoring = configs
     geometry = geometry_of(embedder)
@@ -42,6 +43,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         inference(explainer(embedder)), split.test, progress="scoring", **embedding
     )
     scores = score(outputs, split.test, ranks=scoring.ranks, seed=train.seed)
+    embedding["resize_size"] = model.resize_size  # for what is one scale only
     frozen = score_frozen(model, split.test, train.seed, scoring, embedding)
     metrics = run.metrics()
     results = {
@@ -69,8 +71,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         environment=run.read_json("environment.json"),
     )
     run.write_json("results.json", results)
-    Console().print(comparison_table([(run.path.name, results)]))
-    print(f"Report: {run.report_path}")
+    return results
 
 
 def score_frozen(model, examples, seed, scoring, embedding):

@@ -28,6 +28,7 @@ from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
 from deml_tf.models.optimizer import GroupedAdam
 from deml_tf.models.trainer import Trainer
+from deml_tf.report import comparison_table
 from deml_tf.run import RunFolder
 from deml_tf.split import read_split
 
@@ -52,7 +53,9 @@ def main(arguments):
     embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
     trainer = build_trainer(embedder, loss, train)
     fit(run, trainer, embedder, split, train, score)
-    finish(run, embedder, split, configs)
+    results = finish(run, embedder, split, configs)
+    command.console().print(comparison_table([(run.path.name, results)]))
+    print(f"Report: {run.report_path}")
 
 
 def set_up(train):
