@@ -30,32 +30,40 @@ def final_weights(folder):
     return [v.numpy() for v in loaded.variables], state
 
 
+def last_step(run):
+    return max((r["step"] for r in run.metrics()), default=0)
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments(command, tiny_flags, tmp_path, capsys):
-    flags = [*tiny_flags, "--steps=24", "--evaluate_every=5", "--checkpoint_every=4"]
+    """Kills spread over the training: at the start, between saves, while saving."""
+    steps = 60
+    flags = [
+        *tiny_flags,
+        f"--steps={steps}",
+        "--log_every=1",
+        "--evaluate_every=5",
+        "--checkpoint_every=4",
+    ]
     calm = RunFolder(tmp_path / "calm")
-    began = time.monotonic()
     assert command("train", *flags, f"--run_dir={calm.path}")[0] == 0
-    whole = time.monotonic() - began
 
     killed = RunFolder(tmp_path / "killed")
     chance = random.Random(os.environ.get("DEML_TF_KILL_SEED", "0"))
-    moments = []
-    for _ in range(KILLS):
+    for kill in range(KILLS):
         process = start("train", *flags, f"--run_dir={killed.path}")
-        moments.append(chance.uniform(0.2, 0.95) * whole)
-        time.sleep(moments[-1])
+        target = steps * (kill + chance.random()) / KILLS
+        while process.poll() is None and last_step(killed) < target:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0.0, 0.3))
+        assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.communicate()
-        steps = [r["step"] for r in killed.metrics()] if killed.path.exists() else []
         with capsys.disabled():
-            print(
-                f"\nkilled after {moments[-1]:.1f} s, at step {max(steps, default=0)}"
-            )
-        if killed.finished:
-            break
-    status, _, errors = command("train", *flags, f"--run_dir={killed.path}")
+            print(f"\nkilled at step {last_step(killed)}, waited for {target:.1f}")
+    status, output, errors = command("train", *flags, f"--run_dir={killed.path}")
     assert status == 0, errors
+    assert "Going on from step" in output
 
     embedder, state = final_weights(calm)
     embedder_again, state_again = final_weights(killed)
