@@ -10,20 +10,20 @@ from absl import flags
 from rich.table import Table
 
 from deml_tf import command
+from deml_tf.atomic import write_atomically
 from deml_tf.config import (
     CONFIGS,
     DataConfig,
     ScoreConfig,
     TrainConfig,
-    define_flags,
-    from_flags,
 )
 from deml_tf.data.batches import class_ids
 from deml_tf.errors import DataError, UsageError
+from deml_tf.flags import define_flags, from_flags
 from deml_tf.models.embedder import CORE, explainer, geometry_of
 from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import per_class
-from deml_tf.run import RunFolder, write_atomically
+from deml_tf.run import RunFolder
 from deml_tf.split import read_split
 
 FLAGS = flags.FLAGS

@@ -1,5 +1,6 @@
 """The end of a training: score the unseen classes once, save, report."""
 
+from deml_tf.atomic import save_atomically
 from deml_tf.config import Configs
 from deml_tf.data.batches import class_ids
 from deml_tf.data.splits import protocol
@@ -12,7 +13,7 @@ from deml_tf.models.embedder import (
 from deml_tf.report import write_report
 from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.run import RunFolder, save_atomically
+from deml_tf.run import RunFolder
 from deml_tf.showcase import attention_examples, retrievals, write_pictures
 
 

@@ -31,6 +31,11 @@ def scale_colour(scale: int) -> tuple[int, int, int]:
     return SCALE_COLOURS[scale % len(SCALE_COLOURS)]
 
 
+def hex(colour: tuple[int, int, int]) -> str:
+    """The colour as pages and charts write it."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
 def draw_boxes(
     image: np.ndarray, boxes: np.ndarray, truth: np.ndarray | None = None
 ) -> np.ndarray:

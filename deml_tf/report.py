@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -12,32 +11,16 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
-import matplotlib
 import numpy as np
 import rich.box
 from markupsafe import Markup, escape
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from PIL import Image
 from rich.table import Table
 from rich.text import Text
 
-from deml_tf import pictures
-from deml_tf.run import write_atomically
-
-Rows = Sequence[tuple[str, Mapping[str, Any]]]
-
-LOSSES = {
-    "loss": "Total loss",
-    "metric_loss": "Metric loss",
-    "hinge_loss": "Hinge between learners",
-    "adversary_loss": "Adversary loss",
-    "activation_decay": "Activation decay",
-    "unit_rows": "Unit rows",
-}
-# Stand-ins that become the page's own colours, so that charts follow light and dark.
-INK, ACCENT = "#0a0b0c", "#0d0e0f"
-MISSING = "–"
+from deml_tf import pictures, tables
+from deml_tf.atomic import write_atomically
+from deml_tf.charts import bars, curves
 
 
 @dataclass(frozen=True)
@@ -108,16 +91,20 @@ def write_report(
     """
     frozen, test = results.get("frozen") or {}, results.get("test") or {}
     validation = results.get("validation") or {}
-    columns = _columns([frozen, test, validation])
+    columns = tables.columns([frozen, test, validation])
     scores = [
-        ("frozen start", frozen, _cells(frozen, columns)),
-        ("trained", test, _cells(test, columns)),
-        ("trained, on validation classes", validation, _cells(validation, columns)),
+        ("frozen start", frozen, tables.cells(frozen, columns)),
+        ("trained", test, tables.cells(test, columns)),
+        (
+            "trained, on validation classes",
+            validation,
+            tables.cells(validation, columns),
+        ),
     ]
     gain = {
         key: test[key] - frozen[key]
         for key, _ in columns
-        if _finite(test.get(key)) and _finite(frozen.get(key))
+        if tables.finite(test.get(key)) and tables.finite(frozen.get(key))
     }
     _render(
         path,
@@ -125,14 +112,16 @@ def write_report(
         title=title,
         columns=[name for _, name in columns],
         scores=[(name, cells) for name, given, cells in scores if given],
-        gain=[f"{gain[key]:+.3f}" if key in gain else MISSING for key, _ in columns],
-        recall=_number(test.get("recall_at_1")),
-        frozen_recall=_number(frozen.get("recall_at_1")),
+        gain=[
+            f"{gain[key]:+.3f}" if key in gain else tables.MISSING for key, _ in columns
+        ],
+        recall=tables.number(test.get("recall_at_1")),
+        frozen_recall=tables.number(frozen.get("recall_at_1")),
         recall_gain=f"{gain['recall_at_1']:+.3f}" if "recall_at_1" in gain else None,
-        queries=_number(test.get("queries")),
-        left_out=_number(test.get("queries_left_out")),
+        queries=tables.number(test.get("queries")),
+        left_out=tables.number(test.get("queries_left_out")),
         facts=_facts(results, environment or {}),
-        charts=_curves(metrics, (results.get("train") or {}).get("best_step")),
+        charts=curves(metrics, (results.get("train") or {}).get("best_step")),
         scales=_scales(results),
         retrievals=[_retrieval(retrieval) for retrieval in retrievals],
         attention=[_attention(example) for example in attention],
@@ -142,7 +131,7 @@ def write_report(
 
 def write_comparison(
     path: str | os.PathLike[str],
-    rows: Rows,
+    rows: tables.Rows,
     *,
     title: str = "Runs side by side",
     links: Mapping[str, str | os.PathLike[str]] | None = None,
@@ -168,14 +157,20 @@ def write_comparison(
         title=title,
         columns=columns,
         rows=[
-            (name, _hex(pictures.scale_colour(r)), targets.get(name), cells[r], best[r])
+            (
+                name,
+                pictures.hex(pictures.scale_colour(r)),
+                targets.get(name),
+                cells[r],
+                best[r],
+            )
             for r, (name, _) in enumerate(rows)
         ],
-        bars=_bars(rows),
+        bars=bars(rows),
     )
 
 
-def comparison_table(rows: Rows) -> Table:
+def comparison_table(rows: tables.Rows) -> Table:
     """The table of `write_comparison` for the terminal, the best of a column in bold.
 
     Args:
@@ -204,22 +199,23 @@ def comparison_table(rows: Rows) -> Table:
 
 
 def _comparison(
-    rows: Rows,
+    rows: tables.Rows,
 ) -> tuple[list[str], list[list[str]], list[list[bool]]]:
     """Column names, the rows' cells, and which of them are the best of a column."""
-    scores = [_scores(results) for _, results in rows]
-    columns = [column for column in _columns(scores) if column[0] != "nmi"]
+    scores = [tables.scores(results) for _, results in rows]
+    columns = [column for column in tables.columns(scores) if column[0] != "nmi"]
     cells, best = [], []
     for row, (_, results) in zip(scores, rows, strict=True):
         train = results.get("train") or {}
         speed = train.get("images_per_second")
         cells.append(
-            _cells(row, columns) + [_number(train.get("steps")), _number(speed, 0)]
+            tables.cells(row, columns)
+            + [tables.number(train.get("steps")), tables.number(speed, 0)]
         )
         best.append(
             [
-                _finite(row.get(key))
-                and row[key] == max(s[key] for s in scores if _finite(s.get(key)))
+                tables.finite(row.get(key))
+                and row[key] == max(s[key] for s in scores if tables.finite(s.get(key)))
                 for key, _ in columns
             ]
             + [False, False]
@@ -227,46 +223,9 @@ def _comparison(
     return [name for _, name in columns] + ["steps", "images/s"], cells, best
 
 
-def _scores(results: Mapping[str, Any]) -> Mapping[str, Any]:
-    return results.get("test") or results.get("frozen") or {}
-
-
-def _columns(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Keys and names of the score columns: every recall given, then the rest."""
-    found = {
-        int(match[1])
-        for row in scores
-        for key in row
-        if (match := re.fullmatch(r"recall_at_(\d+)", key))
-    }
-    ranks = sorted(found) or [1, 2, 4, 8]
-    return [(f"recall_at_{rank}", f"R@{rank}") for rank in ranks] + [
-        ("r_precision", "RP"),
-        ("map_at_r", "MAP@R"),
-        ("nmi", "NMI"),
-    ]
-
-
-def _cells(row: Mapping[str, Any], columns: list[tuple[str, str]]) -> list[str]:
-    return [_number(row.get(key)) for key, _ in columns]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and math.isfinite(value)
-
-
-def _number(value: Any, digits: int = 3) -> str:
-    """Counts with separators, measures with so many digits, a dash for nothing."""
-    if not _finite(value):
-        return MISSING
-    if isinstance(value, int | np.integer):
-        return f"{value:,}"
-    return f"{value:,.{digits}f}"
-
-
 def _duration(seconds: Any) -> str:
-    if not _finite(seconds):
-        return MISSING
+    if not tables.finite(seconds):
+        return tables.MISSING
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
@@ -287,16 +246,19 @@ def _facts(
             ("backbone", model.get("backbone")),
             ("input side, pixels", model.get("input_size")),
             ("scales I × learners J", _pair(model)),
-            ("embedding", _number(model.get("embedding_dim"))),
-            ("parameters", _number(model.get("parameters"))),
-            ("GMAC an image", _number(model.get("gmacs"), 2)),
-            ("walks without a region", f"{share:.1%}" if _finite(share) else None),
+            ("embedding", tables.number(model.get("embedding_dim"))),
+            ("parameters", tables.number(model.get("parameters"))),
+            ("GMAC an image", tables.number(model.get("gmacs"), 2)),
+            (
+                "walks without a region",
+                f"{share:.1%}" if tables.finite(share) else None,
+            ),
         ],
         "Training": [
-            ("steps", _number(train.get("steps"))),
-            ("chosen step", _number(train.get("best_step"))),
+            ("steps", tables.number(train.get("steps"))),
+            ("chosen step", tables.number(train.get("best_step"))),
             ("time", _duration(train.get("seconds"))),
-            ("images/s", _number(train.get("images_per_second"), 1)),
+            ("images/s", tables.number(train.get("images_per_second"), 1)),
             ("seed", results.get("seed")),
         ],
         "Machine": [
@@ -306,7 +268,9 @@ def _facts(
         ],
     }
     kept = {
-        heading: [(n, str(v)) for n, v in items if v not in (None, MISSING, "None")]
+        heading: [
+            (n, str(v)) for n, v in items if v not in (None, tables.MISSING, "None")
+        ]
         for heading, items in lists.items()
     }
     return [(heading, items) for heading, items in kept.items() if items]
@@ -336,7 +300,7 @@ def _scales(results: Mapping[str, Any]) -> dict[str, Any]:
     per_scale = results.get("per_scale") or []
     columns = [
         column
-        for column in _columns(per_scale)
+        for column in tables.columns(per_scale)
         if any(column[0] in row for row in per_scale)
     ]
     boxes, overlaps = attention.get("mean_box"), attention.get("iou")
@@ -345,18 +309,22 @@ def _scales(results: Mapping[str, Any]) -> dict[str, Any]:
         overlap = overlaps[i] if overlaps is not None and i < len(overlaps) else None
         means.append(
             {
-                "colour": _hex(pictures.scale_colour(i)),
-                "box": [f"{e:.2f}" if _finite(e) else MISSING for e in box],
+                "colour": pictures.hex(pictures.scale_colour(i)),
+                "box": [
+                    f"{e:.2f}" if tables.finite(e) else tables.MISSING for e in box
+                ],
                 "size": [
-                    f"{b - a:.0%}" if _finite(a) and _finite(b) else MISSING
+                    f"{b - a:.0%}"
+                    if tables.finite(a) and tables.finite(b)
+                    else tables.MISSING
                     for a, b in ((box[0], box[2]), (box[1], box[3]))
                 ],
-                "iou": _number(overlap),
+                "iou": tables.number(overlap),
             }
         )
     return {
         "columns": [name for _, name in columns],
-        "scores": [(row.get("scale"), _cells(row, columns)) for row in per_scale],
+        "scores": [(row.get("scale"), tables.cells(row, columns)) for row in per_scale],
         "boxes": means,
         "has_iou": overlaps is not None,
     }
@@ -374,7 +342,7 @@ def _retrieval(retrieval: Retrieval) -> dict[str, Any]:
             {
                 "image": _jpeg(pictures.thumbnail(neighbour.image, 160)),
                 "label": neighbour.label,
-                "similarity": _number(float(neighbour.similarity)),
+                "similarity": tables.number(float(neighbour.similarity)),
                 "hit": neighbour.hit,
             }
             for neighbour in retrieval.neighbours
@@ -393,7 +361,7 @@ def _attention(example: AttentionExample) -> dict[str, Any]:
         )
         scales.append(
             {
-                "colour": _hex(pictures.scale_colour(i)),
+                "colour": pictures.hex(pictures.scale_colour(i)),
                 "crop": _jpeg(seen),
                 "saliency": _jpeg(pictures.overlay_saliency(seen, example.saliency[i])),
             }
@@ -410,111 +378,6 @@ def _jpeg(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _hex(colour: tuple[int, int, int]) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
-
-
-# Charts.
-
-
-def _curves(
-    metrics: Sequence[Mapping[str, Any]], best_step: Any
-) -> list[tuple[str, Markup]]:
-    """Titles and charts: validation first, then the losses, then the speed."""
-    charts = []
-    steps, recalls = _series(metrics, "validation_recall_at_1")
-    if steps.size:
-        figure, axes = _axes()
-        axes.plot(steps, recalls, color=ACCENT, marker="o", markersize=3.5)
-        if _finite(best_step):
-            axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
-            at = np.flatnonzero(steps == best_step)
-            value = f": {recalls[at[-1]]:.3f}" if at.size else ""
-            title = f"chosen step {best_step:,}{value}"
-            axes.set_title(title, loc="right", color=INK, fontsize=9)
-            if at.size:
-                axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)
-        charts.append(("Recall@1 on validation classes", _svg(figure)))
-    for key, title in {**LOSSES, "images_per_second": "Images a second"}.items():
-        steps, values = _series(metrics, key)
-        if values.any():
-            figure, axes = _axes()
-            if steps.size > 400:  # means of 200 stretches over the band they span
-                stretches = np.array_split(values, 200)
-                steps = np.array([part.mean() for part in np.array_split(steps, 200)])
-                values = np.array([part.mean() for part in stretches])
-                low, high = ([f(part) for part in stretches] for f in (np.min, np.max))
-                axes.fill_between(steps, low, high, color=ACCENT, alpha=0.2, lw=0)
-            mark = "o" if steps.size == 1 else None
-            axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
-            if key == "images_per_second":
-                axes.set_ylim(bottom=0)
-            charts.append((title, _svg(figure)))
-    return charts
-
-
-def _series(
-    metrics: Sequence[Mapping[str, Any]], key: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the records that have a number under a key."""
-    points = [
-        (record["step"], record[key])
-        for record in metrics
-        if _finite(record.get("step")) and _finite(record.get(key))
-    ]
-    steps, values = np.array(points, np.float64).reshape(-1, 2).T
-    return steps, values
-
-
-def _bars(rows: Rows) -> Markup | None:
-    """Recalls of every run, grouped by rank; None where no run has any."""
-    scores = [_scores(results) for _, results in rows]
-    columns = [c for c in _columns(scores) if c[0].startswith("recall_at_")]
-    if not any(_finite(row.get(key)) for row in scores for key, _ in columns):
-        return None
-    figure, axes = _axes(width=7.0, height=3.2)
-    width = 0.8 / len(rows)
-    for r, row in enumerate(scores):
-        values = [float(row[k]) if _finite(row.get(k)) else 0.0 for k, _ in columns]
-        places = np.arange(len(columns)) + (r - (len(rows) - 1) / 2) * width
-        bars = axes.bar(
-            places, values, 0.9 * width, color=_hex(pictures.scale_colour(r))
-        )
-        if len(rows) <= 4:
-            axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=1, color=INK)
-    axes.set_xticks(range(len(columns)), [name for _, name in columns])
-    axes.set_xlabel("")
-    axes.grid(False, axis="x")
-    return _svg(figure)
-
-
-def _axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
-    """A figure and its axes, without the global state of pyplot."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.grid(color=INK, alpha=0.12)
-    axes.set_axisbelow(True)
-    axes.set_xlabel("step", color=INK, fontsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(INK)
-    return figure, axes
-
-
-def _svg(figure: Figure) -> Markup:
-    """The figure as SVG inside HTML: no namespace addresses, the page's colours."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace(INK, "currentColor").replace(ACCENT, "var(--accent)")
-    return Markup(text)
 
 
 def _breakable(label: str) -> Markup:

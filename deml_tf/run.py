@@ -2,22 +2,18 @@
 
 import csv
 import fcntl
-import importlib.metadata
 import io
 import json
 import math
 import os
-import platform
-import secrets
-import subprocess
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deml_tf.atomic import write_atomically
+from deml_tf.environment import environment
 from deml_tf.errors import DataError, UsageError
 
 FLAGS = "flags.cfg"
@@ -25,7 +21,6 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 LOCK = ".lock"
-PACKAGES = ("tensorflow", "keras", "numpy", "faiss-cpu", "deml_tf")
 
 
 class RunFolder:
@@ -259,101 +254,6 @@ class RunFolder:
                 f"Run folder {self.path} was made with other flags "
                 f"({'; '.join(changes)}): name another --run_dir or use the old flags."
             )
-
-
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, both whole.
-
-    Args:
-        path: The file; its folder is made.
-        data: All of its content.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def save_atomically(
-    path: str | os.PathLike[str], save: Callable[[Path], object]
-) -> None:
-    """Writes atomically what a library saves to a file of its own.
-
-    Args:
-        path: The file; its folder is made.
-        save: Called with a temporary file of the same name.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        temporary = Path(folder) / Path(path).name
-        save(temporary)
-        write_atomically(path, temporary.read_bytes())
-
-
-def environment() -> dict[str, object]:
-    """What figures depend on beside the flags: software, machine, time."""
-    return {
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "git_revision": _git_revision(),
-        "platform": platform.platform(),
-        "cpu": _cpu_model(),
-        "cpu_count": os.cpu_count(),
-        "memory_gib": round(
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1
-        ),
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _git_revision() -> str | None:
-    """Commit of this checkout, "+changes" if edited; None if it is no checkout."""
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", *arguments],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        ).stdout.strip()
-
-    try:
-        # Installed inside someone else's checkout, the package is not tracked there.
-        git("ls-files", "--error-unmatch", "__init__.py")
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return git("rev-parse", "HEAD") + ("+changes" if changed else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-def _cpu_model() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def _flag_text(name: str, value: object) -> str:

@@ -13,7 +13,7 @@ from deml_tf.callbacks.choice import ChooseBestStep
 from deml_tf.callbacks.journal import Journal
 from deml_tf.callbacks.nonfinite import StopOnNonFinite
 from deml_tf.callbacks.progress import ProgressBar
-from deml_tf.config import CONFIGS, as_flags, define_flags, read_configs
+from deml_tf.config import CONFIGS
 from deml_tf.data.batches import (
     BatchTable,
     batch_files,
@@ -24,6 +24,7 @@ from deml_tf.data.images import explain_unreadable
 from deml_tf.data.splits import check_batches
 from deml_tf.errors import UsageError
 from deml_tf.finish import finish
+from deml_tf.flags import as_flags, define_flags, read_configs
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
 from deml_tf.models.optimizer import GroupedAdam

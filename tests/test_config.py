@@ -6,11 +6,9 @@ from deml_tf.config import (
     DataConfig,
     ModelConfig,
     TrainConfig,
-    as_flags,
-    define_flags,
-    from_flags,
 )
 from deml_tf.errors import UsageError
+from deml_tf.flags import as_flags, define_flags, from_flags
 from deml_tf.models.embedder import build_deml
 
 

@@ -3,11 +3,11 @@
 import keras
 import tensorflow as tf
 
+from deml_tf.atomic import save_atomically
 from deml_tf.data.batches import class_ids
 from deml_tf.models.embedder import core_of
 from deml_tf.retrieval.evaluation import embed, inference
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.run import save_atomically
 
 
 class ChooseBestStep(keras.callbacks.Callback):

@@ -9,9 +9,8 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
-from deml_tf.layers.object_attention import (
-    ObjectAttention,
-    evened_map,
+from deml_tf.layers.object_attention import ObjectAttention, evened_map
+from deml_tf.layers.random_walk import (
     feature_distances,
     location_kernel,
     saliency_map,

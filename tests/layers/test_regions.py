@@ -5,12 +5,8 @@ import scipy.ndimage
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
-from deml_tf.layers.regions import (
-    largest_region,
-    pixel_axis,
-    region_boxes,
-    square_boxes,
-)
+from deml_tf.layers.connectivity import pixel_axis
+from deml_tf.layers.regions import largest_region, region_boxes, square_boxes
 
 find = tf.function(largest_region, autograph=False, reduce_retracing=False)
 

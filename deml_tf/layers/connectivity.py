@@ -1,0 +1,165 @@
+"""Regions of the pixels of a bilinearly resized map, from few of its pixels.
+
+Between two neighbouring grid points the resized map is bilinear, so on a rectangle of
+pixels that lies within one grid cell
+
+* pixels in a row above the mean form a run that touches the rectangle's left or right
+  edge, pixels of that edge above the mean a run that touches one of its corners: every
+  region of pixels contains a *knot*, the corner pixel of some cell, and belongs to it;
+* two corners of one edge that are both above the mean are joined by that edge; two
+  opposite corners alone above it are joined if and only if the two pixels next to the
+  saddle point, in their direction, are above it too.
+
+So 8-connectivity of all the pixels equals connectivity of the knots, two per axis and
+cell: 16 x 16 of them for a 7 x 7 map. Sizes and extents follow from lengths of runs.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+class Axis(NamedTuple):
+    """How pixels of one axis lie on its grid: constants, known before any map."""
+
+    weights: np.ndarray  # (pixels, side), bilinear, half-pixel centres
+    knots: np.ndarray  # (knots,), the first and last pixel of every cell
+    before: np.ndarray  # (pixels,), number of the last knot at or before a pixel
+    after: np.ndarray  # (pixels,), number of the first knot at or after a pixel
+
+
+@functools.lru_cache(maxsize=64)
+def pixel_axis(side: int, resolution: int) -> Axis:
+    """Lays `resolution` pixels over `side` grid points.
+
+    Args:
+        side: Number of grid points.
+        resolution: Number of pixels.
+
+    Returns:
+        The axis; arrays are read-only by convention, as they are cached.
+    """
+    pixels = np.arange(resolution)
+    source = (pixels + 0.5) * side / resolution - 0.5
+    cell = np.floor(source)
+    source = np.clip(source, 0.0, side - 1.0)
+    weights = np.maximum(0.0, 1.0 - np.abs(source[:, None] - np.arange(side)))
+    opens = np.append(True, cell[1:] != cell[:-1])
+    knots = np.flatnonzero(opens | np.append(opens[1:], True))
+    before = np.searchsorted(knots, pixels, side="right") - 1
+    after = np.searchsorted(knots, pixels, side="left")
+    return Axis(weights.astype("float32"), knots, before, after)
+
+
+def interior_runs(values, knots):
+    """Counts, between neighbouring knots of a row, the pixels that belong to each.
+
+    Args:
+        values: (..., knots), heights above the threshold.
+        knots: (knots,), pixel positions.
+
+    Returns:
+        Two (..., knots) float tensors: pixels above the threshold between a knot and
+        the one before it, and between it and the one after, that are joined to it. Runs
+        that span the gap are given to the earlier knot.
+    """
+    gap = tf.constant(np.diff(knots), values.dtype)
+    left, right = values[..., :-1], values[..., 1:]
+    drop = tf.abs(left - right)
+    crossing = tf.math.divide_no_nan(tf.maximum(left, right), drop) * gap
+    run = tf.clip_by_value(tf.math.ceil(crossing) - 1.0, 0.0, gap - 1.0)
+    zero = tf.zeros_like(run)
+    forward = tf.where(left > 0, tf.where(right > 0, zero + gap - 1.0, run), zero)
+    backward = tf.where((right > 0) & (left <= 0), run, zero)
+    edge = [[0, 0]] * (len(values.shape) - 1)
+    return tf.pad(backward, [*edge, [1, 0]]), tf.pad(forward, [*edge, [0, 1]])
+
+
+def diagonal_links(values, row_knots, column_knots):
+    """Finds opposite corners that meet at the saddle of the rectangle between knots.
+
+    Args:
+        values: (b, rows, columns), heights above the threshold at the knots.
+        row_knots: (rows,), pixel positions.
+        column_knots: (columns,), pixel positions.
+
+    Returns:
+        Two (b, rows - 1, columns - 1) boolean tensors, the falling and the rising
+        diagonal; never true where another corner joins the two anyway.
+    """
+    height = tf.constant(np.diff(row_knots)[:, None], values.dtype)
+    width = tf.constant(np.diff(column_knots)[None, :], values.dtype)
+    a, b = values[:, :-1, :-1], values[:, :-1, 1:]
+    c, d = values[:, 1:, :-1], values[:, 1:, 1:]
+    twist = a + d - b - c
+    saddle_x = tf.floor(tf.math.divide_no_nan(a - c, twist) * width)
+    saddle_y = tf.floor(tf.math.divide_no_nan(a - b, twist) * height)
+    saddle_x = tf.clip_by_value(saddle_x, 0.0, width - 1.0)
+    saddle_y = tf.clip_by_value(saddle_y, 0.0, height - 1.0)
+
+    def is_above(y, x):
+        v, u = y / height, x / width
+        return (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d) > 0
+
+    falling = (a > 0) & (d > 0) & (b <= 0) & (c <= 0)
+    falling &= is_above(saddle_y, saddle_x) & is_above(saddle_y + 1, saddle_x + 1)
+    rising = (b > 0) & (c > 0) & (a <= 0) & (d <= 0)
+    rising &= is_above(saddle_y, saddle_x + 1) & is_above(saddle_y + 1, saddle_x)
+    return falling, rising
+
+
+def label_regions(above, falling, rising):
+    """Gives every knot the largest number of a knot in its region; 0 outside any.
+
+    Knots of one label are a group, each knot its own at first. In a round every group
+    takes the largest label next to any of its knots, and groups that did so in a row
+    fall together: the number of rounds grows about as the logarithm of a region's
+    length, and is bounded by the number of knots.
+
+    Args:
+        above: (b, rows, columns) boolean.
+        falling: (b, rows - 1, columns - 1) boolean, links (r, c) to (r + 1, c + 1).
+        rising: (b, rows - 1, columns - 1) boolean, links (r, c + 1) to (r + 1, c).
+
+    Returns:
+        (b, rows, columns) int32.
+    """
+    rows, columns = above.shape[1], above.shape[2]
+    count = rows * columns
+    inside = tf.cast(above, tf.int32)
+    falling, rising = tf.cast(falling, tf.int32), tf.cast(rising, tf.int32)
+    start = inside * tf.reshape(tf.range(1, count + 1), (1, rows, columns))
+    batch = tf.shape(above)[0]
+    segments = batch * (count + 1)
+    offset = (count + 1) * tf.range(batch)[:, None, None]
+
+    def spread(labels, _):
+        around = tf.pad(labels, [[0, 0], [1, 1], [1, 1]])
+        best = tf.maximum(labels, around[:, :-2, 1:-1])
+        best = tf.maximum(best, around[:, 2:, 1:-1])
+        best = tf.maximum(best, around[:, 1:-1, :-2])
+        best = tf.maximum(best, around[:, 1:-1, 2:]) * inside
+        down = tf.pad(falling * labels[:, :-1, :-1], [[0, 0], [1, 0], [1, 0]])
+        up = tf.pad(falling * labels[:, 1:, 1:], [[0, 0], [0, 1], [0, 1]])
+        best = tf.maximum(best, tf.maximum(down, up))
+        down = tf.pad(rising * labels[:, :-1, 1:], [[0, 0], [1, 0], [0, 1]])
+        up = tf.pad(rising * labels[:, 1:, :-1], [[0, 0], [0, 1], [1, 0]])
+        best = tf.maximum(best, tf.maximum(down, up))
+        groups = tf.math.unsorted_segment_max(
+            tf.reshape(best, (-1,)), tf.reshape(labels + offset, (-1,)), segments
+        )
+        moved = labels
+        for _ in range(3):
+            moved = tf.gather(groups, moved + offset) * inside
+        return moved, tf.reduce_any(moved != labels)
+
+    labels, _ = tf.while_loop(
+        lambda labels, moving: moving,
+        spread,
+        (start, tf.constant(True)),
+        shape_invariants=(tf.TensorShape((None, rows, columns)), tf.TensorShape(())),
+        maximum_iterations=count,
+    )
+    return labels

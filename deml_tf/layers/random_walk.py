@@ -1,0 +1,139 @@
+"""The random walk on a feature map, whose end says what stands out."""
+
+import numpy as np
+import tensorflow as tf
+
+
+def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
+    """Weighs pairs of grid positions by their closeness, and a position itself by 0.
+
+    K_pq = exp(-((dy/h)^2 + (dx/w)^2) / (2 epsilon^2)) for p != q: with h = w the
+    release's exp(-(dy^2 + dx^2) / (2 eps^2)), eps = epsilon * side. On other grids each
+    axis is measured in its own side, as if the picture were squashed to a square, which
+    is how the map is read as a picture too.
+
+    Args:
+        h: Rows of the grid.
+        w: Columns of the grid.
+        epsilon: Width of the kernel as a part of the side.
+
+    Returns:
+        (n, n) float32, n = h * w. The diagonal plays no part in the walk, as no
+        position differs from itself; at 0, row sums are those of a featureless D.
+    """
+    row, column = np.divmod(np.arange(h * w), w)
+    square = ((row[:, None] - row) / h) ** 2 + ((column[:, None] - column) / w) ** 2
+    kernel = np.exp(-square / (2.0 * epsilon**2))
+    np.fill_diagonal(kernel, 0.0)
+    return kernel.astype("float32")
+
+
+def feature_distances(features):
+    """Euclidean distances between the features of all positions.
+
+    From the Gram matrix of the features less their mean, so that a large common part
+    costs no digits: errors are some 1e-7 of the largest squared distance.
+
+    Args:
+        features: (b, n, c) float32.
+
+    Returns:
+        `distances` (b, n, n) float32; `differ` (b,) boolean, false where features, or
+        their squares, are not finite, or no further apart than the mean's own rounding
+        can bring them: all the same. Distances are 0 there.
+    """
+    n = features.shape[1]
+    mean = tf.reduce_mean(features, axis=1, keepdims=True)
+    features -= mean
+    gram = tf.linalg.matmul(features, features, transpose_b=True)  # (b, n, n)
+    square = tf.linalg.diag_part(gram)  # (b, n)
+    rounding = (n * 2.0**-24) ** 2 * tf.reduce_sum(mean**2, axis=(1, 2))
+    differ = tf.math.is_finite(tf.reduce_sum(square, axis=1))
+    differ &= tf.reduce_max(square, axis=1) > rounding
+    square = square[:, :, None] + square[:, None, :] - 2.0 * gram
+    distances = tf.sqrt(tf.maximum(square, 0.0))
+    return tf.where(differ[:, None, None], distances, 0.0), differ
+
+
+def transition_matrix(distances):
+    """Turns weighted distances into a Markov chain: P = D / column sums.
+
+    Args:
+        distances: (b, n, n), D, not negative.
+
+    Returns:
+        (b, n, n); column q is where the walk goes from q, and sums to 1 (to 0 where D
+        has nothing in it).
+    """
+    return tf.math.divide_no_nan(
+        distances, tf.reduce_sum(distances, axis=1, keepdims=True)
+    )
+
+
+def walk(distances, start, steps: int):
+    """Walks: m_{t+1} = P m_t.
+
+    Args:
+        distances: (b, n, n), D, not negative.
+        start: (b, n), m_0.
+        steps: Number of steps.
+
+    Returns:
+        (b, n), m after that many steps.
+    """
+    chain = transition_matrix(distances)
+    state = start[:, :, None]
+    for _ in range(steps):
+        state = tf.linalg.matmul(chain, state)
+    return state[:, :, 0]
+
+
+def stationary(distances):
+    """Where the walk ends: row sums of D / sum of D, D being symmetric.
+
+    Args:
+        distances: (b, n, n), D, symmetric and not negative.
+
+    Returns:
+        (b, n), each row summing to 1 (to 0 where D has nothing in it).
+    """
+    rows = tf.reduce_sum(distances, axis=2)
+    return tf.math.divide_no_nan(rows, tf.reduce_sum(rows, axis=1, keepdims=True))
+
+
+def saliency_map(features, steps, epsilon, prior_correction=False, start=None):
+    """Saliency of each position of a feature map.
+
+    D_pq = ||f_p - f_q|| K_pq; m = the walk's state after `steps` from m_0, or where it
+    ends (Chen & Deng, CVPR 2019, object attention).
+
+    Args:
+        features: (b, h, w, c), h and w static, any floating type.
+        steps: Number of steps, or None for the exact end.
+        epsilon: Width of the location kernel as a part of the side.
+        prior_correction: Whether m is divided by the kernel's own end of the walk, so
+            that features without information give an even map and no centred one.
+        start: (b, h, w), m_0, summing to 1; uniform by default. No effect on the end.
+
+    Returns:
+        (b, h, w) float32, summing to 1; 1/n everywhere where the features say nothing;
+        `informed` (b,) boolean, false there.
+    """
+    _, h, w, channels = features.shape
+    n = h * w
+    features = tf.reshape(tf.cast(features, tf.float32), (-1, n, channels))
+    distances, informed = feature_distances(features)
+    kernel = location_kernel(h, w, epsilon)
+    distances *= kernel
+    uniform = tf.fill((tf.shape(features)[0], n), 1.0 / n)
+    if steps is None:
+        state = stationary(distances)
+    else:
+        start = uniform if start is None else tf.reshape(start, (-1, n))
+        state = walk(distances, start, steps)
+    if prior_correction:
+        state = tf.math.divide_no_nan(state, kernel.sum(axis=1))
+    total = tf.reduce_sum(state, axis=1, keepdims=True)
+    informed &= tf.math.is_finite(total[:, 0]) & (total[:, 0] > 0)
+    state = tf.where(informed[:, None], tf.math.divide_no_nan(state, total), uniform)
+    return tf.reshape(state, (-1, h, w)), informed

@@ -1,0 +1,51 @@
+"""Scores of runs as the columns and cells of a table."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+Rows = Sequence[tuple[str, Mapping[str, Any]]]
+MISSING = "–"
+
+
+def scores(results: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The test scores of results, or those of the frozen start."""
+    return results.get("test") or results.get("frozen") or {}
+
+
+def columns(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """Keys and names of the score columns: every recall given, then the rest."""
+    found = {
+        int(match[1])
+        for row in scores
+        for key in row
+        if (match := re.fullmatch(r"recall_at_(\d+)", key))
+    }
+    ranks = sorted(found) or [1, 2, 4, 8]
+    return [(f"recall_at_{rank}", f"R@{rank}") for rank in ranks] + [
+        ("r_precision", "RP"),
+        ("map_at_r", "MAP@R"),
+        ("nmi", "NMI"),
+    ]
+
+
+def cells(row: Mapping[str, Any], columns: list[tuple[str, str]]) -> list[str]:
+    """One row's scores as text."""
+    return [number(row.get(key)) for key, _ in columns]
+
+
+def finite(value: Any) -> bool:
+    """Whether it is a number, and neither infinite nor NaN."""
+    return isinstance(value, int | float | np.number) and math.isfinite(value)
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Counts with separators, measures with so many digits, a dash for nothing."""
+    if not finite(value):
+        return MISSING
+    if isinstance(value, int | np.integer):
+        return f"{value:,}"
+    return f"{value:,.{digits}f}"
