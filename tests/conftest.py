@@ -57,20 +57,24 @@ def tiny_flags(painted):
     ]
 
 
-def start(module, *flags, **options):
+@pytest.fixture(scope="session")
+def start():
     """Starts a command of the package in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", f"deml_tf.{module}", *map(str, flags)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+
+    def begin(module, *flags):
+        return subprocess.Popen(
+            [sys.executable, "-m", f"deml_tf.{module}", *map(str, flags)],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return begin
 
 
 @pytest.fixture(scope="session")
-def command():
+def command(start):
     """Runs a command to its end; gives its status, output and errors."""
 
     def run(module, *flags):

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import start
 
 from deml_tf.callbacks.nonfinite import StopOnNonFinite
 from deml_tf.errors import DataError
@@ -35,7 +34,7 @@ def last_step(run):
 
 
 @pytest.mark.slow
-def test_killed_at_random_moments(command, tiny_flags, tmp_path, capsys):
+def test_killed_at_random_moments(start, command, tiny_flags, tmp_path, capsys):
     """Kills spread over the training: at the start, between saves, while saving."""
     steps = 60
     flags = [
