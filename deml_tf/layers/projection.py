@@ -45,7 +45,8 @@ class Projection(keras.layers.Layer):
         """Returns the parts `(b, j, d)`, not normalised."""
         if self.shared:
             return tf.einsum("bjc,cd->bjd", inputs, self.kernels[0])
-        return tf.einsum("bjc,jcd->bjd", inputs, keras.ops.stack(self.kernels))
+        kernels = tf.stack([tf.convert_to_tensor(kernel) for kernel in self.kernels])
+        return tf.einsum("bjc,jcd->bjd", inputs, kernels)
 
     def compute_output_shape(self, input_shape):
         """`(b, j, c)` to `(b, j, units)`."""

@@ -32,7 +32,8 @@ def gmacs(model: keras.Model, *input_shape: int) -> float:
 
     The sum over the convolutions and matrix products of the traced graph in inference
     mode, which is what published figures count; elementwise work is left out. The body
-    of a loop and every branch of a condition count once.
+    of a loop and every branch of a condition count once. A first axis whose size the
+    graph leaves open counts as one image.
 
     Args:
         model: Any Keras model of one input.

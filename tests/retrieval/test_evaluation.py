@@ -48,10 +48,10 @@ def outputs_of(count=12, scales=2):
     random = np.random.default_rng(0)
     parts = random.normal(size=(count, scales, 3, 4)).astype("float32")
     boxes = np.tile([0.0, 0.0, 1.0, 1.0], (count, scales, 1))
-    boxes[:, 1] = [0.25, 0.25, 0.75, 0.75]
+    boxes[:, 1:] = [0.25, 0.25, 0.75, 0.75]
     fallback = np.zeros((count, scales), bool)
     fallback[:3, 0] = True
-    fallback[:, 1] = True  # of the last scale, whose box is not used
+    fallback[:, -1] = True  # of the last scale, whose box is not used
     return {
         "embedding": parts.reshape(count, -1),
         "parts": parts,
