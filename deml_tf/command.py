@@ -17,8 +17,6 @@ def run(main):
     Args:
         main: Function of the remaining arguments.
     """
-    # TensorFlow tells each checkpoint's timing at the level absl shows by default.
-    flags.FLAGS.set_default("verbosity", logging.WARNING)
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 
@@ -36,6 +34,9 @@ def _parse(argv):
 
 
 def _guarded(main, argv):
+    if not flags.FLAGS["verbosity"].present:
+        # TensorFlow tells each checkpoint's timing at the level absl shows by default.
+        logging.set_verbosity(logging.WARNING)
     try:
         main(argv[1:])
     except UsageError as error:
