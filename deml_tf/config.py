@@ -6,6 +6,9 @@ Each dataclass is one part of a run; `flags.py` makes absl flags of its fields.
 import dataclasses
 from typing import Any, NamedTuple
 
+from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT
+from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT
+
 
 def _flag(
     default: Any,
@@ -153,7 +156,7 @@ class LossConfig:
         choices=("hinge", "adversary", "reversal", "none"),
     )
     decoupling_weight: float = _flag(
-        0.2,
+        LEARNER_HINGE_WEIGHT,
         "Its weight; 0.2 is the release's for its hinge, the paper gives none for the "
         "adversary.",
         at_least=0.0,
@@ -162,7 +165,7 @@ class LossConfig:
         1, "Adversary updates for each metric update.", at_least=1
     )
     activation_decay_weight: float = _flag(
-        0.014, "Weight of the activation decay.", at_least=0.0
+        ACTIVATION_DECAY_WEIGHT, "Weight of the activation decay.", at_least=0.0
     )
     unit_rows_weight: float = _flag(
         1.0, "Weight of the unit-row penalty.", at_least=0.0

@@ -201,12 +201,8 @@ def build_deml(
         },
         name=CORE,
     )
-    geometry = {
-        "resize_size": round(resize_size * source_size / input_size),
-        "input_size": source_size,
-        "fit": fit,
-    }
-    return _around(core, geometry, explain)
+    resize_size = round(resize_size * source_size / input_size)
+    return _around(core, Geometry(resize_size, source_size, fit), explain)
 
 
 def explainer(embedder):
@@ -218,13 +214,7 @@ def explainer(embedder):
     Returns:
         A model on the same weights that gives the dict of `build_deml(explain=True)`.
     """
-    prepare = embedder.get_layer(PREPARE)
-    geometry = {
-        "resize_size": prepare.resize_size,
-        "input_size": prepare.input_size,
-        "fit": prepare.fit,
-    }
-    return _around(embedder.get_layer(CORE), geometry, explain=True)
+    return _around(core_of(embedder), geometry_of(embedder), explain=True)
 
 
 def core_of(embedder):
@@ -283,11 +273,12 @@ def build_frozen(
 def _around(core, geometry, explain):
     """Puts the core behind its preparation of pictures."""
     images = keras.Input((None, None, 3), name="images")
-    outputs = core(Prepare(**geometry, dtype="float32", name=PREPARE)(images))
+    sizes = dataclasses.asdict(geometry)
+    outputs = core(Prepare(**sizes, dtype="float32", name=PREPARE)(images))
     if not explain:
         return keras.Model(images, outputs["embedding"], name="embedder")
     del outputs["pooled"]
-    restore = RestoreBoxes(**geometry, dtype="float32", name=RESTORE)
+    restore = RestoreBoxes(**sizes, dtype="float32", name=RESTORE)
     outputs["boxes"] = restore(outputs["boxes"], images)
     return keras.Model(images, outputs, name="explainer")
 

@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 from deml_tf.layers.gradient_reversal import GradientReversal
-from deml_tf.losses.activation_decay import activation_decay
-from deml_tf.losses.learner_hinge import learner_hinge
+from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
+from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
 from deml_tf.losses.predictability import predictability
 from deml_tf.losses.unit_rows import unit_rows
 from deml_tf.models.adversary import Adversary
@@ -51,11 +51,11 @@ class Trainer(keras.Model):
         core,
         metric_loss,
         decoupling="hinge",
-        decoupling_weight=0.2,
+        decoupling_weight=LEARNER_HINGE_WEIGHT,
         adversary_steps=1,
         adversary_hidden=256,
         ramp_steps=1,
-        activation_decay_weight=0.014,
+        activation_decay_weight=ACTIVATION_DECAY_WEIGHT,
         unit_rows_weight=1.0,
         **kwargs,
     ):
