@@ -38,7 +38,7 @@ format: $(STAMP) ## mend what lint can mend
 	$(BIN)/ruff format .
 
 lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock
-	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
 
 clean: ## remove the environment (runs and data stay)
 	rm -rf .venv build *.egg-info

@@ -38,9 +38,10 @@ class DataConfig:
 
     dataset: str | None = _flag(
         None,
-        "What data_dir holds: one folder a class, a CSV or TSV list, or Plumage, "
-        "the procedural birds, which are drawn there on first use.",
-        choices=("folder", "list", "plumage"),
+        "What data_dir holds: folder (one a class), list (CSV or TSV), a benchmark in "
+        "its official layout (cub200_2011, cars196, sop, in_shop), tfds:NAME (an image "
+        "set of tensorflow-datasets), or plumage, the procedural birds, which are "
+        "drawn there on first use.",
     )
     data_dir: str | None = _flag(
         None, "The data set's folder; for lists the file, or a folder with list.csv."
@@ -52,6 +53,12 @@ class DataConfig:
         at_least=0.0,
         below=1.0,
     )
+    bad_images: str = _flag(
+        "fail",
+        "What to do about pictures that cannot be read: fail before training, or skip "
+        "them. Either way bad_images.csv in the run folder lists them.",
+        choices=("fail", "skip"),
+    )
     plumage_species: int = _flag(200, "Species of a new Plumage.", at_least=4)
     plumage_pictures: int = _flag(30, "Pictures of each species.", at_least=2)
 
@@ -61,7 +68,10 @@ class ModelConfig:
     """The embedder DeML(I, J): the arguments of `build_deml`."""
 
     backbone: str = _flag(
-        "efficientnet_lite0", "Backbone of each scale.", choices=("efficientnet_lite0",)
+        "efficientnet_lite0",
+        "Network of each scale: efficientnet_lite0, googlenet (the paper's), the name "
+        "of a keras.applications model (resnet50, ...) or of a vision transformer of "
+        "keras-hub (vit:PRESET).",
     )
     weights: str = _flag(
         "imagenet", "Initial weights of the backbone: imagenet, none or a file."
@@ -70,7 +80,7 @@ class ModelConfig:
     output_stride: int = _flag(
         32, "32, or 16 to keep useful maps on small pictures.", choices=(16, 32)
     )
-    cut: str | None = _flag(
+    cut_layer: str | None = _flag(
         None, "Layer at which channel attention sits; default the backbone's own."
     )
     batch_norm: str = _flag(

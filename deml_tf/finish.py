@@ -82,7 +82,7 @@ def score_frozen(model, examples, seed, scoring, embedding):
         "weights",
         "width",
         "output_stride",
-        "cut",
+        "cut_layer",
         "input_size",
         "resize_size",
         "fit",

@@ -3,20 +3,18 @@
 import math
 import os
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
-from deml_tf.backbones import efficientnet_lite, efficientnet_lite_weights
-from deml_tf.backbones.torch_state import read_torch_state
+from deml_tf.backbones import efficientnet_lite
+from deml_tf.backbones.architecture import Architecture
 from deml_tf.errors import DataError, UsageError
 
 _OUTPUT_STRIDES = (32, 16)
 _PADDINGS = ("same", "symmetric")
+_OWN = ".weights.h5"  # what `Backbone.whole().save_weights` writes
 _BATCH_NORMS = ("auto", "frozen", "train")
 # With given weights the usual slow average; from nothing one that settles within the
 # hundred or so steps of a short run, since it is the average that scores.
@@ -56,27 +54,9 @@ class Backbone:
         )
 
 
-@dataclass(frozen=True)
-class _Architecture:
-    """What a network must bring to be a backbone."""
-
-    build: Callable[..., tuple[keras.Model, keras.Model]]
-    cuts: tuple[str, ...]  # the first is the default
-    gate_bias: float
-    imagenet_file: Callable[[], Path]
-    assign: Callable[
-        [tuple[keras.Model, ...], Mapping[str, np.ndarray], str, str], None
-    ]
-
-
+# Names of networks, each with what the network must bring.
 ARCHITECTURES = {
-    "efficientnet_lite0": _Architecture(
-        build=efficientnet_lite.build,
-        cuts=tuple(efficientnet_lite.CUTS),
-        gate_bias=3.0,
-        imagenet_file=efficientnet_lite_weights.imagenet_file,
-        assign=efficientnet_lite_weights.assign,
-    ),
+    "efficientnet_lite0": efficientnet_lite.ARCHITECTURE,
 }
 
 
@@ -87,7 +67,7 @@ def build_backbone(
     weights: str | os.PathLike[str] = "imagenet",
     width: float = 1.0,
     output_stride: int = 32,
-    cut: str | None = None,
+    cut_layer: str | None = None,
     batch_norm: str = "auto",
     padding: str = "same",
     prefix: str = "",
@@ -107,8 +87,9 @@ def build_backbone(
         width: Factor on every number of channels, which stay multiples of 8.
         output_stride: Pixels of the picture to a position of the final map, 32 or 16.
             With 16 the last halving gives way to dilation.
-        cut: Where lower ends. For efficientnet_lite0 "stage5" (default, the cheaper
-            with several learners; 14 x 14 x 112 of 224 pixels) or "stage4" (x 80).
+        cut_layer: Where lower ends; by default the network's own choice. For
+            efficientnet_lite0 "stage5" (default, the cheaper with several learners;
+            14 x 14 x 112 of 224 pixels) or "stage4" (x 80).
         batch_norm: "frozen" makes every BatchNorm untrainable, so that it runs on its
             stored averages in training too and its scale and shift stay as they are;
             "train" trains it; "auto" freezes it if weights are given. A frozen one
@@ -131,24 +112,26 @@ def build_backbone(
     """
     weights = os.fspath(weights)
     architecture = _check(
-        name, input_size, weights, width, output_stride, cut, batch_norm, padding
+        name, input_size, weights, width, output_stride, cut_layer, batch_norm, padding
     )
     given = weights != "none"
-    lower, upper = architecture.build(
+    options = {"width": width, "output_stride": output_stride, "padding": padding}
+    pieces = architecture.build(
         input_size=input_size,
-        width=width,
-        output_stride=output_stride,
-        cut=cut or architecture.cuts[0],
+        cut_layer=cut_layer or architecture.cut_layers[0],
         seed=seed,
         momentum=_MOMENTUM_GIVEN if given else _MOMENTUM_NONE,
-        padding=padding,
         prefix=prefix,
         dtype=keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
+        **{name: options[name] for name in architecture.options},
     )
+    lower, upper = pieces
     backbone = Backbone(name, lower, upper, architecture.gate_bias)
-    if weights == "imagenet" or weights.endswith(".pth"):
-        path = str(architecture.imagenet_file()) if weights == "imagenet" else weights
-        architecture.assign((lower, upper), read_torch_state(path), prefix, path)
+    reader = architecture.readers.get(_ending(weights))
+    if weights == "imagenet":
+        architecture.imagenet(pieces, prefix)
+    elif reader:
+        reader(pieces, prefix, weights)
     elif given:
         _load_keras_weights(backbone, weights)
     if batch_norm == "frozen" or (batch_norm == "auto" and given):
@@ -164,17 +147,16 @@ def _check(
     weights: str,
     width: float,
     output_stride: int,
-    cut: str | None,
+    cut_layer: str | None,
     batch_norm: str,
     padding: str,
-) -> _Architecture:
+) -> Architecture:
     if name not in ARCHITECTURES:
         raise UsageError(
             f"backbone={name!r} is unknown: choose one of {', '.join(ARCHITECTURES)}."
         )
     architecture = ARCHITECTURES[name]
     for argument, value, choices in (
-        ("cut", cut or architecture.cuts[0], architecture.cuts),
         ("output_stride", output_stride, _OUTPUT_STRIDES),
         ("batch_norm", batch_norm, _BATCH_NORMS),
         ("padding", padding, _PADDINGS),
@@ -184,6 +166,27 @@ def _check(
                 f"{argument}={value!r} is unknown for {name}: choose one of "
                 f"{', '.join(map(str, choices))}."
             )
+    if cut_layer and not architecture.any_cut_layer:
+        if cut_layer not in architecture.cut_layers:
+            raise UsageError(
+                f"cut_layer={cut_layer!r} is unknown for {name}: choose one of "
+                f"{', '.join(architecture.cut_layers)}."
+            )
+    for option, value, default in (
+        ("width", width, 1.0),
+        ("output_stride", output_stride, 32),
+        ("padding", padding, "same"),
+    ):
+        if value != default and option not in architecture.options:
+            raise UsageError(
+                f"{option}={value} is not for {name}: leave it at {default}, or choose "
+                "efficientnet_lite0."
+            )
+    if input_size < architecture.minimum_size:
+        raise UsageError(
+            f"input_size={input_size} is too small for {name}: give at least "
+            f"{architecture.minimum_size} pixels."
+        )
     if not (math.isfinite(width) and width > 0):
         raise UsageError(f"width={width} is no factor: give a number above 0.")
     if input_size <= output_stride:
@@ -197,14 +200,19 @@ def _check(
                 f"weights='imagenet' exist for width 1 alone, not for width={width}: "
                 "set width=1 or weights='none'."
             )
-    elif not weights.endswith((".pth", ".weights.h5")):
+    elif _ending(weights) not in (endings := (*architecture.readers, _OWN)):
         raise UsageError(
             f"weights={weights!r} is neither 'imagenet' nor 'none' nor a file ending "
-            "in .pth or .weights.h5: give one of these."
+            f"in {' or '.join(endings)}: give one of these."
         )
     elif not os.path.isfile(weights):
         raise UsageError(f"weights={weights!r} is no file: give the path of one.")
     return architecture
+
+
+def _ending(weights: str) -> str:
+    """What a file's name says of its kind: .pth, .caffemodel, .weights.h5."""
+    return _OWN if weights.endswith(_OWN) else os.path.splitext(weights)[1]
 
 
 def _load_keras_weights(backbone: Backbone, path: str) -> None:
@@ -216,5 +224,5 @@ def _load_keras_weights(backbone: Backbone, path: str) -> None:
     except Exception as error:  # HDF5 and Keras raise a dozen kinds
         raise DataError(
             f"The weights {path} do not fit {backbone.name} as it is set up: give a "
-            "file saved with the same backbone, width and cut."
+            "file saved with the same backbone, width and cut_layer."
         ) from error

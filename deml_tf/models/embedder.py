@@ -24,7 +24,7 @@ def build_deml(
     weights="imagenet",
     width=1.0,
     output_stride=32,
-    cut=None,
+    cut_layer=None,
     batch_norm="auto",
     scales=3,
     learners=3,
@@ -65,7 +65,8 @@ def build_deml(
         weights: "imagenet", "none" or a file.
         width: Channel multiplier of the backbone; 1.0 for pretrained weights.
         output_stride: 32, or 16 to keep maps useful on small pictures.
-        cut: Layer at which channel attention sits; None is the backbone's default.
+        cut_layer: Layer at which channel attention sits; None is the
+            backbone's default.
         batch_norm: "auto" (frozen iff weights are given), "frozen" or "train".
         scales: I, at least 1.
         learners: J, at least 1.
@@ -143,7 +144,7 @@ def build_deml(
             weights=weights,
             width=width,
             output_stride=output_stride,
-            cut=cut,
+            cut_layer=cut_layer,
             batch_norm=batch_norm,
             prefix=f"scale{i}_",
             seed=seed,
@@ -244,7 +245,16 @@ def geometry_of(embedder):
 
 
 def build_frozen(
-    *, backbone, weights, width, output_stride, cut, input_size, resize_size, fit, seed
+    *,
+    backbone,
+    weights,
+    width,
+    output_stride,
+    cut_layer,
+    input_size,
+    resize_size,
+    fit,
+    seed,
 ):
     """The frozen start: the backbone's pooled features before any training.
 
@@ -259,7 +269,7 @@ def build_frozen(
         weights=weights,
         width=width,
         output_stride=output_stride,
-        cut=cut,
+        cut_layer=cut_layer,
         batch_norm="frozen",
         prefix="frozen_",
         seed=seed,

@@ -47,7 +47,7 @@ def state():
 
 
 @pytest.mark.parametrize(
-    ("size", "stride", "cut", "lower", "mid", "final"),
+    ("size", "stride", "cut_layer", "lower", "mid", "final"),
     [
         (224, 32, None, (14, 14, 112), (14, 14, 112), (7, 7, 1280)),
         (224, 32, "stage5", (14, 14, 112), (14, 14, 112), (7, 7, 1280)),
@@ -61,9 +61,9 @@ def state():
         (17, 16, None, (2, 2, 112), (2, 2, 112), (2, 2, 1280)),
     ],
 )
-def test_shapes(size, stride, cut, lower, mid, final):
+def test_shapes(size, stride, cut_layer, lower, mid, final):
     backbone = build_backbone(
-        NAME, input_size=size, weights="none", output_stride=stride, cut=cut
+        NAME, input_size=size, weights="none", output_stride=stride, cut_layer=cut_layer
     )
     assert backbone.lower.input_shape == (None, size, size, 3)
     assert backbone.lower.output_shape == (None, *lower)
@@ -169,10 +169,10 @@ def test_equals_an_independent_reading_of_the_checkpoint(state, size):
         np.testing.assert_allclose(actual, value, atol=2e-4 * np.abs(value).max())
 
 
-@pytest.mark.parametrize("cut", ["stage4", "stage5"])
+@pytest.mark.parametrize("cut_layer", ["stage4", "stage5"])
 @pytest.mark.parametrize(("padding", "first"), [("same", 1), ("symmetric", 0)])
-def test_dilation_keeps_what_the_stride_gave(cut, padding, first):
-    settings = {"input_size": 128, "cut": cut, "padding": padding}
+def test_dilation_keeps_what_the_stride_gave(cut_layer, padding, first):
+    settings = {"input_size": 128, "cut_layer": cut_layer, "padding": padding}
     strided = run(build_backbone(NAME, **settings), pictures(128))
     dilated = run(build_backbone(NAME, output_stride=16, **settings), pictures(128))
     np.testing.assert_allclose(dilated[0], strided[0], atol=1e-5)
@@ -182,8 +182,8 @@ def test_dilation_keeps_what_the_stride_gave(cut, padding, first):
 
 def test_cuts_give_one_network():
     for a, b in zip(
-        run(small(cut="stage4"), pictures()),
-        run(small(cut="stage5"), pictures()),
+        run(small(cut_layer="stage4"), pictures()),
+        run(small(cut_layer="stage5"), pictures()),
         strict=True,
     ):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -329,8 +329,8 @@ def test_keras_weights_come_back(tmp_path):
     copy = small(weights=path, prefix="scale2_")
     for a, b in zip(values(source), values(copy), strict=True):
         np.testing.assert_array_equal(a, b)
-    for changes in ({"width": 0.5}, {"cut": "stage4"}):
-        with pytest.raises(DataError, match="same backbone, width and cut"):
+    for changes in ({"width": 0.5}, {"cut_layer": "stage4"}):
+        with pytest.raises(DataError, match="same backbone, width and cut_layer"):
             small(weights=path, **changes)
     (tmp_path / "c.weights.h5").write_bytes(b"no weights")
     with pytest.raises(DataError, match=r"c\.weights\.h5"):
@@ -360,7 +360,7 @@ def test_missing_package(monkeypatch):
         ({"width": float("nan")}, "width=nan"),
         ({"width": float("inf")}, "width=inf"),
         ({"output_stride": 8}, "output_stride=8.*32, 16"),
-        ({"cut": "stage6"}, "cut='stage6'.*stage5, stage4"),
+        ({"cut_layer": "stage6"}, "cut_layer='stage6'.*stage5, stage4"),
         ({"batch_norm": "off"}, "batch_norm='off'.*auto, frozen, train"),
         ({"padding": "valid"}, "padding='valid'.*same, symmetric"),
         ({"input_size": 32}, "input_size=32"),
@@ -385,9 +385,11 @@ def test_the_seam_takes_another_network(monkeypatch):
 # --- Keras and TensorFlow ---------------------------------------------------------
 
 
-@pytest.mark.parametrize(("stride", "cut"), [(32, "stage5"), (16, "stage4")])
-def test_saved_models_come_back(tmp_path, stride, cut):
-    backbone = small(output_stride=stride, cut=cut, batch_norm="frozen", seed=2)
+@pytest.mark.parametrize(("stride", "cut_layer"), [(32, "stage5"), (16, "stage4")])
+def test_saved_models_come_back(tmp_path, stride, cut_layer):
+    backbone = small(
+        output_stride=stride, cut_layer=cut_layer, batch_norm="frozen", seed=2
+    )
     x = pictures()
     pieces = []
     for piece in (backbone.lower, backbone.upper, backbone.whole()):

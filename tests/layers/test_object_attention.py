@@ -284,7 +284,7 @@ def test_boxes_equal_opencvs_reading_on_photos():
         weights="imagenet",
         width=1.0,
         output_stride=32,
-        cut=None,
+        cut_layer=None,
         batch_norm="frozen",
         prefix="t",
     )

@@ -130,7 +130,7 @@ def test_both_zoom_sources_see_the_same_places():
         {"walk_steps": 10, "border": "clip", "zoom_source": "previous"},
         {"multi_layer": True, "prior_correction": True},
         {"pooled_gates": True, "shared_projection": False, "source_size": 96},
-        {"fit": "pad", "gate_bias": 0.0, "cut": "stage4"},
+        {"fit": "pad", "gate_bias": 0.0, "cut_layer": "stage4"},
     ],
 )
 def test_saved_and_loaded(options, tmp_path):
@@ -184,7 +184,7 @@ def test_frozen_start_is_the_pooled_backbone():
     names = {k: v for k, v in TINY.items() if k != "embedding_dim"}
     frozen = build_frozen(
         backbone="efficientnet_lite0",
-        cut=None,
+        cut_layer=None,
         resize_size=72,
         fit="squash",
         seed=0,
