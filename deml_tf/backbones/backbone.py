@@ -2,13 +2,19 @@
 
 import math
 import os
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from deml_tf.backbones import efficientnet_lite
+from deml_tf.backbones import (
+    applications,
+    efficientnet_lite,
+    googlenet,
+    vision_transformer,
+)
 from deml_tf.backbones.architecture import Architecture
 from deml_tf.errors import DataError, UsageError
 
@@ -50,13 +56,15 @@ class Backbone:
         return keras.Model(
             self.lower.inputs[0],
             self.upper(self.lower.outputs[0]),
-            name=f"{prefix}{self.name}",
+            name=prefix + re.sub(r"\W", "_", self.name),  # vit:tiny, vit:some/folder
         )
 
 
 # Names of networks, each with what the network must bring.
 ARCHITECTURES = {
     "efficientnet_lite0": efficientnet_lite.ARCHITECTURE,
+    "googlenet": googlenet.ARCHITECTURE,
+    **{name: applications.architecture(name) for name in applications.CUTS},
 }
 
 
@@ -80,16 +88,25 @@ def build_backbone(
     scale's learners and by no other scale; all copies start from the same weights.
 
     Args:
-        name: A key of `ARCHITECTURES`.
+        name: A key of `ARCHITECTURES`, another of `applications.APPLICATIONS` (such as
+            densenet121, which then needs a cut_layer), or "vit:" and what
+            `vision_transformer.architecture` takes.
         input_size: Side of the square pictures, in pixels.
-        weights: "imagenet", "none" (random) or a file: a torch state dict (.pth) or
-            what `Backbone.whole().save_weights` wrote for the same cut (.weights.h5).
+        weights: "imagenet", "none" (random) or a file: a torch state dict (.pth,
+            efficientnet_lite0), what Caffe saved (.caffemodel, googlenet), Keras's own
+            without its classifier (.h5, keras.applications) or what
+            `Backbone.whole().save_weights` wrote for the same cut (.weights.h5).
         width: Factor on every number of channels, which stay multiples of 8.
         output_stride: Pixels of the picture to a position of the final map, 32 or 16.
             With 16 the last halving gives way to dilation.
         cut_layer: Where lower ends; by default the network's own choice. For
             efficientnet_lite0 "stage5" (default, the cheaper with several learners;
-            14 x 14 x 112 of 224 pixels) or "stage4" (x 80).
+            14 x 14 x 112 of 224 pixels) or "stage4" (x 80); for googlenet
+            "inception_4b" (default, the release's; 14 x 14 x 512 of 227 pixels) or
+            "pool3" (x 480, the authors' other place); for those of keras.applications
+            any layer through whose output every path goes (`applications.CUTS` has the
+            defaults); for vit:... "block1" and so on, not the last (default three
+            quarters in).
         batch_norm: "frozen" makes every BatchNorm untrainable, so that it runs on its
             stored averages in training too and its scale and shift stay as they are;
             "train" trains it; "auto" freezes it if weights are given. A frozen one
@@ -118,7 +135,7 @@ def build_backbone(
     options = {"width": width, "output_stride": output_stride, "padding": padding}
     pieces = architecture.build(
         input_size=input_size,
-        cut_layer=cut_layer or architecture.cut_layers[0],
+        cut_layer=cut_layer or next(iter(architecture.cut_layers), None),
         seed=seed,
         momentum=_MOMENTUM_GIVEN if given else _MOMENTUM_NONE,
         prefix=prefix,
@@ -141,6 +158,21 @@ def build_backbone(
     return backbone
 
 
+def _find(name: str) -> Architecture:
+    if name.startswith(vision_transformer.PREFIX):
+        return vision_transformer.architecture(name)
+    if name in applications.APPLICATIONS and name not in ARCHITECTURES:
+        return applications.architecture(name)
+    if name not in ARCHITECTURES:
+        transformers = [vision_transformer.PREFIX + n for n in vision_transformer.SIZES]
+        raise UsageError(
+            f"backbone={name!r} is unknown: choose one of "
+            f"{', '.join((*ARCHITECTURES, *transformers))}, vit:PRESET or another of "
+            "keras.applications (densenet121, vgg16, resnet50_v2 ...)."
+        )
+    return ARCHITECTURES[name]
+
+
 def _check(
     name: str,
     input_size: int,
@@ -151,11 +183,7 @@ def _check(
     batch_norm: str,
     padding: str,
 ) -> Architecture:
-    if name not in ARCHITECTURES:
-        raise UsageError(
-            f"backbone={name!r} is unknown: choose one of {', '.join(ARCHITECTURES)}."
-        )
-    architecture = ARCHITECTURES[name]
+    architecture = _find(name)
     for argument, value, choices in (
         ("output_stride", output_stride, _OUTPUT_STRIDES),
         ("batch_norm", batch_norm, _BATCH_NORMS),
@@ -189,7 +217,8 @@ def _check(
         )
     if not (math.isfinite(width) and width > 0):
         raise UsageError(f"width={width} is no factor: give a number above 0.")
-    if input_size <= output_stride:
+    # Where a network states no minimum of its own (vit's final map has stride 16).
+    if input_size <= output_stride and architecture.minimum_size == 1:
         raise UsageError(
             f"input_size={input_size} leaves a final map of one position at "
             f"output_stride={output_stride}: give more than {output_stride} pixels."
@@ -221,6 +250,11 @@ def _load_keras_weights(backbone: Backbone, path: str) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of layers that keep their random weights
             whole.load_weights(path)
+    except OSError as error:
+        raise DataError(
+            f"The weights {path} are cut short or no HDF5 file: give the whole file "
+            "that save_weights wrote."
+        ) from error
     except Exception as error:  # HDF5 and Keras raise a dozen kinds
         raise DataError(
             f"The weights {path} do not fit {backbone.name} as it is set up: give a "

@@ -156,7 +156,9 @@ class ObjectAttention(keras.layers.Layer):
         if lower is not None and self.steps is None:
             saliency = (evened_map(saliency, h, w) + lower) / 2.0
         boxes, found = region_boxes(saliency, self.resolution, self.border)
-        good = informed & found
+        # The regions' loop forgets the batch, by which costs are counted.
+        boxes = tf.ensure_shape(boxes, (saliency.shape[0], 4))
+        good = informed & tf.ensure_shape(found, saliency.shape[:1])
         return {
             "boxes": tf.where(good[:, None], boxes, tf.constant([0.0, 0.0, 1.0, 1.0])),
             "saliency": tf.where(good[:, None, None], saliency, 1.0 / (h * w)),

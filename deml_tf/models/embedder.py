@@ -105,21 +105,19 @@ def build_deml(
     """
     _check(scales, learners, embedding_dim, input_size, resize_size, source_size)
     if zoom_source not in ("original", "previous"):
-        raise UsageError(
-            f"zoom_source is {zoom_source!r}: use 'original' or 'previous'."
-        )
+        raise UsageError(f"zoom_source={zoom_source!r}: use 'original' or 'previous'.")
     if channel_attention is None:
         channel_attention = learners > 1
     if learners > 1 and not channel_attention:
         raise UsageError(
-            f"{learners} learners without channel attention would all be the same: "
-            "use learners=1, or leave channel_attention on."
+            f"learners={learners} without channel attention would all be the same: use "
+            "learners=1, or channel_attention=true."
         )
     source_size = source_size or input_size
     resize_size = resize_size or input_size
     policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}.get(precision)
     if policy is None:
-        raise UsageError(f"precision is {precision!r}: use 'float32' or 'bfloat16'.")
+        raise UsageError(f"precision={precision!r}: use 'float32' or 'bfloat16'.")
     attention = {
         "steps": walk_steps,
         "epsilon": epsilon,
@@ -310,14 +308,14 @@ def _whole(images):
 def _check(scales, learners, embedding_dim, input_size, resize_size, source_size):
     for name, value in (("scales", scales), ("learners", learners)):
         if value < 1:
-            raise UsageError(f"{name} is {value}: it must be at least 1.")
+            raise UsageError(f"{name}={value}: it must be at least 1.")
     if embedding_dim < scales * learners:
         raise UsageError(
-            f"embedding_dim is {embedding_dim}: {scales} scales x {learners} learners "
+            f"embedding_dim={embedding_dim}: {scales} scales x {learners} learners "
             f"need at least {scales * learners}."
         )
     for name, value in (("resize_size", resize_size), ("source_size", source_size)):
         if value and value < input_size:
             raise UsageError(
-                f"{name} is {value}: it must be at least input_size={input_size}."
+                f"{name}={value}: it must be at least input_size={input_size}."
             )

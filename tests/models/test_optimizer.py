@@ -62,3 +62,14 @@ def test_first_matching_group_counts_and_config_returns():
     again.build(variables())
     assert again._rates == [3.0, 5.0, 1.0]
     assert again._decays == [1e-3, 1e-3, 0.0]
+
+
+def test_biases_of_attention_heads_do_not_decay():
+    attention = keras.layers.MultiHeadAttention(2, 3)
+    attention.build((None, 4, 6), (None, 4, 6))
+    trained = attention.trainable_variables
+    optimizer = GroupedAdam(0.1, l2=1e-3)
+    optimizer.build(trained)
+    ranks = {len(v.shape) for v in trained if v.name == "bias"}
+    assert ranks == {1, 2}
+    assert optimizer._decays == [0.0 if v.name == "bias" else 1e-3 for v in trained]

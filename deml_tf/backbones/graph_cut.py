@@ -1,0 +1,155 @@
+"""Cut a functional Keras model in two at a layer, as copies of their own.
+
+DeML (section 3.3) puts channel attention somewhere inside a network, so that what comes
+before runs once and what comes after once a learner. That needs one tensor through
+which all goes: a cut inside a residual block would leave the shortcut outside.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from deml_tf.backbones.graph_names import stable_names, tensors
+from deml_tf.errors import UsageError
+
+Copy = Callable[[keras.Operation, str], keras.Operation]
+# An error lists all names up to so many, and else the last few of each grid.
+_MANY, _FEW = 24, 4
+_FINISHING = (
+    keras.layers.Activation,
+    keras.layers.BatchNormalization,
+    keras.layers.ReLU,
+)
+
+
+def clean_cuts(model: keras.Model) -> dict[str, keras.Operation]:
+    """Find the layers through whose output every path of a model goes.
+
+    Args:
+        model: A functional model with one input and one output, each of whose
+            operations is called once.
+
+    Returns:
+        Name (as `stable_names` has it) -> operation, from the input to the output, of
+        those that give one map (b, h, w, c) and leave trainable weights on both sides.
+    """
+    operations, names = model.operations, stable_names(model)
+    makers, last_use = {}, list(range(len(operations)))
+    for place, operation in enumerate(operations):
+        if place:  # 0 is the input itself
+            for tensor in tensors(operation.input):
+                last_use[makers[id(tensor)]] = place
+        makers |= {id(tensor): place for tensor in tensors(operation.output)}
+    trained = [bool(getattr(o, "trainable_weights", ())) for o in operations]
+    # Keras lists the operations in an order in which they can run. So a tensor is on
+    # every path exactly if, once it is made, nothing older waits to be used.
+    cuts, waiting = {}, 0
+    for place, operation in enumerate(operations):
+        output = operation.output
+        if (
+            waiting <= place
+            and isinstance(output, keras.KerasTensor)
+            and len(output.shape) == 4
+            and any(trained[: place + 1])
+            and any(trained[place + 1 :])
+        ):
+            cuts[names[id(operation)]] = operation
+        waiting = max(waiting, last_use[place])
+    return cuts
+
+
+def cut_in_two(
+    model: keras.Model, cut_layer: str | None, source: str, prefix: str, copy: Copy
+) -> tuple[keras.Model, keras.Model]:
+    """Copy a model as two, which share nothing with it.
+
+    A Sequential inside is taken apart into its layers.
+
+    Args:
+        model: As for `clean_cuts`.
+        cut_layer: Where the first ends: a key of `clean_cuts`.
+        source: The model's name, for messages.
+        prefix: Goes before the names of the pieces, of their inputs and operations.
+        copy: Makes a new operation of one of the model's and its new name.
+
+    Returns:
+        lower: the model's input -> U.
+        upper: U -> [mid, final], mid the last of the clean cuts on U's grid, where
+        there is none behind U upper's own input.
+
+    Raises:
+        UsageError: `cut_layer` is none or no clean cut; those that are, are listed.
+    """
+    cuts, names = clean_cuts(model), stable_names(model)
+    if cut_layer not in cuts:
+        if cut_layer is None:
+            wrong = f"cut_layer is needed for {source}, which has no default"
+        elif cut_layer in names.values():
+            wrong = (
+                f"cut_layer={cut_layer!r} is no clean cut of {source} (a path goes "
+                "around it, or one side has nothing to train)"
+            )
+        else:
+            wrong = f"cut_layer={cut_layer!r} is no layer of {source}"
+        raise UsageError(f"{wrong}: choose one with a map of {listed(cuts)}.")
+    at: Any = cuts[cut_layer].output
+    behind = list(cuts.values())[list(cuts).index(cut_layer) + 1 :]
+    middle = [o.output for o in behind if _grid(o) == _grid(cuts[cut_layer])][-1:]
+
+    def copied(operation: Any) -> Any:
+        if isinstance(operation, keras.Sequential):
+            return [copy(layer, prefix + layer.name) for layer in operation.layers]
+        return copy(operation, prefix + names[id(operation)])
+
+    def call(made: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(made, list):
+            return made(*args, **kwargs)
+        (x,) = args
+        for layer in made:
+            x = layer(x)
+        return x
+
+    def clone(start: Any, ends: list[Any], name: str, dtype: str) -> tuple[Any, Any]:
+        entry = keras.Input(start.shape[1:], dtype=dtype, name=prefix + name)
+        part = keras.Model([start], ends)
+        return entry, keras.models.clone_model(part, [entry], copied, call).outputs
+
+    start = model.inputs[0]
+    picture, (end,) = clone(start, [at], "picture", start.dtype)
+    entry, (*mid, final) = clone(at, [*middle, *model.outputs], "cut", end.dtype)
+    return (
+        keras.Model(picture, end, name=f"{prefix}lower"),
+        keras.Model(entry, [*(mid or [entry]), final], name=f"{prefix}upper"),
+    )
+
+
+def listed(cuts: Mapping[str, keras.Operation]) -> str:
+    """Name the cuts by grid, "8 x 8: a, b; 4 x 4: c", shortened where very many.
+
+    Then padded maps are left out, as is what a norm or an activation merely goes on
+    from; of the rest each grid shows the last few.
+    """
+    shown, few = dict(cuts), len(cuts)
+    if len(cuts) > _MANY:
+        following = dict(zip(cuts, [*list(cuts.values())[1:], None], strict=True))
+        shown = {
+            name: operation
+            for name, operation in cuts.items()
+            if not isinstance(operation, keras.layers.ZeroPadding2D)
+            and not isinstance(following[name], _FINISHING)
+        }
+        few = few if len(shown) <= _MANY else _FEW
+    grids: dict[tuple[int, int], list[str]] = {}
+    for name, operation in shown.items():
+        grids.setdefault(_grid(operation), []).append(name)
+    text = "; ".join(
+        f"{h} x {w}: {', '.join(names[-few:])}" for (h, w), names in grids.items()
+    )
+    left_out = len(cuts) - sum(len(names[-few:]) for names in grids.values())
+    return f"{text} (and {left_out} more)" if left_out else text
+
+
+def _grid(operation: keras.Operation) -> tuple[int, int]:
+    output: Any = operation.output
+    return output.shape[1:3]

@@ -1,0 +1,73 @@
+"""Names of a functional model's operations that every process gives alike."""
+
+import re
+from typing import Any
+
+import keras
+
+
+def stable_names(model: keras.Model) -> dict[int, str]:
+    """Name a model's operations alike, whatever else the process has built.
+
+    What its maker left unnamed Keras numbers through the whole process (`conv2d_94`).
+    Here such layers are numbered within the model, as a fresh process would; an
+    operation that is no layer (`x + y`) is called after the layer that its last input
+    comes from, `stage_2_block_8_identity_add`.
+
+    Args:
+        model: A functional model, each of whose operations is called once.
+
+    Returns:
+        id(operation) -> name, unique within the model, in the model's order.
+    """
+    names, first = {}, {}
+    for operation in model.operations:
+        if numbered := _numbered(operation):
+            base, number = numbered
+            first[base] = min(number, first.get(base, number))
+        elif isinstance(operation, keras.layers.Layer):
+            names[id(operation)] = operation.name
+    makers, taken = {}, set(names.values())
+    for operation in model.operations:
+        if id(operation) not in names:
+            if numbered := _numbered(operation):
+                base, number = numbered
+                stem = f"{base}_{number - first[base]}".removesuffix("_0")
+            else:
+                last = makers[id(tensors(operation.input)[-1])]
+                stem = f"{names[last]}_{type(operation).__name__.lower()}"
+            name, again = stem, 1
+            while name in taken:
+                again += 1
+                name = f"{stem}_{again}"
+            taken.add(name)
+            names[id(operation)] = name
+        for tensor in tensors(operation.output):
+            makers[id(tensor)] = id(operation)
+    return {id(operation): names[id(operation)] for operation in model.operations}
+
+
+def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
+    """Find a model's layers by their stable names, those of a Sequential one by one."""
+    found, names = {}, stable_names(model)
+    for layer in model.layers:
+        if isinstance(layer, keras.Sequential):
+            found |= {inner.name: inner for inner in layer.layers}
+        else:
+            found[names[id(layer)]] = layer
+    return found
+
+
+def tensors(structure: Any) -> list[Any]:
+    """List what an operation takes or gives, be it one tensor or several."""
+    return keras.tree.flatten(structure)
+
+
+def _numbered(operation: keras.Operation) -> tuple[str, int] | None:
+    """Base and number of a layer's name that Keras made: re_lu, re_lu_1 of ReLU."""
+    if not isinstance(operation, keras.layers.Layer):
+        return None
+    match = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name)
+    if match and match[1].replace("_", "") == type(operation).__name__.lower():
+        return match[1], int(match[2] or 0)
+    return None
