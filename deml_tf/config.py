@@ -44,7 +44,9 @@ class DataConfig:
         "drawn there on first use.",
     )
     data_dir: str | None = _flag(
-        None, "The data set's folder; for lists the file, or a folder with list.csv."
+        None,
+        "The data set's folder; for lists the file, or a folder with list.csv; for "
+        "tfds the folder of its prepared sets, default its own.",
     )
     validation_classes: float = _flag(
         0.0,
@@ -59,8 +61,12 @@ class DataConfig:
         "them. Either way bad_images.csv in the run folder lists them.",
         choices=("fail", "skip"),
     )
-    plumage_species: int = _flag(200, "Species of a new Plumage.", at_least=4)
-    plumage_pictures: int = _flag(30, "Pictures of each species.", at_least=2)
+    plumage_species: int = _flag(
+        200, "Species of a new Plumage.", at_least=4, below=1000
+    )
+    plumage_pictures: int = _flag(
+        30, "Pictures of each species.", at_least=2, below=100
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,7 +193,7 @@ class TrainConfig:
     """Batches, optimizer and the run itself."""
 
     run_dir: str | None = _flag(None, "Folder of the run; started again, it goes on.")
-    seed: int = _flag(0, "Of weights, batches and crops.", at_least=0)
+    seed: int = _flag(0, "Of weights, batches and crops.", at_least=0, below=2**32)
     steps: int = _flag(1000, "Metric updates of the whole training.", at_least=1)
     classes_per_batch: int = _flag(32, "P, the classes of a batch.", at_least=2)
     images_per_class: int = _flag(2, "K, the images of each of them.", at_least=2)
@@ -212,10 +218,12 @@ class TrainConfig:
     )
     log_every: int = _flag(10, "Steps between lines of metrics.jsonl.", at_least=1)
     evaluate_every: int | None = _flag(
-        None, "Steps between scorings of the validation classes; default steps / 10."
+        None,
+        "Steps between scorings of the validation classes; default steps / 10.",
+        at_least=1,
     )
     checkpoint_every: int | None = _flag(
-        None, "Steps between checkpoints; default steps / 10."
+        None, "Steps between checkpoints; default steps / 10.", at_least=1
     )
     patience: int | None = _flag(
         None,
@@ -237,7 +245,11 @@ class TrainConfig:
 class ScoreConfig:
     """How unseen classes are scored."""
 
-    ranks: tuple[int, ...] = _flag((1, 2, 4, 8), "Ranks K of Recall@K.")
+    ranks: tuple[int, ...] = _flag(
+        (),
+        "Ranks K of Recall@K; default the data set's own: 1,2,4,8, for sop "
+        "1,10,100,1000, for in_shop 1,10,20,30.",
+    )
     scoring_batch_size: int = _flag(64, "Pictures embedded at once.", at_least=1)
 
 

@@ -1,6 +1,8 @@
 """Scores an embedder on unseen classes: `python -m deml_tf.evaluate --run_dir=R`."""
 
+import dataclasses
 import json
+import zipfile
 from pathlib import Path
 from typing import cast
 
@@ -10,16 +12,19 @@ from absl import flags
 from rich.table import Table
 
 from deml_tf import command
-from deml_tf.atomic import write_atomically
+from deml_tf.atomic import check_output, write_atomically
 from deml_tf.config import (
     CONFIGS,
     DataConfig,
     ScoreConfig,
     TrainConfig,
 )
-from deml_tf.data.batches import class_ids
+from deml_tf.data.benchmarks.published import ranks_of
+from deml_tf.data.catalog import needs_folder
+from deml_tf.data.scan import take_out_bad
 from deml_tf.errors import DataError, UsageError
 from deml_tf.flags import define_flags, from_flags
+from deml_tf.mistakes import parse
 from deml_tf.models.embedder import CORE, explainer, geometry_of
 from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import per_class
@@ -34,26 +39,41 @@ def main(arguments):
     if arguments:
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
     path, output, values = _sources()
-    embedder = load_embedder(path)
+    check_output("output", output)
     data = from_flags(DataConfig, values)
     seed = from_flags(TrainConfig, values).seed
     scoring = from_flags(ScoreConfig, FLAGS)
-    examples = getattr(read_split(data, seed), FLAGS.split)
+    embedder = load_embedder(path)
+    split = readable(read_split(data, seed), data, output)
+    examples, gallery = getattr(split, FLAGS.split), split.gallery
     if not examples:
         raise UsageError(f"--split={FLAGS.split}: the data set has no such pictures.")
 
     geometry = geometry_of(embedder)
-    outputs = embed(
-        inference(explainer(embedder)),
+    forward = inference(explainer(embedder))
+    embedding = {
+        "resize_size": geometry.resize_size,
+        "fit": geometry.fit,
+        "batch_size": scoring.scoring_batch_size,
+    }
+    outputs = embed(forward, examples, progress="embedding", **embedding)
+    searched = None
+    if gallery:
+        searched = embed(forward, gallery, progress="gallery", **embedding)
+    scores = score(
+        outputs,
         examples,
-        resize_size=geometry.resize_size,
-        fit=geometry.fit,
-        batch_size=scoring.scoring_batch_size,
-        progress="embedding",
+        ranks=scoring.ranks or ranks_of(data.dataset),
+        seed=seed,
+        gallery_outputs=searched,
+        gallery=gallery,
     )
-    scores = score(outputs, examples, ranks=scoring.ranks, seed=seed)
-    labels, names = class_ids(examples)
-    classes = per_class(outputs["embedding"], np.array(names)[labels])
+    classes = per_class(
+        outputs["embedding"],
+        np.array([example.label for example in examples]),
+        gallery_embeddings=searched and searched["embedding"],
+        gallery_labels=np.array([e.label for e in gallery]) if gallery else None,
+    )
 
     console = command.console()
     console.print(summary_table(scores))
@@ -61,6 +81,27 @@ def main(arguments):
     report = {"embedder": str(path), "split": FLAGS.split, **scores, "classes": classes}
     write_atomically(output, json.dumps(report, indent=2).encode())
     print(f"Scores: {output}")
+
+
+def readable(split, data, output):
+    """What is scored, without the pictures that cannot be read.
+
+    Args:
+        split: The `Split`.
+        data: The `DataConfig`; --bad_images given to this command wins over it.
+        output: File of the scores; that of the bad pictures lies beside it.
+
+    Returns:
+        The `Split` of the role that is scored, its gallery included.
+    """
+    wanted = (FLAGS.split, *["gallery"] * (FLAGS.split == "test"))
+    roles = [field.name for field in dataclasses.fields(split)]
+    split = dataclasses.replace(
+        split, **{role: () for role in roles if role not in wanted}
+    )
+    given = FLAGS["bad_images"]
+    choice = str(given.value) if given.present else data.bad_images
+    return take_out_bad(split, choice, output.with_suffix(".bad_images.csv"))
 
 
 def load_embedder(path):
@@ -74,9 +115,14 @@ def load_embedder(path):
     try:
         embedder = cast(keras.Model, keras.saving.load_model(path, compile=False))
         embedder.get_layer(CORE)
-    except (ValueError, OSError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DataError(f"{path} is no embedder of this project: {reason}") from error
+    except Exception as error:  # Keras, zip and HDF5 raise a dozen kinds
+        reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
+        if not zipfile.is_zipfile(path):
+            reason = "it is cut short, or no .keras file"
+        raise DataError(
+            f"{path} is no embedder of this project ({reason}): name an embedder.keras "
+            "that a training has written."
+        ) from error
     return embedder
 
 
@@ -112,11 +158,21 @@ def class_table(classes, count):
 
 def _sources():
     """Embedder file, output file, and the flags that say which pictures."""
-    if bool(FLAGS.run_dir) == bool(FLAGS.embedder):
-        raise UsageError("Give either --run_dir, or --embedder with --dataset.")
+    if FLAGS.run_dir and FLAGS.embedder:
+        raise UsageError(
+            f"--run_dir={FLAGS.run_dir} has an embedder of its own: leave it out, or "
+            f"--embedder={FLAGS.embedder}."
+        )
+    if not FLAGS.run_dir and not FLAGS.embedder:
+        raise UsageError(
+            "--run_dir is missing: give it, or --embedder with --dataset and "
+            "--data_dir."
+        )
     if FLAGS.embedder:
         for name in ("dataset", "data_dir"):
-            if not FLAGS[name].value:
+            if not FLAGS[name].value and (
+                name == "dataset" or needs_folder(FLAGS.dataset)
+            ):
                 raise UsageError(f"--{name} is missing: --embedder needs it.")
         path = Path(FLAGS.embedder)
         return path, Path(FLAGS.output or path.with_suffix(".scores.json")), FLAGS
@@ -125,12 +181,19 @@ def _sources():
         raise UsageError(f"{run.path} is no finished run: train it to its end first.")
     values = flags.FlagValues()
     define_flags(*CONFIGS, flag_values=values)
-    values(["", f"--flagfile={run.flags_path}"])
+    try:
+        parse(values, ["", f"--flagfile={run.flags_path}"])
+    except UsageError as error:
+        raise DataError(
+            f"{run.flags_path} is not what a training writes ({str(error).rstrip('.')})"
+            ": name another run."
+        ) from error
     output = Path(FLAGS.output or run.path / f"scores_{FLAGS.split}.json")
     return run.embedder_path, output, values
 
 
-if __name__ == "__main__":
+def cli():
+    """Defines the flags and runs: what `deml-tf-evaluate` starts."""
     define_flags(DataConfig, TrainConfig, ScoreConfig)
     flags.DEFINE_string("embedder", None, "An embedder.keras, in place of --run_dir.")
     flags.DEFINE_enum(
@@ -139,3 +202,7 @@ if __name__ == "__main__":
     flags.DEFINE_integer("classes", 10, "Lines of the printed class table.")
     flags.DEFINE_string("output", None, "JSON file to write; default beside the model.")
     command.run(main)
+
+
+if __name__ == "__main__":
+    cli()

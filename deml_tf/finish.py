@@ -2,7 +2,7 @@
 
 from deml_tf.atomic import save_atomically
 from deml_tf.config import Configs
-from deml_tf.data.batches import class_ids
+from deml_tf.data.benchmarks.published import ranks_of
 from deml_tf.data.splits import protocol
 from deml_tf.models.cost import gmacs, parameters
 from deml_tf.models.embedder import (
@@ -11,7 +11,7 @@ from deml_tf.models.embedder import (
     geometry_of,
 )
 from deml_tf.report import write_report
-from deml_tf.retrieval.evaluation import embed, inference, score
+from deml_tf.retrieval.evaluation import embed, inference, labels_of, score
 from deml_tf.retrieval.metrics import evaluate
 from deml_tf.run import RunFolder
 from deml_tf.showcase import attention_examples, retrievals, write_pictures
@@ -40,12 +40,22 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         "fit": geometry.fit,
         "batch_size": scoring.scoring_batch_size,
     }
-    outputs = embed(
-        inference(explainer(embedder)), split.test, progress="scoring", **embedding
+    ranks = scoring.ranks or ranks_of(data.dataset)
+    forward = inference(explainer(embedder))
+    outputs = embed(forward, split.test, progress="scoring", **embedding)
+    gallery = None
+    if split.gallery:
+        gallery = embed(forward, split.gallery, progress="gallery", **embedding)
+    scores = score(
+        outputs,
+        split.test,
+        ranks=ranks,
+        seed=train.seed,
+        gallery_outputs=gallery,
+        gallery=split.gallery,
     )
-    scores = score(outputs, split.test, ranks=scoring.ranks, seed=train.seed)
     embedding["resize_size"] = model.resize_size  # for what is one scale only
-    frozen = score_frozen(model, split.test, train.seed, scoring, embedding)
+    frozen = score_frozen(model, split, ranks, train.seed, embedding)
     metrics = run.metrics()
     results = {
         "dataset": {"kind": data.dataset, "data_dir": str(data.data_dir)},
@@ -58,7 +68,13 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         "train": training_facts(run),
         "seed": train.seed,
     }
-    found = retrievals(outputs["embedding"], split.test, seed=train.seed)
+    found = retrievals(
+        outputs["embedding"],
+        split.test,
+        seed=train.seed,
+        gallery_embeddings=gallery and gallery["embedding"],
+        gallery=split.gallery,
+    )
     attention = attention_examples(outputs, split.test, seed=train.seed)
     write_pictures(run.tensorboard_path, attention, found, results["train"]["steps"])
     write_report(
@@ -75,7 +91,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
     return results
 
 
-def score_frozen(model, examples, seed, scoring, embedding):
+def score_frozen(model, split, ranks, seed, embedding):
     """Scores the untrained backbone's pooled features: what training must beat."""
     names = (
         "backbone",
@@ -88,9 +104,21 @@ def score_frozen(model, examples, seed, scoring, embedding):
         "fit",
     )
     frozen = build_frozen(**{name: getattr(model, name) for name in names}, seed=seed)
-    features = embed(inference(frozen), examples, progress="frozen start", **embedding)
-    labels, _ = class_ids(examples)
-    return evaluate(features, labels, scoring.ranks, nmi=True, seed=seed)
+    forward = inference(frozen)
+    features = embed(forward, split.test, progress="frozen start", **embedding)
+    labels, gallery_labels = labels_of(split.test, split.gallery)
+    gallery = None
+    if split.gallery:
+        gallery = embed(forward, split.gallery, progress="its gallery", **embedding)
+    return evaluate(
+        features,
+        labels,
+        ranks,
+        gallery_embeddings=gallery,
+        gallery_labels=gallery_labels,
+        nmi=True,
+        seed=seed,
+    )
 
 
 def describe(network, model):

@@ -1,6 +1,7 @@
 """Configs as absl flags and back; nothing below a command's `main` sees FLAGS."""
 
 import dataclasses
+import math
 import sys
 from typing import Any, TypeVar, cast
 
@@ -112,7 +113,9 @@ def _check(field, value):
         return
     limits = field.metadata
     wrong = None
-    if limits["at_least"] is not None and not value >= limits["at_least"]:
+    if not math.isfinite(value):
+        wrong = "a finite number"
+    elif limits["at_least"] is not None and not value >= limits["at_least"]:
         wrong = f"at least {limits['at_least']}"
     elif limits["above"] is not None and not value > limits["above"]:
         wrong = f"above {limits['above']}"

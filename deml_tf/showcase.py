@@ -1,11 +1,20 @@
 """What a report shows of unseen classes: retrievals and where the model looked."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
 from deml_tf.data.batches import class_ids
-from deml_tf.pictures import Mark, contact_sheet, crop, draw_boxes, overlay_saliency
+from deml_tf.data.images import decode
+from deml_tf.pictures import (
+    Mark,
+    contact_sheet,
+    crop,
+    draw_boxes,
+    overlay_saliency,
+    thumbnail,
+)
 from deml_tf.report import AttentionExample, Neighbour, Retrieval
 from deml_tf.retrieval.neighbours import nearest
 
@@ -14,31 +23,43 @@ NEIGHBOURS = 8
 SIDE = 224
 
 
-def retrievals(embeddings, examples, *, seed=0):
+def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery=()):
     """Some random queries with their nearest neighbours, hits and misses marked.
 
     Args:
         embeddings: `(n, d)`.
         examples: n of them.
         seed: Of the choice of queries.
+        gallery_embeddings: `(m, d)` of the pictures that are searched, where these
+            are others.
+        gallery: m of them.
 
     Returns:
         Tuple of `Retrieval`, one class at most once.
     """
-    labels, names = class_ids(examples)
+    numbers, names = class_ids([*examples, *gallery])
+    labels, found = numbers[: len(examples)], numbers[len(examples) :]
     queries = _one_a_class(labels, QUERIES, seed)
-    count = min(NEIGHBOURS, len(examples) - 1)
-    indices, similarities = nearest(embeddings, count, labels=labels, queries=queries)
+    count = min(NEIGHBOURS, len(gallery) or len(examples) - 1)
+    indices, similarities = nearest(
+        embeddings,
+        count,
+        labels=labels,
+        gallery_embeddings=gallery_embeddings,
+        gallery_labels=found if len(gallery) else None,
+        queries=queries,
+    )
+    shown, shown_labels = (gallery, found) if len(gallery) else (examples, labels)
     return tuple(
         Retrieval(
             image=_read(examples[q]),
             label=names[labels[q]],
             neighbours=tuple(
                 Neighbour(
-                    image=_read(examples[k]),
-                    label=names[labels[k]],
+                    image=_read(shown[k]),
+                    label=names[shown_labels[k]],
                     similarity=float(s),
-                    hit=bool(labels[k] == labels[q]),
+                    hit=bool(shown_labels[k] == labels[q]),
                 )
                 for k, s in zip(row, values, strict=True)
             ),
@@ -111,7 +132,6 @@ def _one_a_class(labels, count, seed):
 
 
 def _read(example):
-    with Image.open(example.path) as image:
-        image = image.convert("RGB")
-        image.thumbnail((SIDE * 2, SIDE * 2))
-        return np.asarray(image)
+    with tf.device("CPU:0"):
+        picture = decode(os.fsencode(example.path)).numpy()
+    return thumbnail(picture, SIDE * 2)

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 from absl import flags
 
@@ -8,8 +10,10 @@ from deml_tf.config import (
     TrainConfig,
 )
 from deml_tf.errors import UsageError
-from deml_tf.flags import as_flags, define_flags, from_flags
+from deml_tf.flags import as_flags, define_flags, from_flags, read_configs
 from deml_tf.models.embedder import build_deml
+
+CONFIGS_FOLDER = Path(__file__).parent.parent / "configs"
 
 
 def parse(*arguments):
@@ -50,6 +54,18 @@ def test_values_reach_the_configs():
     assert (train.evaluate_every, train.checkpoint_every) == (5, 5)
 
 
+@pytest.mark.parametrize(
+    "path", sorted(CONFIGS_FOLDER.glob("*.cfg")), ids=lambda p: p.stem
+)
+def test_the_configs_are_configurations(path, monkeypatch):
+    monkeypatch.chdir(path.parent.parent)
+    configs = read_configs(parse(f"--flagfile=configs/{path.name}"))
+    assert configs.data.dataset and configs.data.data_dir and configs.train.run_dir
+    assert configs.train.schedule == "step" or not configs.train.decay_steps
+    comment = path.read_text().split("--")[0]
+    assert comment.startswith("#") and f"configs/{path.name}" in path.read_text()
+
+
 def test_a_runs_flags_are_all_but_its_place():
     names = as_flags(DataConfig(), TrainConfig(run_dir="somewhere"))
     assert "run_dir" not in names and names["dataset"] is None and names["seed"] == 0
@@ -61,7 +77,7 @@ def test_a_runs_flags_are_all_but_its_place():
         ("--scales=0", "--scales=0: it must be at least 1"),
         ("--validation_classes=1", "--validation_classes=1.0: it must be below 1"),
         ("--learning_rate=0", "--learning_rate=0.0: it must be above 0"),
-        ("--learning_rate=nan", "--learning_rate=nan: it must be above 0"),
+        ("--learning_rate=nan", "--learning_rate=nan: it must be a finite number"),
         ("--output_stride=8", "--output_stride=8: it must be 16 or 32"),
         ("--ranks=1,x", "--ranks=1,x: give whole numbers"),
         ("--ranks=0", "--ranks=0: give whole numbers"),

@@ -210,16 +210,20 @@ def scoring_dataset(
         batch_size: pictures in a batch; the last one may be smaller.
 
     Returns:
-        Pictures, float32 `(b, resize_size, resize_size, 3)` in 0..255.
+        Pictures, float32 `(b, resize_size, resize_size, 3)` in 0..255, and their
+        heights and widths before that, int32 `(b, 2)`.
 
     Raises:
         UsageError: unknown `fit` or no size.
     """
     check_geometry(resize_size, resize_size, fit)
+
+    def load(path):
+        picture = decode(path)
+        return fit_square(picture, resize_size, fit), tf.shape(picture)[:2]
+
     pictures = tf.data.Dataset.from_tensor_slices(_paths(examples)).map(
-        lambda path: fit_square(decode(path), resize_size, fit),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
+        load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return pictures.batch(batch_size).prefetch(2)
 

@@ -1,30 +1,44 @@
 """One picture: read it, cut it, mirror it, and say which file it was if that fails."""
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
+from deml_tf.data.decoding import decode_stored
+from deml_tf.data.exif import turn_upright
+from deml_tf.data.stored import read
 from deml_tf.errors import DataError
 
 
 def decode(path: Any) -> tf.Tensor:
-    """Reads a picture as it is stored.
-
-    JPEG, PNG, GIF (its first frame), BMP and WebP; grey pictures, palettes and CMYK
-    become RGB, transparency is dropped, EXIF rotation is ignored.
+    """Reads a picture.
 
     Args:
-        path: scalar string.
+        path: scalar string, a file or a place in a shard; see `stored`.
+
+    Returns:
+        As `decode_bytes` gives it.
+    """
+    return decode_bytes(read(path))
+
+
+def decode_bytes(encoded: Any) -> tf.Tensor:
+    """Decodes a picture and turns it upright.
+
+    JPEG, PNG, GIF (its first frame), BMP and WebP, told apart by their bytes; grey
+    pictures, palettes and CMYK become RGB, of 16 bits the high eight are kept,
+    transparency is dropped.
+
+    Args:
+        encoded: scalar string.
 
     Returns:
         uint8 `(h, w, 3)`.
     """
-    picture = tf.io.decode_image(
-        tf.io.read_file(path), channels=3, expand_animations=False
-    )
-    return tf.ensure_shape(picture, [None, None, 3])
+    return turn_upright(decode_stored(encoded), encoded)
 
 
 def random_crop_and_mirror(picture: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
@@ -68,9 +82,7 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
             try:
                 decode(os.fsencode(path))
             except tf.errors.OpError as failure:
-                reason = str(failure.message).partition("}} ")[2] or failure.message
-                reason = reason.splitlines()[0].partition(" [Op:")[0].rstrip(".")
-                first, count = first or f"{path} ({reason})", count + 1
+                first, count = first or f"{path} ({why_not(failure)})", count + 1
     if not count:
         return error
     more = f" and {count - 1} more" if count > 1 else ""
@@ -78,3 +90,17 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
         f"cannot read the picture {first}{more}; replace the file or take it out of "
         "the data set"
     )
+
+
+def why_not(error: tf.errors.OpError) -> str:
+    """The sentence in TensorFlow's message, without what surrounds it.
+
+    Args:
+        error: of an operation, eager or in a graph.
+
+    Returns:
+        One line without a full stop.
+    """
+    message = str(error.message).partition("\n\t [[")[0].partition(" [Op:")[0]
+    lines = re.sub(r"\{\{.*?\}\} ", "", message).split("\n")  # graphs' and nodes' names
+    return next((line for line in reversed(lines) if line.strip()), "").rstrip(".")

@@ -4,25 +4,32 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from deml_tf.data.catalog import ROLES, Example
+from deml_tf.data.example import ROLES, Example
 from deml_tf.errors import DataError, UsageError
+
+# Where queries are searched in pictures of their own, both are of the test classes.
+_SIDE = {"query": "test", "gallery": "test"}
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Examples by role; no class has two roles.
+    """Examples by role; no class has two roles but test and gallery.
 
     Attributes:
         train: what the embedder is trained on.
         validation: classes of the seen half held out to choose by; may be empty.
-        test: unseen classes, for the end.
+        test: unseen classes, for the end. Each picture is searched in all others of
+            them; or in the gallery where there is one.
+        gallery: what the test pictures are searched in if that is another set
+            (In-Shop Clothes); empty otherwise.
     """
 
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
     test: tuple[Example, ...]
+    gallery: tuple[Example, ...] = ()
 
 
 def zero_shot_split(
@@ -33,6 +40,7 @@ def zero_shot_split(
     Without roles in the list, the first half of the classes sorted by name trains and
     the second tests (the protocol of CUB-200-2011 and Cars196; a middle class tests).
     Roles given by the list win, its validation role over `validation_classes` too.
+    The roles query and gallery stand in place of test and share their classes.
 
     Args:
         examples: all of them.
@@ -45,8 +53,8 @@ def zero_shot_split(
 
     Raises:
         UsageError: a share outside [0, 1).
-        DataError: roles for some examples only, classes in two roles, or fewer than
-            two classes in a role.
+        DataError: roles for some examples only, classes in two roles, fewer than two
+            classes in a role, or queries and a gallery that do not fit together.
     """
     if not 0.0 <= validation_classes < 1.0:
         raise UsageError(
@@ -59,9 +67,13 @@ def zero_shot_split(
         count = max(2, math.floor(validation_classes * len(seen) + 0.5))
         held_out = sorted(seen, key=lambda label: _lot(label, seed))[:count]
         role |= dict.fromkeys(held_out, "validation")
-    split = Split(
-        *(tuple(e for e in examples if role[e.label] == name) for name in ROLES)
-    )
+    sides: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+    gallery = []
+    for example in examples:
+        searched = example.split == "gallery"
+        (gallery if searched else sides[role[example.label]]).append(example)
+    split = Split(**{name: tuple(side) for name, side in sides.items()})
+    split = replace(split, gallery=tuple(gallery))
     _check_classes(split, validation_classes)
     return split
 
@@ -73,14 +85,34 @@ def protocol(split: Split) -> dict[str, int]:
         split: as `zero_shot_split` gives it.
 
     Returns:
-        `train_classes`, `train_images`, and the same of `validation` and `test`.
+        `train_classes`, `train_images`, and the same of `validation` and `test`; of
+        `gallery` too where there is one.
     """
     counts = {}
-    for name in ROLES:
+    for name in ("train", "validation", "test", "gallery")[: 3 + bool(split.gallery)]:
         examples = getattr(split, name)
         counts[f"{name}_classes"] = len({example.label for example in examples})
         counts[f"{name}_images"] = len(examples)
     return counts
+
+
+def large_classes(
+    examples: Sequence[Example], images_per_class: int
+) -> tuple[Example, ...]:
+    """Leaves out the classes that cannot fill their place in a batch.
+
+    In-Shop and other sets have a few classes of one picture; nothing pulls it towards
+    another, so there is little to learn from it.
+
+    Args:
+        examples: of the training role.
+        images_per_class: K, images of each class in a batch.
+
+    Returns:
+        The examples of the classes with K images or more, in their order.
+    """
+    counts = Counter(example.label for example in examples)
+    return tuple(e for e in examples if counts[e.label] >= images_per_class)
 
 
 def check_batches(
@@ -88,14 +120,15 @@ def check_batches(
 ) -> None:
     """Refuses batches that the examples cannot fill or that hold no pair to learn from.
 
+    Classes with fewer than K images do not count: `large_classes` leaves them out.
+
     Args:
         examples: of the training role.
         classes_per_batch: P, classes in a batch.
         images_per_class: K, images of each of them.
 
     Raises:
-        UsageError: P or K is below 2, or above what the classes have; the classes
-            with too few images are named.
+        UsageError: P or K is below 2, or fewer than P classes have K images.
     """
     if classes_per_batch < 2 or images_per_class < 2:
         name, value = ("classes_per_batch", classes_per_batch)
@@ -106,17 +139,24 @@ def check_batches(
             "classes in a batch; give 2 or more"
         )
     counts = Counter(example.label for example in examples)
-    small = sorted(label for label in counts if counts[label] < images_per_class)
-    if small:
-        raise UsageError(
-            f"--images_per_class={images_per_class} is more than the images of "
-            f"{_name(small, counts)}; give {min(counts.values())} or take these "
-            "classes out of the data set"
-        )
     if len(counts) < classes_per_batch:
         raise UsageError(
             f"--classes_per_batch={classes_per_batch} is more than the {len(counts)} "
             f"classes trained on ({_name(sorted(counts))}); give {len(counts)} or less"
+        )
+    small = sorted(label for label in counts if counts[label] < images_per_class)
+    large = len(counts) - len(small)
+    if large < classes_per_batch:
+        most = sorted(counts.values())[-classes_per_batch]
+        mend = "add images to them"
+        if most >= 2:
+            mend = f"give {most} or less"
+        elif large >= 2:
+            mend = f"give --classes_per_batch={large} or less"
+        raise UsageError(
+            f"--images_per_class={images_per_class} is more than the images of "
+            f"{_name(small, counts)} and leaves {large} of the {classes_per_batch} "
+            f"classes of a batch; {mend}"
         )
 
 
@@ -130,18 +170,45 @@ def _listed_roles(examples: Sequence[Example]) -> dict[str, str]:
             f"({len(without)} of {len(examples)} rows lack it); fill the split column "
             "or empty it"
         )
+    _check_gallery(examples)
     roles: dict[str, set[str]] = {}
     for example in examples:
-        roles.setdefault(example.label, set()).add(str(example.split))
+        role = str(example.split)
+        roles.setdefault(example.label, set()).add(_SIDE.get(role, role))
     several = sorted(label for label in roles if len(roles[label]) > 1)
     if several:
-        used = set.union(*(roles[label] for label in several))
+        used = {str(e.split) for e in examples if e.label in set(several)}
         both = " and ".join(name for name in ROLES if name in used)
         raise DataError(
             f"the list puts {_name(several)} into {both}; zero-shot roles share no "
             "class, so give each class one split"
         )
     return {label: given.pop() for label, given in sorted(roles.items())}
+
+
+def _check_gallery(examples: Sequence[Example]) -> None:
+    classes: dict[str, set[str]] = {name: set() for name in ("test", *_SIDE)}
+    for example in examples:
+        if example.split in classes:
+            classes[example.split].add(example.label)
+    if not (classes["query"] or classes["gallery"]):
+        return
+    if classes["test"]:
+        raise DataError(
+            "the list has the split test beside query or gallery; write test for "
+            "pictures that are searched in each other, or else query and gallery alone"
+        )
+    for name, other in (("query", "gallery"), ("gallery", "query")):
+        if not classes[other]:
+            raise DataError(
+                f"the list has the split {name} and no {other}; add the {other} rows, "
+                "or write test for pictures that are searched in each other"
+            )
+    if classes["query"].isdisjoint(classes["gallery"]):
+        raise DataError(
+            f"no class of the queries ({_name(sorted(classes['query']))}) is in the "
+            "gallery; give both pictures of the same classes"
+        )
 
 
 def _halves(examples: Sequence[Example]) -> dict[str, str]:
@@ -158,7 +225,7 @@ def _lot(label: str, seed: int) -> bytes:
 
 def _check_classes(split: Split, validation_classes: float) -> None:
     counts = protocol(split)
-    for name in ROLES:
+    for name in ("train", "validation", "test"):
         found = counts[f"{name}_classes"]
         if found >= 2 or (name == "validation" and not found):
             continue

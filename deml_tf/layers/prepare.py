@@ -115,7 +115,8 @@ def boxes_to_original(
 
     Args:
         boxes: `(..., 4)` as (ymin, xmin, ymax, xmax), relative to the square.
-        original_shape: `(h, w)` of the picture, in pixels.
+        original_shape: `(h, w)` of the picture, in pixels; or `(b, 2)`, one for each
+            first index of boxes `(b, i, 4)`.
         resize_size: side of the square before the centre crop, in pixels.
         input_size: side of the centre crop, in pixels.
         fit: how the picture was made square, `"squash"` or `"pad"`.
@@ -131,10 +132,13 @@ def boxes_to_original(
     shape = tf.cast(tf.convert_to_tensor(original_shape), tf.int32)
     extent, offset = _placement(shape, resize_size, fit)
     start = tf.cast(offset - (resize_size - input_size) // 2, tf.float32)
-    extent = tf.cast(extent, tf.float32)
     # y and x alternate in a box, so each pair of numbers is used twice.
-    pixels = boxes * float(input_size) - tf.tile(start, [2])
-    return tf.clip_by_value(pixels / tf.tile(extent, [2]), 0.0, 1.0)
+    start = tf.concat([start, start], -1)
+    extent = tf.cast(tf.concat([extent, extent], -1), tf.float32)
+    if shape.shape.rank == 2:
+        start, extent = start[:, None], extent[:, None]  # (b, 1, 4)
+    pixels = boxes * float(input_size) - start
+    return tf.clip_by_value(pixels / extent, 0.0, 1.0)
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
@@ -243,11 +247,11 @@ class RestoreBoxes(keras.layers.Layer):
 
 
 def _placement(shape: tf.Tensor, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width of a picture of `shape` in the square, and its top and left."""
+    """Height and width of pictures of `shape` in the square, and their top and left."""
     if fit == "squash":
-        extent = tf.fill([2], size)
+        extent = tf.fill(tf.shape(shape), size)
     else:
-        longest = tf.reduce_max(shape)
+        longest = tf.reduce_max(shape, axis=-1, keepdims=True)
         # size * side / longest, to the nearest pixel, exact in integers.
         extent = tf.maximum((2 * size * shape + longest) // (2 * longest), 1)
     return extent, (size - extent) // 2

@@ -5,6 +5,7 @@ import tensorflow as tf
 from rich.progress import track
 
 from deml_tf.data.batches import class_ids, scoring_dataset
+from deml_tf.layers.prepare import boxes_to_original
 from deml_tf.retrieval.metrics import evaluate
 
 
@@ -27,22 +28,27 @@ def embed(forward, examples, *, resize_size, fit, batch_size=64, progress=None):
         progress: Title of a progress bar; None shows none.
 
     Returns:
-        The output as one array `(n, ...)`, or a dict of arrays.
+        The output as one array `(n, ...)`, or a dict of arrays, whose `boxes` are
+        relative to the pictures as they were before they became square.
     """
     dataset = scoring_dataset(
         examples, resize_size=resize_size, fit=fit, batch_size=batch_size
     )
     batches = -(-len(examples) // batch_size)
-    outputs = [
-        tf.nest.map_structure(lambda t: t.numpy(), forward(images))
-        for images in track(
-            dataset, progress or "", total=batches, disable=progress is None
-        )
-    ]
+    outputs = []
+    for images, shapes in track(
+        dataset, progress or "", total=batches, disable=progress is None
+    ):
+        found = forward(images)
+        if fit == "pad" and isinstance(found, dict):
+            sides = (resize_size, resize_size)
+            boxes = boxes_to_original(found["boxes"], shapes, *sides, fit)
+            found = found | {"boxes": boxes}
+        outputs.append(tf.nest.map_structure(lambda t: t.numpy(), found))
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)
 
 
-def score(outputs, examples, *, ranks, seed=0):
+def score(outputs, examples, *, ranks, seed=0, gallery_outputs=None, gallery=()):
     """Scores an explainer's outputs: joined, by scale, and where it looked.
 
     Args:
@@ -50,6 +56,9 @@ def score(outputs, examples, *, ranks, seed=0):
         examples: The pictures, in the same order.
         ranks: K of Recall@K.
         seed: Of k-means.
+        gallery_outputs: As outputs, of the pictures that are searched, where these
+            are others; None: each picture is searched in all others.
+        gallery: Their examples.
 
     Returns:
         Dict of `joined` (metrics of the embedding, with NMI), `per_scale` (list of
@@ -57,14 +66,25 @@ def score(outputs, examples, *, ranks, seed=0):
         the walks that zoomed, `mean_box` by scale, and, where the examples have
         boxes, `iou` by scale).
     """
-    labels, _ = class_ids(examples)
-    parts = outputs["parts"]
+    labels, gallery_labels = labels_of(examples, gallery)
+
+    def compare(vectors, **options):
+        searched = None if gallery_outputs is None else vectors(gallery_outputs)
+        return evaluate(
+            vectors(outputs),
+            labels,
+            ranks,
+            gallery_embeddings=searched,
+            gallery_labels=gallery_labels,
+            **options,
+        )
+
+    def of_scale(i):
+        return lambda given: given["parts"][:, i].reshape(len(given["parts"]), -1)
+
     per_scale = [
-        {
-            "scale": i + 1,
-            **evaluate(parts[:, i].reshape(len(parts), -1), labels, ranks),
-        }
-        for i in range(parts.shape[1])
+        {"scale": i + 1, **compare(of_scale(i))}
+        for i in range(outputs["parts"].shape[1])
     ]
     boxes = outputs["boxes"]
     walks = outputs["fallback"][:, :-1]  # the last scale's box is not used
@@ -76,8 +96,24 @@ def score(outputs, examples, *, ranks, seed=0):
     if all(example.box is not None for example in examples):
         truth = np.array([example.box for example in examples])[:, None]  # (b, 1, 4)
         attention["iou"] = intersection_over_union(boxes, truth).mean(axis=0).tolist()
-    joined = evaluate(outputs["embedding"], labels, ranks, nmi=True, seed=seed)
+    joined = compare(lambda given: given["embedding"], nmi=True, seed=seed)
     return {"joined": joined, "per_scale": per_scale, "object_attention": attention}
+
+
+def labels_of(examples, gallery=()):
+    """Class numbers of queries and of what they are searched in.
+
+    Args:
+        examples: The queries.
+        gallery: The pictures that are searched, where these are others.
+
+    Returns:
+        `(n,)` and `(m,)` int32, one number a class in both; None in place of the
+        second where there is no gallery.
+    """
+    numbers, _ = class_ids([*examples, *gallery])
+    n = len(examples)
+    return numbers[:n], numbers[n:] if len(gallery) else None
 
 
 def intersection_over_union(a, b):

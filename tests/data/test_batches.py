@@ -219,14 +219,16 @@ def test_another_seed_cuts_the_same_files_elsewhere(birds, uninterrupted):
 
 def test_scoring_sees_everything_once_in_order(birds):
     batches = scoring_dataset(birds, resize_size=16, fit="pad", batch_size=5)
-    assert batches.element_spec.shape.as_list() == [None, 16, 16, 3]
-    assert batches.element_spec.dtype == tf.float32
+    assert batches.element_spec[0].shape.as_list() == [None, 16, 16, 3]
+    assert batches.element_spec[0].dtype == tf.float32
     assert batches.cardinality() == 3
     pictures = list(batches.as_numpy_iterator())
-    assert [len(batch) for batch in pictures] == [5, 5, 2]
-    for example, picture in zip(birds, np.concatenate(pictures), strict=True):
-        expected = fit_square(np.asarray(Image.open(example.path)), 16, "pad")
-        np.testing.assert_array_equal(picture, expected)
+    assert [len(batch) for batch, _ in pictures] == [5, 5, 2]
+    squares, shapes = (np.concatenate(parts) for parts in zip(*pictures, strict=True))
+    for example, square, shape in zip(birds, squares, shapes, strict=True):
+        picture = np.asarray(Image.open(example.path))
+        np.testing.assert_array_equal(square, fit_square(picture, 16, "pad"))
+        assert tuple(shape) == picture.shape[:2]
 
 
 def test_a_broken_picture_stops_at_its_step_and_can_be_named(birds, tmp_path):

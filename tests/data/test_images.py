@@ -3,7 +3,12 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from deml_tf.data.images import decode, explain_unreadable, random_crop_and_mirror
+from deml_tf.data.images import (
+    decode,
+    decode_bytes,
+    explain_unreadable,
+    random_crop_and_mirror,
+)
 from deml_tf.errors import DataError
 
 STORED = {
@@ -90,3 +95,34 @@ def test_other_errors_stay_themselves(tmp_path):
     broken_files(tmp_path)
     error = RuntimeError("something else")
     assert explain_unreadable([str(tmp_path / "good.jpg")], error) is error
+
+
+def test_a_served_model_turns_pictures_too(tmp_path):
+    """As `tf.saved_model` stores it and the server's own loader runs it."""
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    kinds = ("png", "webp", "bmp")
+    for kind in kinds:
+        turned = {"exif": exif, "lossless": True} if kind == "webp" else {"exif": exif}
+        Image.fromarray(pixels).save(tmp_path / f"a.{kind}", **turned)
+    truth = [np.rot90(pixels)] * 2 + [pixels]
+
+    class Served(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def __call__(self, encoded):
+            def first_row(one):
+                return tf.reshape(decode_bytes(one)[0, :4], [12])
+
+            return tf.map_fn(first_row, encoded, fn_output_signature=tf.uint8)
+
+    encoded = [(tmp_path / f"a.{kind}").read_bytes() for kind in kinds]
+    place = str(tmp_path / "served")
+    tf.saved_model.save(served := Served(), place, signatures=served.__call__)
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], place)
+        signature = graph.signature_def["serving_default"]
+        (fed,), (found,) = signature.inputs.values(), signature.outputs.values()
+        rows = session.run(found.name, {fed.name: encoded})
+    expected = [picture[0, :4].reshape(12) for picture in truth]
+    np.testing.assert_array_equal(rows, expected)

@@ -3,7 +3,12 @@ from dataclasses import replace
 import pytest
 
 from deml_tf.data.catalog import Example
-from deml_tf.data.splits import check_batches, protocol, zero_shot_split
+from deml_tf.data.splits import (
+    check_batches,
+    large_classes,
+    protocol,
+    zero_shot_split,
+)
 from deml_tf.errors import DataError, UsageError
 
 
@@ -83,6 +88,29 @@ def test_share_applies_to_listed_training_classes():
     assert labels(split.test) == ["a", "b"]
 
 
+def test_queries_have_a_gallery():
+    given = examples(
+        a="train", b="train", c="query,gallery", d="gallery,query", e="gallery"
+    )
+    split = zero_shot_split(given)
+    assert labels(split.train) == ["a", "b"]
+    assert [e.path for e in split.test] == ["c/0.jpg", "d/1.jpg"]
+    assert [e.path for e in split.gallery] == ["c/1.jpg", "d/0.jpg", "e/0.jpg"] + [
+        "e/1.jpg"
+    ]
+    counts = protocol(split)
+    assert (counts["gallery_classes"], counts["gallery_images"]) == (3, 4)
+    assert (counts["test_classes"], counts["test_images"]) == (2, 2)
+
+
+def test_validation_beside_a_gallery():
+    seen = {f"t{i}": "train" for i in range(6)}
+    given = examples(**seen, a="query,gallery", b="query,gallery")
+    split = zero_shot_split(given, validation_classes=0.3)
+    assert len(labels(split.train)) == 4 and len(labels(split.validation)) == 2
+    assert labels(split.test) == labels(split.gallery) == ["a", "b"]
+
+
 def test_protocol_counts():
     split = zero_shot_split(numbered(20, 3), 0.2)
     assert protocol(split) == {
@@ -135,6 +163,42 @@ def test_protocol_counts():
             "puts c into validation and test",
         ),
         (
+            examples(a="train", b="train", c="query,gallery", d="test"),
+            0.0,
+            DataError,
+            "has the split test beside query or gallery; write test for pictures that",
+        ),
+        (
+            examples(a="train", b="train", c="query", d="query"),
+            0.0,
+            DataError,
+            "has the split query and no gallery; add the gallery rows, or write test",
+        ),
+        (
+            examples(a="train", b="train", c="gallery", d="gallery"),
+            0.0,
+            DataError,
+            "has the split gallery and no query; add the query rows, or write test",
+        ),
+        (
+            examples(a="train", b="train", c="query", d="gallery", e="query"),
+            0.0,
+            DataError,
+            r"no class of the queries \(c, e\) is in the gallery; give both pictures",
+        ),
+        (
+            examples(a="train", b="train,gallery", c="query,gallery", d="query"),
+            0.0,
+            DataError,
+            "puts b into train and gallery; zero-shot",
+        ),
+        (
+            examples(a="train", b="train", c="query,gallery"),
+            0.0,
+            DataError,
+            "1 class left to test on;",
+        ),
+        (
             examples(**{c: "train,test" for c in "abcdefg"}),
             0.0,
             DataError,
@@ -152,8 +216,19 @@ def test_bad_splits(given, share, error, message):
     [
         (6, 2, r"--classes_per_batch=6 is more than the 5 classes trained on \(000, "),
         (6, 2, r"001, 002, 2 more classes\); give 5 or less"),
-        (5, 3, r"--images_per_class=3 .* of a \(1\), b \(2\); give 1"),
-        (5, 4, r"000 \(3\), 001 \(3\), 002 \(3\), 4 more classes; give 1"),
+        (
+            6,
+            3,
+            r"--images_per_class=3 .* of a \(1\), b \(2\) and leaves 5 of the 6 "
+            "classes of a batch; give 2 or less",
+        ),
+        (7, 3, "of a .* leaves 5 of the 7 .*; give --classes_per_batch=5 or less"),
+        (
+            5,
+            4,
+            r"000 \(3\), 001 \(3\), 002 \(3\), 4 more classes and leaves 0 of the 5 "
+            "classes of a batch; give 3 or less",
+        ),
         (1, 2, "--classes_per_batch=1 leaves no pairs"),
         (2, 1, "--images_per_class=1 leaves no pairs"),
     ],
@@ -168,3 +243,17 @@ def test_batches_that_cannot_be_filled(p, k, message):
 
 def test_batches_that_can_be_filled():
     check_batches(numbered(5, 3), 5, 3)
+    check_batches([*numbered(5, 3), Example("a", "a")], 5, 3)
+
+
+def test_classes_of_one_picture_alone():
+    alone = [Example(name, name) for name in "abc"]
+    with pytest.raises(UsageError, match="leaves 0 of the 2 .*; add images to them"):
+        check_batches(alone, 2, 2)
+
+
+def test_small_classes_are_left_out_and_order_is_kept():
+    given = [Example("a", "a"), *numbered(2, 3), Example("b", "b"), Example("c", "b")]
+    assert large_classes(given, 3) == tuple(numbered(2, 3))
+    assert large_classes(given, 2) == tuple(given[1:])
+    assert large_classes(given, 4) == ()

@@ -146,6 +146,15 @@ def test_boxes_to_original_by_hand(box, shape, sizes, fit, expected):
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_boxes_to_pictures_of_different_sizes(fit):
+    boxes = np.random.default_rng(0).uniform(0, 1, (4, 3, 4)).astype("float32")
+    shapes = [(30, 70), (70, 30), (50, 50), (1, 200)]
+    together = boxes_to_original(boxes, shapes, 16, 14, fit)
+    for box, shape, found in zip(boxes, shapes, together, strict=True):
+        np.testing.assert_array_equal(found, boxes_to_original(box, shape, 16, 14, fit))
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
 @pytest.mark.parametrize("shape", [(96, 150), (150, 96), (64, 64), (301, 120)])
 def test_a_bright_box_is_found_again(fit, shape):
     height, width = shape

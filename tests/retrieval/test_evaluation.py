@@ -29,6 +29,28 @@ def test_embed_keeps_order_and_partial_batches(painted):
     np.testing.assert_allclose(outputs["twice"], 2 * outputs["mean"], rtol=1e-6)
 
 
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_embed_gives_boxes_on_the_pictures_themselves(tmp_path, fit):
+    """The middle quarter of the square is another part of each padded picture."""
+    shapes = [(40, 80), (80, 40), (60, 60)]
+    examples = []
+    for n, shape in enumerate(shapes):
+        path = str(tmp_path / f"{n}.png")
+        keras.utils.save_img(path, np.zeros((*shape, 3)), scale=False)
+        examples.append(Example(path, "bird"))
+    middle = np.float32([[0.25, 0.25, 0.75, 0.75]])
+
+    def forward(images):
+        return {"boxes": tf.tile(middle[None], [len(images), 1, 1])}
+
+    boxes = embed(forward, examples, resize_size=16, fit=fit, batch_size=2)["boxes"]
+    expected = {
+        "squash": [middle] * 3,
+        "pad": [[[0, 0.25, 1, 0.75]], [[0.25, 0, 0.75, 1]], middle],
+    }
+    np.testing.assert_allclose(boxes, expected[fit], atol=1e-6)
+
+
 @pytest.mark.parametrize(
     "a, b, expected",
     [
@@ -77,6 +99,39 @@ def test_score():
     assert attention["fallback_share"] == pytest.approx(3 / 12)
     np.testing.assert_allclose(attention["mean_box"][1], box)
     np.testing.assert_allclose(attention["iou"], [0.25, 1.0])
+
+
+def test_score_against_a_gallery():
+    outputs, labels = outputs_of(), np.repeat(np.arange(4), 3)
+    queries = {name: values[:5] for name, values in outputs.items()}
+    gallery = {name: values[5:] for name, values in outputs.items()}
+    examples = [
+        Example(f"{n}.png", f"class {c}", box=None if n > 4 else (0, 0, 1, 1))
+        for n, c in enumerate(labels)
+    ]
+    scores = score(
+        queries,
+        examples[:5],
+        ranks=(1, 3),
+        gallery_outputs=gallery,
+        gallery=examples[5:],
+    )
+
+    def recall(vectors, k):
+        """By hand; class 0 is not in the gallery, so only queries 3 and 4 count."""
+        units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        order = np.argsort(-units[3:5] @ units[5:].T, axis=1)[:, :k]
+        return np.mean((labels[5:][order] == labels[3:5, None]).any(axis=1))
+
+    for k in (1, 3):
+        name = f"recall_at_{k}"
+        assert scores["joined"][name] == recall(outputs["embedding"], k)
+        for i in range(2):
+            part = outputs["parts"][:, i].reshape(12, -1)
+            assert scores["per_scale"][i][name] == recall(part, k)
+    assert scores["joined"]["queries"] == 2
+    assert scores["joined"]["queries_left_out"] == 3
+    np.testing.assert_allclose(scores["object_attention"]["iou"], [1.0, 0.25])
 
 
 def test_score_without_boxes_or_zoom():

@@ -1,0 +1,1 @@
+"""The benchmarks of zero-shot retrieval, in the layouts in which they are published."""

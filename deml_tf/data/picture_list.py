@@ -1,0 +1,133 @@
+"""A list of pictures in a CSV or TSV file."""
+
+import csv
+import os
+from pathlib import Path
+
+from deml_tf.data.example import ROLES, Example
+from deml_tf.data.folder_index import FolderIndex
+from deml_tf.data.pixel_box import relative_box
+from deml_tf.data.word_table import refuse_lines
+from deml_tf.errors import DataError, UsageError
+
+
+def find_list(where: Path) -> list[Example]:
+    """Reads a list file, or the `list.csv` or `list.tsv` of a folder.
+
+    Args:
+        where: the file or the folder.
+
+    Raises:
+        UsageError: the folder holds none of the two, or both.
+        DataError: as `read_list`.
+    """
+    if where.is_file():
+        return read_list(where)
+    found = [p for p in (where / "list.csv", where / "list.tsv") if p.is_file()]
+    if len(found) != 1:
+        raise UsageError(
+            f"--data_dir={where} holds {'both' if found else 'neither'} list.csv "
+            f"{'and' if found else 'nor'} list.tsv; name the list file itself"
+        )
+    return read_list(found[0])
+
+
+def read_list(path: str | os.PathLike[str]) -> list[Example]:
+    """Reads a CSV or TSV file with a header.
+
+    Columns, in any order: path (relative to the list's folder, or absolute), label;
+    optional split (train, validation, test, or query and gallery in place of test);
+    optional x, y, w, h: the object's box in pixels of the picture as stored, clipped
+    to the picture. Others are ignored.
+
+    Args:
+        path: the file, UTF-8, separated by commas, tabs or semicolons.
+
+    Returns:
+        The examples, in the order of the rows.
+
+    Raises:
+        DataError: the first line that is wrong, and how many more are.
+    """
+    path = Path(path)
+    examples, problems, seen = [], [], {}
+    files, folder = FolderIndex(), os.fspath(path.parent)
+    columns, rows = _read_table(path)
+    for line, cells in rows:
+        try:
+            if len(cells) != len(columns):
+                raise DataError(f"{len(cells)} cells for {len(columns)} columns")
+            row = dict(zip(columns, cells, strict=True))
+            example = _example(row, folder)
+            if not files.holds(example.path):
+                raise DataError(f"there is no file {example.path}")
+            if example.path in seen:
+                raise DataError(f"{row['path']} is listed in line {seen[example.path]}")
+            seen[example.path] = line
+            examples.append(_with_box(example, row))
+        except DataError as problem:
+            problems.append(f"line {line}: {problem}")
+    refuse_lines(path, problems)
+    if not examples:
+        raise DataError(f"{path} lists no picture; add rows below its header")
+    return examples
+
+
+def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Column names, and the cells of each row that is not empty with its line."""
+    columns, rows, line = [], [], 1
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            header = file.readline()
+            separator = max(",\t;", key=header.count)
+            for names in csv.reader([header], delimiter=separator):
+                columns = [name.strip().lower() for name in names]
+            for cells in (table := csv.reader(file, delimiter=separator, strict=True)):
+                line = table.line_num + 1
+                if any(cells):
+                    rows.append((line, [cell.strip() for cell in cells]))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path}, after line {line}: {error}; save the list as UTF-8 text with a "
+            "header and one picture a line"
+        ) from error
+    _check_columns(path, columns)
+    return columns, rows
+
+
+def _check_columns(path: Path, columns: list[str]) -> None:
+    missing = [name for name in ("path", "label") if name not in columns]
+    sides = [name for name in "xywh" if name in columns]
+    if missing:
+        raise DataError(
+            f"{path} has no column {' and no column '.join(missing)} in its first "
+            f"line; begin it with a header such as path,label or path,label,split"
+        )
+    if len(sides) in (1, 2, 3):
+        raise DataError(
+            f"{path} has the column {', '.join(sides)} without the others of x, y, w, "
+            "h; give all four or none"
+        )
+    read = ("path", "label", "split", *"xywh")
+    twice = [name for name in read if columns.count(name) > 1]
+    if twice:
+        raise DataError(f"{path} has the column {twice[0]} twice; rename one of them")
+
+
+def _example(row: dict[str, str], folder: str) -> Example:
+    for name in ("path", "label"):
+        if not row[name]:
+            raise DataError(f"the {name} is empty")
+    split = row.get("split", "").lower() or None
+    if split and split not in ROLES:
+        raise DataError(f"split is {row['split']!r}, not one of {', '.join(ROLES)}")
+    path = os.path.normpath(os.path.join(folder, row["path"]))
+    return Example(path, row["label"], split)
+
+
+def _with_box(example: Example, row: dict[str, str]) -> Example:
+    cells = [row.get(name, "") for name in "xywh"]
+    if not any(cells):
+        return example
+    box = relative_box(example.path, cells)
+    return Example(example.path, example.label, example.split, box)

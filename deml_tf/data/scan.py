@@ -1,0 +1,208 @@
+"""Finds the pictures that cannot be read before a run begins, not in its middle."""
+
+import csv
+import dataclasses
+import io
+import os
+import stat
+import warnings
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from PIL import Image
+from rich.progress import track
+
+from deml_tf.atomic import write_atomically
+from deml_tf.data.decoding import decode_stored
+from deml_tf.data.images import why_not
+from deml_tf.data.scan_cache import ScanCache
+from deml_tf.data.splits import Split
+from deml_tf.data.stored import file_of, read_bytes
+from deml_tf.errors import DataError
+
+# 300 MB decoded. TensorFlow's own limit is five times that, Pillow warns at 89 million.
+MOST_PIXELS = 100_000_000
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+_AT_ONCE = 256  # pictures between two writes to the cache
+_MOST_THREADS = 16  # each may hold a decoded picture
+
+
+class _Verdict(NamedTuple):
+    """Why a picture is bad ("" if it is not), and whether its bytes alone say so."""
+
+    reason: str
+    lasts: bool = True
+
+
+def take_out_bad(split: Split, bad_images: str, listing: Path) -> Split:
+    """Checks every picture of a split, and lists those that cannot be read.
+
+    Args:
+        split: all that the run will read.
+        bad_images: "fail" or "skip".
+        listing: CSV file for path and reason of the bad ones; removed if none is.
+
+    Returns:
+        The split without them.
+
+    Raises:
+        DataError: some are bad and `bad_images` is "fail", or too few are left.
+    """
+    roles = [field.name for field in dataclasses.fields(split)]
+    paths = [example.path for role in roles for example in getattr(split, role)]
+    bad = find_bad(paths)
+    if not bad:
+        listing.unlink(missing_ok=True)
+        return split
+    _write(bad, listing)
+    if bad_images == "fail":
+        path, reason = next(iter(bad.items()))
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(
+            f"cannot read the picture {path} ({reason}){more}, of {len(set(paths))}; "
+            f"mend or remove what {listing} lists, or give --bad_images=skip"
+        )
+    print(
+        f"--bad_images=skip: {len(bad)} of {len(set(paths))} pictures are left out, "
+        f"see {listing}."
+    )
+    kept = {
+        role: tuple(e for e in getattr(split, role) if e.path not in bad)
+        for role in roles
+    }
+    for role, examples in kept.items():
+        left = {example.label for example in examples}
+        if getattr(split, role) and len(left) < 2:
+            raise DataError(
+                f"--bad_images=skip leaves {len(left)} classes to {role}, which needs "
+                f"two or more; mend what {listing} lists"
+            )
+    return Split(**kept)
+
+
+def find_bad(paths: Iterable[str]) -> dict[str, str]:
+    """Finds the pictures that a run could not read.
+
+    Each is read and decoded once, several at a time, with a progress bar; what was
+    found is remembered by path, size and time, see `ScanCache`.
+
+    Args:
+        paths: of the pictures; a path given twice is looked at once.
+
+    Returns:
+        Why, by path, in the order of the paths.
+    """
+    found, unknown = {}, []
+    with ScanCache() as cache:
+        for path in dict.fromkeys(paths):
+            status, found[path] = _look(path)
+            if status:
+                known = cache.get(path, status)
+                found[path] = known or ""
+                if known is None:
+                    unknown.append((path, status))
+        title = "checking pictures"
+        judged = _judge_all([path for path, _ in unknown])
+        news = []
+        for (path, status), verdict in zip(
+            unknown,
+            track(judged, title, total=len(unknown), disable=not unknown),
+            strict=True,
+        ):
+            found[path] = verdict.reason
+            if verdict.lasts:
+                news.append((path, status, verdict.reason))
+            if len(news) == _AT_ONCE:
+                cache.put(news)
+                news = []
+        cache.put(news)
+    return {path: reason for path, reason in found.items() if reason}
+
+
+def _look(path: str) -> tuple[os.stat_result | None, str]:
+    """The file's status, or None and what is wrong with the file itself."""
+    file = file_of(path)
+    try:
+        status = os.stat(file)
+    except OSError as error:
+        return None, str(error.strerror)
+    if stat.S_ISDIR(status.st_mode):
+        return None, "it is a folder"
+    if not stat.S_ISREG(status.st_mode):
+        return None, "it is no regular file"  # to read a pipe would wait for ever
+    if not os.access(file, os.R_OK):
+        return None, "Permission denied"
+    return status, ""
+
+
+def _judge_all(paths: list[str]) -> Iterator[_Verdict]:
+    threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
+    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
+        # Of sizes below our own limit, and of odd metadata that nobody asks for.
+        warnings.simplefilter("ignore")
+        for start in range(0, len(paths), _AT_ONCE):
+            yield from pool.map(_judge, paths[start : start + _AT_ONCE])
+
+
+def _judge(path: str) -> _Verdict:
+    try:
+        encoded = read_bytes(path)
+    except OSError as error:
+        return _Verdict(str(error.strerror), lasts=False)
+    except MemoryError:
+        return _Verdict("it does not fit into memory", lasts=False)
+    if not encoded:
+        return _Verdict("it is empty")
+    if _pixels(encoded) > MOST_PIXELS:
+        return _Verdict(
+            f"it has more than {MOST_PIXELS // 10**6} million pixels, as a "
+            "decompression bomb has"
+        )
+    try:
+        with tf.device("CPU:0"):
+            _decodes(encoded)
+    except tf.errors.ResourceExhaustedError as error:
+        return _Verdict(why_not(error), lasts=False)
+    except tf.errors.OpError as error:
+        return _Verdict(_kind(encoded) or why_not(error))
+    return _Verdict("")
+
+
+@tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
+def _decodes(encoded: Any) -> Any:
+    return tf.shape(decode_stored(encoded))
+
+
+def _pixels(encoded: bytes) -> float:
+    """What the header says, without decoding; 0 if Pillow finds no header."""
+    try:
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
+            return picture.width * picture.height
+    except Image.DecompressionBombError:
+        return float("inf")
+    except Exception:  # its parsers raise a dozen kinds on damaged files
+        return 0  # TensorFlow, which has a limit of its own, decides
+
+
+def _kind(encoded: bytes) -> str:
+    """Names a format that Pillow knows and TensorFlow does not."""
+    try:
+        with Image.open(io.BytesIO(encoded)) as picture:
+            kind = str(picture.format)
+    except Exception:  # as above
+        return ""
+    if kind in (*_FORMATS, "MPO"):
+        return ""
+    return f"it is {kind}, not JPEG, PNG, GIF, BMP or WebP"
+
+
+def _write(bad: dict[str, str], listing: Path) -> None:
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(["path", "reason"])
+    table.writerows(bad.items())
+    # A name that is not UTF-8 is written as it is on disk.
+    write_atomically(listing, text.getvalue().encode(errors="surrogateescape"))

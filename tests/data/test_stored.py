@@ -1,0 +1,83 @@
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.data.stored import Place, file_of, place_of, read, read_bytes
+
+
+@pytest.fixture
+def shard(tmp_path):
+    """Five records of random bytes, and the places of a part of each."""
+    random = np.random.default_rng(0)
+    path = tmp_path / "ünï\ncode @1" / "set-train.tfrecord-00000-of-00001"
+    path.parent.mkdir()
+    begin, places, parts = 0, [], []
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for n in range(5):
+            data = random.bytes(1000 + n)
+            writer.write(data)
+            places.append(Place(str(path), begin, 10 * n, 500 + n).path)
+            parts.append(data[10 * n :][: 500 + n])
+            begin += len(data) + 16
+    return places, parts
+
+
+def test_pictures_in_a_shard(shard):
+    places, parts = shard
+    assert [read_bytes(place) for place in places] == parts
+    assert [read(place).numpy() for place in places] == parts
+    found = tf.data.Dataset.from_tensor_slices(places).map(read)
+    assert list(found.as_numpy_iterator()) == parts
+
+
+@pytest.mark.parametrize(
+    "name", [b"a.jpg", b"caf\xe9 \xff.png", b"a\nb.jpg", b"x@1:2+3", b"a.tfrecord@1"]
+)
+def test_files_of_their_own(name, tmp_path):
+    path = os.path.join(os.fsencode(tmp_path), name)
+    with open(path, "wb") as file:
+        file.write(b"a picture")
+    text = os.fsdecode(path)
+    assert place_of(text) is None and file_of(text) == text
+    assert read_bytes(text) == read(path).numpy() == b"a picture"
+
+
+def test_a_shard_whose_name_is_no_unicode(tmp_path):
+    folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
+    os.mkdir(folder)
+    shard = os.path.join(folder, b"s.tfrecord-0")
+    with tf.io.TFRecordWriter(shard) as writer:
+        writer.write(b"0123456789")
+    path = Place(os.fsdecode(shard), 0, 2, 3).path
+    assert read(os.fsencode(path)).numpy() == read_bytes(path) == b"234"
+
+
+def test_places_are_taken_apart():
+    place = Place("a@7:8+9/s.tfrecord-00000-of-00001", 12, 34, 56)
+    assert place.path == "a@7:8+9/s.tfrecord-00000-of-00001@12:34+56"
+    assert place_of(place.path) == place
+    assert file_of(place.path) == place.shard
+
+
+def test_damage_is_an_error(shard):
+    places, _ = shard
+    path = file_of(places[0])
+    with open(path, "r+b") as file:
+        file.seek(20)
+        file.write(b"damage")
+    with pytest.raises(tf.errors.DataLossError):
+        read(places[0])
+    assert len(read(places[1]).numpy()) == 501
+    os.truncate(path, 3000)
+    with pytest.raises(tf.errors.OpError):
+        read(places[3])
+
+
+def test_missing_files_are_errors(tmp_path):
+    for name in ("a.jpg", Place("s.tfrecord-0", 0, 0, 1).path):
+        with pytest.raises(tf.errors.NotFoundError):
+            read(str(tmp_path / name))
+        with pytest.raises(FileNotFoundError):
+            read_bytes(str(tmp_path / name))
