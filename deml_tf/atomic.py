@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from deml_tf.errors import UsageError
+
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Writes a file so that a kill leaves the old one or the new one, both whole.
@@ -23,7 +25,9 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno:
+            error.filename = os.fspath(path)  # a full disk names no file
         temporary.unlink(missing_ok=True)
         raise
     folder = os.open(path.parent, os.O_RDONLY)
@@ -31,6 +35,30 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def check_output(flag: str, path: str | os.PathLike[str]) -> None:
+    """Refuses, before long work, a file that cannot be written after it.
+
+    Args:
+        flag: Name of the flag that asks for the file.
+        path: The file; folders on its way may be missing.
+
+    Raises:
+        UsageError: The path is a folder or leads through a file, or nothing may be
+            written there.
+    """
+    path = Path(path)
+    standing = next(folder for folder in path.absolute().parents if folder.exists())
+    if path.is_dir():
+        wrong = "is a folder"
+    elif not standing.is_dir():
+        wrong = f"leads through the file {standing}"
+    elif not os.access(standing, os.W_OK):
+        wrong = f"cannot be written into {standing}"
+    else:
+        return
+    raise UsageError(f"--{flag}={path} {wrong}: name a file elsewhere.")
 
 
 def save_atomically(

@@ -5,7 +5,9 @@ import sys
 from absl import app, flags, logging
 from rich.console import Console
 
+from deml_tf.disk import explain_disk
 from deml_tf.errors import DataError, UsageError
+from deml_tf.mistakes import parse, sentence
 
 
 def run(main):
@@ -17,6 +19,7 @@ def run(main):
     Args:
         main: Function of the remaining arguments.
     """
+    _introduce(main.__module__)
     app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
 
 
@@ -26,11 +29,21 @@ def console():
     return found if found.is_terminal else Console(width=120)
 
 
+def _introduce(module):
+    """Has --help say of a console script what it says of `python -m MODULE`.
+
+    absl describes the main module, which there is a stub of pip's.
+    """
+    sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
+    for flag in flags.FLAGS.get_flags_for_module(module):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
 def _parse(argv):
     try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        _fail(f"{error} (--help lists the flags).", 2)
+        return parse(flags.FLAGS, argv)
+    except UsageError as error:
+        _fail(error, 2)
 
 
 def _guarded(main, argv):
@@ -44,9 +57,15 @@ def _guarded(main, argv):
     except DataError as error:
         _fail(error, 1)
     except KeyboardInterrupt:
-        _fail("Interrupted; the same command goes on from the last checkpoint.", 130)
+        interrupted = "Interrupted; the same command goes on from the last checkpoint."
+        _fail(KeyboardInterrupt(interrupted), 130)
+    except Exception as error:
+        explained = explain_disk(error)
+        if not explained:
+            raise
+        _fail(explained, 1)
 
 
-def _fail(message, status):
-    print(f"error: {message}", file=sys.stderr)
+def _fail(error, status):
+    print(f"error: {sentence(error, flags.FLAGS)}", file=sys.stderr)
     sys.exit(status)

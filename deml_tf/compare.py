@@ -5,7 +5,8 @@ from pathlib import Path
 from absl import flags
 
 from deml_tf import command
-from deml_tf.errors import UsageError
+from deml_tf.atomic import check_output
+from deml_tf.errors import DataError, UsageError
 from deml_tf.report import comparison_table, write_comparison
 from deml_tf.run import RunFolder
 
@@ -23,7 +24,9 @@ def main(arguments):
             raise UsageError(
                 f"{run.path} is no finished run: train it first, or name another."
             )
-    results = {name: run.read_json("results.json") for name, run in runs.items()}
+    if flags.FLAGS.output:
+        check_output("output", flags.FLAGS.output)
+    results = {name: _results(run) for name, run in runs.items()}
     rows = [*_frozen_starts(results), *results.items()]
     command.console().print(comparison_table(rows))
     if flags.FLAGS.output:
@@ -33,6 +36,16 @@ def main(arguments):
             links={name: run.report_path for name, run in runs.items()},
         )
         print(f"Comparison: {flags.FLAGS.output}")
+
+
+def _results(run):
+    results = run.read_json("results.json")
+    if not isinstance(results, dict) or not {"frozen", "test"} <= results.keys():
+        raise DataError(
+            f"{run.results_path} lacks the scores of a run: train it again, or name "
+            "another."
+        )
+    return results
 
 
 def _frozen_starts(results):
@@ -46,6 +59,11 @@ def _frozen_starts(results):
         yield f"frozen start{suffix}", {"frozen": dict(key)}
 
 
-if __name__ == "__main__":
+def cli():
+    """Defines the flags and runs: what `deml-tf-compare` starts."""
     flags.DEFINE_string("output", None, "HTML page to write.")
     command.run(main)
+
+
+if __name__ == "__main__":
+    cli()

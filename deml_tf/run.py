@@ -1,5 +1,6 @@
 """A training run is a folder: flags as used, environment, metrics, results, models."""
 
+import contextlib
 import csv
 import fcntl
 import io
@@ -21,6 +22,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 LOCK = ".lock"
+BAD_IMAGES = "bad_images.csv"  # stays where bad pictures kept a run from its start
 
 
 class RunFolder:
@@ -37,6 +39,8 @@ class RunFolder:
         """Names a run's folder, see the class."""
         self.path = Path(path)
         self._lock: int | None = None
+        self._fresh = False  # whether `open` wrote the flags
+        self._made: list[Path] = []  # folders that `open` made, innermost first
 
     @classmethod
     def open(
@@ -68,6 +72,8 @@ class RunFolder:
             if value is not None
         }
         try:
+            folders = (run.path, *run.path.parents)
+            run._made = [folder for folder in folders if not folder.exists()]
             run.path.mkdir(parents=True, exist_ok=True)
             run._refuse_foreign()
             run._take_lock()
@@ -82,6 +88,7 @@ class RunFolder:
             if run.flags_path.exists():
                 run._refuse_other_flags(wanted)
             else:
+                run._fresh = True
                 lines = [f"--{name}={value}\n" for name, value in wanted.items()]
                 run.write_text(FLAGS, "".join(lines))
             if not run.environment_path.exists():
@@ -98,6 +105,26 @@ class RunFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @contextlib.contextmanager
+    def undone_on_error(self) -> Iterator[None]:
+        """Undoes what `open` made if the block raises, so that no half run is left.
+
+        For what comes before the first step: a folder with the flags of a mistake
+        would refuse the mended ones. A run that is older than this process stays, and
+        so does what others wrote into the folder.
+        """
+        try:
+            yield
+        except BaseException:
+            if self._fresh:
+                for name in (FLAGS, ENVIRONMENT, LOCK):
+                    (self.path / name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # not empty: somebody else's
+                    for folder in self._made:
+                        folder.rmdir()
+            self.close()
+            raise
 
     # Where things are.
 
@@ -149,10 +176,21 @@ class RunFolder:
     # What is in them.
 
     def flags(self) -> dict[str, str]:
-        """The flags as used, each value as text; empty where there are none."""
+        """The flags as used, each value as text; empty where there are none.
+
+        Raises:
+            DataError: The file is no text.
+        """
         if not self.flags_path.exists():
             return {}
-        return dict(_flag_lines(self.flags_path.read_text(encoding="utf-8")))
+        try:
+            text = self.flags_path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self.flags_path} is no UTF-8 text: name the folder of a whole run, "
+                "or a new one."
+            ) from error
+        return dict(_flag_lines(text))
 
     def read_json(self, name: str) -> Any:
         """Reads a JSON file of the folder.
@@ -198,8 +236,8 @@ class RunFolder:
         records = []
         for number, line in enumerate(lines, start=1):
             try:
-                records.append(json.loads(line))
-            except ValueError as error:
+                records.append(dict(json.loads(line)))
+            except (TypeError, ValueError) as error:
                 if number < len(lines):
                     raise DataError(
                         f"{self.metrics_path}, line {number}, is no JSON record: "
@@ -220,8 +258,10 @@ class RunFolder:
         """A kill before the flags were written leaves a lock and temporary files."""
         if self.flags_path.exists():
             return
-        for entry in self.path.iterdir():
-            if entry.name != LOCK and not entry.match(f".{FLAGS}.*.tmp"):
+        for entry in sorted(self.path.iterdir()):
+            if entry.name not in (LOCK, BAD_IMAGES) and not entry.match(
+                f".{FLAGS}.*.tmp"
+            ):
                 raise UsageError(
                     f"Folder {self.path} is not empty and is no run ({FLAGS} is "
                     f"missing, {entry.name} is there): name another --run_dir."

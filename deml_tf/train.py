@@ -20,8 +20,9 @@ from deml_tf.data.batches import (
     class_ids,
     training_dataset,
 )
+from deml_tf.data.catalog import needs_folder
 from deml_tf.data.images import explain_unreadable
-from deml_tf.data.splits import check_batches
+from deml_tf.data.scan import take_out_bad
 from deml_tf.errors import UsageError
 from deml_tf.finish import finish
 from deml_tf.flags import as_flags, define_flags, read_configs
@@ -30,8 +31,8 @@ from deml_tf.models.embedder import build_deml, core_of, geometry_of
 from deml_tf.models.optimizer import GroupedAdam
 from deml_tf.models.trainer import Trainer
 from deml_tf.report import comparison_table
-from deml_tf.run import RunFolder
-from deml_tf.split import read_split
+from deml_tf.run import BAD_IMAGES, RunFolder
+from deml_tf.split import fill_batches, read_split
 
 BEST = "best.weights.h5"
 
@@ -42,17 +43,29 @@ def main(arguments):
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
     configs = read_configs(flags.FLAGS)
     data, model, loss, train, score = configs
-    _require(dataset=data.dataset, data_dir=data.data_dir, run_dir=train.run_dir)
+    _require(dataset=data.dataset)
+    if needs_folder(data.dataset):
+        _require(data_dir=data.data_dir)
+    _require(run_dir=train.run_dir)
+
+    _check_schedule(train)
 
     run = RunFolder.open(str(train.run_dir), as_flags(*configs))
     if run.finished:
         print(f"{run.path} is finished: see {run.report_path}.")
         return
-    set_up(train)
-    split = read_split(data, train.seed)
-    check_batches(split.train, train.classes_per_batch, train.images_per_class)
-    embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
-    trainer = build_trainer(embedder, loss, train)
+    with run.undone_on_error():
+        set_up(train)
+        split = read_split(data, train.seed)
+        split = take_out_bad(split, data.bad_images, run.path / BAD_IMAGES)
+        split = fill_batches(split, train.classes_per_batch, train.images_per_class)
+        if train.patience and not split.validation:
+            raise UsageError(
+                f"--patience={train.patience} needs validation classes: give "
+                "--validation_classes=0.1, or leave --patience out."
+            )
+        embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
+        trainer = build_trainer(embedder, loss, train)
     fit(run, trainer, embedder, split, train, score)
     results = finish(run, embedder, split, configs)
     command.console().print(comparison_table([(run.path.name, results)]))
@@ -184,12 +197,29 @@ def fit(run, trainer, embedder, split, train, score):
         )
 
 
+def _check_schedule(train):
+    steps = list(train.decay_steps)
+    given = f"--schedule={train.schedule}"
+    shown = f"--decay_steps={','.join(map(str, steps))}"
+    if steps and train.schedule != "step":
+        raise UsageError(f"{shown} is not for {given}: give --schedule=step with it.")
+    if train.schedule == "step" and not steps:
+        raise UsageError(f"{given} needs steps to decay at: give --decay_steps=N,M.")
+    if steps != sorted(set(steps)):
+        raise UsageError(f"{shown} goes back: give each step once, in rising order.")
+
+
 def _require(**values):
     for name, value in values.items():
         if not value:
             raise UsageError(f"--{name} is missing: give it, or a --flagfile with it.")
 
 
-if __name__ == "__main__":
+def cli():
+    """Defines the flags and runs: what `deml-tf-train` starts."""
     define_flags(*CONFIGS)
     command.run(main)
+
+
+if __name__ == "__main__":
+    cli()

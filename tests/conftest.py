@@ -26,6 +26,14 @@ def paint(folder, classes=8, images=5, side=56, seed=0):
     return Path(folder)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """The user's cache is never touched, nor by the commands that tests start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DEML_TF_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory):
     return paint(tmp_path_factory.mktemp("painted") / "set")

@@ -1,0 +1,103 @@
+"""A mistake on the command line, as one sentence: the flag, its value, the mend."""
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from absl import flags
+
+from deml_tf.errors import UsageError
+
+
+def parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+    """Parses a command line, with absl's complaints as sentences of ours.
+
+    Args:
+        values: absl's flags; filled in.
+        argv: The program's name and the arguments.
+
+    Returns:
+        The program's name and the arguments that are no flags.
+
+    Raises:
+        UsageError: A flag is unknown or has no such value; a flagfile, named with its
+            line, cannot be read, includes itself or holds something else than flags.
+    """
+    for argument, following in zip_longest(argv[1:], argv[2:], fillvalue=""):
+        # absl also takes the file as an argument of its own.
+        bare = argument in ("--flagfile", "-flagfile") and following
+        _check_flagfile(f"--flagfile={following}" if bare else argument)
+    try:
+        return values(argv)
+    except flags.UnrecognizedFlagError as error:
+        near = difflib.get_close_matches(error.flagname, list(values), 1)
+        mend = "".join(f"did you mean --{name}, or " for name in near)
+        raise UsageError(
+            f"{error.flagvalue} is no flag of this command: {mend}see --help for all."
+        ) from error
+    except flags.Error as error:
+        if isinstance(error, flags.IllegalFlagValueError) and error.__context__:
+            raise UsageError(_illegal(values, error)) from error
+        # "Missing value for flag --NAME" or "--flagfile with no argument"
+        name = re.sub("Missing value for flag | with no argument", "", str(error))
+        raise UsageError(f"{name} has no value: write {name}=VALUE.") from error
+    except ValueError as error:  # "--noNAME=VALUE does not take an argument"
+        given = str(error).partition(" does not ")[0]
+        raise UsageError(
+            f"{given} takes no value: write {given.partition('=')[0]}."
+        ) from error
+
+
+def sentence(error: Exception, names: Iterable[str]) -> str:
+    """What a library function says, in the words of the command line.
+
+    Functions speak of their arguments, `width=2`; where an argument is also a flag,
+    that is `--width=2`. The full stop at the end, which some leave out, is put there.
+
+    Args:
+        error: What was raised.
+        names: Of the command's flags.
+    """
+    flag = rf"(?<![^\s(])({'|'.join(map(re.escape, names))})(?==)"
+    return re.sub(flag, r"--\1", str(error)).rstrip(".") + "."
+
+
+def _illegal(values: flags.FlagValues, error: flags.Error) -> str:
+    """What absl says is `flag --NAME=VALUE: REASON`; the reason is the context."""
+    given = str(error).removesuffix(f": {error.__context__}").removeprefix("flag ")
+    name = re.split("[= ]", given.removeprefix("--"))[0]
+    choices = getattr(values[name].parser, "enum_values", None)
+    kinds = {"bool": "true or false", "int": "a whole number", "float": "a number"}
+    kind = kinds.get(values[name].flag_type(), "its value after =")
+    return f"{given}: give {' or '.join(choices) if choices else kind}."
+
+
+def _check_flagfile(argument: str, including: tuple[Path, ...] = ()) -> None:
+    """Refuses what absl would end in a traceback over, ignore or misplace."""
+    given = re.fullmatch(r"--?flagfile=(.+)", argument.strip())
+    if not given:
+        return
+    path = Path(given[1]).expanduser()
+    if path in including:
+        raise UsageError(
+            f"{including[-1]} says --flagfile={path} and so includes itself: take that "
+            "line out."
+        )
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UsageError(
+            f"--flagfile={path} cannot be read ({reason}): give a text file with one "
+            "--flag=value a line."
+        ) from error
+    for number, line in enumerate(lines, start=1):
+        if line.strip() and not line.startswith(("#", "//")):
+            if not line.strip().startswith("-"):
+                raise UsageError(
+                    f"--flagfile={path}, line {number}, is {line.strip()!r}: write "
+                    "--flag=value, or # before a comment."
+                )
+            _check_flagfile(line, (*including, path))

@@ -1,0 +1,205 @@
+"""Run folders and embedders: of other flags, spoilt, unfinished, of something else."""
+
+import keras
+from bad_case import Case
+from world import also, as_json, embedder, run, write
+
+OTHER = "evaluate --embedder=e.keras --dataset=folder --data_dir=pictures"
+
+
+def lambda_embedder(folder):
+    """An embedder with a program of its own inside."""
+    inputs = keras.Input((None, None, 3))
+    outputs = keras.layers.Lambda(lambda x: x * 2)(inputs)
+    keras.Model(inputs, outputs).save(folder / "e.keras")
+
+
+def other_model(folder):
+    inputs = keras.Input((4,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(folder / "e.keras")
+
+
+CASES = (
+    Case(
+        "a file as run folder",
+        "train TINY --run_dir=tiny.cfg",
+        2,
+        "Run folder tiny.cfg cannot be made or written (File exists): "
+        "name another --run_dir.",
+    ),
+    Case(
+        "a run folder below a file",
+        "train TINY --run_dir=tiny.cfg/run",
+        2,
+        "Run folder tiny.cfg/run cannot be made or written (Not a "
+        "directory): name another --run_dir.",
+    ),
+    Case(
+        "a run folder with other things in it",
+        "train TINY --run_dir=pictures",
+        2,
+        "Folder pictures is not empty and is no run (flags.cfg is "
+        "missing, class 00 is there): name another --run_dir.",
+    ),
+    Case(
+        "a run of other flags",
+        "train TINY --scales=3",
+        2,
+        "Run folder run was made with other flags (scales: 2 -> 3): name "
+        "another --run_dir or use the old flags.",
+        run(),
+    ),
+    Case(
+        "a run whose flags are spoilt",
+        "train TINY",
+        1,
+        "run/flags.cfg is no UTF-8 text: name the folder of a whole run, or a new one.",
+        also(run(), write("run/flags.cfg", b"\xff\xfe")),
+    ),
+    Case(
+        "a run whose journal is spoilt",
+        "train TINY",
+        1,
+        "run/metrics.jsonl, line 2, is no JSON record: delete that line.",
+        also(run(), write("run/metrics.jsonl", '{"step": 1}\n{"st\n{"step": 2}\n')),
+    ),
+    Case(
+        "a run whose checkpoint is spoilt",
+        "train TINY",
+        1,
+        "The checkpoint run/checkpoints/ckpt-3 cannot be read or is of "
+        "another network: remove run/checkpoints to start anew.",
+        also(
+            run(),
+            write("run/checkpoints/checkpoint", 'model_checkpoint_path: "ckpt-3"\n'),
+            write("run/checkpoints/ckpt-3.index", "spoilt"),
+            write("run/checkpoints/ckpt-3.data-00000-of-00001", "spoilt"),
+        ),
+    ),
+    Case(
+        "a run whose only, unnamed checkpoint is spoilt",
+        "train TINY",
+        1,
+        "The checkpoint run/checkpoints/ckpt-3 cannot be read or is of "
+        "another network: remove run/checkpoints to start anew.",
+        also(
+            run(),
+            write("run/checkpoints/ckpt-3.index", "spoilt"),
+            write("run/checkpoints/ckpt-3.data-00000-of-00001", "spoilt"),
+        ),
+    ),
+    Case(
+        "an unfinished run to score",
+        "evaluate --run_dir=run",
+        2,
+        "run is no finished run: train it to its end first.",
+        run(),
+    ),
+    Case(
+        "a finished run without its embedder",
+        "evaluate --run_dir=run",
+        1,
+        "There is no embedder at run/embedder.keras: name an embedder.keras.",
+        also(run(), write("run/results.json", "{}")),
+    ),
+    Case(
+        "a finished run with an unknown flag",
+        "evaluate --run_dir=run",
+        1,
+        "run/flags.cfg is not what a training writes (--frobnicate=3 is "
+        "no flag of this command: see --help for all): name another run.",
+        also(run(finished=True), write("run/flags.cfg", "--frobnicate=3\n")),
+    ),
+    Case(
+        "pictures that there are not",
+        "evaluate --run_dir=run --split=validation",
+        2,
+        "--split=validation: the data set has no such pictures.",
+        run(finished=True, validation_classes=0),
+    ),
+    Case(
+        "a folder as output of the scores",
+        "evaluate --run_dir=run --output=pictures",
+        2,
+        "--output=pictures is a folder: name a file elsewhere.",
+        run(finished=True),
+    ),
+    Case(
+        "an embedder that is not there",
+        OTHER,
+        1,
+        "There is no embedder at e.keras: name an embedder.keras.",
+    ),
+    Case(
+        "an embedder cut short",
+        OTHER,
+        1,
+        "e.keras is no embedder of this project (it is cut short, or no "
+        ".keras file): name an embedder.keras that a training has "
+        "written.",
+        embedder("e.keras", cut=5000),
+    ),
+    Case(
+        "a text as embedder",
+        OTHER,
+        1,
+        "e.keras is no embedder of this project (it is cut short, or no "
+        ".keras file): name an embedder.keras that a training has "
+        "written.",
+        write("e.keras", "an embedder"),
+    ),
+    Case(
+        "another project's model",
+        OTHER,
+        1,
+        "e.keras is no embedder of this project (No such layer: deml): "
+        "name an embedder.keras that a training has written.",
+        other_model,
+    ),
+    Case(
+        "a model with a program in it",
+        OTHER,
+        1,
+        "e.keras is no embedder of this project (Requested the "
+        "deserialization of a `Lambda` layer whose `function` is a Python"
+        " lambda): name an embedder.keras that a training has written.",
+        lambda_embedder,
+    ),
+    Case(
+        "something else than a run",
+        "compare pictures",
+        2,
+        "pictures is no finished run: train it first, or name another.",
+    ),
+    Case(
+        "an unfinished run to compare",
+        "compare run",
+        2,
+        "run is no finished run: train it first, or name another.",
+        run(),
+    ),
+    Case(
+        "a run whose results are no JSON",
+        "compare run",
+        1,
+        "run/results.json cannot be read (Expecting property name "
+        "enclosed in double quotes: line 1 column 2 (char 1)): name the "
+        "folder of a run that has written it.",
+        also(run(), write("run/results.json", "{")),
+    ),
+    Case(
+        "a run whose results are none",
+        "compare run",
+        1,
+        "run/results.json lacks the scores of a run: train it again, or name another.",
+        also(run(), write("run/results.json", as_json([1]))),
+    ),
+    Case(
+        "a page below a file",
+        "compare run --output=tiny.cfg/page.html",
+        2,
+        "--output=tiny.cfg/page.html leads through the file DIR/tiny.cfg:"
+        " name a file elsewhere.",
+        run(finished=True),
+    ),
+)

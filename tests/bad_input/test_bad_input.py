@@ -1,0 +1,155 @@
+"""Every kind of wrong input: one sentence, the right status, nothing left behind.
+
+The page BAD_INPUT.md is made of what the commands say; `make bad-input` rewrites it.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import backbones_cases
+import flags_cases
+import layouts_cases
+import lists_cases
+import pytest
+import runs_cases
+import weights_cases
+import world
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "BAD_INPUT.md"
+QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+GROUPS = {
+    "Flags": flags_cases.CASES,
+    "Folders and lists": lists_cases.CASES,
+    "Benchmarks in their official layouts": layouts_cases.CASES,
+    "Backbones": backbones_cases.CASES,
+    "Weights": weights_cases.CASES,
+    "Runs and embedders": runs_cases.CASES,
+}
+CASES = [case for cases in GROUPS.values() for case in cases]
+# Also typed into a process of their own, to see that a fork is no different.
+TYPED = ("a misspelt flag", "a program as weights")
+WRITE = "WRITE_BAD_INPUT"  # environment variable: write the page, do not compare it
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server():
+    process = subprocess.Popen(
+        [sys.executable, HERE / "fork_server.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=QUIET,
+        text=True,
+    )
+    yield process
+    process.stdin.close()
+    process.wait(timeout=60)
+
+
+@pytest.fixture(scope="module")
+def said():
+    """Status and message of each case, to become the page."""
+    return {}
+
+
+@pytest.fixture
+def folder(tmp_path, painted):
+    world.lay_out(tmp_path / "DIR", painted)
+    return tmp_path / "DIR"
+
+
+def tree(folder):
+    """Everything in a folder, files by content."""
+    return {
+        str(path.relative_to(folder)): path.is_file() and path.read_bytes()
+        for path in folder.rglob("*")
+    }
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what.replace(" ", "_"))
+def test_bad_input(case, server, folder, tmp_path, said):
+    case.make(folder)
+    before = tree(folder)
+    module, flags = case.arguments()
+    job = dict(module=module, flags=flags, folder=str(folder), output=str(tmp_path))
+    print(json.dumps(job), file=server.stdin, flush=True)
+    status = int(server.stdout.readline())
+    errors = (tmp_path / "stderr").read_text().replace(str(folder), "DIR")
+    said[case] = status, errors.removeprefix("error: ").removesuffix("\n")
+    assert errors == f"error: {case.message}\n"
+    assert status == case.status
+    after = tree(folder)
+    changed = {
+        path for path in before | after if before.get(path) != after.get(path)
+    } | before.keys() ^ after.keys()
+    assert changed <= case.leaves
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what.replace(" ", "_"))
+def test_message_is_one_sentence(case):
+    assert case.message.endswith(".") and "\n" not in case.message
+    assert not re.search(r"[.!?]\s+[A-Z]", case.message)
+    # A problem, then its mend.
+    assert re.search("[:;,] ", case.message)
+
+
+@pytest.mark.parametrize("what", TYPED)
+def test_a_fork_is_no_different(what, folder):
+    (case,) = (case for case in CASES if case.what == what)
+    case.make(folder)
+    module, flags = case.arguments()
+    process = subprocess.run(
+        [sys.executable, "-m", f"deml_tf.{module}", *flags],
+        cwd=folder,
+        env=QUIET,
+        capture_output=True,
+        text=True,
+    )
+    errors = process.stderr.replace(str(folder), "DIR").splitlines()
+    assert errors[-1] == f"error: {case.message}"
+    # What TensorFlow says while it is imported comes before.
+    assert not any("Traceback" in line or "error:" in line for line in errors[:-1])
+    assert process.returncode == case.status
+
+
+def test_the_page_shows_what_the_commands_say(said):
+    if said.keys() != set(CASES):
+        pytest.skip("only some of the cases ran")
+    text = page_of(said)
+    if os.environ.get(WRITE):
+        PAGE.write_text(text)
+    assert PAGE.read_text() == text, "the page is old: make bad-input"
+
+
+def page_of(said):
+    """The page, of the statuses and messages found."""
+    lines = [
+        "# Bad input",
+        "",
+        f"What is said to {len(CASES)} kinds of wrong input, made by the test that "
+        "checks it (`make bad-input`,",
+        "tests/bad_input). Exit status 2 is for usage, 1 for data. Commands are typed "
+        "after",
+        "`python -m deml_tf.`, in a folder with these flags in `tiny.cfg` and eight "
+        "classes of five pictures",
+        "in `pictures`; `TINY` stands for `--flagfile=tiny.cfg`. None of them leaves a "
+        "file behind, but for",
+        "`bad_images.csv` in the run folder where pictures cannot be read.",
+        "",
+        *(f"    {line}" for line in world.TINY.splitlines()),
+    ]
+    for title, cases in GROUPS.items():
+        lines += ["", f"## {title}", ""]
+        lines += ["| what is wrong | command | exit | error |", "|---|---|---|---|"]
+        for case in cases:
+            status, message = said[case]
+            cells = (case.what, f"`{case.command}`", str(status), message)
+            lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,157 @@
+"""The folder in which a bad command is typed: pictures, flags, runs, weights."""
+
+import functools
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from absl import flags
+from PIL import Image
+
+from deml_tf.backbones.backbone import build_backbone
+from deml_tf.config import CONFIGS
+from deml_tf.flags import as_flags, define_flags, read_configs
+from deml_tf.models.embedder import build_deml
+from deml_tf.run import RunFolder
+
+TINY = """\
+--dataset=folder
+--data_dir=pictures
+--run_dir=run
+--validation_classes=0.5
+--weights=none
+--width=0.25
+--input_size=32
+--resize_size=40
+--output_stride=16
+--scales=2
+--learners=2
+--embedding_dim=32
+--classes_per_batch=2
+--images_per_class=2
+--steps=8
+"""
+SIZES = {"width": 0.25, "input_size": 32, "output_stride": 16, "weights": "none"}
+SCORES = {"recall_at_1": 0.5, "r_precision": 0.4, "map_at_r": 0.3, "nmi": 0.2}
+
+
+def lay_out(folder, pictures):
+    """A folder with `tiny.cfg`, and `pictures`: eight classes of five."""
+    folder.mkdir()
+    (folder / "pictures").symlink_to(pictures)
+    (folder / "tiny.cfg").write_text(TINY)
+
+
+def write(name, content):
+    """Makes a file of that content, text or bytes."""
+
+    def make(folder):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+    return make
+
+
+def also(*makers):
+    """Makes one thing after the other."""
+
+    def make(folder):
+        for maker in makers:
+            maker(folder)
+
+    return make
+
+
+def classes(**counts):
+    """Makes a folder `set` of classes with so many pictures each."""
+
+    def make(folder):
+        for name, count in counts.items():
+            place = folder / "set" / name
+            place.mkdir(parents=True)
+            for n in range(count):
+                Image.new("RGB", (40, 40), (n * 20, 0, 0)).save(place / f"{n}.png")
+
+    return make
+
+
+def listed(text):
+    """Makes `list.csv`, whose paths `a/0.png` to `d/4.png` exist."""
+
+    def make(folder):
+        for label in "abcd":
+            (folder / label).mkdir()
+            for n in range(5):
+                Image.new("RGB", (40, 30), (n * 20, 0, 0)).save(
+                    folder / label / f"{n}.png"
+                )
+        write("list.csv", text)(folder)
+
+    return make
+
+
+def rows(header, *given, cells=lambda label, n: ""):
+    """Text of a list: a header, the rows given, and one row for every other picture."""
+    text = [header, *given]
+    for label in "abcd":
+        for n in range(5):
+            path = f"{label}/{n}.png"
+            if not any(path in row for row in given):
+                text.append(f"{path},{label}{cells(label, n)}")
+    return "\n".join(text) + "\n"
+
+
+def run(name="run", finished=False, **changes):
+    """Makes the run folder of `tiny.cfg`, as a training leaves it."""
+
+    def make(folder):
+        values = flags.FlagValues()
+        define_flags(*CONFIGS, flag_values=values)
+        given = [f"--{flag}={value}" for flag, value in changes.items()]
+        values(["", f"--flagfile={folder / 'tiny.cfg'}", *given])
+        opened = RunFolder.open(folder / name, as_flags(*read_configs(values)))
+        if finished:
+            embedder()(folder, f"{name}/embedder.keras")
+            opened.write_json("results.json", {"frozen": SCORES, "test": SCORES})
+        opened.close()
+
+    return make
+
+
+@functools.cache
+def _saved_embedder():
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "embedder.keras")
+        build_deml(**SIZES, scales=1, learners=1, embedding_dim=8).save(path)
+        return path.read_bytes()
+
+
+@functools.cache
+def saved_weights(**sizes):
+    """What `Backbone.whole().save_weights` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lite.weights.h5")
+        build_backbone("efficientnet_lite0", **{**SIZES, **sizes}).whole().save_weights(
+            path
+        )
+        return path.read_bytes()
+
+
+def embedder(name="embedder.keras", cut=None):
+    """Makes an embedder of this project, whole or cut off after some bytes."""
+
+    def make(folder, name=name):
+        (folder / name).write_bytes(_saved_embedder()[:cut])
+
+    return make
+
+
+def own_pictures(folder):
+    """Makes `own`, a copy of `pictures` to spoil."""
+    shutil.copytree(folder / "pictures", folder / "own")
+
+
+def as_json(value):
+    return json.dumps(value)
