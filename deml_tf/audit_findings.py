@@ -1,0 +1,230 @@
+"""What an audit finds in a split: classes, sizes and copies, as one JSON document."""
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deml_tf.data.duplicates import MOST_PAIRS, Fingerprint, near_pairs, same_bytes
+from deml_tf.data.example import Example
+
+HALVES = {
+    "train": "seen",
+    "validation": "seen",
+    "test": "unseen",
+    "gallery": "unseen",  # what test pictures are looked up in: their classes
+}
+WHERE = {
+    "across_halves": "seen and unseen",
+    "two_classes": "two classes of one half",
+    "one_class": "one class",
+}
+
+
+def find(
+    roles: Mapping[str, Sequence[Example]],
+    fingerprints: Sequence[Fingerprint],
+    *,
+    near_distance: int,
+    input_size: int,
+    most_pairs: int = MOST_PAIRS,
+) -> dict[str, Any]:
+    """Looks a split over.
+
+    Args:
+        roles: the examples of train, validation, test and gallery; some may lack.
+        fingerprints: of all examples, role after role.
+        near_distance: bits in which near copies differ at most.
+        input_size: pictures with a side below are counted, pixels.
+        most_pairs: the search for near copies ends at more pairs.
+
+    Returns:
+        What `--json` writes, plain JSON values; `WHERE` names the kinds of copies.
+    """
+    pictures = [(role, e) for role, examples in roles.items() for e in examples]
+    readable = [f for f in fingerprints if not f.problem]
+    copies = _Copies(pictures, fingerprints)
+    exact, near, complete = copies.exact(), *copies.near(near_distance, most_pairs)
+    return {
+        "near_distance": near_distance,
+        "input_size": input_size,
+        "roles": {
+            role: {
+                "classes": len({e.label for e in examples}),
+                "images": len(examples),
+                **_per_class(examples),
+            }
+            for role, examples in roles.items()
+            if examples
+        },
+        "shared_classes": _shared_classes(roles),
+        "alike_names": _alike_names(roles),
+        "sizes": _sizes(readable, input_size),
+        "kinds": dict(Counter(f.kind for f in readable).most_common()),
+        "rotated": sum(f.rotated for f in readable),
+        "unreadable": [
+            {**_picture(*p), "problem": f.problem}
+            for p, f in zip(pictures, fingerprints, strict=True)
+            if f.problem
+        ],
+        "even": [
+            _picture(*p)
+            for p, f in zip(pictures, fingerprints, strict=True)
+            if not f.problem and not f.look
+        ],
+        "exact": exact,
+        "near": near,
+        "near_complete": complete,
+    }
+
+
+def spoilers(findings: Mapping[str, Any]) -> list[str]:
+    """What makes unseen classes seen, as parts of a sentence; `--strict` refuses it.
+
+    Args:
+        findings: as `find` gives them.
+    """
+    shared, alike, exact = (
+        len(findings["shared_classes"]),
+        sum(group["across_halves"] for group in findings["alike_names"]),
+        count(findings["exact"], "across_halves"),
+    )
+    said = []
+    if shared:
+        said.append(f"{_so_many(shared, 'class', 'classes')} in two roles")
+    if alike:
+        names = _so_many(alike, "class name", "class names")
+        said.append(f"{names} in both halves but for case, spaces or Unicode form")
+    if exact:
+        pictures = _so_many(exact, "picture", "pictures")
+        said.append(f"{pictures} in both halves, byte for byte")
+    return said
+
+
+def count(copies: Sequence[Mapping[str, Any]], where: str, **wanted: object) -> int:
+    """How many groups or pairs of copies are of a kind.
+
+    Args:
+        copies: the `exact` or `near` of the findings.
+        where: a key of `WHERE`.
+        **wanted: further values that a finding has to have.
+    """
+    wanted["where"] = where
+    return sum(all(copy[k] == v for k, v in wanted.items()) for copy in copies)
+
+
+class _Copies:
+    def __init__(
+        self,
+        pictures: Sequence[tuple[str, Example]],
+        fingerprints: Sequence[Fingerprint],
+    ):
+        self._pictures, self._fingerprints = pictures, fingerprints
+
+    def exact(self) -> list[dict[str, Any]]:
+        groups = same_bytes([f.digest for f in self._fingerprints])
+        return _worst_first([self._finding(group) for group in groups])
+
+    def near(self, distance: int, most: int) -> tuple[list[dict[str, Any]], bool]:
+        """Pairs of other bytes but the same look, also after a mirror."""
+        looks = [f.look for f in self._fingerprints]
+        mirrored_looks = [f.mirrored_look for f in self._fingerprints]
+        upright = near_pairs(looks, distance, most=most)
+        mirrored = near_pairs(looks, distance, mirrored_looks=mirrored_looks, most=most)
+        found, known = [], set()
+        for pairs, mirror in ((upright, False), (mirrored, True)):
+            for pair in zip(*(ends[:most].tolist() for ends in pairs[:3]), strict=True):
+                ends, bits = pair[:2], pair[2]
+                one, other = (self._fingerprints[n].digest for n in ends)
+                if one != other and ends not in known:
+                    known.add(ends)
+                    finding = self._finding(ends)
+                    found.append({**finding, "distance": bits, "mirrored": mirror})
+        found.sort(key=lambda finding: finding["distance"])
+        return _worst_first(found), upright.complete and mirrored.complete
+
+    def _finding(self, group: Sequence[int]) -> dict[str, Any]:
+        members = [self._pictures[n] for n in group]
+        if len({HALVES[role] for role, _ in members}) > 1:
+            where = "across_halves"
+        else:
+            several = len({example.label for _, example in members}) > 1
+            where = "two_classes" if several else "one_class"
+        return {"where": where, "pictures": [_picture(*member) for member in members]}
+
+
+def _worst_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    order = list(WHERE)
+    return sorted(found, key=lambda finding: order.index(finding["where"]))
+
+
+def _picture(role: str, example: Example) -> dict[str, str]:
+    return {"path": example.path, "class": example.label, "role": role}
+
+
+def _per_class(examples: Sequence[Example]) -> dict[str, Any]:
+    images = Counter(example.label for example in examples)
+    counts = list(images.values())
+    return {
+        "smallest_class": min(counts),
+        "median_class": float(np.median(counts)),
+        "largest_class": max(counts),
+        "classes_of_one": sorted(label for label, n in images.items() if n == 1),
+    }
+
+
+def _roles_of_classes(roles: Mapping[str, Sequence[Example]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for role, examples in roles.items():
+        for label in {example.label for example in examples}:
+            found.setdefault(label, []).append(role)
+    return dict(sorted(found.items()))
+
+
+def _shared_classes(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]:
+    """Classes in two roles; a gallery is there to share those of test."""
+    return [
+        {"class": label, "roles": given}
+        for label, given in _roles_of_classes(roles).items()
+        if len({"test" if role == "gallery" else role for role in given}) > 1
+    ]
+
+
+def _alike_names(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]:
+    """Classes whose names differ in case, spaces or Unicode's forms alone."""
+    alike = defaultdict(list)
+    for label, given in _roles_of_classes(roles).items():
+        folded = unicodedata.normalize("NFKC", label).casefold()
+        plain = unicodedata.normalize("NFKC", folded).split()
+        alike[" ".join(plain)].append({"class": label, "roles": given})
+    groups = [names for names in alike.values() if len(names) > 1]
+    halves = [{HALVES[r] for name in names for r in name["roles"]} for names in groups]
+    return [
+        {"across_halves": len(found) > 1, "names": names}
+        for names, found in zip(groups, halves, strict=True)
+    ]
+
+
+def _sizes(readable: Sequence[Fingerprint], input_size: int) -> dict[str, Any]:
+    """Least, quartiles and most of the sides in pixels and of width / height."""
+    if not readable:
+        return {}
+    sides = np.array([(f.width, f.height) for f in readable])  # (n, 2)
+    columns = {
+        "width": sides[:, 0],
+        "height": sides[:, 1],
+        "aspect": sides[:, 0] / sides[:, 1],
+    }
+    return {
+        **{
+            name: np.quantile(values, (0, 0.05, 0.5, 0.95, 1)).tolist()
+            for name, values in columns.items()
+        },
+        "below_input_size": int((sides.min(axis=1) < input_size).sum()),
+    }
+
+
+def _so_many(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"
