@@ -10,7 +10,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.mistakes import parse, sentence
 
 
-def run(main):
+def run(main, interrupted="Interrupted."):
     """Parses the flags and calls a command.
 
     Exit status: 0 done, 2 wrong usage, 1 wrong data; either with one sentence on
@@ -18,9 +18,10 @@ def run(main):
 
     Args:
         main: Function of the remaining arguments.
+        interrupted: What to say to Ctrl-C, which exits with 130.
     """
     _introduce(main.__module__)
-    app.run(lambda argv: _guarded(main, argv), flags_parser=_parse)
+    app.run(lambda argv: _guarded(main, argv, interrupted), flags_parser=_parse)
 
 
 def console():
@@ -46,7 +47,7 @@ def _parse(argv):
         _fail(error, 2)
 
 
-def _guarded(main, argv):
+def _guarded(main, argv, interrupted):
     if not flags.FLAGS["verbosity"].present:
         # TensorFlow tells each checkpoint's timing at the level absl shows by default.
         logging.set_verbosity(logging.WARNING)
@@ -57,7 +58,6 @@ def _guarded(main, argv):
     except DataError as error:
         _fail(error, 1)
     except KeyboardInterrupt:
-        interrupted = "Interrupted; the same command goes on from the last checkpoint."
         _fail(KeyboardInterrupt(interrupted), 130)
     except Exception as error:
         explained = explain_disk(error)

@@ -218,7 +218,7 @@ def _require(**values):
 def cli():
     """Defines the flags and runs: what `deml-tf-train` starts."""
     define_flags(*CONFIGS)
-    command.run(main)
+    command.run(main, "Interrupted; the same command goes on from the last checkpoint.")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import keras
 
@@ -39,3 +40,10 @@ class Architecture:
         default_factory=dict
     )
     any_cut_layer: bool = False
+
+
+def entrance(shape: tuple[Any, ...], dtype: str, name: str) -> keras.KerasTensor:
+    """A piece's input: `keras.Input`, whose hints leave open what it gives."""
+    tensor = keras.Input(shape, dtype=dtype, name=name)
+    assert isinstance(tensor, keras.KerasTensor)
+    return tensor

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from deml_tf.backbones import efficientnet_lite_weights
-from deml_tf.backbones.architecture import Architecture
+from deml_tf.backbones.architecture import Architecture, entrance
 
 # repeats, kernel, stride, expansion, channels
 STAGES = (
@@ -140,12 +140,6 @@ class _Layers:
         return x
 
 
-def _input(shape: tuple[Any, ...], dtype: str, name: str) -> keras.KerasTensor:
-    tensor = keras.Input(shape, dtype=dtype, name=name)
-    assert isinstance(tensor, keras.KerasTensor)
-    return tensor
-
-
 def build(
     input_size: int,
     width: float,
@@ -168,7 +162,7 @@ def build(
         upper: U -> [end of stage 5, final map].
     """
     make = _Layers(prefix, seed, momentum, padding, dtype)
-    picture = _input((input_size, input_size, 3), "float32", f"{prefix}picture")
+    picture = entrance((input_size, input_size, 3), "float32", f"{prefix}picture")
     # In float32 under any policy: bfloat16 cannot tell 200.0 from 200.5.
     x = keras.layers.Rescaling(
         1 / _SCALE, -_MEAN / _SCALE, dtype="float32", name=f"{prefix}pixels"
@@ -195,7 +189,7 @@ def build(
             number += 1
         if stage == CUTS[cut_layer]:
             lower = keras.Model(picture, x, name=f"{prefix}lower")
-            x = entry = _input(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
+            x = entry = entrance(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
         if stage == 5:
             middle = x
     x = make.convolution(x, "head", channels(_HEAD, width), 1)

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from deml_tf.backbones import googlenet_weights
-from deml_tf.backbones.architecture import Architecture, Pieces
+from deml_tf.backbones.architecture import Architecture, Pieces, entrance
 from deml_tf.backbones.efficientnet_lite import channels
 from deml_tf.layers.response_norm import ResponseNorm
 
@@ -117,12 +117,6 @@ class _Layers:
         )([a, b, c, d])
 
 
-def _input(shape: tuple[Any, ...], dtype: str, name: str) -> keras.KerasTensor:
-    tensor = keras.Input(shape, dtype=dtype, name=name)
-    assert isinstance(tensor, keras.KerasTensor)
-    return tensor
-
-
 def build(
     input_size: int,
     width: float,
@@ -142,7 +136,7 @@ def build(
         upper: U -> [end of inception_4e, end of inception_5b].
     """
     make = _Layers(prefix, seed, width, dtype)
-    picture = _input((input_size, input_size, 3), "float32", f"{prefix}picture")
+    picture = entrance((input_size, input_size, 3), "float32", f"{prefix}picture")
     x = keras.layers.Rescaling(
         1.0, _MINUS_MEANS, dtype="float32", name=f"{prefix}pixels"
     )(picture)
@@ -161,7 +155,7 @@ def build(
                 x = make.inception(x, name, counts)
             if name == cut_layer:
                 lower = keras.Model(picture, x, name=f"{prefix}lower")
-                x = entry = _input(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
+                x = entry = entrance(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
             if name == _MIDDLE:
                 middle = x
     assert lower is not None

@@ -1,0 +1,1 @@
+"""How fast this project is, as ratios inside one run: `python -m benchmarks`."""

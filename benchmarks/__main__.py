@@ -1,0 +1,65 @@
+"""Measures and prints a table: `python -m benchmarks [--rows=NAME,...] [--json=F]`."""
+
+import json
+from pathlib import Path
+
+from absl import flags
+from rich.table import Table
+
+from benchmarks import data_index, precision, serving, step_input
+from deml_tf import command
+from deml_tf.atomic import write_atomically
+from deml_tf.environment import environment
+from deml_tf.errors import UsageError
+
+FLAGS = flags.FLAGS
+BENCHMARKS = {
+    "data_index": data_index.measure,
+    "step_input": step_input.measure,
+    "precision": precision.measure,
+    "serving": serving.measure,
+}
+
+
+def main(arguments):
+    """Runs the benchmarks one after the other."""
+    if arguments:
+        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
+    unknown = [name for name in FLAGS.rows if name not in BENCHMARKS]
+    if unknown:
+        raise UsageError(
+            f"--rows={unknown[0]} is unknown: choose from {', '.join(BENCHMARKS)}."
+        )
+    if FLAGS.repeats < 1:
+        raise UsageError(f"--repeats={FLAGS.repeats}: it must be at least 1.")
+    rows = []
+    for name in FLAGS.rows:
+        print(f"{name} ...", flush=True)
+        rows += BENCHMARKS[name](FLAGS.repeats)
+    command.console().print(table(rows))
+    if FLAGS.json:
+        report = {"environment": environment(), "rows": [r.as_json() for r in rows]}
+        write_atomically(Path(FLAGS.json), json.dumps(report, indent=2).encode())
+
+
+def table(rows):
+    """The rows as a table."""
+    result = Table("benchmark", "row", "median", "range", "ratio", "over")
+    for row in rows:
+        low_high = f"{row.spread[0]:.3g} to {row.spread[1]:.3g}" if row.spread else ""
+        result.add_row(
+            row.group,
+            row.name,
+            f"{row.value:.3g} {row.unit}",
+            low_high,
+            "" if row.ratio is None else f"{row.ratio:.3g}",
+            row.against or "",
+        )
+    return result
+
+
+if __name__ == "__main__":
+    flags.DEFINE_list("rows", list(BENCHMARKS), "Which benchmarks to run.")
+    flags.DEFINE_integer("repeats", 5, "Timed repeats of each row.")
+    flags.DEFINE_string("json", None, "File for the figures and the machine.")
+    command.run(main)

@@ -1,0 +1,85 @@
+"""Times of things that take turns, so that a busy machine slows them alike."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured figure.
+
+    Attributes:
+        group: The benchmark it belongs to.
+        name: What was measured.
+        value: The median.
+        unit: Of the value.
+        ratio: The value over that of `against`, None where nothing compares.
+        against: Name of the row it is compared with, or of the bound.
+        spread: Smallest and largest of the repeats.
+    """
+
+    group: str
+    name: str
+    value: float
+    unit: str
+    ratio: float | None = None
+    against: str | None = None
+    spread: tuple[float, float] | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The row as plain values."""
+        return asdict(self)
+
+
+def interleaved(
+    runs: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
+) -> dict[str, list[float]]:
+    """Times functions in turns.
+
+    Args:
+        runs: Functions by name; each must wait for its own result.
+        repeats: Timed calls of each.
+        warm_up: Calls of each before that, which compile and fill caches.
+
+    Returns:
+        Seconds of each call, by name.
+    """
+    for run in runs.values():
+        for _ in range(warm_up):
+            run()
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def rate_rows(
+    group: str, seconds: Mapping[str, list[float]], count: int, against: str
+) -> list[Row]:
+    """Rows of images a second.
+
+    Args:
+        group: The benchmark's name.
+        seconds: As `interleaved` gives them.
+        count: Images of a call.
+        against: The name all are compared with.
+    """
+    median = {name: statistics.median(times) for name, times in seconds.items()}
+    return [
+        Row(
+            group,
+            name,
+            count / median[name],
+            "images/s",
+            median[against] / median[name],
+            against,
+            (count / max(times), count / min(times)),
+        )
+        for name, times in seconds.items()
+    ]
