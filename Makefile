@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 # TensorFlow has much to say of machines without a GPU; its errors reach Python anyway.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast lint format lock clean
+.PHONY: help demo test test-fast bad-input lint format lock compat clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ test: $(STAMP) ## every test, the quick ones first
 test-fast: $(STAMP) ## the quick tests alone
 	$(BIN)/python -m pytest -q -m "not slow"
 
+bad-input: $(STAMP) ## write tests/BAD_INPUT.md anew, of what the commands say
+	WRITE_BAD_INPUT=1 $(BIN)/python -m pytest -q tests/bad_input
+
 lint: $(STAMP) ## lint, format and type checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,7 +41,17 @@ format: $(STAMP) ## mend what lint can mend
 	$(BIN)/ruff format .
 
 lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock
-	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra client --extra litert --extra onnx --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
+	printf 'tensorflow-cpu==2.15.1\nnumpy<2\npillow\n' | $(BIN)/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-compat.lock
+
+.venv-compat/.installed: requirements-compat.lock
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"TensorFlow 2.15 is tried with Python 3.11, but {sys.executable} is {v[0]}.{v[1]}: call make compat PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv-compat
+	.venv-compat/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-compat.lock
+	@touch $@
+
+compat: $(STAMP) .venv-compat/.installed ## run exports in TensorFlow 2.15.1 (RUN=runs/mine: that run's as well)
+	COMPAT_RUN=$(RUN) $(BIN)/python -m pytest -q -s tests/serving/test_compat.py
 
 clean: ## remove the environment (runs and data stay)
-	rm -rf .venv build *.egg-info
+	rm -rf .venv .venv-compat build *.egg-info

@@ -1,10 +1,36 @@
 """Decoupled Metric Learning (DeML) for zero-shot image retrieval, in Keras 3.
 
-Importing the package registers its layers and losses with Keras, so that saved
-embedders load.
+Importing the package registers its layers, losses and optimizer with Keras, so that
+saved models load, in safe mode too.
 """
 
-from deml_tf import backbones, layers, losses, retrieval
-from deml_tf.models.embedder import build_deml, explainer
+from typing import TYPE_CHECKING
 
-__all__ = ["backbones", "build_deml", "explainer", "layers", "losses", "retrieval"]
+from deml_tf import backbones, layers, losses
+from deml_tf.models.adversary import Adversary
+from deml_tf.models.embedder import build_deml, explainer
+from deml_tf.models.optimizer import GroupedAdam
+
+if TYPE_CHECKING:
+    from deml_tf import retrieval
+else:
+
+    def __getattr__(name):
+        """Imports `retrieval` at its first use: who only embeds does without faiss."""
+        if name != "retrieval":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        return importlib.import_module(f"{__name__}.{name}")
+
+
+__all__ = [
+    "Adversary",
+    "GroupedAdam",
+    "backbones",
+    "build_deml",
+    "explainer",
+    "layers",
+    "losses",
+    "retrieval",
+]

@@ -3,6 +3,18 @@
 from deml_tf.layers.channel_attention import ChannelAttention
 from deml_tf.layers.gradient_reversal import GradientReversal
 from deml_tf.layers.object_attention import ObjectAttention
+from deml_tf.layers.prepare import Prepare, RestoreBoxes
+from deml_tf.layers.projection import Projection
+from deml_tf.layers.response_norm import ResponseNorm
 from deml_tf.layers.zoom import Zoom
 
-__all__ = ["ChannelAttention", "GradientReversal", "ObjectAttention", "Zoom"]
+__all__ = [
+    "ChannelAttention",
+    "GradientReversal",
+    "ObjectAttention",
+    "Prepare",
+    "Projection",
+    "ResponseNorm",
+    "RestoreBoxes",
+    "Zoom",
+]

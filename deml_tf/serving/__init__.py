@@ -1,0 +1,1 @@
+"""From a trained embedder to a model that a server runs."""

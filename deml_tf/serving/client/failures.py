@@ -1,0 +1,42 @@
+"""How a server fails, in one vocabulary for gRPC and REST: gRPC's codes."""
+
+# Worth another try: the request may be as good as it was. Embedding changes nothing on
+# the server, so a request that timed out may be sent again.
+_RETRIED = frozenset(
+    {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"}
+)
+# Of every request alike: to ask for one picture instead of eight does not help.
+_HOPELESS = frozenset(
+    {
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+        "UNIMPLEMENTED",
+        "PERMISSION_DENIED",
+        "UNAUTHENTICATED",
+    }
+)
+_LONGEST = 300  # characters of a server's message that are passed on
+
+
+class ServerError(Exception):
+    """A request that failed.
+
+    Args:
+        code: A status code's name, such as `UNAVAILABLE`; for what HTTP says and gRPC
+            has no word for, `HTTP 418`.
+        message: What the server, or the way to it, says.
+    """
+
+    def __init__(self, code: str, message: str | None):
+        text = " ".join((message or "").split())[:_LONGEST]
+        super().__init__(f"{code}: {text}" if text else code)
+        self.code = code
+        # The same code stands for a busy server and for a message too long for gRPC.
+        too_long = "larger than max" in text
+        self.retry = code in _RETRIED and not too_long
+        self.hopeless = code in _HOPELESS
+
+    @property
+    def of_all(self) -> bool:
+        """Whether other pictures would fare no better."""
+        return self.retry or self.hopeless

@@ -1,0 +1,97 @@
+"""A version folder as TensorFlow Serving reads it: whole, or not there."""
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from deml_tf.errors import DataError, UsageError
+
+EXTRA = "assets.extra"
+
+
+def next_version(base: str | os.PathLike[str]) -> int:
+    """The integer after the newest version; 1 if there is none.
+
+    Args:
+        base: The model's folder; it need not exist.
+    """
+    base = Path(base)
+    names = [entry.name for entry in base.iterdir()] if base.is_dir() else []
+    return max((int(n) for n in names if re.fullmatch(r"\d+", n)), default=0) + 1
+
+
+def check_version(base: str | os.PathLike[str], version: int) -> Path:
+    """The folder a version will have.
+
+    Args:
+        base: The model's folder.
+        version: From 1.
+
+    Raises:
+        UsageError: The version exists or is no version, or nothing can be written.
+    """
+    base = Path(base)
+    if version < 1:
+        raise UsageError(f"--version={version}: give a whole number from 1 up.")
+    target = base / str(version)
+    if os.path.lexists(target):
+        raise UsageError(
+            f"--version={version}: {target} exists, and what a server may be running "
+            f"is never replaced; give another, such as {next_version(base)}."
+        )
+    standing = next(f for f in (base, *base.absolute().parents) if os.path.lexists(f))
+    if not standing.is_dir() or not os.access(standing, os.W_OK):
+        raise UsageError(
+            f"--output_dir={base} cannot be written, because of {standing}: name "
+            "another folder."
+        )
+    return target
+
+
+@contextlib.contextmanager
+def published(target: Path) -> Iterator[Path]:
+    """A hidden folder that gets its name when the block ends without an error.
+
+    A server, which looks for folders named by integers, sees all of it or nothing.
+
+    Args:
+        target: The version's folder; its parents are made.
+
+    Yields:
+        An empty folder beside it, for all there is to write.
+
+    Raises:
+        DataError: Somebody else took the version meanwhile.
+    """
+    made = [f for f in target.parents if not f.exists()]
+    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            _to_disk(path)
+        try:
+            os.rename(temporary, target)
+        except OSError as error:
+            raise DataError(
+                f"{target} was made by somebody else meanwhile: give another --version."
+            ) from error
+        _to_disk(target.parent)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not empty: somebody else's
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

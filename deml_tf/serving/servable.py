@@ -1,0 +1,123 @@
+"""What a server runs: an embedder's signatures, from bytes or pixels to embeddings."""
+
+import functools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
+from deml_tf.models.embedder import core_of, geometry_of
+from deml_tf.serving.parts import part_core
+from deml_tf.serving.pictures import read_squares, restore_boxes
+
+SIGNATURES = ("serving_default", "images", "images_float", "explain")
+
+
+class Servable(tf.Module):
+    """An embedder as the functions that TensorFlow Serving offers.
+
+    Every output has the batch as dimension 0, as the server's batching needs it.
+
+    - `serving_default`: `image_bytes` (b) strings to `embedding` (b, d) float32, of
+      length one, `valid` (b) boolean and `boxes` (b, i, 4) float32: what each scale
+      saw, ymin, xmin, ymax, xmax relative to the upright picture.
+    - `images`, `images_float`: `images` (b, h, w, 3), RGB 0..255 as uint8 or float32,
+      of any one size, to `embedding` and `boxes`.
+    - `explain`: as `serving_default`, and `parts` (b, i, j, d), `saliency`
+      (b, i, h, w) and `fallback` (b, i) boolean.
+
+    Where `valid` is false, all other outputs are zero.
+
+    Args:
+        embedder: As `build_deml` built it.
+        scales: Sorted indices from 0 of the scales to keep.
+        learners: Sorted indices from 0 of the learners to keep.
+    """
+
+    def __init__(
+        self, embedder: keras.Model, scales: Sequence[int], learners: Sequence[int]
+    ):
+        """Traces nothing yet; see the class."""
+        super().__init__(name="servable")
+        core = core_of(embedder)
+        self.geometry = geometry_of(embedder)
+        self.core = part_core(core, scales, learners)
+        self.explaining_core = part_core(core, scales, learners, explain=True)
+        side = self.geometry.input_size
+        squares = tf.TensorSpec((None, side, side, 3), tf.float32, "squares")
+        # One traced function each, which all signatures share.
+        self._embed = tf.function(_inference(self.core), [squares], autograph=False)
+        self._explain = tf.function(
+            _inference(self.explaining_core), [squares], autograph=False
+        )
+
+    @functools.cached_property
+    def signatures(self) -> dict[str, Any]:
+        """The functions by name, each with its input's name, shape and type."""
+        encoded = tf.TensorSpec((None,), tf.string, "image_bytes")
+        shape = (None, None, None, 3)
+        eight_bit = tf.TensorSpec(shape, tf.uint8, "images")
+        floats = tf.TensorSpec(shape, tf.float32, "images")
+        functions = {
+            "serving_default": (lambda x: self._from_bytes(x, self._embed), encoded),
+            "images": (self.from_pixels, eight_bit),
+            "images_float": (self.from_pixels, floats),
+            "explain": (lambda x: self._from_bytes(x, self._explain), encoded),
+        }
+        return {
+            name: tf.function(function, [spec], autograph=False)
+            for name, (function, spec) in functions.items()
+        }
+
+    def from_pixels(self, images: Any) -> dict[str, Any]:
+        """What `images` and `images_float` compute.
+
+        Args:
+            images: (b, h, w, 3), RGB 0..255.
+
+        Returns:
+            `embedding` and `boxes`.
+        """
+        geometry = self.geometry
+        sizes = (geometry.resize_size, geometry.input_size, geometry.fit)
+        square = fit_square(images, geometry.resize_size, geometry.fit)
+        outputs = self._embed(center_crop(square, geometry.input_size))
+        shape = tf.shape(images)[1:3]
+        return outputs | {"boxes": boxes_to_original(outputs["boxes"], shape, *sizes)}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the SavedModel.
+
+        Args:
+            path: A folder, made if it is missing.
+        """
+        saved: Any = tf.Module()
+        # The variables and not the models: Keras would add functions of its own.
+        saved.weights = [v.value for v in self.variables_of_both()]
+        tf.saved_model.save(saved, os.fspath(path), signatures=self.signatures)
+
+    def variables_of_both(self) -> list[Any]:
+        """The Keras variables of the two cores, shared ones once."""
+        both = [*self.core.variables, *self.explaining_core.variables]
+        return list({id(variable): variable for variable in both}.values())
+
+    def _from_bytes(self, image_bytes, network):
+        squares, valid, shapes = read_squares(image_bytes, self.geometry)
+        outputs = network(squares)
+        outputs["boxes"] = restore_boxes(outputs["boxes"], shapes, self.geometry)
+        outputs = {
+            name: tf.where(
+                tf.reshape(valid, [-1] + [1] * (value.shape.rank - 1)),
+                value,
+                tf.zeros_like(value),
+            )
+            for name, value in outputs.items()
+        }
+        return outputs | {"valid": valid}
+
+
+def _inference(core):
+    return lambda squares: dict(core(squares, training=False))

@@ -1,0 +1,51 @@
+"""Tiny embedders and encoded pictures, for the tests of serving."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deml_tf.models.embedder import build_deml
+
+TINY = {
+    "weights": "none",
+    "width": 0.25,
+    "input_size": 40,
+    "resize_size": 48,
+    "output_stride": 16,
+    "embedding_dim": 24,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Builds a tiny embedder; other arguments of `build_deml` win."""
+    return lambda **arguments: build_deml(**{**TINY, **arguments})
+
+
+@pytest.fixture(scope="session")
+def encode():
+    """Encodes a random smooth picture: encode(form, height, width, mode, **options)."""
+
+    def encoded(form, height=50, width=70, mode="RGB", seed=0, **options):
+        random = np.random.default_rng(seed)
+        small = random.integers(0, 256, (7, 9, 3)).astype("uint8")
+        picture = Image.fromarray(small).resize((width, height)).convert(mode)
+        file = io.BytesIO()
+        picture.save(file, form, **options)
+        return file.getvalue()
+
+    return encoded
+
+
+@pytest.fixture(scope="session")
+def rotated(encode):
+    """A JPEG that its EXIF turns."""
+
+    def encoded(orientation, **options):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return encode("JPEG", exif=exif, **options)
+
+    return encoded

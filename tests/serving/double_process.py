@@ -1,0 +1,119 @@
+"""Starts, kills and restarts the double; a tiny model for it."""
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import requests
+
+HERE = Path(__file__).parent
+DEPLOYMENT = HERE.parent.parent / "export"
+MODEL = "plumage"
+SIGNATURES = ("serving_default", "images_float")
+
+
+def export_tiny(root):
+    """Saves version 1 of a tiny model below a folder of models."""
+    import tensorflow as tf
+
+    from deml_tf.models.embedder import build_deml
+    from deml_tf.serving.servable import Servable
+
+    embedder = build_deml(
+        weights="none",
+        width=0.25,
+        input_size=40,
+        resize_size=48,
+        output_stride=16,
+        embedding_dim=24,
+        scales=1,
+        learners=2,
+    )
+    servable = Servable(embedder, (0,), (0, 1))
+    signatures = {name: servable.signatures[name] for name in SIGNATURES}
+    module = tf.Module()
+    module.weights = [v.value for v in servable.variables_of_both()]
+    folder = Path(root) / MODEL / "1"
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return folder
+
+
+class Double:
+    """A double in a process of its own."""
+
+    def __init__(self, models, log, deployment=DEPLOYMENT):
+        self.models, self.log, self.deployment = Path(models), Path(log), deployment
+        self.ports = {"grpc": 0, "rest": 0}
+        self.process = None
+
+    def start(self, seconds=180):
+        """Starts it, on the ports it had before, and waits until it listens."""
+        environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        command = [
+            sys.executable,
+            str(HERE / "double.py"),
+            f"--models={self.models}",
+            f"--model_config_file={self.deployment / 'models.config'}",
+            f"--batching_parameters_file={self.deployment / 'batching.config'}",
+            f"--port={self.ports['grpc']}",
+            f"--rest_api_port={self.ports['rest']}",
+            "--with_parent",
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,  # closes with this process, however it ends
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment,
+            )
+        watch = threading.Timer(seconds, self.process.kill)
+        watch.start()
+        line = self.process.stdout.readline()
+        watch.cancel()
+        assert line, f"the double did not start:\n{self.log.read_text()[-3000:]}"
+        self.ports = json.loads(line)
+        return self
+
+    def kill(self):
+        """Without a word to its clients, as a crash or the kernel would."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+            self.process.stdin.close()
+            self.process = None
+
+    def address(self, protocol):
+        return f"127.0.0.1:{self.ports[protocol]}"
+
+    def url(self, path):
+        return f"http://{self.address('rest')}{path}"
+
+    @contextlib.contextmanager
+    def failing(self, **fault):
+        """Lets the next predictions fail, see the double's `Faults`."""
+        requests.post(self.url("/faults"), json=fault, timeout=10).raise_for_status()
+        try:
+            yield
+        finally:
+            if self.process is not None:
+                requests.post(self.url("/faults"), json={}, timeout=10)
+
+
+@functools.cache
+def shared():
+    """One for all tests of a process, which ends with it."""
+    place = tempfile.TemporaryDirectory()
+    export_tiny(place.name)
+    double = Double(place.name, Path(place.name) / "double.log")
+    atexit.register(place.cleanup)
+    atexit.register(double.kill)  # before the folder goes
+    return double.start()

@@ -1,0 +1,56 @@
+"""Exports under a TensorFlow older than the one that wrote them: see `make compat`."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from deml_tf import export
+from deml_tf.command import console
+from deml_tf.models.embedder import core_of, scales_and_learners
+from deml_tf.serving import gate, samples
+from deml_tf.serving.servable import Servable
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+OLD = ROOT / ".venv-compat" / "bin" / "python"
+BOUND = 1e-4
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not OLD.exists(), reason="no .venv-compat: make compat"),
+]
+
+
+def prove(title, embedder, folder, capsys):
+    """Every signature by both loaders, in batches of 1, 3 and 32."""
+    kept = [tuple(range(count)) for count in scales_and_learners(core_of(embedder))]
+    Servable(embedder, *kept).save(folder)
+    differences = gate.hold_to_parity(
+        folder,
+        embedder,
+        samples.proof_pictures(samples.drawn_pictures(2)),
+        scales=kept[0],
+        learners=kept[1],
+        bound=BOUND,
+        python=str(OLD),
+    )
+    table = gate.parity_table(differences)
+    table.title = f"{title} in TensorFlow 2.15.1: largest absolute difference"
+    with capsys.disabled():
+        print()
+        console().print(table)
+    gate.require(differences)
+
+
+def test_a_small_one(tiny, tmp_path, capsys):
+    asked = "import importlib.metadata as m; print(m.version('tensorflow-cpu'))"
+    found = subprocess.run([OLD, "-I", "-c", asked], capture_output=True, text=True)
+    assert found.stdout.strip() == "2.15.1"
+    embedder = tiny(scales=2, learners=2, fit="pad")
+    prove("DeML(2,2)", embedder, tmp_path, capsys)
+
+
+@pytest.mark.skipif(not os.environ.get("COMPAT_RUN"), reason="make compat RUN=runs/x")
+def test_a_run(tmp_path, capsys):
+    source = export.read_source(os.environ["COMPAT_RUN"], None)
+    prove(source.name, source.embedder, tmp_path, capsys)

@@ -1,0 +1,76 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mutations
+import numpy as np
+import pytest
+
+from deml_tf.serving.header import pixels
+from deml_tf.serving.pictures import MOST_PIXELS
+from deml_tf.serving.servable import Servable
+
+
+def of_bytes(signature, batch):
+    """A stand-in for an export: it reads what begins as a picture does."""
+    del signature
+    valid = np.array([one[:2] in (b"\xff\xd8", b"BM") for one in batch])
+    numbers = np.array([len(one) for one in batch], np.float32)
+    embedding = np.stack([np.cos(numbers), np.sin(numbers)], 1) * valid[:, None]
+    return {"embedding": embedding, "valid": valid, "boxes": np.zeros((len(batch), 4))}
+
+
+def test_a_neighbour_that_changes_is_noticed():
+    pictures = mutations.readable(of_bytes)
+    assert len(pictures) == 9
+    strings = [mutations.mutated(n, 0, pictures)[2] for n in range(50)]
+    read = mutations.check(of_bytes, strings, pictures)
+    assert 0 < read < 50
+
+    def leaking(signature, batch):
+        outputs = of_bytes(signature, batch)
+        if not outputs["valid"].all():
+            row = outputs["embedding"][3]
+            row[0] = np.nextafter(row[0], 2, dtype=row.dtype)
+        return outputs
+
+    with pytest.raises(AssertionError, match="embedding of a whole picture changed"):
+        mutations.check(leaking, strings, pictures)
+
+
+def test_damages_are_of_every_kind_and_repeatable():
+    pictures = mutations.whole_pictures()
+    made = [mutations.mutated(n, 0, pictures) for n in range(400)]
+    assert made == [mutations.mutated(n, 0, pictures) for n in range(400)]
+    assert {name for name, _, _ in made} == pictures.keys()
+    done = {change for _, changes, _ in made for change in changes.split()}
+    assert done == {change.__name__ for change in mutations.MUTATIONS}
+    assert len({data for _, _, data in made}) > 380
+
+
+def test_bombs_are_bombs():
+    claims = {name: int(pixels(data)) for name, data in mutations.bombs().items()}
+    # TensorFlow unpacks a GIF's frames and not the screen that they are shown on.
+    assert claims.pop("gif") < MOST_PIXELS
+    assert min(claims.values()) > MOST_PIXELS
+
+
+def test_damaged_pictures_touch_no_neighbour(tiny, tmp_path):
+    Servable(tiny(scales=2, learners=2), (0, 1), (0, 1)).save(tmp_path)
+    command = [
+        sys.executable,
+        Path(mutations.__file__),
+        tmp_path,
+        "400",
+        "0",
+        "session",
+    ]
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=300
+    )
+    # A decoder that crashes ends the process by a signal, which is a negative status.
+    assert done.returncode == 0, done.stderr[-2000:]
+    first, last = map(json.loads, done.stdout.splitlines())
+    assert first["whole_but_refused"] == [] and first["bombs_read"] == 1
+    assert last["strings"] == 400 and 40 < last["read_after_all"] < 200

@@ -1,0 +1,200 @@
+"""Exports as a user makes them, and what a server would do with them."""
+
+import json
+import types
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf import export
+from deml_tf.config import CONFIGS
+from deml_tf.errors import DataError, UsageError
+from deml_tf.flags import as_flags, define_flags, read_configs
+from deml_tf.models.embedder import build_deml, explainer
+from deml_tf.run import RunFolder
+from deml_tf.serving import pictures, samples
+from deml_tf.serving.servable import SIGNATURES, Servable
+
+SIZES = {"width": 0.25, "input_size": 40, "resize_size": 48, "output_stride": 16}
+
+
+@pytest.fixture(scope="module")
+def run(tiny_flags, tmp_path_factory):
+    """A finished run, as far as an export looks at it."""
+    values = export.flags.FlagValues()
+    define_flags(*CONFIGS, flag_values=values)
+    values(["", *tiny_flags])
+    configs = read_configs(values)
+    folder = RunFolder.open(
+        tmp_path_factory.mktemp("runs") / "tiny", as_flags(*configs)
+    )
+    folder.close()
+    model = configs.model
+    sizes = {k: getattr(model, k) for k in (*SIZES, "embedding_dim", "weights")}
+    build_deml(scales=2, learners=2, **sizes).save(folder.embedder_path)
+    results = {"model": {"name": "DeML(2,2)"}, "dataset": {"kind": "folder"}}
+    results |= {"protocol": {"test_classes": 4}, "test": {"recall_at_1": 0.5}}
+    folder.write_json("results.json", results)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def exported(run, command, tmp_path_factory):
+    """The version folder of an export of fewer parts, and what was printed."""
+    base = tmp_path_factory.mktemp("models") / "birds"
+    status, output, errors = command(
+        "export",
+        f"--run_dir={run.path}",
+        f"--output_dir={base}",
+        "--learners=1",
+        "--warmup_requests=1",
+        "--false_accept_rate=0.2",
+    )
+    assert status == 0, errors
+    return base / "1", output
+
+
+@pytest.mark.slow
+def test_a_version_folder(exported):
+    folder, output = exported
+    assert f"Exported to {folder}" in output and "batch 32" in output
+    assert [p.name for p in folder.parent.iterdir()] == ["1"]
+    about = json.loads((folder / "assets.extra" / "deml.json").read_text())
+    assert (about["name"], about["version"]) == ("birds", 1)
+    assert about["model"] == {"name": "DeML(2,2)"}
+    assert about["test"] == {"recall_at_1": 0.5}
+    assert about["embedding"]["size"] == 16
+    assert about["embedding"]["learners_kept"] == [1]
+    assert about["signatures"].keys() == set(SIGNATURES)
+    assert about["threshold"]["classes"] == 2 and about["threshold"]["pictures"] == 10
+    assert 0 <= about["threshold"]["measured_false_accept_rate"] <= 0.2
+    assert about["warmup"] == {"requests": 2, "pictures": "of the data set"}
+    assert about["precision"] == "float32" and len(about["weights_sha256"]) == 64
+    largest = max(v for row in about["parity"] for v in row["by_batch_size"].values())
+    assert 0 < largest < 1e-5
+    assert {row["run_by"] for row in about["parity"]} == {"python", "session"}
+    assert {1, 3, 32} <= {
+        int(size) for row in about["parity"] for size in row["by_batch_size"]
+    }
+
+
+@pytest.mark.slow
+def test_what_a_server_does(exported, run):
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    folder, _ = exported
+    loaded = tf.saved_model.load(str(folder))
+    signatures = loaded.signatures
+    for name in SIGNATURES:  # the batch is dimension 0 of every output
+        for output in signatures[name].structured_outputs.values():
+            assert output.shape[0] is None
+    warmup = folder / "assets.extra" / "tf_serving_warmup_requests"
+    for record in tf.data.TFRecordDataset(str(warmup)).as_numpy_iterator():
+        log = prediction_log_pb2.PredictionLog.FromString(record)
+        request = log.predict_log.request
+        batch = tf.make_ndarray(request.inputs["image_bytes"])
+        found = signatures[request.model_spec.signature_name](image_bytes=batch)
+        assert found["valid"].numpy().all()
+        lengths = np.linalg.norm(found["embedding"], axis=1)
+        np.testing.assert_allclose(lengths, 1, atol=1e-5)
+
+    good = samples.drawn_pictures(4)
+    clean = signatures["explain"](image_bytes=tf.constant([*good, *good]))
+    mixed = [x for p in good for x in (p[:50], p)]
+    found = signatures["explain"](image_bytes=tf.constant(mixed))
+    assert found["valid"].numpy().tolist() == [False, True] * 4
+    for name, value in found.items():
+        np.testing.assert_array_equal(value[1::2], clean[name][:4], name)
+        assert not value[::2].numpy().any(), name
+
+    layer = keras.layers.TFSMLayer(str(folder), call_endpoint="images_float")
+    images = np.random.default_rng(0).uniform(0, 255, (2, 60, 50, 3)).astype("float32")
+    embedder = keras.saving.load_model(run.embedder_path)
+    parts = explainer(embedder)(images)["parts"].numpy()[:, :, 1].reshape(2, -1)
+    parts /= np.linalg.norm(parts, axis=1, keepdims=True)
+    np.testing.assert_allclose(layer(images)["embedding"], parts, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["weights", "rotation"])
+def test_what_differs_is_not_published(fault, monkeypatch, tmp_path):
+    source = export.Source(
+        "x", build_deml(scales=1, learners=1, weights="none", **SIZES)
+    )
+    if fault == "weights":
+        save = Servable.save
+
+        def perturbed(self, path):
+            kernel = self.core.variables[0]
+            kept = kernel.numpy()
+            kernel.assign(kept * 1.01)
+            save(self, path)
+            kernel.assign(kept)
+
+        monkeypatch.setattr(Servable, "save", perturbed)
+        named = r"signature \w+, (python|session) loader, batch size \d+, output"
+    else:
+        monkeypatch.setattr(
+            pictures,
+            "decode_bytes",
+            lambda e: tf.io.decode_image(e, 3, expand_animations=False),
+        )
+        named = r"signature (serving_default|explain)\b.*, output \w+ by 0\.\d"
+    choice = export.Choice((0,), (0,), "float32", 0.01, 0)
+    with pytest.raises(DataError, match=f"nothing was published: {named}"):
+        export.export_saved_model(source, choice, tmp_path / "models" / "1")
+    assert not list(tmp_path.iterdir())
+
+
+def flag_values(**values):
+    names = ("scales", "learners", "output_dir", "version", "precision", "embedder")
+    defaults = dict.fromkeys(names) | {"format": "saved_model", "warmup_requests": 0}
+    defaults |= {"false_accept_rate": 0.01, "quantize": "none"}
+    return types.SimpleNamespace(**defaults | values)
+
+
+@pytest.mark.parametrize(
+    "values, sentence",
+    [
+        ({}, "either --run_dir, or --embedder"),
+        ({"embedder": "x.keras"}, "either --run_dir, or --embedder"),
+        ({"scales": ["2"]}, "scales=2: the embedder has 2.*from 0 to 1"),
+        ({"learners": ["x"]}, "--learners=x: give whole numbers"),
+        ({"learners": ["0", "0"]}, "learners=0,0: name each"),
+        ({"version": 7}, "--version=7: .*7 exists.*such as 8"),
+        ({"false_accept_rate": 1.0}, "--false_accept_rate=1.0"),
+        ({"warmup_requests": 999}, "--warmup_requests=999"),
+    ],
+)
+def test_mistakes(values, sentence, run, monkeypatch, tmp_path):
+    (tmp_path / "7").mkdir()
+    chosen = {"run_dir": None if not values else str(run.path)}
+    flags = flag_values(output_dir=str(tmp_path), **chosen, **values)
+    monkeypatch.setattr(export, "FLAGS", flags)
+    with pytest.raises(UsageError, match=sentence):
+        export.main([])
+    assert [p.name for p in tmp_path.iterdir()] == ["7"]
+
+
+def test_unfinished_runs_and_bare_embedders(run, tmp_path):
+    (tmp_path / "flags.cfg").write_bytes(run.flags_path.read_bytes())
+    with pytest.raises(UsageError, match="is no finished run"):
+        export.read_source(str(tmp_path), None)
+    source = export.read_source(None, str(run.embedder_path))
+    assert source.name == "embedder"
+    with pytest.raises(UsageError, match="--precision=bfloat16 needs --run_dir"):
+        export.in_precision(source, "bfloat16")
+    split, reason = export.read_pictures(source)
+    assert split is None and "--run_dir" in reason
+    choice = export.Choice((0,), (0,), "float32", 0.01, 0)
+    found = export.calibrated(source, None, split, reason, choice)
+    assert found == {"cosine": None, "reason": reason}
+
+
+def test_a_data_set_that_is_gone(run, monkeypatch, tmp_path):
+    source = export.read_source(str(run.path), None)
+    object.__setattr__(source.configs.data, "data_dir", str(tmp_path / "gone"))
+    split, reason = export.read_pictures(source)
+    assert split is None and str(tmp_path / "gone") in reason

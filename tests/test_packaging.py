@@ -1,0 +1,210 @@
+"""What is built, and whether it works where nothing but it was installed."""
+
+import ast
+import json
+import os
+import re
+import shutil
+import site
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+
+from deml_tf.models.embedder import build_deml
+
+pytestmark = pytest.mark.slow
+
+PACKAGE = ROOT / "deml_tf"
+KEPT_OUT = [".venv", ".git", "runs", "data", "build", "dist", "*.egg-info", ".*_cache"]
+LEFT_LYING = ["runs/mine/embedder.keras", "data/a/0.png", "export/models/mine/1/x.pb"]
+CONSUMER = """
+import deml_tf
+from deml_tf.layers import ObjectAttention
+from deml_tf.losses import BinomialDeviance
+
+reveal_type(ObjectAttention(steps=10))
+reveal_type(deml_tf.build_deml(scales=1))
+reveal_type(deml_tf.retrieval.evaluate([[1.0]], [1]))
+deml_tf.retrieve  # no such thing
+BinomialDeviance(alpha="2")  # no number
+"""
+
+
+def run(*command, **options):
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=300, **options
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """The work tree without what is not ours, and with what users leave in theirs."""
+    folder = tmp_path_factory.mktemp("sources") / "deml_tf"
+
+    def left_out(where, names):
+        top = Path(where) == ROOT
+        patterns = KEPT_OUT if top else ["__pycache__"]
+        out = set(shutil.ignore_patterns(*patterns)(where, names))
+        return out | ({"models"} if Path(where) == ROOT / "export" else set())
+
+    shutil.copytree(ROOT, folder, ignore=left_out)
+    for name in LEFT_LYING:
+        path = folder / name
+        path.parent.mkdir(parents=True)
+        path.write_text("large")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def built(sources, tmp_path_factory):
+    """Sdist, the wheel made of it, and a wheel made of the sources."""
+    folder = tmp_path_factory.mktemp("built")
+    build = [sys.executable, "-m", "build", "--no-isolation"]
+    run(*build, "--outdir", folder / "both", sources)
+    run(*build, "--wheel", "--outdir", folder / "direct", sources)
+    (sdist,) = (folder / "both").glob("*.tar.gz")
+    (wheel,) = (folder / "both").glob("*.whl")
+    (direct,) = (folder / "direct").glob("*.whl")
+    return sdist, wheel, direct
+
+
+def read_wheel(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(built, sources):
+    _, wheel, direct = built
+    files = read_wheel(wheel)
+    assert files == read_wheel(direct)
+    expected = {
+        str(path.relative_to(sources))
+        for path in (sources / "deml_tf").rglob("*")
+        if path.is_file()
+    }
+    assert {"deml_tf/py.typed", "deml_tf/report.html.jinja"} <= expected
+    assert {name for name in files if ".dist-info/" not in name} == expected
+    assert len(wheel.read_bytes()) < 1_000_000
+
+
+def test_the_sdist_holds_what_the_readme_speaks_of(built, sources):
+    with tarfile.open(built[0]) as archive:
+        top, *_ = {name.split("/")[0] for name in archive.getnames()}
+        files = {
+            str(Path(member.name).relative_to(top))
+            for member in archive.getmembers()
+            if member.isfile()
+        }
+    for name in ("README.md", "Makefile", "requirements.lock", "tests/conftest.py"):
+        assert name in files
+    for folder in ("configs", "tests", "deml_tf"):
+        there = {
+            str(path.relative_to(sources))
+            for path in (sources / folder).rglob("*")
+            if path.is_file()
+        }
+        assert there <= files
+    assert not files & set(LEFT_LYING)
+
+
+def test_every_command_has_a_script(built):
+    commands = {
+        path.stem
+        for path in PACKAGE.glob("*.py")
+        if 'if __name__ == "__main__":' in path.read_text()
+    }
+    assert commands >= {"train", "evaluate", "compare", "audit", "export"}
+    files = read_wheel(built[1])
+    (listed,) = (text for name, text in files.items() if "entry_points" in name)
+    scripts = dict(
+        line.split(" = ") for line in listed.decode().split("\n")[1:] if line
+    )
+    assert scripts == {f"deml-tf-{name}": f"deml_tf.{name}:cli" for name in commands}
+
+
+@pytest.fixture(scope="module")
+def environment(built, tmp_path_factory):
+    """An environment of its own, with the wheel; dependencies are lent by ours."""
+    folder = tmp_path_factory.mktemp("environment")
+    run(sys.executable, "-m", "venv", "--without-pip", folder)
+    python = folder / "bin" / "python"
+    own = run(python, "-c", "import site; print(site.getsitepackages()[0])").strip()
+    # A line with a folder makes it importable and does not run the .pth files in it,
+    # such as the one of an editable install of the work tree.
+    Path(own, "lent.pth").write_text("\n".join(site.getsitepackages()))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    install = ["install", "--quiet", "--no-deps", "--no-index", built[1]]
+    run(*pip, "--python", python, *install)
+    return folder
+
+
+def environment_variables():
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "80"}
+
+
+def test_it_works_where_it_is_installed(environment, tmp_path):
+    model = build_deml(
+        weights="none", width=0.25, input_size=40, scales=2, learners=2, embedding_dim=8
+    )
+    model.save(tmp_path / "embedder.keras")
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3)).astype("uint8")
+    np.save(tmp_path / "pictures.npy", pictures)
+    files = [tmp_path / name for name in ("pictures.npy", "embedder.keras", "out.npy")]
+    scripts = environment / "bin"
+    # Isolated, or tests/ would be the first place to import from.
+    start = [scripts / "python", "-I", ROOT / "tests" / "installed.py"]
+    output = run(*start, *files, scripts, cwd=tmp_path, env=environment_variables())
+    said = json.loads(output.splitlines()[-1])
+    home = Path(said["home"])
+    assert home.is_relative_to(environment)  # and so is not the work tree
+    for name in ("report.html.jinja", "audit.html.jinja", "py.typed"):
+        assert (home / name).read_bytes() == (PACKAGE / name).read_bytes()
+    np.testing.assert_allclose(np.load(files[2]), model(pictures), atol=1e-6, rtol=0)
+    for name, helps in said["helps"].items():
+        # The flags stand below the program's name, which differs.
+        script, module = (re.sub(r"\n\S+:\n", "\n", text) for text in helps)
+        assert script == module and "\n  --" in script
+        source = PACKAGE / f"{name.removeprefix('deml-tf-')}.py"
+        purpose = ast.get_docstring(ast.parse(source.read_text())) or ""
+        assert script.startswith(purpose.splitlines()[0])
+
+
+def test_a_script_starts(environment, tmp_path):
+    """By itself, from another folder; wrong usage ends as with `python -m`."""
+    done = subprocess.run(
+        [environment / "bin" / "deml-tf-compare", "--outptu=x"],
+        cwd=tmp_path,
+        env=environment_variables(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: --outptu=x is no flag of")
+
+
+def test_types_reach_another_program(environment, tmp_path):
+    (tmp_path / "consumer.py").write_text(CONSUMER)
+    checker = [sys.executable, "-m", "basedpyright", "--outputjson", "consumer.py"]
+    done = subprocess.run(
+        [*checker, "--pythonpath", environment / "bin" / "python"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    said = json.loads(done.stdout)["generalDiagnostics"]
+    errors = [d["rule"] for d in said if d["severity"] == "error"]
+    assert sorted(errors) == ["reportArgumentType", "reportAttributeAccessIssue"]
+    types = [d["message"] for d in said if d["severity"] == "information"]
+    names = [re.findall('is "(.*)"', text)[0] for text in types]
+    assert names == ["ObjectAttention", "Model", "dict[str, float]"]

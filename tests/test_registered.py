@@ -1,0 +1,141 @@
+"""Each class that Keras is told of: public, its config whole, saved and loaded."""
+
+import ast
+import inspect
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from conftest import ROOT
+
+import deml_tf
+from deml_tf import layers
+from deml_tf.backbones.vision_transformer import PatchTokens
+from deml_tf.losses import BinomialDeviance
+
+# One of each class we register: arguments off their defaults, and shapes it takes.
+REGISTERED = {
+    "Adversary": (
+        deml_tf.Adversary(num_learners=3, embedding_dim=4, hidden=5),
+        [(3, 4)],
+    ),
+    "ChannelAttention": (
+        layers.ChannelAttention(2, reduction=4, hidden=3, pooled=True, bias=1.5),
+        [(5, 6, 8)],
+    ),
+    "GradientReversal": (layers.GradientReversal(scale=0.5), [(6,)]),
+    "ObjectAttention": (
+        layers.ObjectAttention(
+            steps=3, epsilon=0.2, border="clip", prior_correction=True, resolution=80
+        ),
+        [(5, 6, 8), (9, 9, 4)],
+    ),
+    "PatchTokens": (PatchTokens(extra_tokens=2), [(3, 4, 8)]),
+    "Prepare": (layers.Prepare(20, 16, fit="pad"), [(None, None, 3)]),
+    "Projection": (
+        layers.Projection(7, shared=False, kernel_initializer="he_normal"),
+        [(2, 6)],
+    ),
+    "ResponseNorm": (
+        layers.ResponseNorm(radius=1, alpha=1e-2, beta=0.5, bias=2.0),
+        [(4, 4, 6)],
+    ),
+    "RestoreBoxes": (
+        layers.RestoreBoxes(20, 16, fit="pad"),
+        [(2, 4), (None, None, 3)],
+    ),
+    "Zoom": (layers.Zoom(size=11), [(8, 9, 3), (4,)]),
+    "BinomialDeviance": (
+        BinomialDeviance(3.0, 0.25, 2.0, 25.0, reduction="sum", name="pairs"),
+        None,
+    ),
+    "GroupedAdam": (
+        deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
+        None,
+    ),
+}
+LAYERS = [name for name, (_, shapes) in REGISTERED.items() if shapes]
+
+
+def classes_in_the_sources():
+    """Names of the classes decorated for registration, read without importing."""
+    for path in (ROOT / "deml_tf").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and "register_keras" in " ".join(
+                map(ast.unparse, node.decorator_list)
+            ):
+                yield node.name
+
+
+def test_every_class_is_known_to_these_tests_and_public():
+    assert set(classes_in_the_sources()) == set(REGISTERED)
+    for name, (example, _) in REGISTERED.items():
+        assert type(example).__name__ == name
+        assert keras.saving.get_registered_name(type(example)) == f"deml_tf>{name}"
+        assert inspect.getdoc(type(example))
+    places = (deml_tf, deml_tf.layers, deml_tf.losses)
+    exported = {name for place in places for name in place.__all__}
+    assert set(REGISTERED) - exported == {"PatchTokens"}  # of no use by itself
+    for place in places:
+        for name in place.__all__:
+            assert hasattr(place, name)
+
+
+@pytest.mark.parametrize("name", REGISTERED)
+def test_configs_go_round(name):
+    example, _ = REGISTERED[name]
+    config = json.loads(json.dumps(example.get_config()))
+    again = type(example).from_config(config)
+    assert type(again) is type(example) and again.get_config() == config
+    signature = inspect.signature(type(example))
+    own = set(signature.parameters) - {"kwargs", "dtype"}
+    assert own <= set(config)
+    defaults = {n: p.default for n, p in signature.parameters.items()}
+    for argument in own - {"kernel_initializer"}:
+        assert config[argument] != defaults[argument]  # or nothing was tested
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_in_a_model_that_is_saved(name, tmp_path):
+    example, shapes = REGISTERED[name]
+    layer = type(example).from_config(example.get_config())
+    inputs = [keras.Input(shape) for shape in shapes]
+    model = keras.Model(inputs, layer(*inputs))
+    path = tmp_path / "model.keras"
+    model.save(path)
+    loaded = keras.saving.load_model(path, safe_mode=True)
+    values = [
+        np.random.default_rng(n).uniform(size=(2, *(s or 13 for s in shape)))
+        for n, shape in enumerate(shapes)
+    ]
+    expected, found = model(values), loaded(values)
+    for a, b in zip(tf.nest.flatten(expected), tf.nest.flatten(found), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_compiled_model_goes_on_where_it_was_saved(tmp_path):
+    """Loss, optimizer and the optimizer's state."""
+    x, labels = (
+        np.random.default_rng(0).uniform(size=(8, 6)),
+        np.repeat(np.arange(4), 2),
+    )
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)])
+    optimizer, loss = (
+        type(example).from_config(example.get_config())
+        for example in (REGISTERED["GroupedAdam"][0], REGISTERED["BinomialDeviance"][0])
+    )
+    model.compile(optimizer, loss)
+    model.fit(x, labels, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.loss.get_config() == loss.get_config()
+    assert loaded.optimizer.get_config() == optimizer.get_config()
+    losses = [
+        m.fit(x, labels, shuffle=False, verbose=0).history["loss"]
+        for m in (model, loaded)
+    ]
+    assert losses[0] == losses[1]
+    for a, b in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
