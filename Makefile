@@ -22,11 +22,11 @@ demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (
 	$(BIN)/python -m deml_tf.compare --output=runs/plumage.html runs/plumage_u512 runs/plumage
 
 test: $(STAMP) ## every test, the quick ones first, two at a time
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
-	$(BIN)/python -m pytest -q -n 2 -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
 
 test-fast: $(STAMP) ## the quick tests alone
-	$(BIN)/python -m pytest -q -n 2 -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 bad-input: $(STAMP) ## write tests/BAD_INPUT.md anew, of what the commands say
 	WRITE_BAD_INPUT=1 $(BIN)/python -m pytest -q tests/bad_input

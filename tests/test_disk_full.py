@@ -174,7 +174,7 @@ def test_commands_end_with_a_sentence(number, words, capsys):
         raise OSError(number, os.strerror(number), "/run/x")
 
     with pytest.raises(SystemExit) as ended:
-        command._guarded(main, ["command"])
+        command._guarded(main, ["command"], "Interrupted.")
     assert ended.value.code == 1
     errors = capsys.readouterr().err
     assert errors.startswith("error: ") and words in errors

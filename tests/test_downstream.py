@@ -5,12 +5,12 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
 from keras import ops
 from test_registered import classes_in_the_sources
 
@@ -38,6 +38,7 @@ import json, sys
 import keras, deml_tf
 import numpy as np
 
+
 heavy = [name for name in ("faiss", "sklearn.cluster") if name in sys.modules]
 names = [n for n in keras.saving.get_custom_objects() if n.startswith("deml_tf>")]
 pictures = np.load(sys.argv[1])
@@ -48,6 +49,7 @@ numbers = [
 np.savez(sys.argv[2], *numbers)
 print(json.dumps({"heavy": heavy, "names": names}))
 """
+ROOT = Path(__file__).resolve().parent.parent
 EMBEDDER = "runs/mine/embedder.keras"
 EXPORT = "export/models/mine/1"
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)

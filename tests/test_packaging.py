@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
 
 from deml_tf.models.embedder import build_deml
 
 pytestmark = pytest.mark.slow
 
+ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "deml_tf"
 KEPT_OUT = [".venv", ".git", "runs", "data", "build", "dist", "*.egg-info", ".*_cache"]
 LEFT_LYING = ["runs/mine/embedder.keras", "data/a/0.png", "export/models/mine/1/x.pb"]
@@ -27,6 +27,7 @@ CONSUMER = """
 import deml_tf
 from deml_tf.layers import ObjectAttention
 from deml_tf.losses import BinomialDeviance
+
 
 reveal_type(ObjectAttention(steps=10))
 reveal_type(deml_tf.build_deml(scales=1))

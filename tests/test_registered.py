@@ -3,17 +3,19 @@
 import ast
 import inspect
 import json
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from conftest import ROOT
 
 import deml_tf
 from deml_tf import layers
 from deml_tf.backbones.vision_transformer import PatchTokens
 from deml_tf.losses import BinomialDeviance
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # One of each class we register: arguments off their defaults, and shapes it takes.
 REGISTERED = {

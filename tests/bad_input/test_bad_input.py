@@ -14,6 +14,7 @@ import backbones_cases
 import flags_cases
 import layouts_cases
 import lists_cases
+import pictures_cases
 import pytest
 import runs_cases
 import weights_cases
@@ -25,6 +26,7 @@ QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
 GROUPS = {
     "Flags": flags_cases.CASES,
     "Folders and lists": lists_cases.CASES,
+    "Pictures": pictures_cases.CASES,
     "Benchmarks in their official layouts": layouts_cases.CASES,
     "Backbones": backbones_cases.CASES,
     "Weights": weights_cases.CASES,

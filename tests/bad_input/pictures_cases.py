@@ -1,0 +1,130 @@
+"""Pictures that cannot be read, found by the scan before training."""
+
+import io
+import struct
+import zlib
+
+from bad_case import Case
+from PIL import Image
+from world import also, embedder, own_pictures, write
+
+LISTED = frozenset({"run", "run/bad_images.csv"})
+MEND = "mend or remove what run/bad_images.csv lists, or give --bad_images=skip."
+
+
+def encoded(form, size=(40, 40)):
+    file = io.BytesIO()
+    Image.radial_gradient("L").resize(size).convert("RGB").save(file, form)
+    return file.getvalue()
+
+
+def bomb(side):
+    """A PNG whose header promises so many pixels a side, of hardly any bytes."""
+
+    def chunk(kind, data):
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    empty = zlib.compress(b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", empty)
+        + chunk(b"IEND", b"")
+    )
+
+
+def replaced(content, name="0.png"):
+    """Spoils one picture of the set `own`."""
+    return also(own_pictures, write(f"own/class 00/{name}", content))
+
+
+def a_folder(folder):
+    own_pictures(folder)
+    (folder / "own/class 00/x.jpg").mkdir()
+
+
+def a_broken_link(folder):
+    own_pictures(folder)
+    (folder / "own/class 00/gone.png").symlink_to("nowhere.png")
+
+
+def most(folder):
+    """Only the first class keeps its pictures."""
+    own_pictures(folder)
+    for path in folder.glob("own/*/*.png"):
+        if path.parent.name != "class 00":
+            path.write_bytes(b"")
+
+
+def case(what, name, reason, make, count=40):
+    return Case(
+        what,
+        "train TINY --data_dir=own",
+        1,
+        f"cannot read the picture own/class 00/{name} ({reason}), of {count}; {MEND}",
+        make,
+        LISTED,
+    )
+
+
+CASES = [
+    case("an empty picture", "0.png", "it is empty", replaced(b"")),
+    case(
+        "a picture cut short",
+        "0.png",
+        "Invalid PNG data, size 300",
+        replaced(encoded("PNG")[:300]),
+    ),
+    case(
+        "a text called a picture",
+        "0.png",
+        "Unknown image file format",
+        replaced("a bird"),
+    ),
+    case(
+        "a format that TensorFlow does not read",
+        "0.png",
+        "it is TIFF, not JPEG, PNG, GIF, BMP or WebP",
+        replaced(encoded("TIFF")),
+    ),
+    case(
+        "a decompression bomb",
+        "0.png",
+        "it has more than 100 million pixels, as a decompression bomb has",
+        replaced(bomb(50_000)),
+    ),
+    case("a folder called x.jpg", "x.jpg", "it is a folder", a_folder, 41),
+    case(
+        "a link to nothing",
+        "gone.png",
+        "No such file or directory",
+        a_broken_link,
+        41,
+    ),
+    Case(
+        "too few pictures left after --bad_images=skip",
+        "train TINY --data_dir=own --bad_images=skip",
+        1,
+        "--bad_images=skip leaves 0 classes to train, which needs two or more; mend "
+        "what run/bad_images.csv lists.",
+        most,
+        LISTED,
+    ),
+    Case(
+        "an unknown way with bad pictures",
+        "train TINY --bad_images=ignore",
+        2,
+        "--bad_images=ignore: give fail or skip.",
+    ),
+    Case(
+        "a bad picture where an embedder is scored",
+        "evaluate --embedder=embedder.keras --dataset=folder --data_dir=own",
+        1,
+        "cannot read the picture own/class 07/0.png (it is empty), of 20; mend or "
+        "remove what embedder.scores.bad_images.csv lists, or give --bad_images=skip.",
+        also(embedder(), own_pictures, write("own/class 07/0.png", b"")),
+        frozenset({"embedder.scores.bad_images.csv"}),
+    ),
+]
