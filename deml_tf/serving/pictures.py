@@ -11,7 +11,7 @@ from deml_tf.models.embedder import Geometry
 from deml_tf.serving.header import pixels
 
 MOST_PIXELS = 100_000_000
-"""Pictures of more pixels are refused unread: 300 MB decoded, 1.2 GB as floats."""
+"""Pictures of more pixels are refused unread: decoded, these take 300 MB."""
 
 # Pictures decoded at once: enough for a server's cores to have work, and few enough
 # that the largest pictures together fit into its memory.
