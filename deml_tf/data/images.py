@@ -104,4 +104,5 @@ def why_not(error: tf.errors.OpError) -> str:
     message = str(error.message).partition("\n\t [[")[0].partition(" [Op:")[0]
     lines = re.sub(r"\{\{.*?\}\} ", "", message).split("\n")  # graphs' and nodes' names
     line = next((line for line in reversed(lines) if line.strip()), "")
-    return line.partition(". ")[0].rstrip(".")  # what follows is advice
+    # Without the list of formats, and as one sentence.
+    return line.partition(". One of ")[0].rstrip(".").replace(". ", ": ")
