@@ -14,7 +14,6 @@ from rich.table import Table
 from deml_tf import command
 from deml_tf.atomic import check_output, write_atomically
 from deml_tf.config import (
-    CONFIGS,
     DataConfig,
     ScoreConfig,
     TrainConfig,
@@ -23,12 +22,11 @@ from deml_tf.data.benchmarks.published import ranks_of
 from deml_tf.data.catalog import needs_folder
 from deml_tf.data.scan import take_out_bad
 from deml_tf.errors import DataError, UsageError
+from deml_tf.finished_run import open_finished
 from deml_tf.flags import define_flags, from_flags
-from deml_tf.mistakes import parse
 from deml_tf.models.embedder import CORE, explainer, geometry_of
 from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import per_class
-from deml_tf.run import RunFolder
 from deml_tf.split import read_split
 
 FLAGS = flags.FLAGS
@@ -176,18 +174,7 @@ def _sources():
                 raise UsageError(f"--{name} is missing: --embedder needs it.")
         path = Path(FLAGS.embedder)
         return path, Path(FLAGS.output or path.with_suffix(".scores.json")), FLAGS
-    run = RunFolder(FLAGS.run_dir)
-    if not run.finished:
-        raise UsageError(f"{run.path} is no finished run: train it to its end first.")
-    values = flags.FlagValues()
-    define_flags(*CONFIGS, flag_values=values)
-    try:
-        parse(values, ["", f"--flagfile={run.flags_path}"])
-    except UsageError as error:
-        raise DataError(
-            f"{run.flags_path} is not what a training writes ({str(error).rstrip('.')})"
-            ": name another run."
-        ) from error
+    run, values = open_finished(FLAGS.run_dir)
     output = Path(FLAGS.output or run.path / f"scores_{FLAGS.split}.json")
     return run.embedder_path, output, values
 

@@ -13,12 +13,12 @@ import keras
 from absl import flags
 
 from deml_tf import command
-from deml_tf.config import CONFIGS, Configs
+from deml_tf.config import Configs
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError, UsageError
 from deml_tf.evaluate import load_embedder
-from deml_tf.flags import define_flags, read_configs
-from deml_tf.mistakes import parse
+from deml_tf.finished_run import open_finished
+from deml_tf.flags import read_configs
 from deml_tf.models.embedder import core_of, scales_and_learners
 from deml_tf.run import RunFolder
 from deml_tf.serving import (
@@ -300,21 +300,9 @@ def read_source(run_dir: str | None, embedder: str | None) -> Source:
         raise UsageError("Give either --run_dir, or --embedder=FILE.keras.")
     if embedder:
         return Source(Path(embedder).stem, load_embedder(embedder))
-    run = RunFolder(str(run_dir))
-    if not run.finished:
-        raise UsageError(f"{run.path} is no finished run: train it to its end first.")
-    values = flags.FlagValues()
-    define_flags(*CONFIGS, flag_values=values)
-    try:
-        parse(values, ["", f"--flagfile={run.flags_path}"])
-        configs = read_configs(values)
-    except UsageError as error:
-        raise DataError(
-            f"{run.flags_path} is not what a training writes ({str(error).rstrip('.')})"
-            ": name another run."
-        ) from error
+    run, values = open_finished(str(run_dir))
     name = run.path.resolve().name
-    return Source(name, load_embedder(run.embedder_path), run, configs)
+    return Source(name, load_embedder(run.embedder_path), run, read_configs(values))
 
 
 def whole_numbers(name: str, listed: list[str] | None) -> tuple[int, ...] | None:

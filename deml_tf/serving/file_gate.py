@@ -1,7 +1,6 @@
 """The parity gate of exports that are one file, each in its own runtime."""
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -14,13 +13,12 @@ import tensorflow as tf
 from deml_tf.data.images import decode_bytes
 from deml_tf.errors import DataError
 from deml_tf.layers.prepare import fit_square
-from deml_tf.serving.gate import BATCH_SIZES, Difference, compare
+from deml_tf.serving.gate import BATCH_SIZES, Difference, compare, run_isolated
 from deml_tf.serving.squares import SIGNATURE, SquareServable
 from deml_tf.serving.trained import Trained
 
 FRESH_RUNTIME = Path(__file__).with_name("fresh_runtime.py")
 RUNTIMES = {"litert": "LiteRT", "onnx": "onnxruntime"}
-_LIMIT = 600  # seconds that the fresh process may take
 
 BOUND = 1e-5
 """Largest absolute difference allowed, that of the SavedModel in float32.
@@ -129,22 +127,10 @@ def run_file(
         plan = [list(batch) for batch in batches]
         (Path(work) / "plan.json").write_text(json.dumps(plan))
         np.save(Path(work) / "squares.npy", squares)
-        # -I: neither this folder nor an environment variable may bring the project in.
-        command = [python, "-I", str(FRESH_RUNTIME), form, str(path), work]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_LIMIT)
-        except subprocess.TimeoutExpired as error:
-            raise DataError(
-                f"{RUNTIMES[form]} did not answer within {_LIMIT} seconds, so nothing "
-                "was published: try again on an idle machine."
-            ) from error
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else f"status {done.returncode}"
-            raise DataError(
-                f"{RUNTIMES[form]} does not run the export, so nothing was published: "
-                f"{reason.rstrip('.')}."
-            )
+        run_isolated(
+            [python, str(FRESH_RUNTIME), form, str(path), work],
+            f"The export in {RUNTIMES[form]}",
+        )
         results: list[dict[str, np.ndarray]] = [{} for _ in batches]
         with np.load(Path(work) / "outputs.npz") as outputs:
             for key in outputs.files:

@@ -260,22 +260,10 @@ def run_fresh(
         for number, picture in enumerate(encoded):
             (Path(work) / f"{number}.bin").write_bytes(picture)
         np.save(Path(work) / "images.npy", images)
-        # -I: neither this folder nor an environment variable may bring the project in.
-        command = [python, "-I", str(FRESH_PROCESS), str(folder), work]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_LIMIT)
-        except subprocess.TimeoutExpired as error:
-            raise DataError(
-                f"The export did not answer within {_LIMIT} seconds in a fresh "
-                "process, so nothing was published: try again on an idle machine."
-            ) from error
-        if done.returncode:
-            lines = done.stderr.decode(errors="replace").strip().splitlines()
-            reason = lines[-1] if lines else f"status {done.returncode}"
-            raise DataError(
-                "The export does not run in a fresh process, so nothing was published: "
-                f"{reason}."
-            )
+        run_isolated(
+            [python, str(FRESH_PROCESS), str(folder), work],
+            "The export in a fresh process",
+        )
         results: dict[tuple[str, str, int], dict[str, np.ndarray]] = {}
         with np.load(Path(work) / "outputs.npz") as outputs:
             for key in outputs.files:
@@ -285,6 +273,35 @@ def run_fresh(
                     place = results.setdefault((loader, signature, int(number)), {})
                     place[name] = outputs[key]
         return results
+
+
+def run_isolated(command: Sequence[str], what: str) -> None:
+    """Runs a Python script that cannot reach this project.
+
+    Args:
+        command: The interpreter, the script and its arguments.
+        what: That runs, for messages.
+
+    Raises:
+        DataError: It failed, or took too long.
+    """
+    python, *rest = command
+    # -I: neither this folder nor an environment variable may bring the project in.
+    try:
+        done = subprocess.run(
+            [python, "-I", *rest], capture_output=True, timeout=_LIMIT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(
+            f"{what} did not answer within {_LIMIT} seconds, so nothing was published: "
+            "try again on an idle machine."
+        ) from error
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"status {done.returncode}"
+        raise DataError(
+            f"{what} does not run, so nothing was published: {reason.rstrip('.')}."
+        )
 
 
 def parity_table(differences: Sequence[Difference]) -> Table:
