@@ -166,6 +166,12 @@ class LossConfig:
         "Its factor on other pairs; default 35, and 25 for DeML(1, 1) (the release).",
         above=0.0,
     )
+    pairs: str = _flag(
+        "global",
+        "Pairs of the batch over all replicas, or those within each replica alone (the "
+        "release).",
+        choices=("global", "replica"),
+    )
     decoupling: str = _flag(
         "hinge",
         "What keeps a scale's learners different.",
@@ -251,6 +257,28 @@ class ScoreConfig:
         "1,10,100,1000, for in_shop 1,10,20,30.",
     )
     scoring_batch_size: int = _flag(64, "Pictures embedded at once.", at_least=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class DistributionConfig:
+    """On what a run computes: not part of what it is, so it may change at a restart."""
+
+    strategy: str = _flag(
+        "auto",
+        "Devices: one; mirrored, all GPUs of this machine; multiworker, all machines "
+        "of the environment variable TF_CONFIG; auto, whatever there is.",
+        choices=("auto", "one", "mirrored", "multiworker"),
+    )
+    logical_cpus: int | None = _flag(
+        None,
+        "Replicas on the CPU of a machine without GPUs, to try several.",
+        at_least=1,
+    )
+    data_service: str | None = _flag(
+        None,
+        "Address HOST:PORT of a tf.data service (python -m deml_tf.data_service) that "
+        "reads the training pictures; default this process.",
+    )
 
 
 class Configs(NamedTuple):

@@ -17,7 +17,7 @@ from deml_tf.run import RunFolder
 from deml_tf.showcase import attention_examples, retrievals, write_pictures
 
 
-def finish(run: RunFolder, embedder, split, configs: Configs):
+def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
     """Saves the embedder, scores the unseen classes and writes the report.
 
     Nothing here depends on how far an earlier, killed try came: it starts anew, and
@@ -28,6 +28,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         embedder: The trained embedder.
         split: The `Split`.
         configs: The run's `Configs`.
+        replicas: On how many the training ended.
 
     Returns:
         What `results.json` holds.
@@ -65,7 +66,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs):
         "test": scores["joined"],
         "per_scale": scores["per_scale"],
         "object_attention": scores["object_attention"],
-        "train": training_facts(run),
+        "train": {**training_facts(run), "replicas": replicas},
         "seed": train.seed,
     }
     found = retrievals(

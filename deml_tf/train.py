@@ -1,6 +1,8 @@
 """Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`."""
 
 import dataclasses
+import functools
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,7 +15,7 @@ from deml_tf.callbacks.choice import ChooseBestStep
 from deml_tf.callbacks.journal import Journal
 from deml_tf.callbacks.nonfinite import StopOnNonFinite
 from deml_tf.callbacks.progress import ProgressBar
-from deml_tf.config import CONFIGS
+from deml_tf.config import CONFIGS, DistributionConfig
 from deml_tf.data.batches import (
     BatchTable,
     batch_files,
@@ -23,10 +25,20 @@ from deml_tf.data.batches import (
 from deml_tf.data.catalog import needs_folder
 from deml_tf.data.images import explain_unreadable
 from deml_tf.data.scan import take_out_bad
+from deml_tf.data.service import service_error
+from deml_tf.distribution import lost_worker
+from deml_tf.distribution.cluster import read_cluster
+from deml_tf.distribution.feed import distribute
+from deml_tf.distribution.strategy import (
+    build_strategy,
+    check_batches,
+    chief_says,
+)
 from deml_tf.errors import UsageError
 from deml_tf.finish import finish
-from deml_tf.flags import as_flags, define_flags, read_configs
+from deml_tf.flags import as_flags, define_flags, from_flags, read_configs
 from deml_tf.losses.binomial_deviance import BinomialDeviance
+from deml_tf.models import loop
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
 from deml_tf.models.optimizer import GroupedAdam
 from deml_tf.models.trainer import Trainer
@@ -42,6 +54,8 @@ def main(arguments):
     if arguments:
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
     configs = read_configs(flags.FLAGS)
+    devices = from_flags(DistributionConfig, flags.FLAGS)
+    cluster = read_cluster()
     data, model, loss, train, score = configs
     _require(dataset=data.dataset)
     if needs_folder(data.dataset):
@@ -50,26 +64,63 @@ def main(arguments):
 
     _check_schedule(train)
 
-    run = RunFolder.open(str(train.run_dir), as_flags(*configs))
-    if run.finished:
-        print(f"{run.path} is finished: see {run.report_path}.")
-        return
+    if RunFolder(str(train.run_dir)).finished and not cluster.is_chief:
+        return  # the chief says so
+    if cluster.size > 1:
+        print(f"Worker {cluster.rank} of {cluster.size}: waiting for all.", flush=True)
+    strategy = build_strategy(devices.strategy, devices.logical_cpus, cluster)
+    check_batches(strategy, train.classes_per_batch, train.images_per_class, loss.pairs)
+    with lost_worker.explained(cluster):
+        results = train_and_score(configs, strategy, cluster, devices.data_service)
+    if results:
+        name = Path(str(train.run_dir)).name
+        command.console().print(comparison_table([(name, results)]))
+        print(f"Report: {RunFolder(str(train.run_dir)).report_path}")
+
+
+def train_and_score(configs, strategy, cluster, data_service=None):
+    """A worker's whole training; the chief writes the run and scores it.
+
+    Args:
+        configs: The run's `Configs`.
+        strategy: Of `build_strategy`.
+        cluster: This worker among the others.
+        data_service: Address of a tf.data service that reads the pictures.
+
+    Returns:
+        What `results.json` holds; None for the other workers, and where the run was
+        finished before.
+    """
+    data, model, loss, train, score = configs
+    run = RunFolder(str(train.run_dir))
+    if cluster.is_chief:
+        run = RunFolder.open(run.path, as_flags(*configs))
+        if run.finished:
+            print(f"{run.path} is finished: see {run.report_path}.")
+            return None
     with run.undone_on_error():
         set_up(train)
         split = read_split(data, train.seed)
-        split = take_out_bad(split, data.bad_images, run.path / BAD_IMAGES)
+        split = take_out_bad(
+            split, data.bad_images, run.path / BAD_IMAGES, cluster.is_chief
+        )
         split = fill_batches(split, train.classes_per_batch, train.images_per_class)
         if train.patience and not split.validation:
             raise UsageError(
                 f"--patience={train.patience} needs validation classes: give "
                 "--validation_classes=0.1, or leave --patience out."
             )
-        embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
-        trainer = build_trainer(embedder, loss, train)
-    fit(run, trainer, embedder, split, train, score)
-    results = finish(run, embedder, split, configs)
-    command.console().print(comparison_table([(run.path.name, results)]))
-    print(f"Report: {run.report_path}")
+        with strategy.scope():
+            embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
+            trainer = build_trainer(embedder, loss, train)
+    fit(run, trainer, embedder, split, train, score, strategy, cluster, data_service)
+    results = None
+    if cluster.is_chief:
+        replicas = strategy.num_replicas_in_sync
+        results = finish(run, embedder, split, configs, replicas)
+    # A worker that left before the chief is done would be taken for a lost one.
+    chief_says(strategy, cluster, 0)
+    return results
 
 
 def set_up(train):
@@ -86,7 +137,9 @@ def build_trainer(embedder, loss, train):
     cost_negative = loss.cost_negative or (25.0 if baseline else 35.0)
     trainer = Trainer(
         core,
-        BinomialDeviance(loss.alpha, loss.beta, loss.cost_positive, cost_negative),
+        BinomialDeviance(
+            loss.alpha, loss.beta, loss.cost_positive, cost_negative, loss.pairs
+        ),
         decoupling=loss.decoupling,
         decoupling_weight=loss.decoupling_weight,
         adversary_steps=loss.adversary_steps,
@@ -119,14 +172,15 @@ def build_trainer(embedder, loss, train):
     return trainer
 
 
-def fit(run, trainer, embedder, split, train, score):
+def fit(
+    run, trainer, embedder, split, train, score, strategy, cluster, data_service=None
+):
     """Trains from the newest checkpoint to the last step, and keeps the best one."""
     geometry = geometry_of(embedder)
     labels, _ = class_ids(split.train)
     table = BatchTable(
         labels, train.classes_per_batch, train.images_per_class, train.seed
     )
-    batch_size = train.classes_per_batch * train.images_per_class
     best = run.path / BEST
     choice = ChooseBestStep(
         embedder,
@@ -135,6 +189,8 @@ def fit(run, trainer, embedder, split, train, score):
         every=train.evaluate_every,
         last_step=train.steps,
         patience=train.patience,
+        decide=functools.partial(chief_says, strategy, cluster),
+        scores=cluster.is_chief,
         resize_size=geometry.resize_size,
         fit=geometry.fit,
         batch_size=score.scoring_batch_size,
@@ -144,56 +200,81 @@ def fit(run, trainer, embedder, split, train, score):
         trainer,
         train.checkpoint_every,
         train.steps,
+        writes=cluster.is_chief,
         choice=choice.state,
     )
     first_step, ended = checkpoints.restore()
-    if first_step:
+    _check_shared(first_step, run, strategy, cluster)
+    if first_step and cluster.is_chief:
         print(f"Going on from step {first_step} of {train.steps}.")
     if not ended:
-        run.truncate_metrics(first_step)
+
+        def files_of(step):
+            return batch_files(split.train, table, step)
+
+        def read(share):
+            return training_dataset(
+                split.train,
+                table,
+                resize_size=geometry.resize_size,
+                input_size=geometry.input_size,
+                fit=geometry.fit,
+                first_step=first_step,
+                last_step=train.steps,
+                seed=train.seed,
+                share=share,
+                service=data_service,
+            )
+
+        if cluster.is_chief:
+            run.truncate_metrics(first_step)
         journal = Journal(
             run,
             first_step,
             train.steps,
             train.log_every,
-            batch_size,
+            table.batch_size,
             len(split.train),
+            writes=cluster.is_chief,
         )
         choice.begin(first_step, journal.write)
-        bar = ProgressBar(first_step, train.steps, batch_size, train.log_every)
-
-        def files_of(step):
-            return batch_files(split.train, table, step)
-
-        pictures = training_dataset(
-            split.train,
-            table,
-            resize_size=geometry.resize_size,
-            input_size=geometry.input_size,
-            fit=geometry.fit,
-            first_step=first_step,
-            last_step=train.steps,
-            seed=train.seed,
-        )
+        bar = ProgressBar(first_step, train.steps, table.batch_size, train.log_every)
         callbacks = [
             StopOnNonFinite(first_step, files_of),
             journal,
             *([choice] if split.validation else []),
             checkpoints,
-            bar,
+            *([bar] if cluster.is_chief else []),
         ]
         try:
-            trainer.fit(pictures, verbose=0, shuffle=False, callbacks=callbacks)
+            pictures = distribute(read, table.batch_size, strategy, cluster)
+            loop.fit(trainer, pictures, callbacks, strategy)
         except tf.errors.OpError as error:
+            if cluster.size > 1 and lost_worker.is_lost(error):
+                raise
             # Raised when the batch after the last finished step is consumed.
-            raise explain_unreadable(files_of(bar.step), error) from error
+            step = int(checkpoints.progress.step)
+            raise (
+                service_error(error) or explain_unreadable(files_of(step), error)
+            ) from error
         finally:
             bar.stop()
-    if split.validation:
+    if split.validation and cluster.is_chief:
         core_of(embedder).load_weights(best)
         print(
             f"Best step: {int(choice.state.best_step)}, MAP@R "
             f"{float(choice.state.best):.3f} on the validation classes."
+        )
+
+
+def _check_shared(first_step, run, strategy, cluster):
+    """All workers must go on from the chief's step."""
+    chiefs = chief_says(strategy, cluster, first_step)
+    if chiefs != first_step:
+        raise UsageError(
+            f"--run_dir={run.path} holds a checkpoint of step {first_step} for worker "
+            f"{cluster.rank} and one of step {chiefs} for the first: name a folder "
+            "that all workers share."
         )
 
 
@@ -217,7 +298,7 @@ def _require(**values):
 
 def cli():
     """Defines the flags and runs: what `deml-tf-train` starts."""
-    define_flags(*CONFIGS)
+    define_flags(*CONFIGS, DistributionConfig)
     command.run(main, "Interrupted; the same command goes on from the last checkpoint.")
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from deml_tf.backbones import (
     applications,
@@ -151,10 +152,13 @@ def build_backbone(
         reader(pieces, prefix, weights)
     elif given:
         _load_keras_weights(backbone, weights)
-    if batch_norm == "frozen" or (batch_norm == "auto" and given):
-        for layer in (*lower.layers, *upper.layers):
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.trainable = False
+    frozen = batch_norm == "frozen" or (batch_norm == "auto" and given)
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    for layer in (*lower.layers, *upper.layers):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.trainable = not frozen
+            # Statistics of the whole batch, over all replicas.
+            layer.synchronized = not frozen and replicas > 1
     return backbone
 
 

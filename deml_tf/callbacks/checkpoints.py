@@ -24,10 +24,11 @@ class Checkpoints(keras.callbacks.Callback):
         trainer: The compiled `Trainer`.
         every: Steps between checkpoints.
         last_step: Steps of the whole training; saved as well.
+        writes: Whether this worker is the one that saves; the others only restore.
         **state: Further trackable objects.
     """
 
-    def __init__(self, folder, trainer, every, last_step, **state):
+    def __init__(self, folder, trainer, every, last_step, writes=True, **state):
         super().__init__()
         adversaries = {a.name: a for a in trainer.adversaries}
         if adversaries:
@@ -53,6 +54,7 @@ class Checkpoints(keras.callbacks.Callback):
         )
         self.every = every
         self.last_step = last_step
+        self.writes = writes
 
     def restore(self):
         """Goes back to the newest checkpoint.
@@ -73,7 +75,8 @@ class Checkpoints(keras.callbacks.Callback):
                     f"The checkpoint {latest} cannot be read or is of another network: "
                     f"remove {folder} to start anew."
                 ) from error
-            self._sweep(Path(latest).name)
+            if self.writes:
+                self._sweep(Path(latest).name)
         return int(self.progress.step), bool(self.progress.stopped)
 
     def _unnamed(self, folder):
@@ -98,7 +101,8 @@ class Checkpoints(keras.callbacks.Callback):
         stopping = self.model.stop_training or step == self.last_step
         if stopping or step % self.every == 0:
             self.progress.stopped.assign(stopping)
-            self._save(step)
+            if self.writes:
+                self._save(step)
 
     def _save(self, step):
         try:

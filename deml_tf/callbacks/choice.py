@@ -1,5 +1,7 @@
 """Chooses the step whose weights are kept, on classes held out of training."""
 
+from collections.abc import Callable
+
 import keras
 import tensorflow as tf
 
@@ -26,6 +28,9 @@ class ChooseBestStep(keras.callbacks.Callback):
         every: Steps between scorings.
         last_step: Steps of the whole training; scored as well.
         patience: Stop after so many scorings without a better one; None never.
+        decide: Function that gives every worker the first one's number, so that all
+            of them stop together; needed where there are several.
+        scores: Whether this worker is the one that scores and saves.
         **embedding: Arguments of `embed`.
     """
 
@@ -38,6 +43,8 @@ class ChooseBestStep(keras.callbacks.Callback):
         every,
         last_step,
         patience,
+        decide: Callable[[int], int] = int,
+        scores=True,
         **embedding,
     ):
         super().__init__()
@@ -50,6 +57,8 @@ class ChooseBestStep(keras.callbacks.Callback):
         self.every = every
         self.last_step = last_step
         self.patience = patience
+        self.decide = decide
+        self.scores = scores
         self.embedding = embedding
         self.state = tf.train.Checkpoint(
             best=tf.Variable(tf.constant(-1.0, tf.float64), trainable=False),
@@ -70,11 +79,18 @@ class ChooseBestStep(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Scores every so many steps."""
         self.step += 1
-        if self.step % self.every == 0 or self.step == self.last_step:
-            self.score()
+        if self.step % self.every and self.step != self.last_step:
+            return
+        stops = self.scores and self.score()
+        if self.decide(stops):
+            self.model.stop_training = True
 
     def score(self):
-        """Scores now, and keeps the weights if they are the best so far."""
+        """Scores now, and keeps the weights if they are the best so far.
+
+        Returns:
+            Whether the training has gone on for long enough without a better one.
+        """
         embeddings = embed(self.forward, self.examples, **self.embedding)
         scores = evaluate(embeddings, self.labels, (1,))
         names = ("recall_at_1", "map_at_r")
@@ -87,5 +103,4 @@ class ChooseBestStep(keras.callbacks.Callback):
             state.scorings_since.assign(0)
         else:
             state.scorings_since.assign_add(1)
-            if self.patience and int(state.scorings_since) >= self.patience:
-                self.model.stop_training = True
+        return bool(self.patience) and int(state.scorings_since) >= self.patience

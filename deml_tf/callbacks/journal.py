@@ -16,9 +16,20 @@ class Journal(keras.callbacks.Callback):
         every: Steps of a window.
         batch_size: Pictures a step.
         epoch_size: Pictures of the training set.
+        writes: Whether this worker is the one that writes. The others only begin
+            their windows with it, for resetting a mean takes all of them.
     """
 
-    def __init__(self, run, first_step, last_step, every, batch_size, epoch_size):
+    def __init__(
+        self,
+        run,
+        first_step,
+        last_step,
+        every,
+        batch_size,
+        epoch_size,
+        writes=True,
+    ):
         super().__init__()
         self.run = run
         self.step = first_step
@@ -26,11 +37,15 @@ class Journal(keras.callbacks.Callback):
         self.every = every
         self.batch_size = batch_size
         self.epoch_size = epoch_size
+        self.writes = writes
         self.window = [0, 0.0]  # steps, seconds
 
     def on_train_begin(self, logs=None):
         """Opens the TensorBoard log."""
-        self.writer = tf.summary.create_file_writer(str(self.run.tensorboard_path))
+        self.writer = tf.summary.create_noop_writer()
+        if self.writes:
+            path = str(self.run.tensorboard_path)
+            self.writer = tf.summary.create_file_writer(path)
 
     def on_train_batch_begin(self, batch, logs=None):
         """Starts the clock, which thus leaves out validation and checkpoints."""
@@ -46,7 +61,9 @@ class Journal(keras.callbacks.Callback):
         steps, seconds = self.window
         record = {
             **{name: float(value) for name, value in logs.items()},
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(
+                tf.convert_to_tensor(self.model.optimizer.learning_rate)
+            ),
             "seconds": seconds,
             "images_per_second": steps * self.batch_size / seconds,
         }
@@ -56,6 +73,8 @@ class Journal(keras.callbacks.Callback):
 
     def write(self, record):
         """Adds a record of the present step."""
+        if not self.writes:
+            return
         epoch = self.step * self.batch_size / self.epoch_size
         self.run.append_metrics({"step": self.step, "epoch": epoch, **record})
         with self.writer.as_default(step=self.step):

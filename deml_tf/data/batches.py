@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from deml_tf.data.catalog import Example
 from deml_tf.data.images import decode, random_crop_and_mirror
+from deml_tf.data.service import through_service
 from deml_tf.errors import UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
@@ -134,6 +135,8 @@ def training_dataset(
     last_step: int,
     seed: int = 0,
     augment: bool = True,
+    share: tuple[int, int, int] | None = None,
+    service: str | None = None,
 ) -> tf.data.Dataset:
     """Batches of the steps from `first_step` to before `last_step`.
 
@@ -151,10 +154,15 @@ def training_dataset(
         last_step: the first step that is not run.
         seed: of cuts and mirrors.
         augment: False cuts the centre and never mirrors.
+        share: `(start, stop, size)`: of each step's batch only the pictures from
+            `start` to before `stop`, `size` of them at a time, each with the cut and
+            the mirror that it has in the whole; by default all at once.
+        service: address of a tf.data service that reads the pictures, see
+            `deml_tf.data.service`; by default this process does.
 
     Returns:
         Pictures, float32 `(P * K, input_size, input_size, 3)` in 0..255, and class
-        numbers of `class_ids`, int32 `(P * K,)`.
+        numbers of `class_ids`, int32 `(P * K,)`; of a share, `size` in place of P * K.
 
     Raises:
         UsageError: unknown `fit`, sizes that do not fit each other, or a table of
@@ -170,10 +178,17 @@ def training_dataset(
     labels = tf.constant(class_ids(examples)[0])
     key = _key(seed, _AUGMENTATION)
 
-    def places(step):
-        place = tf.range(table.batch_size)
-        steps = tf.repeat(step, table.batch_size)
-        return tf.data.Dataset.from_tensor_slices((table.indices(step), steps, place))
+    start, stop, size = share or (0, table.batch_size, table.batch_size)
+    parts = (stop - start) // size
+
+    def places(part):
+        # Of the batches that this share comes in, `part` counts all from step 0 on.
+        step, place = part // parts, start + part % parts * size
+        place = tf.cast(place, tf.int32) + tf.range(size)
+        indices = tf.gather(table.indices(step), place)
+        return tf.data.Dataset.from_tensor_slices(
+            (indices, tf.repeat(step, size), place)
+        )
 
     def load(index, step, place):
         square = fit_square(decode(paths[index]), resize_size, fit)
@@ -184,13 +199,17 @@ def training_dataset(
             picture = center_crop(square, input_size)
         return picture, labels[index]
 
-    steps = tf.data.Dataset.range(first_step, last_step)
-    pictures = steps.flat_map(places).map(
-        load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-    )
-    batches = pictures.batch(table.batch_size, drop_remainder=True)
+    def read(numbers):
+        pictures = numbers.flat_map(places).map(
+            load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+        return pictures.batch(size, drop_remainder=True)
+
+    first, last = first_step * parts, max(first_step, last_step) * parts
+    numbers = tf.data.Dataset.range(first, last)
+    batches = through_service(numbers, read, service) if service else read(numbers)
     # flat_map hides the number of batches from the progress bar.
-    count = tf.data.experimental.assert_cardinality(max(last_step - first_step, 0))
+    count = tf.data.experimental.assert_cardinality(last - first)
     return batches.apply(count).prefetch(2)
 
 

@@ -37,13 +37,16 @@ class _Verdict(NamedTuple):
     lasts: bool = True
 
 
-def take_out_bad(split: Split, bad_images: str, listing: Path) -> Split:
+def take_out_bad(
+    split: Split, bad_images: str, listing: Path, writes: bool = True
+) -> Split:
     """Checks every picture of a split, and lists those that cannot be read.
 
     Args:
         split: all that the run will read.
         bad_images: "fail" or "skip".
         listing: CSV file for path and reason of the bad ones; removed if none is.
+        writes: whether to touch it; of several workers only the first does.
 
     Returns:
         The split without them.
@@ -54,10 +57,12 @@ def take_out_bad(split: Split, bad_images: str, listing: Path) -> Split:
     roles = [field.name for field in dataclasses.fields(split)]
     paths = [example.path for role in roles for example in getattr(split, role)]
     bad = find_bad(paths)
-    if not bad:
+    if writes and not bad:
         listing.unlink(missing_ok=True)
+    if not bad:
         return split
-    _write(bad, listing)
+    if writes:
+        _write(bad, listing)
     if bad_images == "fail":
         path, reason = next(iter(bad.items()))
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""

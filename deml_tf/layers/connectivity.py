@@ -128,38 +128,42 @@ def label_regions(above, falling, rising):
     """
     rows, columns = above.shape[1], above.shape[2]
     count = rows * columns
-    inside = tf.cast(above, tf.int32)
-    falling, rising = tf.cast(falling, tf.int32), tf.cast(rising, tf.int32)
-    start = inside * tf.reshape(tf.range(1, count + 1), (1, rows, columns))
     batch = tf.shape(above)[0]
-    segments = batch * (count + 1)
-    offset = (count + 1) * tf.range(batch)[:, None, None]
+    # Numbers that no other image of the batch has; an image's first is for outside.
+    outside = (count + 1) * tf.range(batch)[:, None, None]
+    own = outside + tf.reshape(tf.range(1, count + 1), (1, rows, columns))
+    falling, rising = tf.cast(falling, tf.int32), tf.cast(rising, tf.int32)
+    # For each knot the neighbours it is linked with on diagonals: 1, else 0.
+    from_upper_left = tf.pad(falling, [[0, 0], [1, 0], [1, 0]])
+    from_lower_right = tf.pad(falling, [[0, 0], [0, 1], [0, 1]])
+    from_upper_right = tf.pad(rising, [[0, 0], [1, 0], [0, 1]])
+    from_lower_left = tf.pad(rising, [[0, 0], [0, 1], [1, 0]])
 
     def spread(labels, _):
         around = tf.pad(labels, [[0, 0], [1, 1], [1, 1]])
         best = tf.maximum(labels, around[:, :-2, 1:-1])
         best = tf.maximum(best, around[:, 2:, 1:-1])
         best = tf.maximum(best, around[:, 1:-1, :-2])
-        best = tf.maximum(best, around[:, 1:-1, 2:]) * inside
-        down = tf.pad(falling * labels[:, :-1, :-1], [[0, 0], [1, 0], [1, 0]])
-        up = tf.pad(falling * labels[:, 1:, 1:], [[0, 0], [0, 1], [0, 1]])
-        best = tf.maximum(best, tf.maximum(down, up))
-        down = tf.pad(rising * labels[:, :-1, 1:], [[0, 0], [1, 0], [0, 1]])
-        up = tf.pad(rising * labels[:, 1:, :-1], [[0, 0], [0, 1], [1, 0]])
-        best = tf.maximum(best, tf.maximum(down, up))
+        best = tf.maximum(best, around[:, 1:-1, 2:])
+        best = tf.maximum(best, from_upper_left * around[:, :-2, :-2])
+        best = tf.maximum(best, from_lower_right * around[:, 2:, 2:])
+        best = tf.maximum(best, from_upper_right * around[:, :-2, 2:])
+        best = tf.maximum(best, from_lower_left * around[:, 2:, :-2])
         groups = tf.math.unsorted_segment_max(
-            tf.reshape(best, (-1,)), tf.reshape(labels + offset, (-1,)), segments
+            tf.reshape(tf.where(above, best, outside), (-1,)),
+            tf.reshape(labels, (-1,)),
+            batch * (count + 1),
         )
         moved = labels
         for _ in range(3):
-            moved = tf.gather(groups, moved + offset) * inside
+            moved = tf.gather(groups, moved)
         return moved, tf.reduce_any(moved != labels)
 
     labels, _ = tf.while_loop(
         lambda labels, moving: moving,
         spread,
-        (start, tf.constant(True)),
+        (tf.where(above, own, outside), tf.constant(True)),
         shape_invariants=(tf.TensorShape((None, rows, columns)), tf.TensorShape(())),
         maximum_iterations=count,
     )
-    return labels
+    return labels - outside

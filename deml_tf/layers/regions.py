@@ -42,30 +42,58 @@ def heights_above_mean(maps, rows: Axis, columns: Axis):
     return tf.where(is_usable, heights, tf.zeros_like(heights))
 
 
-def region_sizes(labels, pixels, rows: Axis):
+def region_sizes(labels, heights, rows: Axis, columns: Axis):
     """Adds up the pixels of every region.
 
     Args:
         labels: (b, k, l) int32, of the knots.
-        pixels: (b, p, l) float32, in row p the pixels that belong to the knot column l.
-        rows: Where rows p lie between the knots k.
+        heights: (b, p, l) float32, above the mean, of all pixels of the knots' columns.
+        rows: How pixels p and knots k lie.
+        columns: How knots l lie.
 
     Returns:
         (b, k * l + 1) float32, by label; label 0 has no pixels.
     """
     _, height, width = labels.shape
-    knot = np.arange(height)
-    before = (rows.before[:, None] == knot).astype("float32")  # (p, k)
-    after = (rows.after[:, None] == knot).astype("float32")
-    joins_before = tf.cast(tf.gather(labels, rows.before, axis=1) > 0, tf.float32)
-    at_knots = tf.einsum("bpl,pk->bkl", pixels * joins_before, before)
-    at_knots += tf.einsum("bpl,pk->bkl", pixels * (1.0 - joins_before), after)
+    backward, forward = interior_runs(heights, columns.knots)
+    pixels = tf.where(heights > 0, 1.0 + backward + forward, 0.0)
+    # From a knot to before the next, all pixels above the mean are either's region's.
+    stretch = (rows.before == np.arange(height)[:, None]).astype("float32")  # (k, p)
+    below = tf.pad(labels[:, 1:], [[0, 0], [0, 1], [0, 0]])
+    owners = tf.maximum(labels, below)
     batch, count = tf.shape(labels)[0], height * width + 1
-    segments = labels + count * tf.range(batch)[:, None, None]
+    segments = owners + count * tf.range(batch)[:, None, None]
     sizes = tf.math.unsorted_segment_sum(
-        tf.reshape(at_knots, (-1,)), tf.reshape(segments, (-1,)), batch * count
+        tf.reshape(stretch @ pixels, (-1,)), tf.reshape(segments, (-1,)), batch * count
     )
-    return tf.reshape(sizes, (-1, count))
+    # Where no knot is above the mean, a pixel may still be by rounding.
+    has_label = (np.arange(count) > 0).astype("float32")
+    return tf.reshape(sizes, (-1, count)) * has_label
+
+
+def first_region(is_candidate, labels, tops, heights, columns: Axis):
+    """Finds the region whose first pixel comes first in raster order.
+
+    Args:
+        is_candidate: (b, k, l) boolean, the knots of the regions to choose from.
+        labels: (b, k, l) int32, of the knots.
+        tops: (b, k, l) int32, in a knot's column the first row of its run of pixels.
+        heights: (b, p, l) float32, as for `region_sizes`.
+        columns: How knots l lie.
+
+    Returns:
+        (b,) int32, a label; -1 where there is no candidate.
+    """
+    count = labels.shape[1] * labels.shape[2]
+    tops = tf.where(is_candidate, tops, heights.shape[1])
+    top = tf.reduce_min(tops, axis=(1, 2))
+    row = tf.gather(heights, tf.minimum(top, heights.shape[1] - 1), batch_dims=1)
+    backward, _ = interior_runs(row, columns.knots)
+    left = (columns.knots - backward)[:, None]  # (b, 1, l)
+    left = tf.where(is_candidate & (tops == top[:, None, None]), left, np.inf)
+    first = tf.argmin(tf.reshape(left, (-1, count)), axis=1)
+    label = tf.gather(tf.reshape(labels, (-1, count)), first, batch_dims=1)
+    return tf.where(tf.reduce_any(is_candidate, axis=(1, 2)), label, -1)
 
 
 def largest_region(maps, resolution: int = 227):
@@ -86,43 +114,32 @@ def largest_region(maps, resolution: int = 227):
     _, h, w = maps.shape
     rows, columns = pixel_axis(h, resolution), pixel_axis(w, resolution)
     heights = heights_above_mean(maps, rows, columns)
-    # The picture's columns, then its rows, that hold knots. p: pixel; k, l: knots.
+    # The picture's columns that hold knots. p: pixel; k, l: knots.
     at_columns = rows.weights @ heights @ columns.weights[columns.knots].T  # (b, p, l)
-    at_rows = rows.weights[rows.knots] @ heights @ columns.weights.T  # (b, k, p)
-    at_knots = tf.gather(at_columns, rows.knots, axis=1)
+    at_knots = tf.gather(at_columns, rows.knots, axis=1)  # (b, k, l)
     links = diagonal_links(at_knots, rows.knots, columns.knots)
-    labels = label_regions(at_knots > 0, *links)  # (b, k, l)
-    row_labels = _between(labels, rows, axis=1) * tf.cast(at_columns > 0, tf.int32)
-    column_labels = _between(labels, columns, axis=2) * tf.cast(at_rows > 0, tf.int32)
+    labels = label_regions(at_knots > 0, *links)
+    tops, bottoms = _runs(tf.transpose(at_knots, (0, 2, 1)), rows)
+    tops, bottoms = tf.transpose(tops, (0, 2, 1)), tf.transpose(bottoms, (0, 2, 1))
+    lefts, rights = _runs(at_knots, columns)
 
-    backward, forward = interior_runs(at_columns, columns.knots)
-    pixels = tf.where(row_labels > 0, 1.0 + backward + forward, 0.0)
-    sizes = region_sizes(labels, pixels, rows)
+    sizes = region_sizes(labels, at_columns, rows, columns)
     size = tf.reduce_max(sizes, axis=1, keepdims=True)
-    is_largest = tf.gather(sizes == size, row_labels, batch_dims=1) & (row_labels > 0)
-    first = columns.knots - backward + resolution * np.arange(resolution)[:, None]
-    first = tf.where(is_largest, first, float(resolution**2))
-    count = resolution * len(columns.knots)
-    winner = tf.argmin(tf.reshape(first, (-1, count)), axis=1)
-    winner = tf.gather(tf.reshape(row_labels, (-1, count)), winner, batch_dims=1)
-    winner = tf.where(winner > 0, winner, -1)[:, None, None]  # -1: there is none
-    ymin, ymax = _extent(tf.reduce_any(row_labels == winner, axis=2), resolution)
-    xmin, xmax = _extent(tf.reduce_any(column_labels == winner, axis=1), resolution)
+    is_largest = tf.gather(sizes == size, labels, batch_dims=1) & (labels > 0)
+    winner = first_region(is_largest, labels, tops, at_columns, columns)
+    is_member = labels == winner[:, None, None]
+    ymin = tf.reduce_min(tf.where(is_member, tops, resolution), axis=(1, 2))
+    xmin = tf.reduce_min(tf.where(is_member, lefts, resolution), axis=(1, 2))
+    ymax = tf.reduce_max(tf.where(is_member, bottoms, 0), axis=(1, 2))
+    xmax = tf.reduce_max(tf.where(is_member, rights, 0), axis=(1, 2))
     return tf.stack([ymin, xmin, ymax, xmax], axis=1), tf.cast(size[:, 0], tf.int32)
 
 
-def _between(labels, pixels: Axis, axis: int):
-    """Labels of pixels above the threshold between knots, from either knot's."""
-    before = tf.gather(labels, pixels.before, axis=axis)
-    return tf.maximum(before, tf.gather(labels, pixels.after, axis=axis))
-
-
-def _extent(is_member, pixels):
-    """First and one past the last true position of each row of (b, p)."""
-    position = tf.range(pixels)
-    first = tf.reduce_min(tf.where(is_member, position, pixels), axis=1)
-    last = tf.reduce_max(tf.where(is_member, position + 1, 0), axis=1)
-    return first, last
+def _runs(heights, axis: Axis):
+    """First and one past the last pixel of each knot's run along the last axis."""
+    backward, forward = interior_runs(heights, axis.knots)
+    first = tf.cast(axis.knots - backward, tf.int32)
+    return first, tf.cast(axis.knots + 1.0 + forward, tf.int32)
 
 
 def square_boxes(extents, border: str = "shift"):

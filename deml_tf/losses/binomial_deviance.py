@@ -14,6 +14,8 @@ from deml_tf.losses.pairs import (
     pair_counts,
 )
 
+PAIRS = ("global", "replica")
+
 
 def binomial_deviance(
     labels: tf.Tensor,
@@ -23,6 +25,7 @@ def binomial_deviance(
     beta: float = 0.5,
     cost_positive: float = 1.0,
     cost_negative: float = 35.0,
+    pairs: str = "global",
 ) -> tf.Tensor:
     """Gives each anchor's share of the binomial deviance of the batch.
 
@@ -48,6 +51,9 @@ def binomial_deviance(
         cost_positive: Weight of pairs of one class in the exponent, above 0.
         cost_negative: Weight of pairs of two classes in the exponent, above 0.
             The released U512 has 25.
+        pairs: Under several replicas, "global" for the pairs of the whole batch, or
+            "replica" for those that lie on one replica alone (the release), whose
+            losses the replicas then average.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -62,9 +68,12 @@ def binomial_deviance(
     # Float32 here already, for the gather's gradient is a sum over replicas.
     embeddings = tf.cast(_by_learner(embeddings), tf.float32)  # (b, j, d)
 
-    columns = gather_rows(embeddings)  # (B, j, d)
-    column_labels = gather_rows(labels)  # (B,)
-    first = first_row(labels, column_labels)
+    if pairs == "global":
+        columns = gather_rows(embeddings)  # (B, j, d)
+        column_labels = gather_rows(labels)  # (B,)
+        first = first_row(labels, column_labels)
+    else:
+        columns, column_labels, first = embeddings, labels, 0
     same, other = class_masks(labels, column_labels, first)  # (b, B)
     positives, negatives = pair_counts(column_labels)
     weight = tf.math.divide_no_nan(tf.cast(same, tf.float32), positives)
@@ -89,6 +98,7 @@ class BinomialDeviance(keras.losses.Loss):
         cost_positive: Weight of pairs of one class in the exponent, above 0.
         cost_negative: Weight of pairs of two classes in the exponent, above 0:
             35 for the released DeML on CUB-200-2011, 25 for its U512.
+        pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`. "sum_over_batch_size", the default, is
             the formula; under several replicas Keras has then divided it by their
             number already.
@@ -106,6 +116,7 @@ class BinomialDeviance(keras.losses.Loss):
         beta: float = 0.5,
         cost_positive: float = 1.0,
         cost_negative: float = 35.0,
+        pairs: str = "global",
         reduction: str = "sum_over_batch_size",
         name: str = "binomial_deviance",
     ):
@@ -130,6 +141,9 @@ class BinomialDeviance(keras.losses.Loss):
         self.beta = beta
         self.cost_positive = cost_positive
         self.cost_negative = cost_negative
+        if pairs not in PAIRS:
+            raise UsageError(f"pairs={pairs!r}: use one of {', '.join(PAIRS)}.")
+        self.pairs = pairs
 
     def call(self, y_true, y_pred):
         """Gives one value for each anchor, `(b,)`."""
@@ -140,6 +154,7 @@ class BinomialDeviance(keras.losses.Loss):
             beta=self.beta,
             cost_positive=self.cost_positive,
             cost_negative=self.cost_negative,
+            pairs=self.pairs,
         )
 
     def get_config(self):
@@ -149,6 +164,7 @@ class BinomialDeviance(keras.losses.Loss):
             "beta": self.beta,
             "cost_positive": self.cost_positive,
             "cost_negative": self.cost_negative,
+            "pairs": self.pairs,
             "reduction": self.reduction,
             "name": self.name,
         }

@@ -44,7 +44,22 @@ def gmacs(model: keras.Model, *input_shape: int) -> float:
     """
     traced = tf.function(lambda x: model(x, training=False))
     spec = tf.TensorSpec((1, *input_shape), model.inputs[0].dtype)
-    definition = traced.get_concrete_function(spec).graph.as_graph_def(add_shapes=True)
+    return graph_gmacs(traced.get_concrete_function(spec))
+
+
+def graph_gmacs(function: Any) -> float:
+    """Count the multiply-accumulates of one call of a traced function, in 1e9.
+
+    Those of `gmacs`, and those of the gradients of convolutions and matrix products:
+    what a training step costs.
+
+    Args:
+        function: A concrete function, traced for inputs of static shape.
+
+    Raises:
+        ValueError: A product has no static shape, so that it cannot be counted.
+    """
+    definition = function.graph.as_graph_def(add_shapes=True)
     bodies = {body.signature.name: body for body in definition.library.function}
 
     def total(nodes: Iterable[Any], arguments: dict[str, list[Shape | None]]) -> int:
@@ -108,6 +123,18 @@ def _depthwise(_: Any, operands: list[Any], output: Shape) -> int:
     return math.prod(output) * math.prod(kernel[:2])
 
 
+def _convolution_gradient(_: Any, operands: list[Any], output: Shape) -> int:
+    # Of the input: (input's sizes, kernel, gradient) -> (b, h, w, in); of the kernel:
+    # (input, kernel's sizes, gradient) -> (h, w, in a group, out).
+    kernel = operands[1] if len(operands[0]) == 1 else output
+    return math.prod(operands[2]) * math.prod(kernel[:3])
+
+
+def _depthwise_gradient(_: Any, operands: list[Any], output: Shape) -> int:
+    kernel = operands[1] if len(operands[0]) == 1 else output
+    return math.prod(operands[2]) * math.prod(kernel[:2])
+
+
 def _matmul(attributes: Any, operands: list[Any], output: Shape) -> int:
     transposed = attributes["transpose_a"].b or attributes["adj_x"].b
     return math.prod(output) * operands[0][-2 if transposed else -1]
@@ -128,7 +155,11 @@ def _einsum(attributes: Any, operands: list[Any], output: Shape) -> int:
 
 _PRODUCTS = {
     "Conv2D": _convolution,
+    "Conv2DBackpropFilter": _convolution_gradient,
+    "Conv2DBackpropInput": _convolution_gradient,
     "DepthwiseConv2dNative": _depthwise,
+    "DepthwiseConv2dNativeBackpropFilter": _depthwise_gradient,
+    "DepthwiseConv2dNativeBackpropInput": _depthwise_gradient,
     "MatMul": _matmul,
     "BatchMatMul": _matmul,
     "BatchMatMulV2": _matmul,

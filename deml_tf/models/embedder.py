@@ -89,7 +89,8 @@ def build_deml(
         source_size: Side of the picture that later scales are cut from, in place
             of `input_size`: more than that lets the zoom gain detail.
         fit: "squash" or "pad": how a picture becomes square.
-        precision: "float32" or "bfloat16" (walk, pooling and parts stay float32).
+        precision: "float32" or "bfloat16" (walk, pooling and parts stay float32), or
+            "float64" for all but the walk, to tell rounding from error.
         seed: Of the random initial weights.
         explain: Give a dict and not the embedding alone, see Returns.
 
@@ -115,9 +116,11 @@ def build_deml(
         )
     source_size = source_size or input_size
     resize_size = resize_size or input_size
-    policy = {"float32": "float32", "bfloat16": "mixed_bfloat16"}.get(precision)
+    policies = {"bfloat16": "mixed_bfloat16", "float32": "float32"}
+    policy = (policies | {"float64": "float64"}).get(precision)
     if policy is None:
         raise UsageError(f"precision={precision!r}: use 'float32' or 'bfloat16'.")
+    exact = "float64" if precision == "float64" else "float32"
     attention = {
         "steps": walk_steps,
         "epsilon": epsilon,
@@ -159,20 +162,18 @@ def build_deml(
             )(attended)  # (b, j, h, w, c)
             attended = ops.reshape(attended, (-1, *attended.shape[2:]))
         middle, last = halves.upper(attended)  # (b * j, h, w, c)
-        mean = keras.layers.GlobalAveragePooling2D(
-            dtype="float32", name=f"scale{i}_pool"
-        )(last)
+        mean = keras.layers.GlobalAveragePooling2D(dtype=exact, name=f"scale{i}_pool")(
+            last
+        )
         mean = ops.reshape(mean, (-1, learners, mean.shape[-1]))  # (b, j, c)
         part = Projection(
-            part_dim, shared_projection, dtype="float32", name=f"scale{i}_projection"
+            part_dim, shared_projection, dtype=exact, name=f"scale{i}_projection"
         )(mean)  # (b, j, d)
         found = ObjectAttention(name=f"scale{i}_object_attention", **attention)(
             *([_first(last, learners)] + [_first(middle, learners)] * multi_layer)
         )
         parts.append(
-            keras.layers.UnitNormalization(dtype="float32", name=f"scale{i}_parts")(
-                part
-            )
+            keras.layers.UnitNormalization(dtype=exact, name=f"scale{i}_parts")(part)
         )
         pooled.append(mean[:, 0])
         saliency.append(found["saliency"])
@@ -185,7 +186,7 @@ def build_deml(
             else:
                 view = zoom(view, found["boxes"])
     stacked = ops.stack(parts, axis=1)  # (b, i, j, d)
-    embedding = keras.layers.UnitNormalization(dtype="float32", name="embedding")(
+    embedding = keras.layers.UnitNormalization(dtype=exact, name="embedding")(
         ops.reshape(stacked, (-1, scales * learners * part_dim))
     )
     core = keras.Model(

@@ -3,6 +3,7 @@
 import re
 
 import keras
+import tensorflow as tf
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
@@ -12,7 +13,11 @@ class GroupedAdam(keras.optimizers.Adam):
     The gradient of `l2 / 2 * ||w||^2` is added to that of every weight matrix or
     kernel before the moments see it (coupled, unlike AdamW), none to biases and
     BatchNorm's vectors; clipping acts before, as in Caffe. A variable's step is
-    `learning_rate` times its group's multiplier.
+    `learning_rate` times its group's multiplier. Under several replicas the gradient
+    that is clipped is the sum over them, where Keras clips each replica's own.
+
+    A variable's moments and values are updated by one operation (TensorFlow's
+    ApplyAdam), in one pass over its memory in place of about ten.
 
     Args:
         learning_rate: A float or a schedule.
@@ -42,6 +47,17 @@ class GroupedAdam(keras.optimizers.Adam):
                 return multiplier
         return 1.0
 
+    def apply(self, grads, trainable_variables=None):
+        """Updates the variables by gradients of which each replica has a part."""
+        clips = self.clipnorm or self.global_clipnorm or self.clipvalue
+        replica = tf.distribute.get_replica_context()
+        if clips and replica is not None and replica.num_replicas_in_sync > 1:
+            # Equal on all replicas, which Keras, having clipped, then adds up.
+            grads = replica.all_reduce("sum", list(grads))
+            clipped = self._clip_gradients(grads)
+            grads = [g / replica.num_replicas_in_sync for g in clipped]
+        super().apply(grads, trainable_variables)
+
     def update_step(self, gradient, variable, learning_rate):
         """One variable's update."""
         index = self._get_variable_index(variable)
@@ -49,7 +65,25 @@ class GroupedAdam(keras.optimizers.Adam):
             gradient = gradient + self._decays[index] * keras.ops.cast(
                 variable, gradient.dtype
             )
-        super().update_step(gradient, variable, learning_rate * self._rates[index])
+        learning_rate = learning_rate * self._rates[index]
+        if self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        dtype = variable.dtype
+        step = tf.cast(tf.convert_to_tensor(self.iterations) + 1, dtype)
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(tf.constant(self.beta_1, dtype), step),
+            beta2_power=tf.pow(tf.constant(self.beta_2, dtype), step),
+            lr=tf.cast(learning_rate, dtype),
+            beta1=tf.constant(self.beta_1, dtype),
+            beta2=tf.constant(self.beta_2, dtype),
+            epsilon=tf.constant(self.epsilon, dtype),
+            grad=tf.cast(gradient, dtype),
+            use_locking=True,
+        )
 
     def get_config(self):
         """The constructor's arguments."""

@@ -167,7 +167,8 @@ class Trainer(keras.Model):
             gradients = tape.gradient(loss, embedder_variables)
         self.optimizer.apply(gradients, embedder_variables)
 
-        self.trackers["loss"].update_state(loss * replicas)
+        # Over the whole batch, so that all replicas log, and stop at, the same numbers.
+        losses = _mean_of_replicas({"loss": loss * replicas, **losses})
         for name, value in losses.items():
             self.trackers[name].update_state(value)
         return {m.name: m.result() for m in self.metrics}
@@ -222,3 +223,12 @@ class Trainer(keras.Model):
         """2 / (1 + exp(-10 p)) - 1 with p the part of the training done."""
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.ramp_steps
         return 2.0 / (1.0 + tf.exp(-10.0 * done)) - 1.0
+
+
+def _mean_of_replicas(losses):
+    """The means over replicas of their losses, in one exchange."""
+    replica = tf.distribute.get_replica_context()
+    if replica is None or replica.num_replicas_in_sync == 1:
+        return losses
+    stacked = replica.all_reduce("mean", tf.stack(list(losses.values())))
+    return dict(zip(losses, tf.unstack(stacked), strict=True))

@@ -25,8 +25,9 @@ TIE = 2.0**-23
 """Cosines no further apart than float32's step at 1 (1.2e-7) are equal."""
 
 _ENTRIES = 2**22  # neighbours held at one time: about 0.2 GB with all that hangs on
-_PAIRS = 2**12  # pairs of rows held in float64 at one time
+_PAIRS = 2**8  # pairs of rows held in float64 at one time: they fit in the cache
 _ROWS = 4096  # queries in a block at most
+_PART = 256  # of them put in order at one time: their neighbours fit in the cache
 
 
 class Ranker:
@@ -91,25 +92,38 @@ class Ranker:
         return min(k + 16 + k // 16, self.available) + self._alone
 
     def _rank(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        width = self._fetched(k)
         cosines, indices = self._index.search(
-            unit_rows_float32(self._queries[rows]), width
+            unit_rows_float32(self._queries[rows]), self._fetched(k)
         )  # (b, width)
-        if self._alone:
-            keep = indices != rows[:, None]
-            keep[keep.all(axis=1), -1] = False  # itself beyond the cut, behind equals
-            indices = indices[keep].reshape(len(rows), width - 1)
-            cosines = cosines[keep].reshape(len(rows), width - 1)
-        relevant = self._relevant(rows, indices)
-        lost = self._undecided_at_the_cut(rows, cosines, relevant, k)
-        relevant[lost] = False  # they are ranked from the whole gallery below
-        self._settle(rows, indices, cosines, relevant)
+        undecided = np.zeros(len(rows), bool)
+        for start in range(0, len(rows), _PART):
+            part = slice(start, start + _PART)
+            lost = self._order(rows[part], indices[part], cosines[part], k)
+            undecided[start + lost] = True
         indices, cosines = indices[:, :k], cosines[:, :k]
+        lost = np.flatnonzero(undecided)
         step = max(1, _ENTRIES // len(self._gallery))
         for start in range(0, len(lost), step):
             part = lost[start : start + step]
             indices[part], cosines[part] = self._rank_whole(rows[part], k)
         return indices, cosines
+
+    def _order(
+        self, rows: np.ndarray, indices: np.ndarray, cosines: np.ndarray, k: int
+    ) -> np.ndarray:
+        """Put the first k in order, in place; give the rows that need all cosines."""
+        found, similar = indices, cosines
+        if self._alone:
+            keep = found != rows[:, None]
+            keep[keep.all(axis=1), -1] = False  # itself beyond the cut, behind equals
+            found = found[keep].reshape(len(rows), -1)
+            similar = similar[keep].reshape(len(rows), -1)
+        relevant = self._relevant(rows, found)
+        lost = self._undecided_at_the_cut(rows, similar, relevant, k)
+        relevant[lost] = False  # they will be ranked from the whole gallery
+        self._settle(rows, found, similar, relevant)
+        indices[:, :k], cosines[:, :k] = found[:, :k], similar[:, :k]
+        return lost
 
     def _relevant(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
         codes = self._query_codes[rows][:, None]
@@ -139,35 +153,39 @@ class Ranker:
         flat = np.flatnonzero(relevant)
         if not flat.size:
             return
-        # Ascending over the whole block: rows are 4 apart, cosines at most 2.
+        # Ascending over all rows: these are 4 apart, cosines at most 2.
         keys = (4.0 * np.arange(len(rows))[:, None] - cosines).ravel()
         first = np.searchsorted(keys, keys[flat] - self._near, side="left")
         last = np.searchsorted(keys, keys[flat] + self._near, side="right")
         before = np.searchsorted(flat, first)  # how many relevant ones precede
         mixed = last - first > np.searchsorted(flat, last) - before
-        edges = np.bincount(first[mixed], minlength=keys.size + 1)
-        edges -= np.bincount(last[mixed], minlength=keys.size + 1)
-        near = np.flatnonzero(np.cumsum(edges[:-1]))  # the union of all such ranges
-        if not near.size:
+        if not mixed.any():
             return
-        row = near // cosines.shape[1]
-        touched, local = np.unique(row, return_inverse=True)
-        exact = cosines[touched].astype(np.float64)
-        exact[local, near % cosines.shape[1]] = self._pairs(
-            rows[row], indices.ravel()[near]
+        near = _union(first[mixed], last[mixed])
+        # An exact cosine may move past neighbours that are not near themselves.
+        centre = keys[flat[mixed]]
+        wide = _union(
+            np.searchsorted(keys, centre - 2 * self._near, side="left"),
+            np.searchsorted(keys, centre + 2 * self._near, side="right"),
         )
-        order = np.argsort(TIE * relevant[touched] - exact, axis=1, kind="stable")
-        indices[touched] = np.take_along_axis(indices[touched], order, axis=1)
-        cosines[touched] = np.take_along_axis(exact, order, axis=1)
+        row, place = wide // cosines.shape[1], np.searchsorted(wide, near)
+        # Both are views of rows that lie one after the other.
+        flat_indices, flat_cosines = indices.reshape(-1), cosines.reshape(-1)
+        exact = flat_cosines[wide].astype(np.float64)
+        exact[place] = self._pairs(rows[row[place]], flat_indices[near])
+        order = np.lexsort((TIE * relevant.reshape(-1)[wide] - exact, row))
+        flat_indices[wide] = flat_indices[wide[order]]
+        flat_cosines[wide] = exact[order]
 
     def _pairs(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Cosines of pairs (p,), in float64."""
+        """Cosines of pairs (p,), in float64; fast where equal rows come together."""
         cosines = np.empty(len(rows))
         for start in range(0, len(rows), _PAIRS):
             part = slice(start, start + _PAIRS)
+            queries, which = np.unique(rows[part], return_inverse=True)
             cosines[part] = np.einsum(
                 "pd,pd->p",
-                unit_rows(self._queries[rows[part]]),
+                unit_rows(self._queries[queries])[which],
                 unit_rows(self._gallery[indices[part]]),
             )
         return cosines
@@ -187,6 +205,19 @@ class Ranker:
         order = np.argsort(np.take_along_axis(keys, indices, axis=1), axis=1)
         indices = np.take_along_axis(indices, order, axis=1)
         return indices, np.take_along_axis(cosines, indices, axis=1)
+
+
+def _union(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """The numbers that lie in any of the ranges, ascending.
+
+    Args:
+        first: (r,) where each range begins, ascending.
+        last: (r,) where it has ended, ascending too.
+    """
+    first = np.maximum(first, np.concatenate([[0], last[:-1]]))
+    sizes = last - first
+    ends = np.cumsum(sizes)
+    return np.arange(ends[-1]) + np.repeat(last - ends, sizes)
 
 
 def nearest(

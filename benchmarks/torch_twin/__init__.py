@@ -1,0 +1,1 @@
+"""The same networks in PyTorch, for comparison; runs in an environment of its own."""

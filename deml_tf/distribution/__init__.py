@@ -1,0 +1,1 @@
+"""On how many devices and machines a training runs, and how they are fed."""

@@ -1,0 +1,172 @@
+"""Whole trainings on two workers, on other numbers of replicas, through a service."""
+
+import signal
+import subprocess
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from deml_tf.launch import free_addresses, start_worker
+from deml_tf.run import RunFolder
+
+pytestmark = pytest.mark.slow
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+MINUTE = 60
+
+
+@pytest.fixture(scope="module")
+def flags(tiny_flags):
+    """A training whose rounding stays small: no BatchNorm to be trained, few steps."""
+    return [
+        *tiny_flags,
+        "--validation_classes=0",
+        "--batch_norm=frozen",
+        "--scales=1",
+        "--classes_per_batch=4",
+        "--learning_rate=1e-4",
+        "--clip_norm=1",
+        "--steps=12",
+        "--log_every=1",
+        "--checkpoint_every=3",
+    ]
+
+
+def weights(run):
+    return {
+        v.path: v.numpy() for v in keras.saving.load_model(run.embedder_path).variables
+    }
+
+
+def difference(found, wanted):
+    scale = max(np.max(np.abs(value)) for value in wanted.values())
+    return max(
+        float(np.max(np.abs(found[name] - value)))
+        / max(float(np.max(np.abs(value))), 1e-3 * scale)
+        for name, value in wanted.items()
+    )
+
+
+@pytest.fixture(scope="module")
+def one(command, flags, tmp_path_factory):
+    """The same training on one replica."""
+    run = RunFolder(tmp_path_factory.mktemp("one") / "run")
+    status, _, errors = command("train", *flags, f"--run_dir={run.path}")
+    assert status == 0, errors
+    return run
+
+
+@pytest.fixture(scope="module")
+def two(command, flags, tmp_path_factory):
+    """The same training on two workers."""
+    run = RunFolder(tmp_path_factory.mktemp("two") / "run")
+    status, output, errors = command(
+        "launch", "--workers=2", "--", *flags, f"--run_dir={run.path}"
+    )
+    assert status == 0, errors
+    assert "Worker 1 of 2" in output
+    return run
+
+
+def test_two_workers_equal_one(one, two, capsys):
+    error = difference(weights(two), weights(one))
+    with capsys.disabled():
+        print(f"\ntwo workers against one after 12 steps: {error:.1e}")
+    assert error < 1e-4
+    assert two.read_json("results.json")["train"]["replicas"] == 2
+    losses = [[r["loss"] for r in run.metrics() if "loss" in r] for run in (one, two)]
+    assert len(losses[0]) == 12
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def last_step(run):
+    return max((r["step"] for r in run.metrics()), default=0)
+
+
+def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
+    flags, two, tmp_path, capsys
+):
+    run = RunFolder(tmp_path / "killed")
+    flags = [*flags, f"--run_dir={run.path}"]
+
+    def begin():
+        addresses = free_addresses(2)
+        return [start_worker(rank, addresses, flags, **PIPES) for rank in range(2)]
+
+    chief, worker = begin()
+    while last_step(run) < 5:
+        assert chief.poll() is None, chief.communicate()
+        time.sleep(0.005)
+    worker.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    _, errors = chief.communicate(timeout=MINUTE)
+    with capsys.disabled():
+        print(f"\nthe chief ended {time.monotonic() - killed:.1f} s after the kill")
+    worker.communicate()
+    assert chief.returncode == 1
+    assert "lost another one" in errors and "same command" in errors
+    assert "Traceback (most" not in errors.partition("error: Worker")[0]
+    assert not run.finished
+
+    chief, worker = begin()
+    output, errors = chief.communicate(timeout=10 * MINUTE)
+    worker.communicate(timeout=MINUTE)
+    assert chief.returncode == worker.returncode == 0, errors
+    assert "Going on from step" in output
+    undisturbed, resumed = weights(two), weights(run)
+    for name, value in undisturbed.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_a_checkpoint_goes_on_with_another_number_of_replicas(
+    command, start, flags, one, tmp_path
+):
+    run = RunFolder(tmp_path / "moved")
+    flags = [*flags, f"--run_dir={run.path}"]
+    process = start("train", *flags)
+    while last_step(run) < 5:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    status, output, errors = command("train", *flags, "--logical_cpus=2")
+    assert status == 0, errors
+    assert "Going on from step" in output
+    assert run.read_json("results.json")["train"]["replicas"] == 2
+    assert difference(weights(run), weights(one)) < 1e-4
+
+
+def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
+    service = start("data_service", "--port=0")
+    more = None
+    try:
+        address = service.stdout.readline().rpartition("=")[2].strip()
+        more = start("data_service", "--port=0", f"--dispatcher={address}")
+        assert more.stdout.readline().startswith("Serving for")
+        run = RunFolder(tmp_path / "served")
+        status, _, errors = command(
+            "train", *flags, f"--run_dir={run.path}", f"--data_service={address}"
+        )
+        assert status == 0, errors
+        for name, value in weights(one).items():
+            np.testing.assert_array_equal(weights(run)[name], value, err_msg=name)
+    finally:
+        for process in (service, more):
+            if process:
+                process.kill()
+                process.communicate()
+
+
+def test_a_data_service_that_is_not_there(command, flags, tmp_path):
+    status, _, errors = command(
+        "train", *flags, f"--run_dir={tmp_path / 'run'}", "--data_service=nowhere"
+    )
+    assert status == 2 and "--data_service=nowhere is no address" in errors
+
+
+def test_launch_passes_a_mistake_on(command):
+    status, _, errors = command("launch", "--workers=2", "--", "--scales=0")
+    assert status == 1 and "ended with status 2" in errors
+    status, _, errors = command("launch", "--workers=0", "--", "--scales=1")
+    assert status == 2 and "--workers=0" in errors
