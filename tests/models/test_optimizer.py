@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from deml_tf.layers.channel_attention import ChannelAttention
 from deml_tf.models.optimizer import GroupedAdam
 
 
@@ -73,3 +74,19 @@ def test_biases_of_attention_heads_do_not_decay():
     ranks = {len(v.shape) for v in trained if v.name == "bias"}
     assert ranks == {1, 2}
     assert optimizer._decays == [0.0 if v.name == "bias" else 1e-3 for v in trained]
+
+
+def test_biases_of_gates_do_not_decay():
+    gates = ChannelAttention(3)
+    gates.build((None, 4, 4, 16))
+    optimizer = GroupedAdam(0.1, l2=1e-3)
+    optimizer.build(gates.trainable_variables)
+    decays = dict(
+        zip((v.name for v in gates.trainable_variables), optimizer._decays, strict=True)
+    )
+    assert decays == {
+        "hidden_kernel": 1e-3,
+        "hidden_bias": 0.0,
+        "gate_kernel": 1e-3,
+        "gate_bias": 0.0,
+    }
