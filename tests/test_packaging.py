@@ -128,7 +128,9 @@ def test_every_command_has_a_script(built):
     scripts = dict(
         line.split(" = ") for line in listed.decode().split("\n")[1:] if line
     )
-    assert scripts == {f"deml-tf-{name}": f"deml_tf.{name}:cli" for name in commands}
+    assert scripts == {
+        f"deml-tf-{name.replace('_', '-')}": f"deml_tf.{name}:cli" for name in commands
+    }
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ class GroupedAdam(keras.optimizers.Adam):
         """Resolves each variable's multiplier and L2 weight once."""
         super().build(variables)
         self._rates = [self._multiplier(v.path) for v in variables]
-        # A bias of several heads (Keras's attention, our gates) has a rank above 1, too.
+        # A bias of several heads or gates has a rank above 1, too.
         self._decays = [
             self.l2 if len(v.shape) > 1 and not v.name.endswith("bias") else 0.0
             for v in variables

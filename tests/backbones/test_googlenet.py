@@ -148,9 +148,9 @@ def test_published_cost():
     assert gmacs(u512, 227, 227, 3) == pytest.approx(1.60, rel=0.01)
     count, whole = costs(3, 3, 512)
     assert count == pytest.approx(18.7, rel=0.01)
-    # The published figure is of three networks, without our zoom between them. It makes
-    # 240 samples an axis, in 15 blocks of 16, each of them out of a window of 18 pixels:
-    # first of 227 columns, then of the 240 rows made.
+    # The published figure is of three networks, without our zoom between them. It
+    # makes 240 samples an axis, in 15 blocks of 16, each of them out of a window of 18
+    # pixels: first of 227 columns, then of the 240 rows made.
     _, one_scale = costs(1, 3, 56 * 3)
     networks = 3 * gmacs(one_scale, 227, 227, 3)
     assert networks == pytest.approx(7.97, rel=0.01)
