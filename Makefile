@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 # TensorFlow has much to say of machines without a GPU; its errors reach Python anyway.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast bad-input lint format lock compat clean
+.PHONY: help demo test test-fast bad-input lint format lock compat torch bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,5 +53,15 @@ lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock
 compat: $(STAMP) .venv-compat/.installed ## run exports in TensorFlow 2.15.1 (RUN=runs/mine: that run's as well)
 	COMPAT_RUN=$(RUN) $(BIN)/python -m pytest -q -s tests/serving/test_compat.py
 
+.venv-torch/.installed: requirements-torch.lock
+	$(PYTHON) -m venv .venv-torch
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
+	@touch $@
+
+torch: .venv-torch/.installed ## PyTorch in an environment of its own, for bench to compare with
+
+bench: $(STAMP) ## every benchmark, with PyTorch's if `make torch` was run (an hour)
+	$(BIN)/python -m benchmarks --json=benchmarks.json
+
 clean: ## remove the environment (runs and data stay)
-	rm -rf .venv .venv-compat build *.egg-info
+	rm -rf .venv .venv-compat .venv-torch build *.egg-info

@@ -6,7 +6,17 @@ from pathlib import Path
 from absl import flags
 from rich.table import Table
 
-from benchmarks import data_index, precision, serving, step_input
+from benchmarks import (
+    ceiling,
+    data_index,
+    growth,
+    networks,
+    parts,
+    scoring,
+    serving,
+    step_input,
+    walk,
+)
 from deml_tf import command
 from deml_tf.atomic import write_atomically
 from deml_tf.environment import environment
@@ -14,9 +24,14 @@ from deml_tf.errors import UsageError
 
 FLAGS = flags.FLAGS
 BENCHMARKS = {
+    "ceiling": ceiling.measure,
+    "networks": networks.measure,
+    "parts": parts.measure,
+    "walk": walk.measure,
+    "growth": growth.measure,
+    "scoring": scoring.measure,
     "data_index": data_index.measure,
     "step_input": step_input.measure,
-    "precision": precision.measure,
     "serving": serving.measure,
 }
 
