@@ -86,15 +86,17 @@ def start_worker(rank, addresses, arguments, **options):
         arguments: Flags of `deml_tf.train`.
         **options: Of `subprocess.Popen`.
     """
-    config = {
-        "cluster": {"worker": addresses},
-        "task": {"type": "worker", "index": rank},
-    }
     return subprocess.Popen(
         [sys.executable, "-m", "deml_tf.train", *arguments],
-        env={**os.environ, VARIABLE: json.dumps(config)},
+        env={**os.environ, VARIABLE: tf_config(rank, addresses)},
         **options,
     )
+
+
+def tf_config(rank, addresses):
+    """What TF_CONFIG must be for one of the workers at the addresses."""
+    task = {"type": "worker", "index": rank}
+    return json.dumps({"cluster": {"worker": addresses}, "task": task})
 
 
 def free_addresses(count):

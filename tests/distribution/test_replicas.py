@@ -1,6 +1,5 @@
-"""Several replicas do what one does: gradients, logs and whole trainings."""
+"""Replicas and workers do what one does: gradients, logs and whole trainings."""
 
-import functools
 import json
 import os
 import subprocess
@@ -9,36 +8,38 @@ from pathlib import Path
 
 import pytest
 
+from deml_tf.launch import free_addresses, tf_config
+
 HERE = Path(__file__).parent
 GRADIENTS, TRAINED, LOGS = 1e-5, 1e-4, 1e-5  # largest difference over largest value
 
 
-@functools.cache
-def report(replicas):
-    """What `replicas.py` found, in a process whose CPU is cut into replicas."""
-    process = subprocess.run(
-        [sys.executable, HERE / "replicas.py", str(replicas)],
+def start(argument, **variables):
+    """Starts `replicas.py` in a process whose TensorFlow has not begun."""
+    return subprocess.Popen(
+        [sys.executable, HERE / "replicas.py", argument],
         cwd=HERE.parent.parent,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent)},
-        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), **variables},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=1800,
     )
-    assert process.returncode == 0, process.stderr[-4000:]
-    return json.loads(process.stdout.splitlines()[-1])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_equal_one(replicas, capsys):
-    found = report(replicas)
-    assert found["replicas"] == replicas
-    with capsys.disabled():
-        print(f"\n{replicas} replicas against one, largest relative difference:")
-        for name, case in found["gradients"].items():
-            print(f"  gradients, {name}: {case['error']:.1e}")
-        for name, (error, _) in found["trained"].items():
-            print(f"  ten steps, {name}: {error:.1e}")
+def reports(processes):
+    """What each of the processes found."""
+    said = [process.communicate(timeout=2400) for process in processes]
+    for process, (_, errors) in zip(processes, said, strict=True):
+        assert process.returncode == 0, errors[-4000:]
+    return [json.loads(output.splitlines()[-1]) for output, _ in said]
+
+
+def check(found):
+    print(f"\n{found['replicas']} replicas against one, largest relative difference:")
+    for name, case in found["gradients"].items():
+        print(f"  gradients, {name}: {case['error']:.1e}")
+    for name, (error, _) in found["trained"].items():
+        print(f"  ten steps, {name}: {error:.1e}")
     for name, case in found["gradients"].items():
         assert case["error"] < GRADIENTS, (name, case["variable"])
         for log, (values, wanted) in case["logs"].items():
@@ -46,3 +47,25 @@ def test_replicas_equal_one(replicas, capsys):
             assert values[0] == pytest.approx(wanted, rel=LOGS), (name, log)
     for name, (error, variable) in found["trained"].items():
         assert error < TRAINED, (name, variable)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [2, 4])
+def test_replicas_equal_one(replicas):
+    (found,) = reports([start(str(replicas))])
+    assert found["replicas"] == replicas
+    check(found)
+
+
+@pytest.mark.slow
+def test_workers_equal_one():
+    addresses = free_addresses(2)
+    found = reports(
+        [
+            start("workers", TF_CONFIG=tf_config(rank, addresses))
+            for rank in range(len(addresses))
+        ]
+    )
+    for each in found:
+        assert each["replicas"] == 2
+        check(each)
