@@ -48,11 +48,11 @@ class Show(keras.optimizers.SGD):
         variable.assign(gradient)
 
 
-def build(case, optimizer=None):
+def build(case, optimizer=None, **options):
     """The compiled trainer of a case, built under the present strategy."""
     backbone, decoupling, named = case
     keras.utils.set_random_seed(0)
-    options = {"input_size": 32, "scales": 2, **BACKBONES[backbone]}
+    options = {"input_size": 32, "scales": 2, **BACKBONES[backbone], **options}
     embedder = build_deml(weights="none", learners=2, embedding_dim=32, **options)
     trainer = Trainer(
         core_of(embedder),

@@ -61,9 +61,13 @@ def gradients(case, strategy):
 
 
 def trained(case, strategy, through):
-    """State after all steps, by Keras's `fit` or by the project's loop."""
+    """State after all steps, by Keras's `fit` or by the project's loop.
+
+    In float64: of float32's rounding, units of ReLU that are near 0 soon make more than
+    what is to be shown, on one device as on several.
+    """
     with strategy.scope():
-        trainer = build(case)
+        trainer = build(case, precision="float64")
     if through == "fit":
         trainer.fit(batches(trainer), verbose=0, shuffle=False)
     else:
