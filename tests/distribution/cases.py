@@ -34,8 +34,13 @@ OPTIMIZERS = {
         1e-4, l2=2e-4, epsilon=1e-3, global_clipnorm=1.0
     ),
 }
+# GoogLeNet's features are all alike before any training, which the losses, in float32,
+# turn into gradients with few digits; Adam makes whole steps of the smallest of them.
 CASES = [
-    *((backbone, "adversary", "adam") for backbone in BACKBONES),
+    *(
+        (backbone, "adversary", "momentum" if backbone == "no BatchNorm" else "adam")
+        for backbone in BACKBONES
+    ),
     *(("frozen BatchNorm", decoupling, "momentum") for decoupling in DECOUPLINGS),
     ("frozen BatchNorm", "hinge", "clipped adam"),
 ]
