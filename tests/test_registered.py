@@ -50,7 +50,9 @@ REGISTERED = {
     ),
     "Zoom": (layers.Zoom(size=11), [(8, 9, 3), (4,)]),
     "BinomialDeviance": (
-        BinomialDeviance(3.0, 0.25, 2.0, 25.0, reduction="sum", name="pairs"),
+        BinomialDeviance(
+            3.0, 0.25, 2.0, 25.0, pairs="replica", reduction="sum", name="deviance"
+        ),
         None,
     ),
     "GroupedAdam": (

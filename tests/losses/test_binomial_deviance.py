@@ -200,6 +200,7 @@ def test_config_round_trip():
         "beta": 0.25,
         "cost_positive": 2.0,
         "cost_negative": 25.0,
+        "pairs": "replica",
         "reduction": "sum",
         "name": "metric",
     }

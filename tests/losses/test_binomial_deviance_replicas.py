@@ -46,3 +46,14 @@ def test_fit_on_two_replicas_ends_with_the_same_weights(report):
 @pytest.mark.slow
 def test_replicas_of_unequal_size_are_refused(report):
     assert "drop_remainder" in report["uneven"]
+
+
+@pytest.mark.slow
+def test_pairs_within_replicas_do_not_cross(report):
+    figures = report["within replicas"]
+    found, wanted = figures["value"]
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert figures["gradient_error"] < 1e-5 * figures["gradient_size"]
+    # The halves of this batch have other pairs than the whole.
+    whole, _ = report["cases"]["mixed, loss, static"]["value"]
+    assert found != pytest.approx(whole, rel=1e-2)

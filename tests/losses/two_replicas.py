@@ -16,6 +16,7 @@ LABELS = {
     "all different": list(range(8)),
 }
 LEARNERS = 3
+HALVES = (slice(0, 4), slice(4, 8))
 
 
 def embed(kernel, images):
@@ -106,6 +107,16 @@ def main():
                 }
 
     labels = np.array(LABELS["mixed"], np.int64)
+    # Within replicas: the mean of each half's own value.
+    local = BinomialDeviance(pairs="replica")
+    halves = [one_device(local, kernel, images[h], labels[h]) for h in HALVES]
+    value, gradient = both_replicas(strategy, local, kernel, images, labels, "static")
+    wanted = tf.add_n([g for _, g in halves]) / 2
+    report["within replicas"] = {
+        "value": [float(value), float(sum(v for v, _ in halves) / 2)],
+        "gradient_error": float(np.max(np.abs(gradient - wanted))),
+        "gradient_size": float(np.max(np.abs(wanted))),
+    }
     try:
         both_replicas(strategy, by_function, kernel, images, labels, "uneven")
         report["uneven"] = "no error"
