@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 # TensorFlow has much to say of machines without a GPU; its errors reach Python anyway.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast bad-input lint format lock compat torch bench clean
+.PHONY: help demo test test-fast test-long bad-input lint format lock compat torch bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,10 +23,13 @@ demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (
 
 test: $(STAMP) ## every test, the quick ones first, two at a time
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not long"
 
 test-fast: $(STAMP) ## the quick tests alone
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-long: $(STAMP) ## four replicas and two workers against one (twenty minutes)
+	$(BIN)/python -m pytest -q -s -m long
 
 bad-input: $(STAMP) ## write tests/BAD_INPUT.md anew, of what the commands say
 	WRITE_BAD_INPUT=1 $(BIN)/python -m pytest -q tests/bad_input

@@ -50,7 +50,7 @@ def check(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.long)])
 def test_replicas_equal_one(replicas):
     (found,) = reports([start(str(replicas))])
     assert found["replicas"] == replicas
@@ -58,6 +58,7 @@ def test_replicas_equal_one(replicas):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_workers_equal_one():
     addresses = free_addresses(2)
     found = reports(
