@@ -34,13 +34,8 @@ OPTIMIZERS = {
         1e-4, l2=2e-4, epsilon=1e-3, global_clipnorm=1.0
     ),
 }
-# GoogLeNet's features are all alike before any training, which the losses, in float32,
-# turn into gradients with few digits; Adam makes whole steps of the smallest of them.
 CASES = [
-    *(
-        (backbone, "adversary", "momentum" if backbone == "no BatchNorm" else "adam")
-        for backbone in BACKBONES
-    ),
+    *((backbone, "adversary", "adam") for backbone in BACKBONES),
     *(("frozen BatchNorm", decoupling, "momentum") for decoupling in DECOUPLINGS),
     ("frozen BatchNorm", "hinge", "clipped adam"),
 ]
@@ -59,6 +54,11 @@ def build(case, optimizer=None, **options):
     keras.utils.set_random_seed(0)
     options = {"input_size": 32, "scales": 2, **BACKBONES[backbone], **options}
     embedder = build_deml(weights="none", learners=2, embedding_dim=32, **options)
+    if backbone == "no BatchNorm":
+        # Its positive biases make all features alike, and losses of few digits.
+        for variable in core_of(embedder).trainable_variables:
+            if variable.name == "bias":
+                variable.assign(tf.zeros(variable.shape, variable.dtype))
     trainer = Trainer(
         core_of(embedder),
         BinomialDeviance(),
