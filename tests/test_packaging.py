@@ -176,7 +176,8 @@ def test_it_works_where_it_is_installed(environment, tmp_path):
         # The flags stand below the program's name, which differs.
         script, module = (re.sub(r"\n\S+:\n", "\n", text) for text in helps)
         assert script == module and "\n  --" in script
-        source = PACKAGE / f"{name.removeprefix('deml-tf-')}.py"
+        stem = name.removeprefix("deml-tf-").replace("-", "_")
+        source = PACKAGE / f"{stem}.py"
         purpose = ast.get_docstring(ast.parse(source.read_text())) or ""
         assert script.startswith(purpose.splitlines()[0])
 
