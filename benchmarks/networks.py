@@ -21,6 +21,7 @@ from benchmarks.models import U512, training_step
 from benchmarks.timing import Row, interleaved
 from deml_tf.models.cost import gmacs, graph_gmacs, parameters
 from deml_tf.models.embedder import build_deml, core_of
+from deml_tf.retrieval.evaluation import inference
 
 ROOT = Path(__file__).parent.parent
 TORCH = ROOT / ".venv-torch" / "bin" / "python"
@@ -127,11 +128,9 @@ def _infer(options: dict[str, Any]) -> tuple[float, int, Run]:
     side = core.input.shape[1]
     noise = np.random.default_rng(0).uniform(0, 255, (BATCH, side, side, 3))
     pictures = tf.constant(noise, tf.float32)
-    forward = tf.function(
-        lambda x: core(x, training=False)["embedding"], autograph=False
-    )
+    forward = inference(core)
     giga = BATCH * gmacs(core, side, side, 3)
-    return giga, parameters(embedder), lambda: forward(pictures).numpy()
+    return giga, parameters(embedder), lambda: forward(pictures)["embedding"].numpy()
 
 
 @contextlib.contextmanager

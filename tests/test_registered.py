@@ -28,6 +28,21 @@ REGISTERED = {
         [(5, 6, 8)],
     ),
     "GradientReversal": (layers.GradientReversal(scale=0.5), [(6,)]),
+    "NormedConvolution": (
+        layers.NormedConvolution(
+            None,
+            3,
+            padding="valid",
+            dilation_rate=2,
+            relu6=False,
+            momentum=0.9,
+            epsilon=0.1,
+            kernel_initializer="he_normal",
+            frozen=True,
+            synchronized=True,
+        ),
+        [(9, 9, 4)],
+    ),
     "ObjectAttention": (
         layers.ObjectAttention(
             steps=3, epsilon=0.2, border="clip", prior_correction=True, resolution=80
@@ -97,7 +112,8 @@ def test_configs_go_round(name):
     own = set(signature.parameters) - {"kwargs", "dtype"}
     assert own <= set(config)
     defaults = {n: p.default for n, p in signature.parameters.items()}
-    for argument in own - {"kernel_initializer"}:
+    # Strides are 1 where a convolution is dilated.
+    for argument in own - {"kernel_initializer", "strides"}:
         assert config[argument] != defaults[argument]  # or nothing was tested
 
 

@@ -48,6 +48,12 @@ class Backbone:
     upper: keras.Model
     gate_bias: float
 
+    def norms(self) -> list[keras.layers.BatchNormalization]:
+        """Its BatchNorms, in order."""
+        layers = (*self.lower.layers, *self.upper.layers)
+        inner = [getattr(layer, "norm", layer) for layer in layers]
+        return [n for n in inner if isinstance(n, keras.layers.BatchNormalization)]
+
     def whole(self) -> keras.Model:
         """Join the pieces: pictures -> [mid, final].
 
@@ -154,11 +160,10 @@ def build_backbone(
         _load_keras_weights(backbone, weights)
     frozen = batch_norm == "frozen" or (batch_norm == "auto" and given)
     replicas = tf.distribute.get_strategy().num_replicas_in_sync
-    for layer in (*lower.layers, *upper.layers):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.trainable = not frozen
-            # Statistics of the whole batch, over all replicas.
-            layer.synchronized = not frozen and replicas > 1
+    for norm in backbone.norms():
+        norm.trainable = not frozen
+        # Statistics of the whole batch, over all replicas.
+        norm.synchronized = not frozen and replicas > 1
     return backbone
 
 

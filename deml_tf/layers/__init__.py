@@ -2,6 +2,7 @@
 
 from deml_tf.layers.channel_attention import ChannelAttention
 from deml_tf.layers.gradient_reversal import GradientReversal
+from deml_tf.layers.normed_convolution import NormedConvolution
 from deml_tf.layers.object_attention import ObjectAttention
 from deml_tf.layers.prepare import Prepare, RestoreBoxes
 from deml_tf.layers.projection import Projection
@@ -11,6 +12,7 @@ from deml_tf.layers.zoom import Zoom
 __all__ = [
     "ChannelAttention",
     "GradientReversal",
+    "NormedConvolution",
     "ObjectAttention",
     "Prepare",
     "Projection",

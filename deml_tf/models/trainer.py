@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
+from deml_tf.layers.compiled import compiled_parts
 from deml_tf.layers.gradient_reversal import GradientReversal
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
@@ -148,7 +149,8 @@ class Trainer(keras.Model):
         adversary_variables = self.adversary_variables
 
         with tf.GradientTape() as tape:
-            outputs = self.core(images, training=True)
+            with compiled_parts():
+                outputs = self.core(images, training=True)
             parts = tf.unstack(outputs["parts"], axis=1)  # I x (b, j, d)
             pooled = tf.unstack(outputs["pooled"], axis=1)  # I x (b, c)
             if self.decoupling == "adversary":

@@ -5,15 +5,19 @@ import tensorflow as tf
 from rich.progress import track
 
 from deml_tf.data.batches import class_ids, scoring_dataset
+from deml_tf.layers.compiled import compiled_parts
 from deml_tf.layers.prepare import boxes_to_original
 from deml_tf.retrieval.metrics import evaluate
 
 
 def inference(model):
     """The model's forward pass as a graph, for `embed`."""
-    return tf.function(
-        lambda images: model(images, training=False), reduce_retracing=True
-    )
+
+    def forward(images):
+        with compiled_parts():
+            return model(images, training=False)
+
+    return tf.function(forward, reduce_retracing=True, autograph=False)
 
 
 def embed(forward, examples, *, resize_size, fit, batch_size=64, progress=None):

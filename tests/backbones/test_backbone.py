@@ -205,7 +205,8 @@ def test_copies_start_equal_and_seeds_differ():
 
 def test_layers_of_one_shape_start_unequal():
     upper = small().upper
-    kernels = [upper.get_layer(f"block{n}_expand").kernel for n in (12, 13)]
+    layers = [upper.get_layer(f"block{n}_expand") for n in (12, 13)]
+    kernels = [layer.convolution.kernel for layer in layers]
     assert np.abs(kernels[0] - kernels[1]).max() > 0
 
 
@@ -230,11 +231,6 @@ def test_copies_live_in_one_model():
 # --- batch norm -------------------------------------------------------------------
 
 
-def norms(backbone):
-    layers = (*backbone.lower.layers, *backbone.upper.layers)
-    return [n for n in layers if isinstance(n, keras.layers.BatchNormalization)]
-
-
 @pytest.mark.parametrize("mode", ["frozen", "auto"])
 def test_frozen_norms_stay(mode):
     backbone = (
@@ -244,9 +240,9 @@ def test_frozen_norms_stay(mode):
     )
     kernels = 14 + 15 * 2 + 1 + 4  # depthwise and project, expand, stem and head ...
     trainable = backbone.lower.trainable_variables + backbone.upper.trainable_variables
-    assert len(norms(backbone)) == len(trainable) == 49
+    assert len(backbone.norms()) == len(trainable) == 49
     assert kernels == len(trainable)
-    assert not any(norm.trainable_variables for norm in norms(backbone))
+    assert not any(norm.trainable_variables for norm in backbone.norms())
     before = values(backbone)
     x = pictures()
     for still, moving in zip(run(backbone, x), run(backbone, x, True), strict=True):
@@ -258,16 +254,16 @@ def test_frozen_norms_stay(mode):
 @pytest.mark.parametrize("mode", ["train", "auto"])
 def test_trained_norms_move(mode):
     backbone = small(batch_norm=mode)
-    assert all(len(norm.trainable_variables) == 2 for norm in norms(backbone))
-    assert {norm.momentum for norm in norms(backbone)} == {0.9}
-    before = norms(backbone)[0].moving_mean.numpy()
+    assert all(len(norm.trainable_variables) == 2 for norm in backbone.norms())
+    assert {norm.momentum for norm in backbone.norms()} == {0.9}
+    before = backbone.norms()[0].moving_mean.numpy()
     run(backbone, pictures(), True)
-    assert np.abs(norms(backbone)[0].moving_mean - before).max() > 0
+    assert np.abs(backbone.norms()[0].moving_mean - before).max() > 0
 
 
 def test_given_weights_average_slowly():
     backbone = build_backbone(NAME, input_size=64, batch_norm="train")
-    assert {norm.momentum for norm in norms(backbone)} == {0.99}
+    assert {norm.momentum for norm in backbone.norms()} == {0.99}
 
 
 # --- weights ----------------------------------------------------------------------
@@ -403,7 +399,8 @@ def test_saved_models_come_back(tmp_path, stride, cut_layer):
 
 
 def test_xla_gives_the_same_values_and_gradients():
-    backbone = small(output_stride=16)
+    # In float64, or rounding decides at the edges of ReLU6.
+    backbone = small(output_stride=16, dtype="float64")
     weights = backbone.lower.trainable_variables + backbone.upper.trainable_variables
 
     def step(x):
@@ -414,7 +411,7 @@ def test_xla_gives_the_same_values_and_gradients():
 
     x = pictures()
     for a, b in zip(step(x), tf.function(step, jit_compile=True)(x), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max() + 1e-7)
+        np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
 
 
 def test_bfloat16_by_argument_and_by_policy():

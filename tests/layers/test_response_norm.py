@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deml_tf.layers.compiled import compiled_parts
 from deml_tf.layers.response_norm import ResponseNorm
 
 
@@ -78,6 +79,48 @@ def test_gradient():
         )
         slope = ((high - low) * np.arange(6)).sum() / 2e-3
         assert found[c] == pytest.approx(slope, rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    "settings", [(2, 2e-5, 0.75, 1.0), (1, 1e-3, 0.5, 2.0), (3, 1e-4, 1.0, 0.5)]
+)
+def test_the_compiled_part_is_the_same(settings, policy):
+    """Values and gradients, within the rounding of what goes in and out."""
+    layer = ResponseNorm(*settings, dtype=policy)
+    x = tf.cast(maps(2, 3, 3, 9), layer.compute_dtype)
+    weights = tf.cast(maps(2, 3, 3, 9, seed=1), layer.compute_dtype)
+
+    @tf.function
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        return y, tape.gradient(y, x, weights)
+
+    plain = run(x)
+    with compiled_parts():
+        compiled = run.python_function(x)
+    assert compiled[0].dtype == compiled[1].dtype == layer.compute_dtype
+    step = 2.0**-7 if layer.compute_dtype == "bfloat16" else 2e-6
+    for a, b in zip(compiled, plain, strict=True):
+        b = tf.cast(b, tf.float32).numpy()
+        np.testing.assert_allclose(
+            tf.cast(a, tf.float32), b, rtol=step, atol=step * np.abs(b).max()
+        )
+
+
+def test_only_within_compiled_parts():
+    """Exports stay plain operations."""
+    layer, x = ResponseNorm(), tf.TensorSpec((1, 2, 2, 8))
+
+    def operations():
+        graph = tf.function(lambda x: layer(x)).get_concrete_function(x).graph
+        return [o.type for o in graph.get_operations()]
+
+    with compiled_parts():
+        assert "LRN" not in operations()
+    assert "LRN" in operations()
 
 
 def test_it_saves_and_loads(tmp_path):

@@ -1,0 +1,82 @@
+"""Depthwise convolution whose gradients suit the CPU."""
+
+import tensorflow as tf
+
+
+def depthwise_convolution(x, kernel, strides, padding, dilations, training=True):
+    """Convolves each channel on its own.
+
+    On CPUs its gradients are computed in float32 at least: those of oneDNN take two to
+    four times as long in bfloat16. The kernel's gradient at 5 x 5 or more
+    takes 0.6 of oneDNN's time as a convolution of x with the output's gradient.
+
+    Args:
+        x: (b, h, w, c).
+        kernel: (k, k, c, 1) of the dtype of x.
+        strides: Of both axes.
+        padding: "SAME" or "VALID".
+        dilations: Of both axes.
+        training: Whether gradients will be asked for.
+
+    Returns:
+        (b, h', w', c).
+    """
+    four = [1, *strides, 1]
+    # Dilated convolutions are made of other operations, with gradients of their own.
+    if not training or dilations != [1, 1] or _GPU:
+        return tf.nn.depthwise_conv2d(x, kernel, four, padding, dilations=dilations)
+
+    @tf.custom_gradient
+    def convolve(x, kernel):
+        def gradients(upstream):
+            dtype = x.dtype if x.dtype == tf.float64 else tf.float32
+            wide, tap, up = [tf.cast(t, dtype) for t in (x, kernel, upstream)]
+            of_x = tf.nn.depthwise_conv2d_backprop_input(
+                tf.shape(x), tap, up, four, padding
+            )
+            if strides == [1, 1] and kernel.shape[0] >= _LARGE:
+                of_kernel = _kernel_gradient(wide, up, kernel.shape[0], padding)
+            else:
+                of_kernel = tf.nn.depthwise_conv2d_backprop_filter(
+                    wide, kernel.shape, up, four, padding
+                )
+            return tf.cast(of_x, x.dtype), tf.cast(of_kernel, x.dtype)
+
+        return tf.nn.depthwise_conv2d(x, kernel, four, padding), gradients
+
+    return convolve(x, kernel)
+
+
+_LARGE = 5  # side of the kernels whose gradient is a convolution
+_GPU = bool(tf.config.list_physical_devices("GPU"))
+
+
+def _kernel_gradient(x, upstream, side, padding):
+    """The kernel's gradient at stride 1: x convolved with the output's gradient.
+
+    Every channel of every picture is a channel of one picture:
+
+        d kernel[i, j, c] = sum over b, h, w of x[b, h + i, w + j, c] up[b, h, w, c]
+
+    Args:
+        x: (b, h, w, c).
+        upstream: (b, h', w', c).
+        side: k.
+        padding: Of the convolution.
+
+    Returns:
+        (k, k, c, 1).
+    """
+    if padding == "SAME":
+        before, after = (side - 1) // 2, side // 2
+        x = tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
+    batch, channels = tf.shape(x)[0], x.shape[-1]
+
+    def side_by_side(maps):  # (b, h, w, c) -> (h, w, b * c)
+        turned = tf.transpose(maps, (1, 2, 0, 3))
+        return tf.reshape(turned, (*maps.shape[1:3], batch * channels))
+
+    found = tf.nn.depthwise_conv2d(
+        side_by_side(x)[None], side_by_side(upstream)[..., None], [1] * 4, "VALID"
+    )
+    return tf.reduce_sum(tf.reshape(found, (side, side, batch, channels, 1)), axis=2)
