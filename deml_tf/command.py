@@ -10,7 +10,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.mistakes import parse, sentence
 
 
-def run(main, interrupted="Interrupted."):
+def run(main, interrupted="Interrupted.", hint="see --help for all"):
     """Parses the flags and calls a command.
 
     Exit status: 0 done, 2 wrong usage, 1 wrong data; either with one sentence on
@@ -19,9 +19,13 @@ def run(main, interrupted="Interrupted."):
     Args:
         main: Function of the remaining arguments.
         interrupted: What to say to Ctrl-C, which exits with 130.
+        hint: What to do about an unknown flag.
     """
     _introduce(main.__module__)
-    app.run(lambda argv: _guarded(main, argv, interrupted), flags_parser=_parse)
+    app.run(
+        lambda argv: _guarded(main, argv, interrupted),
+        flags_parser=lambda argv: _parse(argv, hint),
+    )
 
 
 def console():
@@ -40,9 +44,9 @@ def _introduce(module):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def _parse(argv):
+def _parse(argv, hint):
     try:
-        return parse(flags.FLAGS, argv)
+        return parse(flags.FLAGS, argv, hint=hint)
     except UsageError as error:
         _fail(error, 2)
 

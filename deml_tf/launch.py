@@ -19,29 +19,43 @@ import time
 from absl import flags
 
 from deml_tf import command
+from deml_tf.config import CONFIGS, DistributionConfig
 from deml_tf.distribution.cluster import VARIABLE
 from deml_tf.errors import DataError, UsageError
+from deml_tf.flags import define_flags, from_flags, read_configs
+from deml_tf.mistakes import parse
 
 FLAGS = flags.FLAGS
 _PATIENCE = 60  # seconds in which the others may end by themselves, saying why
 _WRONG_USAGE = 2  # exit status that no restart mends
+_MOST = 64  # workers, for all are processes of this machine
+_OWN = ("workers", "restarts")
 
 
 def main(arguments):
     """Runs the workers, again if asked to, until all of them are done."""
     if FLAGS.workers < 1:
         raise UsageError(f"--workers={FLAGS.workers}: it must be at least 1.")
+    if FLAGS.workers > _MOST:
+        raise UsageError(
+            f"--workers={FLAGS.workers}: it must be at most {_MOST}, for all run on "
+            "this machine."
+        )
     if FLAGS.restarts < 0:
         raise UsageError(f"--restarts={FLAGS.restarts}: it must be at least 0.")
     if not arguments:
         raise UsageError("No flags for deml_tf.train: write them after --.")
+    _check(arguments)
     for left in range(FLAGS.restarts, -1, -1):
         status = run_workers(FLAGS.workers, arguments)
         if not any(status):
             return
-        failed = next(rank for rank, ended in enumerate(status) if ended)
+        # Of those that failed: what was killed from here ended below zero.
+        failed = max(range(FLAGS.workers), key=lambda n: (status[n] != 0, status[n]))
         said = f"Worker {failed} of {FLAGS.workers} ended with status {status[failed]}"
-        if not left or _WRONG_USAGE in status:
+        if _WRONG_USAGE in status:
+            raise UsageError(f"{said}: see what it said above, and mend its flags.")
+        if not left:
             raise DataError(
                 f"{said}: see what it said above; the same command goes on from the "
                 "last checkpoint."
@@ -108,11 +122,28 @@ def free_addresses(count):
     return addresses
 
 
+def _check(arguments):
+    """Says once, and before a worker starts, what each would say of its flags."""
+    values = flags.FlagValues()
+    values.append_flag_values(FLAGS)  # absl's own
+    values.remove_flag_values(_OWN)
+    define_flags(*CONFIGS, DistributionConfig, flag_values=values)
+    train = "deml_tf.train"
+    argv = [sys.argv[0], *arguments]
+    _, *words = parse(values, argv, train, f"see python -m {train} --help for all")
+    if words:
+        raise UsageError(
+            f"{words[0]!r} is no flag: write only flags of {train} after --."
+        )
+    read_configs(values)
+    from_flags(DistributionConfig, values)
+
+
 def cli():
     """Defines the flags and runs: what `deml-tf-launch` starts."""
     flags.DEFINE_integer("workers", 2, "Workers, each a process of this machine.")
     flags.DEFINE_integer("restarts", 0, "Times that all start again after an error.")
-    command.run(main)
+    command.run(main, hint="write flags of deml_tf.train after --")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,19 @@ from absl import flags
 from deml_tf.errors import UsageError
 
 
-def parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
+def parse(
+    values: flags.FlagValues,
+    argv: Sequence[str],
+    command: str = "this command",
+    hint: str = "see --help for all",
+) -> list[str]:
     """Parses a command line, with absl's complaints as sentences of ours.
 
     Args:
         values: absl's flags; filled in.
         argv: The program's name and the arguments.
+        command: Whose flags they are.
+        hint: What to do about an unknown flag.
 
     Returns:
         The program's name and the arguments that are no flags.
@@ -35,7 +42,7 @@ def parse(values: flags.FlagValues, argv: Sequence[str]) -> list[str]:
         near = difflib.get_close_matches(error.flagname, list(values), 1)
         mend = "".join(f"did you mean --{name}, or " for name in near)
         raise UsageError(
-            f"{error.flagvalue} is no flag of this command: {mend}see --help for all."
+            f"{error.flagvalue} is no flag of {command}: {mend}{hint}."
         ) from error
     except flags.Error as error:
         if isinstance(error, flags.IllegalFlagValueError) and error.__context__:

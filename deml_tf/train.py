@@ -25,7 +25,7 @@ from deml_tf.data.batches import (
 from deml_tf.data.catalog import needs_folder
 from deml_tf.data.images import explain_unreadable
 from deml_tf.data.scan import take_out_bad
-from deml_tf.data.service import service_error
+from deml_tf.data.service import check_service, service_error
 from deml_tf.distribution import lost_worker
 from deml_tf.distribution.cluster import read_cluster
 from deml_tf.distribution.feed import distribute
@@ -64,12 +64,18 @@ def main(arguments):
 
     _check_schedule(train)
 
-    if RunFolder(str(train.run_dir)).finished and not cluster.is_chief:
+    finished = RunFolder(str(train.run_dir)).finished
+    if finished and not cluster.is_chief:
         return  # the chief says so
+    if devices.data_service is not None and not finished:
+        check_service(devices.data_service)
+    batches = (train.classes_per_batch, train.images_per_class, loss.pairs)
+    if devices.logical_cpus:  # so many devices take their time to make
+        check_batches(devices.logical_cpus * cluster.size, *batches)
     if cluster.size > 1:
         print(f"Worker {cluster.rank} of {cluster.size}: waiting for all.", flush=True)
     strategy = build_strategy(devices.strategy, devices.logical_cpus, cluster)
-    check_batches(strategy, train.classes_per_batch, train.images_per_class, loss.pairs)
+    check_batches(strategy.num_replicas_in_sync, *batches)
     with lost_worker.explained(cluster):
         results = train_and_score(configs, strategy, cluster, devices.data_service)
     if results:
@@ -254,9 +260,10 @@ def fit(
                 raise
             # Raised when the batch after the last finished step is consumed.
             step = int(checkpoints.progress.step)
-            raise (
-                service_error(error) or explain_unreadable(files_of(step), error)
-            ) from error
+            found = explain_unreadable(files_of(step), error)
+            if found is error:
+                found = service_error(error) or error
+            raise found from error
         finally:
             bar.stop()
     if split.validation and cluster.is_chief:

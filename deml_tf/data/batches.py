@@ -174,7 +174,7 @@ def training_dataset(
             f"the batch table holds {table.num_examples} examples and the data set "
             f"{len(examples)}; make the table of the same examples"
         )
-    paths = _paths(examples)
+    paths = _paths(examples, whole=service is not None)
     labels = tf.constant(class_ids(examples)[0])
     key = _key(seed, _AUGMENTATION)
 
@@ -207,7 +207,8 @@ def training_dataset(
 
     first, last = first_step * parts, max(first_step, last_step) * parts
     numbers = tf.data.Dataset.range(first, last)
-    batches = through_service(numbers, read, service) if service else read(numbers)
+    served = service is not None
+    batches = through_service(numbers, read, service) if served else read(numbers)
     # flat_map hides the number of batches from the progress bar.
     count = tf.data.experimental.assert_cardinality(last - first)
     return batches.apply(count).prefetch(2)
@@ -247,10 +248,12 @@ def scoring_dataset(
     return pictures.batch(batch_size).prefetch(2)
 
 
-def _paths(examples: Sequence[Example]) -> tf.Tensor:
+def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:
+    """The paths; whole ones for processes that were started elsewhere."""
+    paths = (os.path.abspath(e.path) if whole else e.path for e in examples)
     with tf.device("CPU:0"):
         # As bytes: a file's name need not be UTF-8.
-        return tf.constant([os.fsencode(e.path) for e in examples], tf.string)
+        return tf.constant([os.fsencode(path) for path in paths], tf.string)
 
 
 def _key(seed: int, stream: int) -> Any:

@@ -1,14 +1,49 @@
 """Batches read by other machines: tf.data service, exact order and resume kept."""
 
 import re
+import socket
 from collections.abc import Callable
 from typing import Any, cast
 
 import tensorflow as tf
 
+from deml_tf.address import MEND, split
+from deml_tf.data.images import why_not
 from deml_tf.errors import DataError, UsageError
 
 _AHEAD = 64  # batches that may come before one that is waited for
+_PATIENCE = 5  # seconds
+# A gRPC client's first words: HTTP/2, and no settings of its own; the server's follow.
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
+
+
+def check_service(address: str, flag: str = "data_service") -> None:
+    """Refuses an address at which no service answers, for TensorFlow waits an hour.
+
+    Args:
+        address: HOST:PORT of a service's dispatcher.
+        flag: which has it.
+
+    Raises:
+        UsageError: the address is none.
+        DataError: nothing answers there, or nothing that speaks gRPC.
+    """
+    host, port = _parts(address, flag)
+    try:
+        with socket.create_connection((host.strip("[]"), port), _PATIENCE) as server:
+            server.sendall(_HELLO)
+            answer = server.recv(len(_HELLO))
+    except (OSError, UnicodeError) as error:  # no name of a host is the latter
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(
+            f"{flag}={address} does not answer ({reason}): start it first with "
+            "python -m deml_tf.data_service, or leave the flag out."
+        ) from error
+    if answer[3:4] != b"\4":
+        raise DataError(
+            f"{flag}={address} is something else than a data service: name the address "
+            "that python -m deml_tf.data_service prints, or leave the flag out."
+        )
 
 
 def through_service(
@@ -32,23 +67,29 @@ def through_service(
 
     Raises:
         UsageError: the address is none.
-        DataError: when iterated, if the service cannot be reached or lost a batch.
+        DataError: what answers there is no such service; when iterated, if the service
+            cannot be reached, cannot read a batch or lost one.
     """
-    host, _, port = address.removeprefix("grpc://").rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"data_service={address} is no address: write HOST:PORT.")
+    host, port = _parts(address)
     # One number at a time, each beside its batch.
     numbered = numbers.flat_map(
         lambda n: tf.data.Dataset.zip(
             tf.data.Dataset.from_tensors(n), read(tf.data.Dataset.from_tensors(n))
         )
     )
-    served = numbered.apply(
-        tf.data.experimental.service.distribute(
-            tf.data.experimental.service.ShardingPolicy.DYNAMIC,
-            f"grpc://{host}:{port}",
+    try:
+        served = numbered.apply(
+            tf.data.experimental.service.distribute(
+                tf.data.experimental.service.ShardingPolicy.DYNAMIC,
+                f"grpc://{host}:{port}",
+            )
         )
-    )
+    except tf.errors.OpError as error:
+        reason = why_not(error).rstrip(": ")
+        raise DataError(
+            f"data_service={address} takes no data set ({reason}): name the address "
+            "that python -m deml_tf.data_service prints, or leave the flag out."
+        ) from error
     first = int(next(iter(numbers), 0))
     count = int(numbers.cardinality())
 
@@ -68,6 +109,13 @@ def through_service(
                         f"data_service={address} does not answer: start it with "
                         "python -m deml_tf.data_service, or leave the flag out."
                     ) from error
+                except tf.errors.OpError as error:
+                    raise DataError(
+                        f"data_service={address} gives no batch {number} "
+                        f"({why_not(error)}): see that all of its machines have the "
+                        "pictures under the path that this one has, or leave the flag "
+                        "out."
+                    ) from error
                 early[int(arrived)] = batch
             yield early.pop(number)
 
@@ -79,6 +127,13 @@ def service_error(error: tf.errors.OpError) -> DataError | None:
     """Finds what `through_service` said in the error that TensorFlow makes of it."""
     found = re.search(r"DataError: (data_service=.+)", str(error))
     return DataError(found.group(1)) if found else None
+
+
+def _parts(address: str, flag: str = "data_service") -> tuple[str, int]:
+    parts = split(address.removeprefix("grpc://"))
+    if not parts:
+        raise UsageError(f"{flag}={address} is no address: {MEND}.")
+    return parts
 
 
 def _lost(number: int, address: str) -> DataError:

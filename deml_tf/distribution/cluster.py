@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from deml_tf import address
 from deml_tf.errors import UsageError
 
 VARIABLE = "TF_CONFIG"
@@ -53,12 +54,7 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
     text = environment.get(VARIABLE, "").strip()
     if not text or text == "{}":
         return Cluster()
-    try:
-        config = json.loads(text)
-        jobs = {str(job): list(names) for job, names in config["cluster"].items()}
-        kind, rank = str(config["task"]["type"]), int(config["task"]["index"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"{VARIABLE}={text}: write it as {_EXAMPLE}.") from error
+    jobs, kind, rank = _parts(text)
     strange = sorted(set(jobs) - {"chief", "worker"})
     if strange:
         raise UsageError(
@@ -83,8 +79,33 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
     return Cluster(addresses, rank + (len(chiefs) if kind == "worker" else 0))
 
 
+def _parts(text: str) -> tuple[dict[str, list[Any]], str, int]:
+    """Addresses by job, and which of them this process has."""
+
+    def wrong(what):
+        return UsageError(f"{VARIABLE}={text} {what}: write it as {_EXAMPLE}.")
+
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise wrong(f"is no JSON ({error})") from error
+    for part in ("cluster", "task"):
+        if not isinstance(config, dict) or not isinstance(config.get(part), dict):
+            raise wrong(f"has no {part}")
+    jobs, task = config["cluster"], config["task"]
+    for job, names in jobs.items():
+        if not isinstance(names, list):
+            raise wrong(f"gives {job!r} no list of addresses")
+    for part in ("type", "index"):
+        if part not in task:
+            raise wrong(f"has a task without {part}")
+    try:
+        return jobs, str(task["type"]), int(str(task["index"]))
+    except ValueError as error:
+        raise wrong(f"has the index {task['index']!r}") from error
+
+
 def _address(name: Any) -> str:
-    host, _, port = str(name).rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UsageError(f"{VARIABLE} has the address {name!r}: write HOST:PORT.")
+    if not address.split(str(name)):
+        raise UsageError(f"{VARIABLE} has the address {name!r}: {address.MEND}.")
     return str(name)

@@ -71,15 +71,12 @@ def build_strategy(
 
 
 def check_batches(
-    strategy: tf.distribute.Strategy,
-    classes_per_batch: int,
-    images_per_class: int,
-    pairs: str,
+    replicas: int, classes_per_batch: int, images_per_class: int, pairs: str
 ) -> None:
     """Refuses batches that the replicas cannot share evenly.
 
     Args:
-        strategy: Of the training.
+        replicas: Of the training, on all machines.
         classes_per_batch: P.
         images_per_class: K.
         pairs: "global", or "replica", for which a class must not be torn apart.
@@ -87,7 +84,6 @@ def check_batches(
     Raises:
         UsageError: They cannot.
     """
-    replicas = strategy.num_replicas_in_sync
     size = classes_per_batch * images_per_class
     if size % replicas:
         raise UsageError(

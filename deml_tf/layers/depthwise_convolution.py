@@ -1,14 +1,18 @@
 """Depthwise convolution whose gradients suit the CPU."""
 
+from typing import Any
+
 import tensorflow as tf
 
 
-def depthwise_convolution(x, kernel, strides, padding, dilations, training=True):
+def depthwise_convolution(
+    x, kernel, strides, padding, dilations, training=True
+) -> Any:  # a tensor, which tf.custom_gradient hides
     """Convolves each channel on its own.
 
     On CPUs its gradients are computed in float32 at least: those of oneDNN take two to
-    four times as long in bfloat16. The kernel's gradient at 5 x 5 or more
-    takes 0.6 of oneDNN's time as a convolution of x with the output's gradient.
+    four times as long in bfloat16. The kernel's gradient at 5 x 5 or more takes 0.6 of
+    oneDNN's time as a convolution of x with the output's gradient.
 
     Args:
         x: (b, h, w, c).
@@ -23,7 +27,8 @@ def depthwise_convolution(x, kernel, strides, padding, dilations, training=True)
     """
     four = [1, *strides, 1]
     # Dilated convolutions are made of other operations, with gradients of their own.
-    if not training or dilations != [1, 1] or _GPU:
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    if gpu or not training or dilations != [1, 1]:
         return tf.nn.depthwise_conv2d(x, kernel, four, padding, dilations=dilations)
 
     @tf.custom_gradient
@@ -48,7 +53,6 @@ def depthwise_convolution(x, kernel, strides, padding, dilations, training=True)
 
 
 _LARGE = 5  # side of the kernels whose gradient is a convolution
-_GPU = bool(tf.config.list_physical_devices("GPU"))
 
 
 def _kernel_gradient(x, upstream, side, padding):
@@ -70,13 +74,12 @@ def _kernel_gradient(x, upstream, side, padding):
     if padding == "SAME":
         before, after = (side - 1) // 2, side // 2
         x = tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
-    batch, channels = tf.shape(x)[0], x.shape[-1]
-
-    def side_by_side(maps):  # (b, h, w, c) -> (h, w, b * c)
-        turned = tf.transpose(maps, (1, 2, 0, 3))
-        return tf.reshape(turned, (*maps.shape[1:3], batch * channels))
-
+    channels = x.shape[-1]
+    pictures, kernels = [  # (h, w, b * c)
+        tf.reshape(tf.transpose(maps, (1, 2, 0, 3)), [*maps.shape[1:3], -1])
+        for maps in (x, upstream)
+    ]
     found = tf.nn.depthwise_conv2d(
-        side_by_side(x)[None], side_by_side(upstream)[..., None], [1] * 4, "VALID"
+        tf.expand_dims(pictures, 0), tf.expand_dims(kernels, -1), [1] * 4, "VALID"
     )
-    return tf.reduce_sum(tf.reshape(found, (side, side, batch, channels, 1)), axis=2)
+    return tf.reduce_sum(tf.reshape(found, [side, side, -1, channels, 1]), axis=2)

@@ -62,7 +62,7 @@ class NormedConvolution(keras.layers.Layer):
         self.strides, self.padding = strides, padding
         self.dilation_rate, self.relu6 = dilation_rate, relu6
         self.momentum, self.epsilon = momentum, epsilon
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_initializer: Any = keras.initializers.get(kernel_initializer)
         settings: dict[str, Any] = {
             "kernel_size": kernel_size,
             "strides": strides,
@@ -112,16 +112,15 @@ class NormedConvolution(keras.layers.Layer):
         if training and self.norm.trainable:
             y = self.norm(self.convolution(x), training=True)
             return tf.nn.relu6(y) if self.relu6 else y
-        scale = self.norm.gamma * tf.math.rsqrt(
-            self.norm.moving_variance + self.norm.epsilon
-        )
-        shift = self.norm.beta - self.norm.moving_mean * scale
+        norm: Any = self.norm  # whose hints leave gamma and beta open
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+        shift = norm.beta - norm.moving_mean * scale
         if self.filters is None:
             scale = scale[:, None]  # of the kernel's (h, w, c, 1)
         kernel = tf.cast(self.convolution.kernel * scale, x.dtype)
         shift = tf.cast(shift, x.dtype)
         strides, dilations = [self.strides] * 2, [self.dilation_rate] * 2
-        settings = (strides, self.padding.upper(), dilations)
+        settings: Any = (strides, self.padding.upper(), dilations)
         if self.filters is None:
             y = depthwise_convolution(x, kernel, *settings, training=training)
         else:

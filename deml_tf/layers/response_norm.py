@@ -1,6 +1,7 @@
 """Local response normalisation across channels, as AlexNet and GoogLeNet use it."""
 
 import functools
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -104,7 +105,7 @@ def _compiled(radius, bias, alpha, beta):
 def _window_sum(x, radius):
     """Sums over the channels k with |k - c| <= radius: (..., c) like x."""
     channels = x.shape[-1]
-    padded = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[radius, radius]])
+    padded: Any = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[radius, radius]])
     return tf.add_n([padded[..., k : k + channels] for k in range(2 * radius + 1)])
 
 

@@ -13,7 +13,8 @@ class Case:
     Attributes:
         what: what is wrong, in words.
         command: what is typed after `python -m deml_tf.` in a folder as `world.lay_out`
-            makes it; `TINY` stands for `--flagfile=tiny.cfg`.
+            makes it; `TINY` stands for `--flagfile=tiny.cfg`, and `NAME=VALUE` in front
+            is a variable of the environment.
         status: the exit status, 2 for usage and 1 for data.
         message: all of the standard error after `error: `, the folder written as DIR.
         make: puts the wrong input into the folder.
@@ -31,7 +32,10 @@ class Case:
     def typed(self):
         return self.command.replace("TINY", "--flagfile=tiny.cfg")
 
-    def arguments(self):
-        """The module and its flags."""
-        module, *flags = shlex.split(self.typed)
-        return module, flags
+    def job(self):
+        """The module, its flags and its variables."""
+        words, environment = shlex.split(self.typed), {}
+        while "=" in words[0]:
+            name, _, value = words.pop(0).partition("=")
+            environment[name] = value
+        return {"module": words[0], "flags": words[1:], "environment": environment}

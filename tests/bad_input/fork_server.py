@@ -14,7 +14,9 @@ import sys
 from pathlib import Path
 
 import deml_tf.compare
+import deml_tf.data_service
 import deml_tf.evaluate
+import deml_tf.launch
 import deml_tf.train  # noqa: F401
 
 LONGEST = 120  # seconds, then the alarm ends the command
@@ -33,12 +35,13 @@ def serve():
         print(os.waitstatus_to_exitcode(status), flush=True)
 
 
-def become(module, flags, folder, output):
+def become(module, flags, environment, folder, output):
     """Goes on as `python -m deml_tf.MODULE FLAGS`, started in a folder.
 
     Gives the exit status; what else than an exit is raised ends as a traceback.
     """
     signal.alarm(LONGEST)
+    os.environ.update(environment)
     os.chdir(folder)
     sys.path[0] = folder  # as -m does
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

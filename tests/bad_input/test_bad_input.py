@@ -14,6 +14,7 @@ import backbones_cases
 import flags_cases
 import layouts_cases
 import lists_cases
+import machines_cases
 import pictures_cases
 import pytest
 import runs_cases
@@ -22,7 +23,7 @@ import world
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "BAD_INPUT.md"
-QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 GROUPS = {
     "Flags": flags_cases.CASES,
     "Folders and lists": lists_cases.CASES,
@@ -31,6 +32,7 @@ GROUPS = {
     "Backbones": backbones_cases.CASES,
     "Weights": weights_cases.CASES,
     "Runs and embedders": runs_cases.CASES,
+    "Several devices and machines": machines_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
 # Also typed into a process of their own, to see that a fork is no different.
@@ -79,8 +81,7 @@ def tree(folder):
 def test_bad_input(case, server, folder, tmp_path, said):
     case.make(folder)
     before = tree(folder)
-    module, flags = case.arguments()
-    job = dict(module=module, flags=flags, folder=str(folder), output=str(tmp_path))
+    job = case.job() | {"folder": str(folder), "output": str(tmp_path)}
     print(json.dumps(job), file=server.stdin, flush=True)
     status = int(server.stdout.readline())
     errors = (tmp_path / "stderr").read_text().replace(str(folder), "DIR")
@@ -106,11 +107,11 @@ def test_message_is_one_sentence(case):
 def test_a_fork_is_no_different(what, folder):
     (case,) = (case for case in CASES if case.what == what)
     case.make(folder)
-    module, flags = case.arguments()
+    job = case.job()
     process = subprocess.run(
-        [sys.executable, "-m", f"deml_tf.{module}", *flags],
+        [sys.executable, "-m", f"deml_tf.{job['module']}", *job["flags"]],
         cwd=folder,
-        env=QUIET,
+        env=QUIET | job["environment"],
         capture_output=True,
         text=True,
     )
@@ -141,9 +142,11 @@ def page_of(said):
         "after",
         "`python -m deml_tf.`, in a folder with these flags in `tiny.cfg` and eight "
         "classes of five pictures",
-        "in `pictures`; `TINY` stands for `--flagfile=tiny.cfg`. None of them leaves a "
-        "file behind, but for",
-        "`bad_images.csv` in the run folder where pictures cannot be read.",
+        "in `pictures`; `TINY` stands for `--flagfile=tiny.cfg`, and what stands "
+        "before a command is a variable of",
+        "the environment. None of them leaves a file behind, but for `bad_images.csv` "
+        "in the run folder where",
+        "pictures cannot be read.",
         "",
         *(f"    {line}" for line in world.TINY.splitlines()),
     ]

@@ -36,9 +36,13 @@ def test_ranks_count_the_chief_first():
 @pytest.mark.parametrize(
     ("environment", "words"),
     [
-        ({"TF_CONFIG": "{"}, "write it as"),
-        ({"TF_CONFIG": "[]"}, "write it as"),
-        ({"TF_CONFIG": '{"cluster": {}}'}, "write it as"),
+        ({"TF_CONFIG": "{"}, r"is no JSON \(.*\): write it as"),
+        ({"TF_CONFIG": "[]"}, "has no cluster: write it as"),
+        ({"TF_CONFIG": '{"cluster": {}}'}, "has no task: write it as"),
+        ({"TF_CONFIG": '{"cluster": {}, "task": {"index": 0}}'}, "without type"),
+        (variable({"worker": "a:1"}), "gives 'worker' no list"),
+        (variable({"worker": ["a:1"]}, index=0.5), "the index 0.5"),
+        (variable({"worker": ["a:1"]}, index=True), "the index True"),
         (variable({}), "0 chiefs and 0 workers"),
         (variable({"chief": ["a:1", "b:1"]}), "2 chiefs"),
         (variable({"worker": ["a:1"], "ps": ["b:1"]}), "the job 'ps'"),
@@ -70,17 +74,13 @@ def test_strategies_that_cannot_be(arguments, words):
         build_strategy(**arguments)
 
 
-class Four:
-    num_replicas_in_sync = 4
-
-
 def test_batches_must_be_shared_evenly():
-    check_batches(Four(), 2, 2, "global")
-    check_batches(Four(), 4, 2, "replica")
+    check_batches(4, 2, 2, "global")
+    check_batches(4, 4, 2, "replica")
     with pytest.raises(UsageError, match="classes_per_batch a multiple of 4"):
-        check_batches(Four(), 3, 2, "global")
+        check_batches(4, 3, 2, "global")
     with pytest.raises(UsageError, match="tear classes apart"):
-        check_batches(Four(), 2, 2, "replica")
+        check_batches(4, 2, 2, "replica")
 
 
 def test_alone_everybody_is_the_chief():

@@ -1,0 +1,89 @@
+"""Addresses of data services, and what is said of services that fail."""
+
+import contextlib
+import socket
+import threading
+
+import pytest
+import tensorflow as tf
+
+from deml_tf.address import is_host, split
+from deml_tf.data.service import check_service, service_error, through_service
+from deml_tf.errors import DataError
+
+service = tf.data.experimental.service
+
+
+@pytest.fixture(scope="module")
+def served():
+    """Addresses of a dispatcher and of its worker."""
+    dispatcher = service.DispatchServer()
+    address = dispatcher.target.removeprefix("grpc://")
+    worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=address))
+    yield address, worker._address
+    del worker, dispatcher
+
+
+def read_missing(numbers):
+    return numbers.map(lambda n: tf.io.read_file("/none/0.png"))
+
+
+def read_number(numbers):
+    return numbers.map(lambda n: n * n)
+
+
+@contextlib.contextmanager
+def server_that_says(words):
+    """The address of one that says so to whoever comes first."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            visitor, _ = server.accept()
+            with visitor:
+                visitor.sendall(words)
+                visitor.recv(100)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def test_addresses():
+    assert split("host:5050") == ("host", 5050)
+    assert split("10.0.0.1:1") == ("10.0.0.1", 1)
+    assert split("[::1]:65535") == ("[::1]", 65535)
+    for wrong in ("", "host", ":1", "host:", "host:0", "host:65536", "a b:1", "a:1:2"):
+        assert split(wrong) is None
+    assert split("http://host:1") is None and not is_host("")
+
+
+def test_a_service_that_is_up(served):
+    address, _ = served
+    check_service(address)
+    check_service(f"grpc://{address}")
+    batches = through_service(tf.data.Dataset.range(3, 9), read_number, address)
+    assert [int(n) for n in batches] == [n * n for n in range(3, 9)]
+
+
+@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH\r\n", b"HTTP/1.1 400 \r\n"])
+def test_something_else_than_a_service(words):
+    with server_that_says(words) as address:
+        with pytest.raises(DataError, match=f"{address} is something else"):
+            check_service(address)
+
+
+def test_a_worker_is_no_dispatcher(served):
+    _, address = served
+    with pytest.raises(DataError, match=r"takes no data set \(.*\d\): name"):
+        through_service(tf.data.Dataset.range(2), read_number, address)
+
+
+def test_a_service_without_the_pictures(served):
+    address, _ = served
+    batches = through_service(tf.data.Dataset.range(5, 7), read_missing, address)
+    with pytest.raises(tf.errors.OpError) as raised:
+        list(batches)
+    said = str(service_error(raised.value))
+    assert said.startswith(f"data_service={address} gives no batch 5 (")
+    assert "/none/0.png; No such file or directory): see" in said
