@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.ceiling import convolution_ceiling
+from benchmarks.memory import in_fresh_process
 from benchmarks.models import U512, training_step
 from benchmarks.timing import Row, interleaved
 from deml_tf.models.cost import gmacs, graph_gmacs, parameters
@@ -37,27 +38,36 @@ Run = Callable[[], object]
 def measure(repeats: int) -> list[Row]:
     """Every network, forward and training, in both precisions.
 
+    Each network has a process of its own, for what earlier ones leave behind in
+    TensorFlow's caches slows later ones down, by a fifth in the worst case seen.
+
     Args:
         repeats: Timed runs of each, in turns.
     """
+    rows = []
+    for backbone, side in PLACES:
+        for name in MODELS:
+            rows += in_fresh_process(_network, backbone, side, name, repeats)
+    return rows
+
+
+def _network(backbone: str, side: int, name: str, repeats: int) -> list[Row]:
     rows = []
     with contextlib.ExitStack() as stack:
         workers = {}
         if TORCH.exists():
             workers = {mode: stack.enter_context(_worker()) for mode in MODES}
-        for backbone, side in PLACES:
-            for name, model in MODELS.items():
-                for precision in PRECISIONS:
-                    for what in ("train", "infer"):
-                        asked = {
-                            "model": name,
-                            "backbone": backbone,
-                            "input_size": side,
-                            "batch": BATCH,
-                            "precision": precision,
-                            "what": what,
-                        }
-                        rows += _compare(asked, model, workers, repeats)
+        for precision in PRECISIONS:
+            for what in ("train", "infer"):
+                asked = {
+                    "model": name,
+                    "backbone": backbone,
+                    "input_size": side,
+                    "batch": BATCH,
+                    "precision": precision,
+                    "what": what,
+                }
+                rows += _compare(asked, MODELS[name], workers, repeats)
     return rows
 
 
@@ -79,7 +89,7 @@ def _compare(asked, model, workers, repeats):
                 f"The twin of {asked} has {theirs} parameters, not {count}."
             )
         runs[mode] = lambda worker=worker: worker({"run": True})
-    seconds = interleaved(runs, repeats)
+    seconds = interleaved(runs, repeats, settle=1)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     title = (
         f"{asked['model']}, {asked['backbone']} at {asked['input_size']}, {precision}, "

@@ -35,7 +35,10 @@ class Row:
 
 
 def interleaved(
-    runs: Mapping[str, Callable[[], object]], repeats: int, warm_up: int = 1
+    runs: Mapping[str, Callable[[], object]],
+    repeats: int,
+    warm_up: int = 1,
+    settle: int = 0,
 ) -> dict[str, list[float]]:
     """Times functions in turns.
 
@@ -43,6 +46,8 @@ def interleaved(
         runs: Functions by name; each must wait for its own result.
         repeats: Timed calls of each.
         warm_up: Calls of each before that, which compile and fill caches.
+        settle: Untimed calls before each timed one, for runs that are to show the pace
+            of many in a row and find caches and threads as another process left them.
 
     Returns:
         Seconds of each call, by name.
@@ -53,6 +58,8 @@ def interleaved(
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
+            for _ in range(settle):
+                run()
             start = time.perf_counter()
             run()
             seconds[name].append(time.perf_counter() - start)
