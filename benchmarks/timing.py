@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 
 @dataclass(frozen=True)
 class Row:
@@ -90,3 +93,13 @@ def rate_rows(
         )
         for name, times in seconds.items()
     ]
+
+
+def wait(results: Any) -> None:
+    """Waits for results, without the copy of them that `numpy()` makes.
+
+    Args:
+        results: A tensor or a nest of them.
+    """
+    for result in tf.nest.flatten(results):
+        np.asarray(result)

@@ -5,13 +5,12 @@ batch. Ours can at best take as long as reading the pictures and writing the cut
 """
 
 import statistics
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from benchmarks.host_walk import host_attention, host_box, host_map, location_kernel
-from benchmarks.timing import Row, interleaved
+from benchmarks.timing import Row, interleaved, wait
 from deml_tf.layers.object_attention import ObjectAttention
 from deml_tf.layers.zoom import Zoom, compose_boxes
 from deml_tf.models.embedder import build_deml, core_of
@@ -46,16 +45,6 @@ def smooth_features(count: int, seed: int = 0) -> np.ndarray:
     )
     rows = noise[:, :-2] + noise[:, 1:-1] + noise[:, 2:]
     return np.maximum(rows[:, :, :-2] + rows[:, :, 1:-1] + rows[:, :, 2:], 0.0)
-
-
-def wait(results: Any) -> None:
-    """Waits for results, without the copy of them that `numpy()` makes.
-
-    Args:
-        results: A tensor or a nest of them.
-    """
-    for result in tf.nest.flatten(results):
-        np.asarray(result)
 
 
 def _against_host(repeats: int) -> list[Row]:
