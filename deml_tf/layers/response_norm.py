@@ -15,7 +15,7 @@ class ResponseNorm(keras.layers.Layer):
 
         y_c = x_c / (bias + alpha * sum_{|k - c| <= radius} x_k^2) ** beta
 
-    Krizhevsky et al. 2012, section 3.3. Computed in float32 under any policy, for
+    Krizhevsky et al. 2012, section 3.3. Computed in float32 at least, for
     TensorFlow has no bfloat16 kernel of it on CPUs. Its own kernels take three to four
     times as long as what XLA makes of the formula, which is used within
     `deml_tf.layers.compiled.compiled_parts`. The defaults are GoogLeNet's, whose
@@ -55,7 +55,8 @@ class ResponseNorm(keras.layers.Layer):
             A tensor of the shape and type of x.
         """
         settings = (self.radius, self.bias, self.alpha, self.beta)
-        if parts_are_compiled():
+        # TensorFlow's own has no float64, which is there to tell rounding from error.
+        if parts_are_compiled() or x.dtype == tf.float64:
             return _compiled(*settings)(x)
         y = tf.nn.local_response_normalization(tf.cast(x, tf.float32), *settings)
         return tf.cast(y, x.dtype)
@@ -84,12 +85,12 @@ def _compiled(radius, bias, alpha, beta):
 
     @fused
     def normalise(x):
-        wide = tf.cast(x, tf.float32)
+        wide = tf.cast(x, _wide(x))
         return tf.cast(wide * _inverse_power(strengths(wide), beta), x.dtype)
 
     @fused
     def gradient(x, upstream):
-        wide, up = tf.cast(x, tf.float32), tf.cast(upstream, tf.float32)
+        wide, up = tf.cast(x, _wide(x)), tf.cast(upstream, _wide(x))
         strength = strengths(wide)
         factor = _inverse_power(strength, beta)
         shared = _window_sum(up * wide * factor / strength, radius)
@@ -100,6 +101,10 @@ def _compiled(radius, bias, alpha, beta):
         return normalise(x), lambda upstream: gradient(x, upstream)
 
     return response_norm
+
+
+def _wide(x):
+    return x.dtype if x.dtype == tf.float64 else tf.float32
 
 
 def _window_sum(x, radius):

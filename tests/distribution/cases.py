@@ -24,6 +24,10 @@ BACKBONES = {
     "no BatchNorm": {"backbone": "googlenet", "width": 0.125, "input_size": 64},
     "transformer": {"backbone": "vit:tiny", "input_size": 48},
 }
+# Weights of GoogLeNet whose ten steps can be compared: on one device a change of 1e-7 in
+# them makes 2e-5 in the end. With 0, 1, 2 and 4 some unit of ReLU goes the other way, .006
+# to .14 of its bias; the losses are float32, so as much comes of adding up otherwise.
+SEEDS = {"no BatchNorm": 3}
 DECOUPLINGS = ("none", "hinge", "adversary", "reversal")
 OPTIMIZERS = {
     "momentum": lambda: keras.optimizers.SGD(1e-4, momentum=0.9),
@@ -51,7 +55,7 @@ class Show(keras.optimizers.SGD):
 def build(case, optimizer=None, **options):
     """The compiled trainer of a case, built under the present strategy."""
     backbone, decoupling, named = case
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(SEEDS.get(backbone, 0))
     options = {"input_size": 32, "scales": 2, **BACKBONES[backbone], **options}
     embedder = build_deml(weights="none", learners=2, embedding_dim=32, **options)
     if backbone == "no BatchNorm":

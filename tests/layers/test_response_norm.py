@@ -110,6 +110,12 @@ def test_the_compiled_part_is_the_same(settings, policy):
         )
 
 
+def test_float64_loses_nothing():
+    x = maps(2, 3, 2, 8).astype("f8")
+    y = ResponseNorm(dtype="float64")(x)
+    np.testing.assert_allclose(y, naive(x, 2, 2e-5, 0.75, 1.0), rtol=1e-13)
+
+
 def test_only_within_compiled_parts():
     """Exports stay plain operations."""
     layer, x = ResponseNorm(), tf.TensorSpec((1, 2, 2, 8))
