@@ -24,9 +24,9 @@ BACKBONES = {
     "no BatchNorm": {"backbone": "googlenet", "width": 0.125, "input_size": 64},
     "transformer": {"backbone": "vit:tiny", "input_size": 48},
 }
-# Weights of GoogLeNet whose ten steps can be compared: on one device a change of 1e-7 in
-# them makes 2e-5 in the end. With 0, 1, 2 and 4 some unit of ReLU goes the other way, .006
-# to .14 of its bias; the losses are float32, so as much comes of adding up otherwise.
+# Weights of GoogLeNet whose ten steps can be compared: on one device a change of 1e-7
+# in them makes 2e-5 in the end. With 0, 1, 2 and 4 a unit of ReLU goes the other way,
+# .006 to .14 of its bias; losses are float32, so as much comes of adding up otherwise.
 SEEDS = {"no BatchNorm": 3}
 DECOUPLINGS = ("none", "hinge", "adversary", "reversal")
 OPTIMIZERS = {
