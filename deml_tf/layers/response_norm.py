@@ -115,7 +115,7 @@ def _window_sum(x, radius):
 
 
 def _inverse_power(x, exponent):
-    """X ** -exponent; the usual 3/4 by square roots, a seventh of the time."""
+    """Raises x to -exponent; the usual 3/4 by roots, a seventh of the time."""
     if exponent == 0.75:
         root = tf.math.rsqrt(x)
         return root * tf.sqrt(root)
