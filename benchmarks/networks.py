@@ -141,7 +141,7 @@ def _infer(options: dict[str, Any]) -> tuple[float, int, Run]:
     pictures = tf.constant(noise, tf.float32)
     # Without the last scale's walk, whose box nothing is cut to.
     model = keras.Model(core.input, core.output["embedding"])
-    forward = inference(model)
+    forward = inference(model)()
     giga = BATCH * gmacs(model, side, side, 3)
     return giga, parameters(embedder), lambda: forward(pictures).numpy()
 

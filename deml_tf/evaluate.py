@@ -48,7 +48,7 @@ def main(arguments):
         raise UsageError(f"--split={FLAGS.split}: the data set has no such pictures.")
 
     geometry = geometry_of(embedder)
-    forward = inference(explainer(embedder))
+    forward = inference(explainer(embedder))()
     embedding = {
         "resize_size": geometry.resize_size,
         "fit": geometry.fit,

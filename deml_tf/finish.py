@@ -42,7 +42,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
         "batch_size": scoring.scoring_batch_size,
     }
     ranks = scoring.ranks or ranks_of(data.dataset)
-    forward = inference(explainer(embedder))
+    forward = inference(explainer(embedder))()
     outputs = embed(forward, split.test, progress="scoring", **embedding)
     gallery = None
     if split.gallery:
@@ -105,7 +105,7 @@ def score_frozen(model, split, ranks, seed, embedding):
         "fit",
     )
     frozen = build_frozen(**{name: getattr(model, name) for name in names}, seed=seed)
-    forward = inference(frozen)
+    forward = inference(frozen)()
     features = embed(forward, split.test, progress="frozen start", **embedding)
     labels, gallery_labels = labels_of(split.test, split.gallery)
     gallery = None

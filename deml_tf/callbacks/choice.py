@@ -49,7 +49,7 @@ class ChooseBestStep(keras.callbacks.Callback):
     ):
         super().__init__()
         self.embedder = embedder
-        self.forward = inference(embedder)
+        self.inference = inference(embedder)
         self.examples = examples
         self.labels, _ = class_ids(examples)
         self.path = path
@@ -91,7 +91,7 @@ class ChooseBestStep(keras.callbacks.Callback):
         Returns:
             Whether the training has gone on for long enough without a better one.
         """
-        embeddings = embed(self.forward, self.examples, **self.embedding)
+        embeddings = embed(self.inference(), self.examples, **self.embedding)
         scores = evaluate(embeddings, self.labels, (1,))
         names = ("recall_at_1", "map_at_r")
         self.write({f"validation_{name}": scores[name] for name in names})

@@ -6,10 +6,11 @@ import keras
 import tensorflow as tf
 
 from deml_tf.layers.depthwise_convolution import depthwise_convolution
+from deml_tf.layers.folding import Folding
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
-class NormedConvolution(keras.layers.Layer):
+class NormedConvolution(Folding):
     """Convolves without a bias, normalises, and clips to 0..6.
 
         y = relu6(gamma * (kernel * x - mean) / sqrt(variance + epsilon) + beta)
@@ -99,6 +100,22 @@ class NormedConvolution(keras.layers.Layer):
         self.norm.build(self.convolution.compute_output_shape(x_shape))
         self.built = True
 
+    def fold(self):
+        """The kernel with the scale in it, and the shift.
+
+        Returns:
+            Of the kernel's shape and (filters,), in the compute dtype.
+        """
+        norm: Any = self.norm  # whose hints leave gamma and beta open
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+        shift = norm.beta - norm.moving_mean * scale
+        if self.filters is None:
+            scale = scale[:, None]  # of the kernel's (h, w, c, 1)
+        # Rounded as Keras does it within `call`, so that it is the same outside.
+        kernel = tf.cast(self.convolution.kernel, self.compute_dtype)
+        kernel = tf.cast(kernel, scale.dtype) * scale
+        return tf.cast(kernel, self.compute_dtype), tf.cast(shift, self.compute_dtype)
+
     def call(self, x, training=False):
         """Convolves and normalises x.
 
@@ -112,13 +129,7 @@ class NormedConvolution(keras.layers.Layer):
         if training and self.norm.trainable:
             y = self.norm(self.convolution(x), training=True)
             return tf.nn.relu6(y) if self.relu6 else y
-        norm: Any = self.norm  # whose hints leave gamma and beta open
-        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
-        shift = norm.beta - norm.moving_mean * scale
-        if self.filters is None:
-            scale = scale[:, None]  # of the kernel's (h, w, c, 1)
-        kernel = tf.cast(self.convolution.kernel * scale, x.dtype)
-        shift = tf.cast(shift, x.dtype)
+        kernel, shift = self.folded()
         strides, dilations = [self.strides] * 2, [self.dilation_rate] * 2
         settings: Any = (strides, self.padding.upper(), dilations)
         if self.filters is None:

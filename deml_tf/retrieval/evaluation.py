@@ -6,25 +6,42 @@ from rich.progress import track
 
 from deml_tf.data.batches import class_ids, scoring_dataset
 from deml_tf.layers.compiled import compiled_parts
+from deml_tf.layers.folding import folded, folding_layers
 from deml_tf.layers.prepare import boxes_to_original
 from deml_tf.retrieval.metrics import evaluate
 
 
 def inference(model):
-    """The model's forward pass as a graph, for `embed`."""
+    """The model's forward pass as a graph.
 
-    def forward(images):
-        with compiled_parts():
+    Returns:
+        A function without arguments, whose result is what `embed` takes: the forward
+        pass on the weights as they are when it is called, traced once for all calls.
+    """
+    layers = folding_layers(model)
+
+    def fold():
+        return [layer.fold() for layer in layers]
+
+    def forward(images, tensors):
+        with compiled_parts(), folded(layers, tensors):
             return model(images, training=False)
 
-    return tf.function(forward, reduce_retracing=True, autograph=False)
+    fold = tf.function(fold, autograph=False)
+    forward = tf.function(forward, reduce_retracing=True, autograph=False)
+
+    def begin():
+        tensors = fold()
+        return lambda images: forward(images, tensors)
+
+    return begin
 
 
 def embed(forward, examples, *, resize_size, fit, batch_size=64, progress=None):
     """Runs a model over pictures.
 
     Args:
-        forward: What `inference` gives.
+        forward: Function of pictures `(b, h, w, 3)`, as `inference(model)()` gives.
         examples: Sequence of `Example`.
         resize_size: Side in pixels that the pictures are brought to beforehand.
         fit: "squash" or "pad".

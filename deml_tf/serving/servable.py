@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deml_tf.layers.folding import folded, folding_layers
 from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import core_of, geometry_of
 from deml_tf.serving.parts import part_core
@@ -31,6 +32,9 @@ class Servable(tf.Module):
 
     Where `valid` is false, all other outputs are zero.
 
+    What layers make of their weights alone is made here, not in every request; weights
+    that change later do not reach it.
+
     Args:
         embedder: As `build_deml` built it.
         scales: Sorted indices from 0 of the scales to keep.
@@ -46,13 +50,23 @@ class Servable(tf.Module):
         self.geometry = geometry_of(embedder)
         self.core = part_core(core, scales, learners)
         self.explaining_core = part_core(core, scales, learners, explain=True)
+        self._layers = folding_layers(self.core, self.explaining_core)
+        self._folded = [
+            tf.nest.map_structure(tf.Variable, layer.fold()) for layer in self._layers
+        ]
         side = self.geometry.input_size
         squares = tf.TensorSpec((None, side, side, 3), tf.float32, "squares")
+
+        def inference(core):
+            def infer(images):
+                with folded(self._layers, self._folded):
+                    return dict(core(images, training=False))
+
+            return tf.function(infer, [squares], autograph=False)
+
         # One traced function each, which all signatures share.
-        self._embed = tf.function(_inference(self.core), [squares], autograph=False)
-        self._explain = tf.function(
-            _inference(self.explaining_core), [squares], autograph=False
-        )
+        self._embed = inference(self.core)
+        self._explain = inference(self.explaining_core)
 
     @functools.cached_property
     def signatures(self) -> dict[str, Any]:
@@ -96,13 +110,15 @@ class Servable(tf.Module):
         """
         saved: Any = tf.Module()
         # The variables and not the models: Keras would add functions of its own.
-        saved.weights = [v.value for v in self.variables_of_both()]
+        saved.weights = self.kept_variables()
         tf.saved_model.save(saved, os.fspath(path), signatures=self.signatures)
 
-    def variables_of_both(self) -> list[Any]:
-        """The Keras variables of the two cores, shared ones once."""
-        both = [*self.core.variables, *self.explaining_core.variables]
-        return list({id(variable): variable for variable in both}.values())
+    def kept_variables(self) -> list[Any]:
+        """The variables that the functions read, each once."""
+        variables = (*self.core.variables, *self.explaining_core.variables)
+        replaced = {id(v) for layer in self._layers for v in layer.variables}
+        kept = {id(v): v.value for v in variables if id(v) not in replaced}
+        return [*kept.values(), *tf.nest.flatten(self._folded)]
 
     def _from_bytes(self, image_bytes, network):
         squares, valid, shapes = read_squares(image_bytes, self.geometry)
@@ -117,7 +133,3 @@ class Servable(tf.Module):
             for name, value in outputs.items()
         }
         return outputs | {"valid": valid}
-
-
-def _inference(core):
-    return lambda squares: dict(core(squares, training=False))

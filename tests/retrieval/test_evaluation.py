@@ -20,7 +20,7 @@ def test_embed_keeps_order_and_partial_batches(painted):
     mean = keras.layers.GlobalAveragePooling2D()(images)
     model = keras.Model(images, {"mean": mean, "twice": 2 * mean})
     outputs = embed(
-        inference(model), examples, resize_size=24, fit="squash", batch_size=4
+        inference(model)(), examples, resize_size=24, fit="squash", batch_size=4
     )
     for n, example in enumerate(examples):
         picture = tf.io.decode_image(tf.io.read_file(example.path), channels=3)

@@ -39,7 +39,7 @@ def export_tiny(root):
     servable = Servable(embedder, (0,), (0, 1))
     signatures = {name: servable.signatures[name] for name in SIGNATURES}
     module = tf.Module()
-    module.weights = [v.value for v in servable.variables_of_both()]
+    module.weights = servable.kept_variables()
     folder = Path(root) / MODEL / "1"
     tf.saved_model.save(module, str(folder), signatures=signatures)
     return folder

@@ -1,0 +1,59 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.backbones.backbone import build_backbone
+from deml_tf.layers.folding import folding_layers
+from deml_tf.retrieval.evaluation import inference
+
+
+def lite0(dtype="float32"):
+    """Both pieces one after the other, with norms that are not as they start."""
+    settings = {"input_size": 48, "width": 0.25, "prefix": "b_", "dtype": dtype}
+    backbone = build_backbone("efficientnet_lite0", weights="none", **settings)
+    numbers = np.random.default_rng(1)
+    for norm in backbone.norms():
+        for variable in norm.weights:
+            variable.assign(numbers.uniform(0.5, 1.5, variable.shape))
+    images = keras.Input((48, 48, 3))
+    return keras.Model(images, backbone.upper(backbone.lower(images))[1])
+
+
+def plain(model, images):
+    forward = tf.function(lambda x: model(x, training=False), autograph=False)
+    return forward(images).numpy()
+
+
+IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 48, 48, 3)).astype("f4")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_folded_before_is_folded_within_bit_for_bit(dtype):
+    model = lite0(dtype)
+    expected = plain(model, IMAGES)
+    found = inference(model)()(IMAGES).numpy()
+    assert np.abs(expected).max() > 0
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_each_begin_sees_the_weights_of_its_time():
+    model = lite0()
+    begin = inference(model)
+    forward = begin()
+    before = forward(IMAGES).numpy()
+    for layer in folding_layers(model):
+        layer.norm.gamma.assign(1.5 * layer.norm.gamma)
+    np.testing.assert_array_equal(forward(IMAGES), before)
+    after = begin()(IMAGES).numpy()
+    np.testing.assert_array_equal(after, plain(model, IMAGES))
+    assert np.abs(after - before).max() > 1e-3 * np.abs(before).max()
+
+
+def test_layers_are_found_in_models_in_models_once():
+    model = lite0()
+    images = keras.Input((48, 48, 3))
+    outer = keras.Model(images, model(images))
+    layers = folding_layers(outer, model)
+    assert len(layers) == len({id(layer) for layer in layers}) == 49
+    assert folding_layers(keras.Model(images, 2 * images)) == []
