@@ -6,7 +6,7 @@ from rich.progress import track
 
 from deml_tf.data.batches import class_ids, scoring_dataset
 from deml_tf.layers.compiled import compiled_parts
-from deml_tf.layers.folding import folded, folding_layers
+from deml_tf.layers.folding import FoldedWeights
 from deml_tf.layers.prepare import boxes_to_original
 from deml_tf.retrieval.metrics import evaluate
 
@@ -15,24 +15,20 @@ def inference(model):
     """The model's forward pass as a graph.
 
     Returns:
-        A function without arguments, whose result is what `embed` takes: the forward
-        pass on the weights as they are when it is called, traced once for all calls.
+        A function without arguments, to be called before each pass over pictures: it
+        takes the weights as they are and gives the forward pass, what `embed` takes,
+        traced once for all calls.
     """
-    layers = folding_layers(model)
+    weights = FoldedWeights(model)
 
-    def fold():
-        return [layer.fold() for layer in layers]
-
-    def forward(images, tensors):
-        with compiled_parts(), folded(layers, tensors):
+    @tf.function(reduce_retracing=True, autograph=False)
+    def forward(images):
+        with compiled_parts(), weights.used():
             return model(images, training=False)
 
-    fold = tf.function(fold, autograph=False)
-    forward = tf.function(forward, reduce_retracing=True, autograph=False)
-
     def begin():
-        tensors = fold()
-        return lambda images: forward(images, tensors)
+        weights.update()
+        return forward
 
     return begin
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deml_tf.layers.folding import folded, folding_layers
+from deml_tf.layers.folding import FoldedWeights
 from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import core_of, geometry_of
 from deml_tf.serving.parts import part_core
@@ -50,16 +50,13 @@ class Servable(tf.Module):
         self.geometry = geometry_of(embedder)
         self.core = part_core(core, scales, learners)
         self.explaining_core = part_core(core, scales, learners, explain=True)
-        self._layers = folding_layers(self.core, self.explaining_core)
-        self._folded = [
-            tf.nest.map_structure(tf.Variable, layer.fold()) for layer in self._layers
-        ]
+        self._folded = FoldedWeights(self.core, self.explaining_core)
         side = self.geometry.input_size
         squares = tf.TensorSpec((None, side, side, 3), tf.float32, "squares")
 
         def inference(core):
             def infer(images):
-                with folded(self._layers, self._folded):
+                with self._folded.used():
                     return dict(core(images, training=False))
 
             return tf.function(infer, [squares], autograph=False)
@@ -116,9 +113,9 @@ class Servable(tf.Module):
     def kept_variables(self) -> list[Any]:
         """The variables that the functions read, each once."""
         variables = (*self.core.variables, *self.explaining_core.variables)
-        replaced = {id(v) for layer in self._layers for v in layer.variables}
+        replaced = {id(v) for layer in self._folded.layers for v in layer.variables}
         kept = {id(v): v.value for v in variables if id(v) not in replaced}
-        return [*kept.values(), *tf.nest.flatten(self._folded)]
+        return [*kept.values(), *self._folded.variables]
 
     def _from_bytes(self, image_bytes, network):
         squares, valid, shapes = read_squares(image_bytes, self.geometry)

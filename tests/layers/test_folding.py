@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.backbones.backbone import build_backbone
-from deml_tf.layers.folding import folding_layers
+from deml_tf.layers.folding import FoldedWeights
 from deml_tf.retrieval.evaluation import inference
 
 
@@ -37,12 +37,12 @@ def test_folded_before_is_folded_within_bit_for_bit(dtype):
     np.testing.assert_array_equal(found, expected)
 
 
-def test_each_begin_sees_the_weights_of_its_time():
+def test_each_pass_sees_the_weights_of_its_beginning():
     model = lite0()
     begin = inference(model)
     forward = begin()
     before = forward(IMAGES).numpy()
-    for layer in folding_layers(model):
+    for layer in FoldedWeights(model).layers:
         layer.norm.gamma.assign(1.5 * layer.norm.gamma)
     np.testing.assert_array_equal(forward(IMAGES), before)
     after = begin()(IMAGES).numpy()
@@ -54,6 +54,6 @@ def test_layers_are_found_in_models_in_models_once():
     model = lite0()
     images = keras.Input((48, 48, 3))
     outer = keras.Model(images, model(images))
-    layers = folding_layers(outer, model)
+    layers = FoldedWeights(outer, model).layers
     assert len(layers) == len({id(layer) for layer in layers}) == 49
-    assert folding_layers(keras.Model(images, 2 * images)) == []
+    assert FoldedWeights(keras.Model(images, 2 * images)).layers == []

@@ -4,25 +4,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.layers.folding import folding_layers
+from deml_tf.layers.folding import FoldedWeights
 from deml_tf.serving.servable import Servable
-
-
-@contextlib.contextmanager
-def _not_folded(layers, tensors):
-    yield
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_folds_in_no_request(tiny, precision, monkeypatch):
     embedder = tiny(scales=2, learners=1, precision=precision)
     numbers = np.random.default_rng(0)
-    for layer in folding_layers(embedder):
+    for layer in FoldedWeights(embedder).layers:
         for variable in layer.norm.weights:
             variable.assign(numbers.uniform(0.5, 1.5, variable.shape))
     pictures = tf.constant(numbers.uniform(0, 255, (2, 48, 48, 3)), tf.float32)
     with monkeypatch.context() as patch:
-        patch.setattr("deml_tf.serving.servable.folded", _not_folded)
+        patch.setattr(FoldedWeights, "used", contextlib.nullcontext)
         servable = Servable(embedder, (0, 1), (0,))
         expected = servable.signatures["images_float"](pictures)["embedding"]
     servable = Servable(embedder, (0, 1), (0,))
