@@ -14,6 +14,7 @@ import keras
 from deml_tf.backbones import googlenet_weights
 from deml_tf.backbones.architecture import Architecture, Pieces, entrance
 from deml_tf.backbones.efficientnet_lite import channels
+from deml_tf.layers.convolution import Convolution
 from deml_tf.layers.response_norm import ResponseNorm
 
 # After each pooling its blocks; of a block the channels of
@@ -71,7 +72,7 @@ class _Layers:
         padding: str = "same",
     ) -> keras.KerasTensor:
         """Convolve, add the bias, clip below 0."""
-        return keras.layers.Conv2D(
+        return Convolution(
             channels(count, self.width),
             kernel,
             stride,

@@ -1,6 +1,7 @@
 """Keras layers of the method, usable in any model."""
 
 from deml_tf.layers.channel_attention import ChannelAttention
+from deml_tf.layers.convolution import Convolution
 from deml_tf.layers.gradient_reversal import GradientReversal
 from deml_tf.layers.normed_convolution import NormedConvolution
 from deml_tf.layers.object_attention import ObjectAttention
@@ -11,6 +12,7 @@ from deml_tf.layers.zoom import Zoom
 
 __all__ = [
     "ChannelAttention",
+    "Convolution",
     "GradientReversal",
     "NormedConvolution",
     "ObjectAttention",

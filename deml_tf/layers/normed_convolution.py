@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deml_tf.layers.convolution import convolution
 from deml_tf.layers.depthwise_convolution import depthwise_convolution
 from deml_tf.layers.folding import Folding
 
@@ -130,13 +131,16 @@ class NormedConvolution(Folding):
             y = self.norm(self.convolution(x), training=True)
             return tf.nn.relu6(y) if self.relu6 else y
         kernel, shift = self.folded()
-        strides, dilations = [self.strides] * 2, [self.dilation_rate] * 2
-        settings: Any = (strides, self.padding.upper(), dilations)
-        if self.filters is None:
-            y = depthwise_convolution(x, kernel, *settings, training=training)
-        else:
-            y = tf.nn.conv2d(x, kernel, *settings[:2], dilations=dilations)
-        y = tf.nn.bias_add(y, shift)
+        settings: dict[str, Any] = {
+            "strides": [self.strides] * 2,
+            "padding": self.padding.upper(),
+            "dilations": [self.dilation_rate] * 2,
+            "training": training,
+        }
+        if self.filters is not None:
+            activation = "relu6" if self.relu6 else None
+            return convolution(x, kernel, shift, activation=activation, **settings)
+        y = tf.nn.bias_add(depthwise_convolution(x, kernel, **settings), shift)
         return tf.nn.relu6(y) if self.relu6 else y
 
     def compute_output_shape(self, x_shape):
