@@ -6,6 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deml_tf.layers.folding import Folding
+
 # Each with its gradient, of the output's gradient and the output.
 _ACTIVATIONS: dict[str | None, tuple[Callable, Callable]] = {
     None: (lambda y: y, lambda upstream, y: upstream),
@@ -78,8 +80,10 @@ def convolution(
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
-class Convolution(keras.layers.Conv2D):
+class Convolution(keras.layers.Conv2D, Folding):
     """Keras's `Conv2D` with a bias, whose gradients are those of `convolution`.
+
+    What it folds is the rounding of its weights to the compute dtype.
 
     Args:
         filters: Channels of the output.
@@ -128,6 +132,11 @@ class Convolution(keras.layers.Conv2D):
         if self.data_format != "channels_last":
             raise ValueError(f"data_format={self.data_format!r}: use 'channels_last'.")
 
+    def fold(self):
+        """The kernel and the bias in the compute dtype."""
+        weights = (self.kernel, self.bias)
+        return tuple(tf.cast(weight, self.compute_dtype) for weight in weights)
+
     def call(self, inputs, training=False):
         """Convolves.
 
@@ -138,10 +147,11 @@ class Convolution(keras.layers.Conv2D):
         Returns:
             (b, h', w', filters) in the compute dtype.
         """
+        kernel, bias = self.folded()
         return convolution(
             inputs,
-            tf.convert_to_tensor(self.kernel),
-            tf.convert_to_tensor(self.bias),
+            kernel,
+            bias,
             list(self.strides),
             self.padding.upper(),
             [1, 1],

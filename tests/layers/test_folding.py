@@ -4,14 +4,15 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.backbones.backbone import build_backbone
+from deml_tf.layers.compiled import compiled_parts
 from deml_tf.layers.folding import FoldedWeights
 from deml_tf.retrieval.evaluation import inference
 
 
-def lite0(dtype="float32"):
+def network(name="efficientnet_lite0", dtype="float32"):
     """Both pieces one after the other, with norms that are not as they start."""
     settings = {"input_size": 48, "width": 0.25, "prefix": "b_", "dtype": dtype}
-    backbone = build_backbone("efficientnet_lite0", weights="none", **settings)
+    backbone = build_backbone(name, weights="none", **settings)
     numbers = np.random.default_rng(1)
     for norm in backbone.norms():
         for variable in norm.weights:
@@ -21,7 +22,11 @@ def lite0(dtype="float32"):
 
 
 def plain(model, images):
-    forward = tf.function(lambda x: model(x, training=False), autograph=False)
+    @tf.function(autograph=False)
+    def forward(images):
+        with compiled_parts():
+            return model(images, training=False)
+
     return forward(images).numpy()
 
 
@@ -29,8 +34,10 @@ IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 48, 48, 3)).astype("f4")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
-def test_folded_before_is_folded_within_bit_for_bit(dtype):
-    model = lite0(dtype)
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "googlenet"])
+def test_folded_before_is_folded_within_bit_for_bit(name, dtype):
+    model = network(name, dtype)
+    assert FoldedWeights(model).layers
     expected = plain(model, IMAGES)
     found = inference(model)()(IMAGES).numpy()
     assert np.abs(expected).max() > 0
@@ -38,7 +45,7 @@ def test_folded_before_is_folded_within_bit_for_bit(dtype):
 
 
 def test_each_pass_sees_the_weights_of_its_beginning():
-    model = lite0()
+    model = network()
     begin = inference(model)
     forward = begin()
     before = forward(IMAGES).numpy()
@@ -51,7 +58,7 @@ def test_each_pass_sees_the_weights_of_its_beginning():
 
 
 def test_layers_are_found_in_models_in_models_once():
-    model = lite0()
+    model = network()
     images = keras.Input((48, 48, 3))
     outer = keras.Model(images, model(images))
     layers = FoldedWeights(outer, model).layers

@@ -23,6 +23,7 @@ def noise(*shape, seed=0):
 
 
 def layer_of(settings, policy="float32", frozen=True):
+    keras.utils.set_random_seed(0)
     layer = NormedConvolution(**settings, dtype=policy, name="layer")
     layer.build((None, 8, 8, 4))
     numbers = np.random.default_rng(1)
