@@ -11,13 +11,13 @@ from deml_tf.retrieval.evaluation import inference
 
 def network(name="efficientnet_lite0", dtype="float32"):
     """Both pieces one after the other, with norms that are not as they start."""
-    settings = {"input_size": 48, "width": 0.25, "prefix": "b_", "dtype": dtype}
+    settings = {"input_size": 64, "width": 0.25, "prefix": "b_", "dtype": dtype}
     backbone = build_backbone(name, weights="none", **settings)
     numbers = np.random.default_rng(1)
     for norm in backbone.norms():
         for variable in norm.weights:
             variable.assign(numbers.uniform(0.5, 1.5, variable.shape))
-    images = keras.Input((48, 48, 3))
+    images = keras.Input((64, 64, 3))
     return keras.Model(images, backbone.upper(backbone.lower(images))[1])
 
 
@@ -30,7 +30,7 @@ def plain(model, images):
     return forward(images).numpy()
 
 
-IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 48, 48, 3)).astype("f4")
+IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype("f4")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
@@ -59,7 +59,7 @@ def test_each_pass_sees_the_weights_of_its_beginning():
 
 def test_layers_are_found_in_models_in_models_once():
     model = network()
-    images = keras.Input((48, 48, 3))
+    images = keras.Input((64, 64, 3))
     outer = keras.Model(images, model(images))
     layers = FoldedWeights(outer, model).layers
     assert len(layers) == len({id(layer) for layer in layers}) == 49
