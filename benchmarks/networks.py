@@ -43,7 +43,8 @@ def measure(repeats: int) -> list[Row]:
     TensorFlow's caches slows later ones down, by a fifth in the worst case seen.
 
     Args:
-        repeats: Timed runs of each, in turns.
+        repeats: Timed training steps of each, in turns; five times as many forward
+            passes.
     """
     rows = []
     for backbone, side in PLACES:
@@ -90,7 +91,9 @@ def _compare(asked, model, workers, repeats):
                 f"The twin of {asked} has {theirs} parameters, not {count}."
             )
         runs[mode] = lambda worker=worker: worker({"run": True})
-    seconds = interleaved(runs, repeats, settle=1)
+    # Single forward passes, some of 20 ms, differ by more than what is to be seen.
+    turns = repeats if what == "train" else 5 * repeats
+    seconds = interleaved(runs, turns, settle=1)
     median = {name: statistics.median(times) for name, times in seconds.items()}
     title = (
         f"{asked['model']}, {asked['backbone']} at {asked['input_size']}, {precision}, "
