@@ -28,7 +28,7 @@ def convolution(
     """Convolves, adds a bias, and clips.
 
     In float32 on CPUs two gradients are computed in another way. TensorFlow lets oneDNN
-    sum the bias's together with the kernel's, which takes 1.1 to 2.2 times as long as
+    sum the bias's together with the kernel's, which takes 1.1 to 2.3 times as long as
     one after the other. And the kernel's at 1 x 1 takes .6 to .85 of the time as a
     product of matrices.
 
