@@ -17,10 +17,10 @@ from benchmarks import (
     step_input,
     walk,
 )
-from deml_tf import command
-from deml_tf.atomic import write_atomically
-from deml_tf.environment import environment
+from deml_tf.cli import command
 from deml_tf.errors import UsageError
+from deml_tf.runs.atomic import write_atomically
+from deml_tf.runs.environment import environment
 
 FLAGS = flags.FLAGS
 BENCHMARKS = {

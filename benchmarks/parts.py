@@ -24,15 +24,15 @@ from benchmarks.timing import Row, interleaved, wait
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.data.batches import BatchTable, class_ids, training_dataset
 from deml_tf.data.catalog import load_examples
-from deml_tf.layers.compiled import compiled_parts
+from deml_tf.kernels.compiled import compiled_parts
 from deml_tf.layers.random_walk import saliency_map
 from deml_tf.layers.regions import region_boxes
 from deml_tf.losses.activation_decay import activation_decay
 from deml_tf.losses.predictability import predictability
 from deml_tf.losses.unit_rows import unit_rows
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.models.trainer import Trainer
 from deml_tf.train import build_trainer
+from deml_tf.training.trainer import Trainer
 
 BATCH, SCALES, LEARNERS = 32, 3, 3
 MODELS = {

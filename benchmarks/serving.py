@@ -11,7 +11,7 @@ from benchmarks.timing import Row, interleaved, rate_rows
 from deml_tf.data.images import decode_bytes
 from deml_tf.layers.prepare import center_crop, fit_square
 from deml_tf.models.embedder import build_deml
-from deml_tf.serving.pictures import read_squares
+from deml_tf.serving.encoded_images import read_squares
 from deml_tf.serving.servable import Servable
 
 BATCH, SHARE = 8, 0.15

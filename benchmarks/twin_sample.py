@@ -11,7 +11,7 @@ import numpy as np
 from absl import flags
 
 from benchmarks.models import U512
-from deml_tf import command
+from deml_tf.cli import command
 from deml_tf.errors import UsageError
 from deml_tf.layers.zoom import zoom
 from deml_tf.models.cost import parameters

@@ -7,9 +7,9 @@ saved models load, in safe mode too.
 from typing import TYPE_CHECKING
 
 from deml_tf import backbones, layers, losses
-from deml_tf.models.adversary import Adversary
+from deml_tf.layers.adversary import Adversary
 from deml_tf.models.embedder import build_deml, explainer
-from deml_tf.models.optimizer import GroupedAdam
+from deml_tf.training.optimizer import GroupedAdam
 
 if TYPE_CHECKING:
     from deml_tf import retrieval

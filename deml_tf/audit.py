@@ -8,15 +8,16 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from deml_tf import audit_report, command
-from deml_tf.atomic import check_output, write_atomically
-from deml_tf.audit_findings import HALVES, find, spoilers
+from deml_tf.cli import command
+from deml_tf.cli.flags import define_flags, from_flags
 from deml_tf.config import DataConfig
 from deml_tf.data.catalog import load_examples, needs_folder
 from deml_tf.data.duplicates import HASH_SIDE, NEAR, fingerprints
+from deml_tf.data.findings import HALVES, find, spoilers
+from deml_tf.data.selection import read_split
 from deml_tf.errors import DataError, UsageError
-from deml_tf.flags import define_flags, from_flags
-from deml_tf.split import read_split
+from deml_tf.reports import audit_page
+from deml_tf.runs.atomic import check_output, write_atomically
 
 FLAGS = flags.FLAGS
 LINES = 10  # of a printed list
@@ -54,7 +55,7 @@ def main(arguments):
         print(f"Findings: {document}")
     if page:
         title = f"Audit of {data.data_dir or data.dataset}"
-        audit_report.write_audit(page, findings, title=title, shown=FLAGS.pairs)
+        audit_page.write_audit(page, findings, title=title, shown=FLAGS.pairs)
         print(f"Page: {page}")
     if FLAGS.strict and (said := spoilers(findings)):
         raise DataError(
@@ -112,17 +113,17 @@ def _outputs():
 
 def _print(findings):
     console = command.console()
-    found = audit_report.audit_tables(findings)
+    found = audit_page.audit_tables(findings)
     lists = [
-        audit_report.names_table(findings, LINES),
-        audit_report.unreadable_table(findings, LINES),
-        audit_report.copies_table(findings, LINES),
+        audit_page.names_table(findings, LINES),
+        audit_page.unreadable_table(findings, LINES),
+        audit_page.copies_table(findings, LINES),
     ]
     for table in found + [listed for listed in lists if listed.rows]:
         console.print(_rich(table))
-    console.print(Text(audit_report.verdict(findings), style="bold"))
+    console.print(Text(audit_page.verdict(findings), style="bold"))
     if findings["refusal"]:
-        refusal = audit_report.printable(findings["refusal"])
+        refusal = audit_page.printable(findings["refusal"])
         console.print(Text(f"Training refuses this split: {refusal}"))
 
 

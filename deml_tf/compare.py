@@ -4,11 +4,11 @@ from pathlib import Path
 
 from absl import flags
 
-from deml_tf import command
-from deml_tf.atomic import check_output
+from deml_tf.cli import command
 from deml_tf.errors import DataError, UsageError
-from deml_tf.report import comparison_table, write_comparison
-from deml_tf.run import RunFolder
+from deml_tf.reports.run_page import comparison_table, write_comparison
+from deml_tf.runs.atomic import check_output
+from deml_tf.runs.folder import RunFolder
 
 
 def main(arguments):

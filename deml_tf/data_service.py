@@ -11,7 +11,8 @@ import socket
 import tensorflow as tf
 from absl import flags
 
-from deml_tf import address, command
+from deml_tf.cli import command
+from deml_tf.data import address
 from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
 

@@ -11,23 +11,23 @@ import numpy as np
 from absl import flags
 from rich.table import Table
 
-from deml_tf import command
-from deml_tf.atomic import check_output, write_atomically
+from deml_tf.cli import command
+from deml_tf.cli.flags import define_flags, from_flags
 from deml_tf.config import (
     DataConfig,
     ScoreConfig,
     TrainConfig,
 )
-from deml_tf.data.benchmarks.published import ranks_of
 from deml_tf.data.catalog import needs_folder
 from deml_tf.data.scan import take_out_bad
+from deml_tf.data.selection import read_split
+from deml_tf.data.sets.published import ranks_of
 from deml_tf.errors import DataError, UsageError
-from deml_tf.finished_run import open_finished
-from deml_tf.flags import define_flags, from_flags
 from deml_tf.models.embedder import CORE, explainer, geometry_of
-from deml_tf.retrieval.evaluation import embed, inference, score
 from deml_tf.retrieval.metrics import per_class
-from deml_tf.split import read_split
+from deml_tf.retrieval.scoring import embed, inference, score
+from deml_tf.runs.atomic import check_output, write_atomically
+from deml_tf.runs.finished import open_finished
 
 FLAGS = flags.FLAGS
 

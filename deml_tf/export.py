@@ -12,32 +12,32 @@ from typing import Any
 import keras
 from absl import flags
 
-from deml_tf import command
+from deml_tf.cli import command
+from deml_tf.cli.flags import read_configs
 from deml_tf.config import Configs
+from deml_tf.data.selection import read_split
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError, UsageError
 from deml_tf.evaluate import load_embedder
-from deml_tf.finished_run import open_finished
-from deml_tf.flags import read_configs
 from deml_tf.models.embedder import core_of, scales_and_learners
-from deml_tf.run import RunFolder
+from deml_tf.models.parts import chosen, precision_of, with_precision
+from deml_tf.runs.finished import open_finished
+from deml_tf.runs.folder import RunFolder
 from deml_tf.serving import (
     extras,
-    file_gate,
-    gate,
+    file_parity,
+    int8_loss,
     litert_format,
     metadata,
     onnx_format,
-    package,
-    rounding_loss,
-    samples,
+    parity,
+    proof_images,
     threshold,
+    version_folder,
     warmup,
 )
-from deml_tf.serving.parts import chosen, precision_of, with_precision
 from deml_tf.serving.servable import Servable
-from deml_tf.serving.squares import SquareServable, describe_preparation
-from deml_tf.split import read_split
+from deml_tf.serving.square_servable import SquareServable, describe_preparation
 
 FLAGS = flags.FLAGS
 MODELS = Path("export") / "models"
@@ -99,8 +99,8 @@ def main(arguments):
         base /= FLAGS.format
     version = FLAGS.version
     if version is None:
-        version = package.next_version(base)
-    target = package.check_version(base, version)
+        version = version_folder.next_version(base)
+    target = version_folder.check_version(base, version)
     FORMATS[FLAGS.format](source, choice, target)
     print(f"Exported to {target} in {time.monotonic() - started:.0f} s.")
 
@@ -119,31 +119,33 @@ def export_saved_model(source: Source, choice: Choice, target: Path) -> None:
     embedder = in_precision(source, choice.precision)
     split, why_no_split = read_pictures(source)
     stored = (
-        samples.stored_pictures(split.validation or split.train, 8) if split else []
+        proof_images.stored_pictures(split.validation or split.train, 8)
+        if split
+        else []
     )
-    pictures = stored or samples.drawn_pictures(8)
+    pictures = stored or proof_images.drawn_pictures(8)
     servable = Servable(embedder, choice.scales, choice.learners)
     unknown = calibrated(source, servable, split, why_no_split, choice)
     name = target.parent.name
-    with package.published(target) as folder:
-        extra = folder / package.EXTRA
+    with version_folder.published(target) as folder:
+        extra = folder / version_folder.EXTRA
         with _step("saving"):
             servable.save(folder)
             requests = warmup.write_warmup(
                 extra / warmup.FILE, name, pictures, choice.warmup_requests
             )
-        proof = samples.proof_pictures(pictures)
+        proof = proof_images.proof_pictures(pictures)
         with _step("running it in a fresh process, comparing"):
-            differences = gate.hold_to_parity(
+            differences = parity.hold_to_parity(
                 folder,
                 embedder,
                 proof,
                 scales=choice.scales,
                 learners=choice.learners,
-                bound=gate.BOUNDS[choice.precision],
+                bound=parity.BOUNDS[choice.precision],
             )
-        command.console().print(gate.parity_table(differences))
-        gate.require(differences)
+        command.console().print(parity.parity_table(differences))
+        parity.require(differences)
         lost = lost_by_precision(source, embedder, proof, choice)
         described = metadata.describe(
             servable,
@@ -157,7 +159,7 @@ def export_saved_model(source: Source, choice: Choice, target: Path) -> None:
                 "requests": requests,
                 "pictures": "of the data set" if stored else f"drawn: {why_no_split}",
             },
-            parity=gate.as_json(differences),
+            parity=parity.as_json(differences),
             difference_from_trained_precision=lost,
             **run_facts(source),
         )
@@ -171,7 +173,7 @@ def lost_by_precision(
     """Says what another precision than the trained one costs; None for the same."""
     if embedder is source.embedder:
         return None
-    lost = gate.precision_difference(
+    lost = parity.precision_difference(
         source.embedder, embedder, proof, choice.scales, choice.learners
     )
     print(
@@ -196,22 +198,22 @@ def export_file(form: str, source: Source, choice: Choice, target: Path) -> None
     embedder = in_precision(source, choice.precision)
     split, why_no_split = read_pictures(source)
     held_out = split.validation if split else ()
-    stored = samples.stored_pictures(held_out or split.train, 8) if split else []
+    stored = proof_images.stored_pictures(held_out or split.train, 8) if split else []
     servable = SquareServable(embedder, choice.scales, choice.learners)
     is_rounded = choice.quantize != "none"
     rounded = None
     unknown = calibrated(source, servable, split, why_no_split, choice)
-    with package.published(target) as folder:
+    with version_folder.published(target) as folder:
         path = folder / {"litert": litert_format, "onnx": onnx_format}[form].FILE
         with _step("converting"):
             if form == "litert":
                 litert_format.write_litert(servable, folder, is_rounded)
             else:
                 onnx_format.write_onnx(servable, path)
-        proof = samples.proof_pictures(stored or samples.drawn_pictures(8))
-        with _step(f"running it in {file_gate.RUNTIMES[form]}, comparing"):
-            squares = file_gate.proof_squares(proof, servable)
-            differences = file_gate.hold_file_to_parity(
+        proof = proof_images.proof_pictures(stored or proof_images.drawn_pictures(8))
+        with _step(f"running it in {file_parity.RUNTIMES[form]}, comparing"):
+            squares = file_parity.proof_squares(proof, servable)
+            differences = file_parity.hold_file_to_parity(
                 form,
                 path,
                 embedder,
@@ -219,12 +221,12 @@ def export_file(form: str, source: Source, choice: Choice, target: Path) -> None
                 scales=choice.scales,
                 learners=choice.learners,
             )
-        command.console().print(gate.parity_table(differences))
-        gate.require(differences)
+        command.console().print(parity.parity_table(differences))
+        parity.require(differences)
         lost = lost_by_precision(source, embedder, proof, choice)
         if is_rounded:
             with _step("measuring what 8 bits cost"):
-                rounded = rounding_loss.measure(
+                rounded = int8_loss.measure(
                     path,
                     folder / litert_format.INT8_FILE,
                     squares,
@@ -232,7 +234,7 @@ def export_file(form: str, source: Source, choice: Choice, target: Path) -> None
                     servable.geometry,
                     choice.false_accept_rate,
                 )
-            print(rounding_loss.as_sentence(rounded))
+            print(int8_loss.as_sentence(rounded))
         sizes = {f.name: f.stat().st_size for f in sorted(folder.iterdir())}
         described = metadata.describe(
             servable,
@@ -246,7 +248,7 @@ def export_file(form: str, source: Source, choice: Choice, target: Path) -> None
             file_bytes=sizes,
             threshold=unknown,
             int8=rounded,
-            parity=gate.as_json(differences),
+            parity=parity.as_json(differences),
             difference_from_trained_precision=lost,
             **run_facts(source),
         )
@@ -442,7 +444,7 @@ def cli():
     flags.DEFINE_enum(
         "precision",
         None,
-        sorted(gate.BOUNDS),
+        sorted(parity.BOUNDS),
         "Arithmetic of the backbones; default as trained.",
     )
     flags.DEFINE_float(

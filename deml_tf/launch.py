@@ -18,12 +18,12 @@ import time
 
 from absl import flags
 
-from deml_tf import command
+from deml_tf.cli import command
+from deml_tf.cli.flags import define_flags, from_flags, read_configs
+from deml_tf.cli.parsing import parse
 from deml_tf.config import CONFIGS, DistributionConfig
-from deml_tf.distribution.cluster import VARIABLE
 from deml_tf.errors import DataError, UsageError
-from deml_tf.flags import define_flags, from_flags, read_configs
-from deml_tf.mistakes import parse
+from deml_tf.training.cluster import VARIABLE
 
 FLAGS = flags.FLAGS
 _PATIENCE = 60  # seconds in which the others may end by themselves, saying why

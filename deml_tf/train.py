@@ -9,12 +9,13 @@ import keras
 import tensorflow as tf
 from absl import flags
 
-from deml_tf import command
-from deml_tf.callbacks.checkpoints import Checkpoints
-from deml_tf.callbacks.choice import ChooseBestStep
-from deml_tf.callbacks.journal import Journal
-from deml_tf.callbacks.nonfinite import StopOnNonFinite
-from deml_tf.callbacks.progress import ProgressBar
+from deml_tf.cli import command
+from deml_tf.cli.flags import (
+    as_flags,
+    define_flags,
+    from_flags,
+    read_configs,
+)
 from deml_tf.config import CONFIGS, DistributionConfig
 from deml_tf.data.batches import (
     BatchTable,
@@ -25,26 +26,25 @@ from deml_tf.data.batches import (
 from deml_tf.data.catalog import needs_folder
 from deml_tf.data.images import explain_unreadable
 from deml_tf.data.scan import take_out_bad
+from deml_tf.data.selection import fill_batches, read_split
 from deml_tf.data.service import check_service, service_error
-from deml_tf.distribution import lost_worker
-from deml_tf.distribution.cluster import read_cluster
-from deml_tf.distribution.feed import distribute
-from deml_tf.distribution.strategy import (
-    build_strategy,
-    check_batches,
-    chief_says,
-)
 from deml_tf.errors import UsageError
-from deml_tf.finish import finish
-from deml_tf.flags import as_flags, define_flags, from_flags, read_configs
 from deml_tf.losses.binomial_deviance import BinomialDeviance
-from deml_tf.models import loop
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
-from deml_tf.models.optimizer import GroupedAdam
-from deml_tf.models.trainer import Trainer
-from deml_tf.report import comparison_table
-from deml_tf.run import BAD_IMAGES, RunFolder
-from deml_tf.split import fill_batches, read_split
+from deml_tf.reports.run_page import comparison_table
+from deml_tf.runs.folder import BAD_IMAGES, RunFolder
+from deml_tf.training import loop, lost_worker
+from deml_tf.training.best_step import ChooseBestStep
+from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.cluster import read_cluster
+from deml_tf.training.feed import distribute
+from deml_tf.training.final_scores import finish
+from deml_tf.training.journal import Journal
+from deml_tf.training.non_finite import StopOnNonFinite
+from deml_tf.training.optimizer import GroupedAdam
+from deml_tf.training.progress import ProgressBar
+from deml_tf.training.strategy import build_strategy, check_batches, chief_says
+from deml_tf.training.trainer import Trainer
 
 BEST = "best.weights.h5"
 

@@ -8,12 +8,17 @@ import pytest
 from PIL import Image, ImageOps
 
 from deml_tf.audit import read_roles
-from deml_tf.audit_findings import count, find, spoilers
-from deml_tf.audit_report import audit_tables, names_table, verdict, write_audit
 from deml_tf.config import DataConfig
 from deml_tf.data.duplicates import Fingerprint
 from deml_tf.data.example import Example
+from deml_tf.data.findings import count, find, spoilers
 from deml_tf.errors import DataError
+from deml_tf.reports.audit_page import (
+    audit_tables,
+    names_table,
+    verdict,
+    write_audit,
+)
 
 NASTY = '<script>alert(1)</script> & "x"\n[red]é\u202e\udcff'
 

@@ -8,7 +8,7 @@ import pytest
 
 import deml_tf
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.run import RunFolder
+from deml_tf.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
 

@@ -3,6 +3,12 @@ from pathlib import Path
 import pytest
 from absl import flags
 
+from deml_tf.cli.flags import (
+    as_flags,
+    define_flags,
+    from_flags,
+    read_configs,
+)
 from deml_tf.config import (
     CONFIGS,
     DataConfig,
@@ -10,7 +16,6 @@ from deml_tf.config import (
     TrainConfig,
 )
 from deml_tf.errors import UsageError
-from deml_tf.flags import as_flags, define_flags, from_flags, read_configs
 from deml_tf.models.embedder import build_deml
 
 CONFIGS_FOLDER = Path(__file__).parent.parent / "configs"

@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 
 from deml_tf import export
+from deml_tf.cli.flags import as_flags, define_flags, read_configs
 from deml_tf.config import CONFIGS
 from deml_tf.errors import DataError, UsageError
-from deml_tf.flags import as_flags, define_flags, read_configs
 from deml_tf.models.embedder import build_deml, explainer
-from deml_tf.run import RunFolder
-from deml_tf.serving import pictures, samples
+from deml_tf.runs.folder import RunFolder
+from deml_tf.serving import encoded_images, proof_images
 from deml_tf.serving.servable import SIGNATURES, Servable
 
 SIZES = {"width": 0.25, "input_size": 40, "resize_size": 48, "output_stride": 16}
@@ -100,7 +100,7 @@ def test_what_a_server_does(exported, run):
         lengths = np.linalg.norm(found["embedding"], axis=1)
         np.testing.assert_allclose(lengths, 1, atol=1e-5)
 
-    good = samples.drawn_pictures(4)
+    good = proof_images.drawn_pictures(4)
     clean = signatures["explain"](image_bytes=tf.constant([*good, *good]))
     mixed = [x for p in good for x in (p[:50], p)]
     found = signatures["explain"](image_bytes=tf.constant(mixed))
@@ -137,7 +137,7 @@ def test_what_differs_is_not_published(fault, monkeypatch, tmp_path):
         named = r"signature \w+, (python|session) loader, batch size \d+, output"
     else:
         monkeypatch.setattr(
-            pictures,
+            encoded_images,
             "decode_bytes",
             lambda e: tf.io.decode_image(e, 3, expand_animations=False),
         )

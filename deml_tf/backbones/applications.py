@@ -13,9 +13,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from deml_tf.backbones import applications_weights
 from deml_tf.backbones.architecture import Architecture, Pieces
 from deml_tf.backbones.graph_cut import cut_in_two
+from deml_tf.backbones.weights import applications
 from deml_tf.errors import UsageError
 
 # The default first: the last block on the grid of 16 pixels a position, as the authors'
@@ -82,13 +82,9 @@ def architecture(name: str) -> Architecture:
         build=partial(build, name),
         cut_layers=CUTS.get(name, ()),
         gate_bias=0.0 if name.startswith("vgg") else 3.0,
-        imagenet=partial(
-            applications_weights.assign_imagenet, name, APPLICATIONS[name]
-        ),
+        imagenet=partial(applications.assign_imagenet, name, APPLICATIONS[name]),
         minimum_size=_MINIMUM.get(name, 32),
-        readers={
-            ".h5": partial(applications_weights.assign_h5, name, APPLICATIONS[name])
-        },
+        readers={".h5": partial(applications.assign_h5, name, APPLICATIONS[name])},
         any_cut_layer=True,
     )
 
@@ -157,7 +153,7 @@ def _pixels(function: Callable[..., keras.Model], picture: Any) -> Any:
     Each is affine in the channels or their reverse (or nothing, where the network
     does it itself), so its values at black and at one of each primary tell all.
     """
-    family = applications_weights.family(function)
+    family = applications.family(function)
     preprocess = getattr(keras.applications, family).preprocess_input
     offset = preprocess(np.zeros((3, 3)))[0]
     matrix = preprocess(np.eye(3)) - offset  # (channel in, channel out)

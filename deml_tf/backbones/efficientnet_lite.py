@@ -11,9 +11,9 @@ from typing import Any
 
 import keras
 
-from deml_tf.backbones import efficientnet_lite_weights
 from deml_tf.backbones.architecture import Architecture, entrance
-from deml_tf.layers.normed_convolution import NormedConvolution
+from deml_tf.backbones.weights import efficientnet_lite
+from deml_tf.kernels.normed_convolution import NormedConvolution
 
 # repeats, kernel, stride, expansion, channels
 STAGES = (
@@ -176,7 +176,7 @@ ARCHITECTURE = Architecture(
     build=build,
     cut_layers=tuple(CUTS),
     gate_bias=3.0,
-    imagenet=efficientnet_lite_weights.assign_imagenet,
+    imagenet=efficientnet_lite.assign_imagenet,
     options=frozenset({"width", "output_stride", "padding"}),
-    readers={".pth": efficientnet_lite_weights.assign_torch},
+    readers={".pth": efficientnet_lite.assign_torch},
 )

@@ -11,11 +11,11 @@ from typing import Any
 
 import keras
 
-from deml_tf.backbones import googlenet_weights
 from deml_tf.backbones.architecture import Architecture, Pieces, entrance
 from deml_tf.backbones.efficientnet_lite import channels
-from deml_tf.layers.convolution import Convolution
-from deml_tf.layers.response_norm import ResponseNorm
+from deml_tf.backbones.weights import googlenet
+from deml_tf.kernels.convolution import Convolution
+from deml_tf.kernels.response_norm import ResponseNorm
 
 # After each pooling its blocks; of a block the channels of
 # 1x1, 3x3_reduce, 3x3, 5x5_reduce, 5x5, pool_proj.
@@ -167,8 +167,8 @@ ARCHITECTURE = Architecture(
     build=build,
     cut_layers=CUTS,
     gate_bias=0.0,  # the release's
-    imagenet=googlenet_weights.refuse_imagenet,
+    imagenet=googlenet.refuse_imagenet,
     minimum_size=63,  # of which the final map still has two positions a side
     options=frozenset({"width"}),
-    readers={".caffemodel": googlenet_weights.assign_caffe},
+    readers={".caffemodel": googlenet.assign_caffe},
 )

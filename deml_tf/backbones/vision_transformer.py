@@ -15,9 +15,9 @@ from typing import Any
 import keras
 from keras import ops
 
-from deml_tf.backbones import vision_transformer_presets as presets
 from deml_tf.backbones.architecture import Architecture, Pieces
-from deml_tf.backbones.vision_transformer_presets import Size
+from deml_tf.backbones.weights import vision_transformer as presets
+from deml_tf.backbones.weights.vision_transformer import Size
 from deml_tf.errors import UsageError
 
 PREFIX = "vit:"

@@ -5,16 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from deml_tf.data.benchmarks import (
-    cars196,
-    cub200_2011,
-    in_shop,
-    stanford_online_products,
-)
-from deml_tf.data.benchmarks.layout import find_folder
-from deml_tf.data.class_folders import read_class_folders
 from deml_tf.data.example import ROLES, Box, Example
-from deml_tf.data.picture_list import find_list, read_list
+from deml_tf.data.sets import cars196, cub200_2011, in_shop, stanford_online_products
+from deml_tf.data.sets.class_folders import read_class_folders
+from deml_tf.data.sets.image_list import find_list, read_list
+from deml_tf.data.sets.layout import find_folder
 from deml_tf.errors import UsageError
 
 __all__ = [
@@ -136,7 +131,7 @@ def load_examples(
     """
     check_dataset(dataset, data_dir)
     if dataset.startswith(TFDS):
-        from deml_tf.data.tfds_sets import read_tfds  # imports for seconds
+        from deml_tf.data.sets.tfds import read_tfds
 
         return read_tfds(dataset.removeprefix(TFDS), data_dir)
     assert data_dir is not None  # checked

@@ -25,7 +25,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
-from deml_tf.data.exif import header_orientation
+from deml_tf.data.orientation import header_orientation
 from deml_tf.data.stored import read_bytes
 
 HASH_SIDE = 16  # 16 x 16 = 256 bits

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from deml_tf.data.decoding import decode_stored
-from deml_tf.data.exif import turn_upright
+from deml_tf.data.orientation import turn_upright
 from deml_tf.data.stored import read
 from deml_tf.errors import DataError
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from deml_tf.data.example import Box
-from deml_tf.data.exif import header_orientation, upright_box
+from deml_tf.data.orientation import header_orientation, upright_box
 from deml_tf.errors import DataError
 
 

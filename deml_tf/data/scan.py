@@ -15,13 +15,13 @@ import tensorflow as tf
 from PIL import Image
 from rich.progress import track
 
-from deml_tf.atomic import write_atomically
 from deml_tf.data.decoding import decode_stored
 from deml_tf.data.images import why_not
 from deml_tf.data.scan_cache import ScanCache
 from deml_tf.data.splits import Split
 from deml_tf.data.stored import file_of, read_bytes
 from deml_tf.errors import DataError
+from deml_tf.runs.atomic import write_atomically
 
 # 300 MB decoded. TensorFlow's own limit is five times that, Pillow warns at 89 million.
 MOST_PIXELS = 100_000_000

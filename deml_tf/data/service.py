@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import tensorflow as tf
 
-from deml_tf.address import MEND, split
+from deml_tf.data.address import MEND, split
 from deml_tf.data.images import why_not
 from deml_tf.errors import DataError, UsageError
 

@@ -1,13 +1,13 @@
 """Keras layers of the method, usable in any model."""
 
+from deml_tf.kernels.convolution import Convolution
+from deml_tf.kernels.normed_convolution import NormedConvolution
+from deml_tf.kernels.response_norm import ResponseNorm
 from deml_tf.layers.channel_attention import ChannelAttention
-from deml_tf.layers.convolution import Convolution
 from deml_tf.layers.gradient_reversal import GradientReversal
-from deml_tf.layers.normed_convolution import NormedConvolution
 from deml_tf.layers.object_attention import ObjectAttention
 from deml_tf.layers.prepare import Prepare, RestoreBoxes
 from deml_tf.layers.projection import Projection
-from deml_tf.layers.response_norm import ResponseNorm
 from deml_tf.layers.zoom import Zoom
 
 __all__ = [

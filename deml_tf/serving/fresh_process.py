@@ -5,7 +5,7 @@ Called by path, with TensorFlow and numpy alone, old releases of them included:
     python -I fresh_process.py VERSION_FOLDER WORK_FOLDER
 
 WORK_FOLDER holds `plan.json`, encoded pictures `0.bin`, `1.bin`, ... and `images.npy`;
-the outputs go to `outputs.npz` there. See `deml_tf.serving.gate`.
+the outputs go to `outputs.npz` there. See `deml_tf.serving.parity`.
 """
 
 import json

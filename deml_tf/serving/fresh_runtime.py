@@ -5,7 +5,7 @@ Called by path, with numpy and the runtime alone, no TensorFlow and not this pro
     python -I fresh_runtime.py FORMAT FILE WORK_FOLDER
 
 WORK_FOLDER holds `squares.npy` and `plan.json`, a list of batches; the outputs go to
-`outputs.npz` there. See `deml_tf.serving.file_gate`.
+`outputs.npz` there. See `deml_tf.serving.file_parity`.
 """
 
 import json

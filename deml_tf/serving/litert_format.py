@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from deml_tf.errors import DataError
-from deml_tf.serving.squares import SIGNATURE, SquareServable
+from deml_tf.serving.square_servable import SIGNATURE, SquareServable
 
 FILE = "model.tflite"
 INT8_FILE = "model_int8.tflite"

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from deml_tf.environment import environment
-from deml_tf.serving.pictures import MOST_PIXELS
+from deml_tf.runs.environment import environment
+from deml_tf.serving.encoded_images import MOST_PIXELS
 from deml_tf.serving.servable import Servable
 
 FILE = "deml.json"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from deml_tf.serving.squares import SIGNATURE, SquareServable
+from deml_tf.serving.square_servable import SIGNATURE, SquareServable
 
 FILE = "model.onnx"
 OPSET = 18

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deml_tf.layers.folding import FoldedWeights
+from deml_tf.kernels.folding import FoldedWeights
 from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import core_of, geometry_of
-from deml_tf.serving.parts import part_core
-from deml_tf.serving.pictures import read_squares, restore_boxes
+from deml_tf.models.parts import part_core
+from deml_tf.serving.encoded_images import read_squares, restore_boxes
 
 SIGNATURES = ("serving_default", "images", "images_float", "explain")
 

@@ -7,10 +7,11 @@ import keras
 import numpy as np
 import pytest
 
-from deml_tf.backbones import applications_weights, build_backbone
+from deml_tf.backbones import build_backbone
 from deml_tf.backbones.applications import APPLICATIONS, CUTS
 from deml_tf.backbones.backbone import ARCHITECTURES
 from deml_tf.backbones.graph_cut import clean_cuts
+from deml_tf.backbones.weights import applications
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import build_deml
 
@@ -182,7 +183,7 @@ def test_errors(name, changes, pattern):
 def difference(name, source, **changes):
     """Our pieces with the source's weights against the source, relative."""
     backbone = build(name, prefix="b_", **changes)
-    applications_weights.assign(
+    applications.assign(
         source, APPLICATIONS[name], (backbone.lower, backbone.upper), "b_", "test"
     )
     x = pictures(SIZES.get(name, 64))
@@ -405,7 +406,7 @@ def test_spoilt_weights_change_nothing():
     backbone = build("mobilenet_v2")
     before = values(backbone)
     with pytest.raises(DataError, match="test are spoilt, for Conv_1_bn holds NaN"):
-        applications_weights.assign(
+        applications.assign(
             source,
             APPLICATIONS["mobilenet_v2"],
             (backbone.lower, backbone.upper),
@@ -421,7 +422,7 @@ def test_other_errors_pass():
         raise ValueError("ours")
 
     with pytest.raises(ValueError, match="ours") as caught:
-        applications_weights.assign_imagenet(
+        applications.assign_imagenet(
             "x", function, (built("mobilenet_v2").lower,) * 2, ""
         )
     assert not isinstance(caught.value, DataError)

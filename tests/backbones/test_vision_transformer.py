@@ -13,12 +13,12 @@ import tensorflow as tf
 from PIL import Image
 
 from deml_tf.backbones import build_backbone, vision_transformer
-from deml_tf.backbones.vision_transformer_presets import Size, resized_positions
+from deml_tf.backbones.weights.vision_transformer import Size, resized_positions
 from deml_tf.errors import DataError, UsageError
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.cost import gmacs, parameters
 from deml_tf.models.embedder import build_deml, core_of, explainer
-from deml_tf.models.trainer import Trainer
+from deml_tf.training.trainer import Trainer
 
 NUMBERS = {"num_layers": 4, "num_heads": 3, "hidden_dim": 24, "patch_size": 8}
 

@@ -10,10 +10,10 @@ from absl import flags
 from PIL import Image
 
 from deml_tf.backbones.backbone import build_backbone
+from deml_tf.cli.flags import as_flags, define_flags, read_configs
 from deml_tf.config import CONFIGS
-from deml_tf.flags import as_flags, define_flags, read_configs
 from deml_tf.models.embedder import build_deml
-from deml_tf.run import RunFolder
+from deml_tf.runs.folder import RunFolder
 
 TINY = """\
 --dataset=folder

@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from deml_tf.data import scan, scan_cache
-from deml_tf.data.class_folders import read_class_folders
 from deml_tf.data.example import Example
 from deml_tf.data.images import decode
 from deml_tf.data.pixel_box import relative_box
+from deml_tf.data.sets.class_folders import read_class_folders
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError
 

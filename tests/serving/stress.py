@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from deml_tf.client import Client
 from deml_tf.errors import DataError, UsageError
-from deml_tf.serving.client import Client
-from deml_tf.serving.samples import drawn_pictures
+from deml_tf.serving.proof_images import drawn_pictures
 from tests.serving.double_process import MODEL, Double, export_tiny
 
 PICTURES = 200

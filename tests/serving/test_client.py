@@ -18,17 +18,17 @@ from PIL import Image
 from pyarrow import parquet
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
+from deml_tf.client import Client, files, output, retries
+from deml_tf.client import connection as client_module
+from deml_tf.client.answers import Answer, stack
+from deml_tf.client.batch import ask
+from deml_tf.client.failures import ServerError
+from deml_tf.client.files import Picture, batches, find_pictures
+from deml_tf.client.retries import Patience
+from deml_tf.client.target import Outputs
+from deml_tf.client.tensors import array_of, string_tensor
 from deml_tf.errors import DataError, UsageError
-from deml_tf.serving.client import Client, output, pictures, retries
-from deml_tf.serving.client import client as client_module
-from deml_tf.serving.client.answers import Answer, stack
-from deml_tf.serving.client.batch import ask
-from deml_tf.serving.client.failures import ServerError
-from deml_tf.serving.client.pictures import Picture, batches, find_pictures
-from deml_tf.serving.client.retries import Patience
-from deml_tf.serving.client.target import Outputs
-from deml_tf.serving.client.tensors import array_of, string_tensor
-from deml_tf.serving.samples import drawn_pictures
+from deml_tf.serving.proof_images import drawn_pictures
 
 PROTOCOLS = ("grpc", "rest")
 
@@ -122,7 +122,7 @@ def decoded(encoded):
 
 def test_made_smaller_and_upright(encode, rotated):
     stored = rotated(6, height=200, width=400)
-    found = decoded(pictures.downscaled(stored, 100))
+    found = decoded(files.downscaled(stored, 100))
     assert found.shape == (100, 50, 3)
     image = Image.open(io.BytesIO(stored)).transpose(Image.Transpose.ROTATE_270)
     expected = np.asarray(image.resize((50, 100), Image.Resampling.BILINEAR), float)
@@ -133,20 +133,20 @@ def test_made_smaller_and_upright(encode, rotated):
         encode("JPEG", 200, 400, "CMYK"),
         encode("JPEG", 60, 100),
     ):
-        assert pictures.downscaled(same, 100) is same
+        assert files.downscaled(same, 100) is same
 
 
 def test_reads_when_asked(tmp_path, encode):
     (tmp_path / "a.png").write_bytes(encode("PNG", 300, 400))
     (tmp_path / "x.jpg").mkdir()
-    whole = pictures.on_disk(tmp_path / "a.png")
+    whole = files.on_disk(tmp_path / "a.png")
     assert whole.read() == (tmp_path / "a.png").read_bytes()
     assert whole.size == len(whole.read())
-    smaller = pictures.on_disk(tmp_path / "a.png", 40).read()
+    smaller = files.on_disk(tmp_path / "a.png", 40).read()
     assert max(decoded(smaller).shape) == 40
     for name in ("x.jpg", "gone.jpg"):
         with pytest.raises(OSError):
-            pictures.on_disk(tmp_path / name).read()
+            files.on_disk(tmp_path / name).read()
 
 
 # --- messages

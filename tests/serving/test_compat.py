@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from deml_tf import export
-from deml_tf.command import console
+from deml_tf.cli.command import console
 from deml_tf.models.embedder import core_of, scales_and_learners
-from deml_tf.serving import gate, samples
+from deml_tf.serving import parity, proof_images
 from deml_tf.serving.servable import Servable
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -25,21 +25,21 @@ def prove(title, embedder, folder, capsys):
     """Every signature by both loaders, in batches of 1, 3 and 32."""
     kept = [tuple(range(count)) for count in scales_and_learners(core_of(embedder))]
     Servable(embedder, *kept).save(folder)
-    differences = gate.hold_to_parity(
+    differences = parity.hold_to_parity(
         folder,
         embedder,
-        samples.proof_pictures(samples.drawn_pictures(2)),
+        proof_images.proof_pictures(proof_images.drawn_pictures(2)),
         scales=kept[0],
         learners=kept[1],
         bound=BOUND,
         python=str(OLD),
     )
-    table = gate.parity_table(differences)
+    table = parity.parity_table(differences)
     table.title = f"{title} in TensorFlow 2.15.1: largest absolute difference"
     with capsys.disabled():
         print()
         console().print(table)
-    gate.require(differences)
+    parity.require(differences)
 
 
 def test_a_small_one(tiny, tmp_path, capsys):

@@ -12,8 +12,8 @@ from double_process import DEPLOYMENT, MODEL, shared
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from deml_tf.serving.client.client import Client
-from deml_tf.serving.samples import drawn_pictures
+from deml_tf.client.connection import Client
+from deml_tf.serving.proof_images import drawn_pictures
 
 README = (DEPLOYMENT / "README.md").read_text()
 IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()

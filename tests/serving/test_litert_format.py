@@ -4,12 +4,12 @@ import pytest
 from deml_tf.data.catalog import Example
 from deml_tf.errors import DataError
 from deml_tf.models.embedder import geometry_of
-from deml_tf.serving.file_gate import hold_file_to_parity
+from deml_tf.serving.file_parity import hold_file_to_parity
 from deml_tf.serving.fresh_runtime import litert
-from deml_tf.serving.gate import require
+from deml_tf.serving.int8_loss import measure
 from deml_tf.serving.litert_format import FILE, INT8_FILE, write_litert
-from deml_tf.serving.rounding_loss import measure
-from deml_tf.serving.squares import SquareServable
+from deml_tf.serving.parity import require
+from deml_tf.serving.square_servable import SquareServable
 
 
 @pytest.fixture(scope="module")

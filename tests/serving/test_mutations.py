@@ -7,8 +7,8 @@ import mutations
 import numpy as np
 import pytest
 
-from deml_tf.serving.header import pixels
-from deml_tf.serving.pictures import MOST_PIXELS
+from deml_tf.serving.encoded_images import MOST_PIXELS
+from deml_tf.serving.image_header import pixels
 from deml_tf.serving.servable import Servable
 
 

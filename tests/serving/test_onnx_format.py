@@ -3,11 +3,11 @@ import onnx
 import pytest
 import tensorflow as tf
 
-from deml_tf.serving.file_gate import hold_file_to_parity
+from deml_tf.serving.file_parity import hold_file_to_parity
 from deml_tf.serving.fresh_runtime import onnx as runtime
-from deml_tf.serving.gate import require
 from deml_tf.serving.onnx_format import FILE, write_onnx
-from deml_tf.serving.squares import SquareServable
+from deml_tf.serving.parity import require
+from deml_tf.serving.square_servable import SquareServable
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 from rich.table import Table
 
-from deml_tf.command import console
+from deml_tf.cli.command import console
 from deml_tf.models.embedder import explainer
-from deml_tf.serving import file_gate, gate, litert_format, onnx_format, samples
+from deml_tf.serving import (
+    file_parity,
+    litert_format,
+    onnx_format,
+    parity,
+    proof_images,
+)
+from deml_tf.serving.expected import Trained
 from deml_tf.serving.fresh_process import LOADERS
 from deml_tf.serving.servable import Servable
-from deml_tf.serving.squares import SquareServable
-from deml_tf.serving.trained import Trained
+from deml_tf.serving.square_servable import SquareServable
 
 MODELS = {
     "DeML(2,2)": {"scales": 2, "learners": 2},
@@ -31,7 +37,7 @@ class Exported:
     def __init__(self, embedder, folder, counts, precision):
         self.embedder, self.folder, self.precision = embedder, folder, precision
         self.kept = {name: range(counts[name]) for name in ("scales", "learners")}
-        self.encoded = samples.proof_pictures(samples.drawn_pictures(2))
+        self.encoded = proof_images.proof_pictures(proof_images.drawn_pictures(2))
         self.trained = Trained(embedder, **self.kept)
         random = np.random.default_rng(0)
         self.images = random.uniform(0, 255, (3, 60, 75, 3)).astype(np.float32)
@@ -39,8 +45,8 @@ class Exported:
         Servable(embedder, **self.kept).save(folder / "saved")
 
     def compare(self, expected, found):
-        bound = gate.BOUNDS[self.precision]
-        return gate.compare("", "", expected, found, bound)
+        bound = parity.BOUNDS[self.precision]
+        return parity.compare("", "", expected, found, bound)
 
 
 def keras_file(exported):
@@ -82,8 +88,8 @@ def one_file(form, package, write, name):
         servable = SquareServable(exported.embedder, **exported.kept)
         path = exported.folder / name
         write(servable, path)
-        squares = file_gate.proof_squares(exported.encoded, servable)
-        return file_gate.hold_file_to_parity(
+        squares = file_parity.proof_squares(exported.encoded, servable)
+        return file_parity.hold_file_to_parity(
             form, path, exported.embedder, squares, **exported.kept
         )
 
@@ -133,5 +139,5 @@ def test_parity_table(tiny, tmp_path, capsys):
         print()
         console().print(table)
     for differences in found.values():
-        gate.require(differences)
+        parity.require(differences)
     assert all(found[".keras", *column] for column in columns)

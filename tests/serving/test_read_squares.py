@@ -5,8 +5,8 @@ import tensorflow as tf
 from deml_tf.data.images import decode, decode_bytes
 from deml_tf.layers.prepare import RestoreBoxes, center_crop, fit_square
 from deml_tf.models.embedder import Geometry
-from deml_tf.serving import pictures
-from deml_tf.serving.pictures import read_squares, restore_boxes
+from deml_tf.serving import encoded_images
+from deml_tf.serving.encoded_images import read_squares, restore_boxes
 
 SQUASH, PAD = Geometry(48, 40, "squash"), Geometry(48, 40, "pad")
 
@@ -75,17 +75,19 @@ def test_no_picture_at_all(readers):
 
 def test_large_pictures_are_refused_unread(encode, monkeypatch):
     encoded = [encode("PNG", 50, 70), encode("PNG", 50, 71)]
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 50 * 70)
+    monkeypatch.setattr(encoded_images, "MOST_PIXELS", 50 * 70)
     decoded = []
     monkeypatch.setattr(
-        pictures,
+        encoded_images,
         "decode_bytes",
         lambda e: tf.py_function(
             lambda x: decoded.append(x.numpy()) or decode_bytes(x), [e], tf.uint8
         ),
     )
     monkeypatch.setattr(
-        pictures, "fit_square", lambda p, *a: fit_square(tf.reshape(p, (50, 70, 3)), *a)
+        encoded_images,
+        "fit_square",
+        lambda p, *a: fit_square(tf.reshape(p, (50, 70, 3)), *a),
     )
     _, valid, _ = read_squares(tf.constant(encoded), SQUASH)
     assert valid.numpy().tolist() == [True, False]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.layers.folding import FoldedWeights
+from deml_tf.kernels.folding import FoldedWeights
 from deml_tf.serving.servable import Servable
 
 

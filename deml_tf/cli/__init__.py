@@ -1,0 +1,1 @@
+"""The command line: flags of settings, how a command starts and ends."""

@@ -1,0 +1,116 @@
+"""Files of embeddings: npz, jsonl or parquet, by the name's ending."""
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deml_tf.client.answers import Embeddings
+from deml_tf.errors import UsageError
+from deml_tf.runs.atomic import check_output, write_atomically
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Refuses, before long work, a file that cannot be written.
+
+    Args:
+        path: Of the output.
+
+    Raises:
+        UsageError: The ending is another, nothing may be written there, or what it
+            takes is not installed.
+    """
+    suffix = Path(path).suffix
+    if suffix not in _FORMATS:
+        raise UsageError(f"output={path}: end it in {' or '.join(_FORMATS)}.")
+    check_output("output", path)
+    if suffix == ".parquet":
+        try:
+            import pyarrow.parquet  # noqa: F401
+        except ImportError as error:
+            raise UsageError(
+                f"output={path} needs pyarrow, which is not installed: "
+                "pip install deml_tf[client], or end it in .npz or .jsonl."
+            ) from error
+
+
+def write_embeddings(
+    path: str | os.PathLike[str],
+    names: Sequence[str | os.PathLike[str]],
+    embeddings: Embeddings,
+) -> None:
+    """Writes a row a picture: path, valid, embedding, boxes, reason.
+
+    Args:
+        path: The file, which is replaced as a whole.
+        names: The pictures' paths, n of them.
+        embeddings: Of n pictures.
+    """
+    # A path need not be UTF-8, as the formats are.
+    shown = [os.fsencode(name).decode(errors="backslashreplace") for name in names]
+    write_atomically(path, _FORMATS[Path(path).suffix](shown, embeddings))
+
+
+def _npz(names, embeddings):
+    file = io.BytesIO()
+    np.savez(
+        file,
+        path=np.array(names, dtype=np.str_),
+        valid=embeddings.valid,
+        embedding=embeddings.embedding,
+        boxes=embeddings.boxes,
+        reason=np.array(embeddings.reasons, dtype=np.str_),
+    )
+    return file.getvalue()
+
+
+def _jsonl(names, embeddings):
+    rows = zip(
+        names,
+        embeddings.valid.tolist(),
+        embeddings.embedding.tolist(),
+        embeddings.boxes.tolist(),
+        embeddings.reasons,
+        strict=True,
+    )
+    fields = ("path", "valid", "embedding", "boxes", "reason")
+    lines = (json.dumps(dict(zip(fields, row, strict=True))) for row in rows)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _parquet(names, embeddings):
+    import pyarrow
+    from pyarrow import parquet
+
+    count, size = embeddings.embedding.shape
+    boxes = embeddings.boxes.shape[1]
+
+    def rows(array, kind, width):
+        # Fixed lists: readers get a matrix, and not n arrays that may differ.
+        return pyarrow.FixedSizeListArray.from_arrays(
+            array, type=pyarrow.list_(kind, width)
+        )
+
+    number = pyarrow.float32()
+    corners = rows(pyarrow.array(embeddings.boxes.ravel(), number), number, 4)
+    flat = pyarrow.array(embeddings.embedding.ravel(), number)
+    columns = {
+        "path": pyarrow.array(names, pyarrow.string()),
+        "valid": pyarrow.array(embeddings.valid),
+        "reason": pyarrow.array(embeddings.reasons, pyarrow.string()),
+    }
+    if count and size:
+        columns["embedding"] = rows(flat, number, size)
+        columns["boxes"] = rows(corners, corners.type, boxes)
+    else:  # no answer of a server says how long they are
+        empty = pyarrow.array([[]] * count, pyarrow.list_(number))
+        columns |= {"embedding": empty, "boxes": empty.cast(pyarrow.list_(number))}
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(columns), file)
+    return file.getvalue()
+
+
+_FORMATS = {".npz": _npz, ".jsonl": _jsonl, ".parquet": _parquet}

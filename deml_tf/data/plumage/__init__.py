@@ -1,0 +1,1 @@
+"""Plumage, a benchmark of procedurally drawn birds."""

@@ -1,0 +1,258 @@
+"""Plumage, the embedded benchmark: a fine-grained set of drawn birds, written to disk.
+
+Two hundred invented species, thirty pictures each, drawn from a seed: an ordinary image
+folder plus a list with boxes and attributes, and masks. Nothing reads it but as a list.
+
+    images/017.Yellow_crowned_Violet_Kingfisher/05.jpg
+    masks/017.Yellow_crowned_Violet_Kingfisher/05.png    the visible bird, 1 bit
+    annotations.csv    path,label,x,y,w,h and a column for each attribute
+    plumage.json       what it was drawn with; written last
+"""
+
+import csv
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+from deml_tf.data.plumage.render import draw_picture
+from deml_tf.data.plumage.species import ATTRIBUTES, Species, choose_species
+from deml_tf.errors import DataError, UsageError
+
+VERSION = 1  # of the drawing: raise it with any change that moves a pixel
+_RECORD = "plumage.json"
+_WORTH_A_WORKER = 600  # pictures one draws while another starts and imports TensorFlow
+_Row = tuple[str | int, ...]
+
+
+def write_plumage(
+    directory: str | os.PathLike[str],
+    seed: int = 0,
+    size: int = 160,
+    species: int = 200,
+    pictures: int = 30,
+    workers: int | None = None,
+) -> Path:
+    """Draws Plumage into a folder, once.
+
+    Every picture has a stream of random numbers of its own, keyed by seed, species and
+    picture, so the result depends on neither the number of workers nor on how much is
+    drawn. All is drawn into a hidden sibling folder that is renamed at the end: a
+    process that is killed leaves no `directory` behind. Workers are spawned, so a
+    script that calls this needs the usual `if __name__ == "__main__":`.
+
+    Args:
+        directory: a new or empty folder, or one that already holds this very set.
+        seed: seeds species and pictures, 0 or more.
+        size: side of the square pictures, pixels, at least 32.
+        species: number of classes, 1 to 999.
+        pictures: number of pictures a class, 1 to 99.
+        workers: number of processes, 1 for this process alone; None for one a core, or
+            fewer for a set that is drawn before they have started.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UsageError: an argument is out of range, or the folder holds something else.
+        DataError: the folder's plumage.json cannot be read.
+    """
+    wanted = dict(
+        version=VERSION, seed=seed, size=size, species=species, pictures=pictures
+    )
+    _check(workers=workers, **wanted)
+    directory = Path(directory)
+    if _is_finished(directory, wanted):
+        return directory
+    target = directory.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        work.mkdir()
+        rows = _draw_all(
+            work, choose_species(species, seed), pictures, size, seed, workers
+        )
+        with (work / "annotations.csv").open("w", newline="", encoding="utf-8") as file:
+            table = csv.writer(file, lineterminator="\n")
+            table.writerow(("path", "label", "x", "y", "w", "h", *ATTRIBUTES))
+            table.writerows(rows)
+        (work / _RECORD).write_text(json.dumps(wanted, indent=2) + "\n")
+        if not _is_finished(target, wanted):  # another process may have been faster
+            if target.exists():
+                target.rmdir()
+            work.rename(target)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return directory
+
+
+def contact_sheet(
+    directory: str | os.PathLike[str],
+    species: int = 6,
+    pictures: int = 10,
+    seed: int = 0,
+) -> Image.Image:
+    """A page to look at: one species a row, under its name and attributes.
+
+    Args:
+        directory: a folder written by `write_plumage`.
+        species: number of rows, at most as many as there are.
+        pictures: number of pictures a row, at most as many as there are.
+        seed: chooses the species and the pictures.
+
+    Raises:
+        DataError: the folder is not a finished Plumage.
+    """
+    directory = Path(directory)
+    if not (directory / _RECORD).is_file():
+        raise DataError(
+            f"{directory} is not a finished Plumage: draw it with write_plumage first."
+        )
+    with (directory / "annotations.csv").open(newline="", encoding="utf-8") as file:
+        table = list(csv.DictReader(file))
+    by_label: dict[str, list[dict[str, str]]] = {}
+    for row in table:
+        by_label.setdefault(row["label"], []).append(row)
+    rng = np.random.default_rng(seed)
+    labels = sorted(by_label)
+    chosen = rng.permutation(len(labels))[:species]
+    pictures = min(pictures, len(by_label[labels[0]]))
+    side = json.loads((directory / _RECORD).read_text())["size"]
+    caption = 22
+    page = Image.new("RGB", (pictures * side, len(chosen) * (side + caption)), "white")
+    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    for k, at in enumerate(chosen):
+        rows, top = by_label[labels[at]], k * (side + caption)
+        words = [f"{key} {rows[0][key]}".replace("_", " ") for key in ATTRIBUTES]
+        title = f"{labels[at]}: {', '.join(words)}".replace(" none", " -")
+        draw.text((4, top + 3), title, "black", font)
+        for column, picture in enumerate(rng.permutation(len(rows))[:pictures]):
+            with Image.open(directory / rows[picture]["path"]) as image:
+                page.paste(image, (column * side, top + caption))
+    return page
+
+
+def _check(
+    workers: int | None, version: int, seed: int, size: int, species: int, pictures: int
+) -> None:
+    for name, value, low, high in (
+        ("seed", seed, 0, 2**32 - 1),
+        ("size", size, 32, 1024),
+        ("species", species, 1, 999),
+        ("pictures", pictures, 1, 99),
+        ("workers", 1 if workers is None else workers, 1, 1024),
+    ):
+        if not low <= value <= high:
+            raise UsageError(f"{name}={value} is out of range: choose {low} to {high}.")
+
+
+def _is_finished(directory: Path, wanted: dict[str, int]) -> bool:
+    """Whether the wanted set is there; refuses any other content."""
+    if not directory.exists():
+        return False
+    record = directory / _RECORD
+    if not record.is_file():
+        if not directory.is_dir() or any(directory.iterdir()):
+            raise UsageError(
+                f"{directory} holds something that is not Plumage: "
+                "name a new or empty folder to draw it in."
+            )
+        return False
+    try:
+        found = dict(json.loads(record.read_text()))
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{record} cannot be read: remove {directory} and draw it again."
+        ) from error
+    if found != wanted:
+        differences = ", ".join(
+            f"{key}={found.get(key)} rather than {value}"
+            for key, value in wanted.items()
+            if found.get(key) != value
+        )
+        raise UsageError(
+            f"{directory} holds Plumage drawn with {differences or 'unknown options'}: "
+            "name another folder, or remove this one to draw it again."
+        )
+    return True
+
+
+def _draw_all(
+    folder: Path,
+    species: list[Species],
+    pictures: int,
+    size: int,
+    seed: int,
+    workers: int | None,
+) -> list[_Row]:
+    """Draws all pictures and returns the rows of the list, in order."""
+    job = partial(_draw_species, str(folder), pictures=pictures, size=size, seed=seed)
+    if workers is None:
+        cores = (
+            os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()
+        )
+        workers = min(cores or 1, 1 + len(species) * pictures // _WORTH_A_WORKER)
+    workers = min(workers, len(species))
+    rows: list[_Row] = []
+    with Progress(
+        TextColumn("Drawing Plumage"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("pictures"),
+        TimeRemainingColumn(),
+    ) as progress:
+        bar = progress.add_task("", total=len(species) * pictures)
+        for done in _run(job, species, workers):
+            rows.extend(done)
+            progress.advance(bar, pictures)
+    return sorted(rows)
+
+
+def _run(job, species: list[Species], workers: int) -> Iterator[list[_Row]]:
+    if workers == 1:
+        yield from map(job, species)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context) as pool:
+        try:
+            for future in as_completed([pool.submit(job, one) for one in species]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _draw_species(
+    folder: str, species: Species, *, pictures: int, size: int, seed: int
+) -> list[_Row]:
+    """Draws one species' pictures and masks, and returns its rows of the list."""
+    images = Path(folder, "images", species.label)
+    masks = Path(folder, "masks", species.label)
+    images.mkdir(parents=True)
+    masks.mkdir(parents=True)
+    rows: list[_Row] = []
+    for k in range(1, pictures + 1):
+        rng = np.random.default_rng([seed, species.number, k])
+        picture = draw_picture(species, size, rng)
+        path = images / f"{k:02d}.jpg"
+        picture.image.save(path, quality=92, subsampling=0)
+        picture.mask.save(masks / f"{k:02d}.png")
+        place = path.relative_to(folder).as_posix()
+        rows.append((place, species.label, *picture.box, *species.code))
+    return rows

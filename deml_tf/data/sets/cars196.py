@@ -1,0 +1,88 @@
+"""Stanford's Cars (Cars196), as its archives unpack or as class folders."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from deml_tf.data.example import Example
+from deml_tf.data.folder_index import FolderIndex
+from deml_tf.data.pixel_box import relative_box
+from deml_tf.data.sets.class_folders import read_class_folders
+from deml_tf.data.sets.layout import find_folder
+from deml_tf.data.word_table import refuse_lines
+from deml_tf.errors import DataError
+
+FILES = ("cars_annos.mat",)
+LAYOUT = "cars_annos.mat and car_ims/, or one folder a class"
+PICTURES = "car_ims"
+FIELDS = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class")
+
+
+def read_cars196(where: Path) -> list[Example]:
+    """Reads `cars_annos.mat`, or class folders where there is none.
+
+    The first half of the classes by number is seen (98 of 196), and the other is not:
+    the zero-shot protocol, which ignores the field `test`. Class folders are halved by
+    their names.
+
+    Args:
+        where: holds `cars_annos.mat` and `car_ims`, or the class folders.
+
+    Returns:
+        The examples in the order of the annotations, or of the folders.
+
+    Raises:
+        DataError: no such file, or none of that form; the annotation that is wrong, or
+            the picture that is not there.
+    """
+    if not (where / FILES[0]).is_file() and not (where / PICTURES).is_dir():
+        return read_class_folders(where)
+    path = find_folder(where, FILES, (), LAYOUT) / FILES[0]
+    annotations, names = _read_mat(path)
+    examples, wrong = [], []
+    files = FolderIndex()
+    for n, (name, x1, y1, x2, y2, number) in enumerate(annotations, 1):
+        picture = os.path.normpath(where / name)
+        try:
+            if not 1 <= number <= len(names):
+                raise DataError(f"class {number} is not one of 1 to {len(names)}")
+            if not files.holds(picture):
+                raise DataError(f"there is no file {picture}")
+            # MATLAB counts pixels from 1, both ends included.
+            box = relative_box(picture, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1))
+        except DataError as problem:
+            wrong.append(f"annotation {n}: {problem}")
+            continue
+        label = f"{number:03d} {names[number - 1]}"
+        role = "train" if number <= len(names) // 2 else "test"
+        examples.append(Example(picture, label, role, box))
+    refuse_lines(path, wrong)
+    return examples
+
+
+def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
+    """Path, box and class of each annotation, and the names of the classes."""
+    try:
+        mat = scipy.io.loadmat(path, squeeze_me=True)
+    except Exception as error:  # scipy raises a dozen kinds on what is no .mat file
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise DataError(
+            f"cannot read {path} ({reason}); take the file from the data set's page "
+            "again"
+        ) from error
+    missing = [name for name in ("annotations", "class_names") if name not in mat]
+    rows = np.atleast_1d(mat.get("annotations", np.empty(0)))
+    missing += [f for f in FIELDS if not missing and f not in (rows.dtype.names or ())]
+    if missing:
+        raise DataError(
+            f"{path} has no {' and no '.join(missing)}; give the cars_annos.mat that "
+            "lists all pictures, not one of the devkit's"
+        )
+    annotations = [
+        (str(row[FIELDS[0]]), *(int(row[field]) for field in FIELDS[1:]))
+        for row in rows
+    ]
+    return annotations, [str(name) for name in np.atleast_1d(mat["class_names"])]

@@ -1,1 +1,0 @@
-"""On how many devices and machines a training runs, and how they are fed."""

@@ -1,0 +1,165 @@
+"""A convolution with its BatchNorm and ReLU6, folded into one where that is exact."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deml_tf.kernels.convolution import convolution
+from deml_tf.kernels.depthwise_convolution import depthwise_convolution
+from deml_tf.kernels.folding import Folding
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class NormedConvolution(Folding):
+    """Convolves without a bias, normalises, and clips to 0..6.
+
+        y = relu6(gamma * (kernel * x - mean) / sqrt(variance + epsilon) + beta)
+
+    (Ioffe & Szegedy, ICML 2015, algorithm 2). Where the statistics are given, in
+    inference and where `norm` is frozen, its scale goes into the kernel and its shift
+    is the bias:
+
+        y = relu6((kernel * scale) * x + shift)
+
+    the same numbers but for rounding, in one operation in place of three.
+
+    Args:
+        filters: Channels of the output; None convolves each channel on its own.
+        kernel_size: Side of the kernel.
+        strides: Step on both axes; default 1.
+        padding: "same" (default) or "valid".
+        dilation_rate: Of the kernel; default 1.
+        relu6: Whether the output is clipped; default True.
+        momentum: Of BatchNorm's averages; default 0.99.
+        epsilon: Added to BatchNorm's variance; default 1e-3.
+        kernel_initializer: Default "glorot_uniform".
+        frozen: Whether `norm` is not trained; default False.
+        synchronized: Whether its statistics are those of all replicas; default False.
+        **kwargs: As for any Keras layer.
+
+    Attributes:
+        convolution: The Keras layer that has the kernel.
+        norm: The Keras layer `BatchNormalization`.
+    """
+
+    def __init__(
+        self,
+        filters: int | None,
+        kernel_size: int,
+        strides: int = 1,
+        padding: str = "same",
+        dilation_rate: int = 1,
+        relu6: bool = True,
+        momentum: float = 0.99,
+        epsilon: float = 1e-3,
+        kernel_initializer: Any = "glorot_uniform",
+        frozen: bool = False,
+        synchronized: bool = False,
+        **kwargs,
+    ):
+        """Makes the two layers; see the class."""
+        super().__init__(**kwargs)
+        self.filters, self.kernel_size = filters, kernel_size
+        self.strides, self.padding = strides, padding
+        self.dilation_rate, self.relu6 = dilation_rate, relu6
+        self.momentum, self.epsilon = momentum, epsilon
+        self.kernel_initializer: Any = keras.initializers.get(kernel_initializer)
+        settings: dict[str, Any] = {
+            "kernel_size": kernel_size,
+            "strides": strides,
+            "padding": padding,
+            "dilation_rate": dilation_rate,
+            "use_bias": False,
+            "dtype": self.dtype_policy,
+            "name": "convolution",
+        }
+        if filters is None:
+            self.convolution = keras.layers.DepthwiseConv2D(
+                depthwise_initializer=self.kernel_initializer, **settings
+            )
+        else:
+            self.convolution = keras.layers.Conv2D(
+                filters, kernel_initializer=self.kernel_initializer, **settings
+            )
+        self.norm = keras.layers.BatchNormalization(
+            momentum=momentum,
+            epsilon=epsilon,
+            synchronized=synchronized,
+            trainable=not frozen,
+            dtype=self.dtype_policy,
+            name="norm",
+        )
+
+    def build(self, x_shape):
+        """Makes the weights.
+
+        Args:
+            x_shape: (b, h, w, c).
+        """
+        self.convolution.build(x_shape)
+        self.norm.build(self.convolution.compute_output_shape(x_shape))
+        self.built = True
+
+    def fold(self):
+        """The kernel with the scale in it, and the shift.
+
+        Returns:
+            Of the kernel's shape and (filters,), in the compute dtype.
+        """
+        norm: Any = self.norm  # whose hints leave gamma and beta open
+        scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
+        shift = norm.beta - norm.moving_mean * scale
+        if self.filters is None:
+            scale = scale[:, None]  # of the kernel's (h, w, c, 1)
+        # Rounded as Keras does it within `call`, so that it is the same outside.
+        kernel = tf.cast(self.convolution.kernel, self.compute_dtype)
+        kernel = tf.cast(kernel, scale.dtype) * scale
+        return tf.cast(kernel, self.compute_dtype), tf.cast(shift, self.compute_dtype)
+
+    def call(self, x, training=False):
+        """Convolves and normalises x.
+
+        Args:
+            x: (b, h, w, c).
+            training: Whether a `norm` that is trainable uses the batch's statistics.
+
+        Returns:
+            (b, h', w', filters) in the compute dtype.
+        """
+        if training and self.norm.trainable:
+            y = self.norm(self.convolution(x), training=True)
+            return tf.nn.relu6(y) if self.relu6 else y
+        kernel, shift = self.folded()
+        settings: dict[str, Any] = {
+            "strides": [self.strides] * 2,
+            "padding": self.padding.upper(),
+            "dilations": [self.dilation_rate] * 2,
+            "training": training,
+        }
+        if self.filters is not None:
+            activation = "relu6" if self.relu6 else None
+            return convolution(x, kernel, shift, activation=activation, **settings)
+        y = tf.nn.bias_add(depthwise_convolution(x, kernel, **settings), shift)
+        return tf.nn.relu6(y) if self.relu6 else y
+
+    def compute_output_shape(self, x_shape):
+        """(b, h', w', filters)."""
+        return self.convolution.compute_output_shape(x_shape)
+
+    def get_config(self):
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "relu6": self.relu6,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "frozen": not self.norm.trainable,
+            "synchronized": self.norm.synchronized,
+        }

@@ -1,0 +1,125 @@
+"""Charts of a run and of several, as SVG in the colours of the page."""
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from deml_tf.reports import drawing, tables
+
+LOSSES = {
+    "loss": "Total loss",
+    "metric_loss": "Metric loss",
+    "hinge_loss": "Hinge between learners",
+    "adversary_loss": "Adversary loss",
+    "activation_decay": "Activation decay",
+    "unit_rows": "Unit rows",
+}
+# Stand-ins that become the page's own colours, so that charts follow light and dark.
+INK, ACCENT = "#0a0b0c", "#0d0e0f"
+
+
+def curves(
+    metrics: Sequence[Mapping[str, Any]], best_step: Any
+) -> list[tuple[str, Markup]]:
+    """Titles and charts: validation first, then the losses, then the speed."""
+    charts = []
+    steps, recalls = _series(metrics, "validation_recall_at_1")
+    if steps.size:
+        figure, axes = _axes()
+        axes.plot(steps, recalls, color=ACCENT, marker="o", markersize=3.5)
+        if tables.finite(best_step):
+            axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
+            at = np.flatnonzero(steps == best_step)
+            value = f": {recalls[at[-1]]:.3f}" if at.size else ""
+            title = f"chosen step {best_step:,}{value}"
+            axes.set_title(title, loc="right", color=INK, fontsize=9)
+            if at.size:
+                axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)
+        charts.append(("Recall@1 on validation classes", _svg(figure)))
+    for key, title in {**LOSSES, "images_per_second": "Images a second"}.items():
+        steps, values = _series(metrics, key)
+        if values.any():
+            figure, axes = _axes()
+            if steps.size > 400:  # means of 200 stretches over the band they span
+                stretches = np.array_split(values, 200)
+                steps = np.array([part.mean() for part in np.array_split(steps, 200)])
+                values = np.array([part.mean() for part in stretches])
+                low, high = ([f(part) for part in stretches] for f in (np.min, np.max))
+                axes.fill_between(steps, low, high, color=ACCENT, alpha=0.2, lw=0)
+            mark = "o" if steps.size == 1 else None
+            axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
+            if key == "images_per_second":
+                axes.set_ylim(bottom=0)
+            charts.append((title, _svg(figure)))
+    return charts
+
+
+def bars(rows: tables.Rows) -> Markup | None:
+    """Recalls of every run, grouped by rank; None where no run has any."""
+    scores = [tables.scores(results) for _, results in rows]
+    columns = [c for c in tables.columns(scores) if c[0].startswith("recall_at_")]
+    if not any(tables.finite(row.get(key)) for row in scores for key, _ in columns):
+        return None
+    figure, axes = _axes(width=7.0, height=3.2)
+    width = 0.8 / len(rows)
+    for r, row in enumerate(scores):
+        values = [
+            float(row[k]) if tables.finite(row.get(k)) else 0.0 for k, _ in columns
+        ]
+        places = np.arange(len(columns)) + (r - (len(rows) - 1) / 2) * width
+        bars = axes.bar(
+            places, values, 0.9 * width, color=drawing.hex(drawing.scale_colour(r))
+        )
+        if len(rows) <= 4:
+            axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=1, color=INK)
+    axes.set_xticks(range(len(columns)), [name for _, name in columns])
+    axes.set_xlabel("")
+    axes.grid(False, axis="x")
+    return _svg(figure)
+
+
+def _series(
+    metrics: Sequence[Mapping[str, Any]], key: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of the records that have a number under a key."""
+    points = [
+        (record["step"], record[key])
+        for record in metrics
+        if tables.finite(record.get("step")) and tables.finite(record.get(key))
+    ]
+    steps, values = np.array(points, np.float64).reshape(-1, 2).T
+    return steps, values
+
+
+def _axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
+    """A figure and its axes, without the global state of pyplot."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(color=INK, alpha=0.12)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("step", color=INK, fontsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    return figure, axes
+
+
+def _svg(figure: Figure) -> Markup:
+    """The figure as SVG inside HTML: no namespace addresses, the page's colours."""
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace(INK, "currentColor").replace(ACCENT, "var(--accent)")
+    return Markup(text)

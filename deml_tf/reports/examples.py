@@ -1,0 +1,137 @@
+"""What a report shows of unseen classes: retrievals and where the model looked."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from deml_tf.data.batches import class_ids
+from deml_tf.data.images import decode
+from deml_tf.reports.drawing import (
+    Mark,
+    contact_sheet,
+    crop,
+    draw_boxes,
+    overlay_saliency,
+    thumbnail,
+)
+from deml_tf.reports.run_page import AttentionExample, Neighbour, Retrieval
+from deml_tf.retrieval.neighbours import nearest
+
+QUERIES = 10
+NEIGHBOURS = 8
+SIDE = 224
+
+
+def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery=()):
+    """Some random queries with their nearest neighbours, hits and misses marked.
+
+    Args:
+        embeddings: `(n, d)`.
+        examples: n of them.
+        seed: Of the choice of queries.
+        gallery_embeddings: `(m, d)` of the pictures that are searched, where these
+            are others.
+        gallery: m of them.
+
+    Returns:
+        Tuple of `Retrieval`, one class at most once.
+    """
+    numbers, names = class_ids([*examples, *gallery])
+    labels, found = numbers[: len(examples)], numbers[len(examples) :]
+    queries = _one_a_class(labels, QUERIES, seed)
+    count = min(NEIGHBOURS, len(gallery) or len(examples) - 1)
+    indices, similarities = nearest(
+        embeddings,
+        count,
+        labels=labels,
+        gallery_embeddings=gallery_embeddings,
+        gallery_labels=found if len(gallery) else None,
+        queries=queries,
+    )
+    shown, shown_labels = (gallery, found) if len(gallery) else (examples, labels)
+    return tuple(
+        Retrieval(
+            image=_read(examples[q]),
+            label=names[labels[q]],
+            neighbours=tuple(
+                Neighbour(
+                    image=_read(shown[k]),
+                    label=names[shown_labels[k]],
+                    similarity=float(s),
+                    hit=bool(shown_labels[k] == labels[q]),
+                )
+                for k, s in zip(row, values, strict=True)
+            ),
+        )
+        for q, row, values in zip(queries, indices, similarities, strict=True)
+    )
+
+
+def attention_examples(outputs, examples, *, seed=0):
+    """Some random pictures with every scale's box, crop and saliency map.
+
+    Args:
+        outputs: Dict of arrays from `embed` of an `explainer`.
+        examples: The pictures, in the same order.
+        seed: Of the choice of pictures.
+
+    Returns:
+        Tuple of `AttentionExample`, one class at most once.
+    """
+    labels, names = class_ids(examples)
+    found = []
+    for n in _one_a_class(labels, QUERIES, seed):
+        image = _read(examples[n])
+        boxes = outputs["boxes"][n]
+        found.append(
+            AttentionExample(
+                image=image,
+                label=names[labels[n]],
+                boxes=boxes,
+                saliency=outputs["saliency"][n],
+                crops=np.stack([crop(image, box, SIDE) for box in boxes]),
+                truth=examples[n].box,
+            )
+        )
+    return tuple(found)
+
+
+def write_pictures(folder, attention, found, step):
+    """Writes boxes, saliency, crops and retrievals as TensorBoard images."""
+    with tf.summary.create_file_writer(str(folder)).as_default(step=step):
+        for n, example in enumerate(attention):
+            boxes = draw_boxes(example.image, example.boxes, example.truth)
+            maps = [
+                overlay_saliency(c, s)
+                for c, s in zip(example.crops, example.saliency, strict=True)
+            ]
+            tf.summary.image(f"boxes/{n}", boxes[None])
+            tf.summary.image(f"crops/{n}", example.crops, max_outputs=len(maps))
+            tf.summary.image(f"saliency/{n}", np.stack(maps), max_outputs=len(maps))
+        if found:
+            tf.summary.image("retrieval", contact_sheet(_rows(found))[None])
+
+
+def _rows(found):
+    """Retrievals as the contact sheet's rows of marked pictures."""
+    rows: list[list[tuple[np.ndarray, Mark]]] = []
+    for query in found:
+        row: list[tuple[np.ndarray, Mark]] = [(query.image, "query")]
+        for neighbour in query.neighbours:
+            row.append((neighbour.image, "hit" if neighbour.hit else "miss"))
+        rows.append(row)
+    return rows
+
+
+def _one_a_class(labels, count, seed):
+    """Indices of `count` random pictures of different classes."""
+    order = np.random.default_rng(seed).permutation(len(labels))
+    _, first = np.unique(labels[order], return_index=True)
+    return order[np.sort(first)[:count]]
+
+
+def _read(example):
+    with tf.device("CPU:0"):
+        picture = decode(os.fsencode(example.path)).numpy()
+    return thumbnail(picture, SIDE * 2)

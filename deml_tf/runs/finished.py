@@ -1,0 +1,42 @@
+"""A finished run, for the commands that go on with its embedder."""
+
+import os
+
+from absl import flags
+
+from deml_tf.cli.flags import define_flags, read_configs
+from deml_tf.cli.parsing import parse
+from deml_tf.config import CONFIGS
+from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.folder import RunFolder
+
+
+def open_finished(
+    path: str | os.PathLike[str],
+) -> tuple[RunFolder, flags.FlagValues]:
+    """Opens a finished run and reads the flags that it was trained with.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        The folder, and the flags, checked.
+
+    Raises:
+        UsageError: The run is not finished.
+        DataError: Its flags are not what a training writes.
+    """
+    run = RunFolder(path)
+    if not run.finished:
+        raise UsageError(f"{run.path} is no finished run: train it to its end first.")
+    values = flags.FlagValues()
+    define_flags(*CONFIGS, flag_values=values)
+    try:
+        parse(values, ["", f"--flagfile={run.flags_path}"])
+        read_configs(values)
+    except UsageError as error:
+        raise DataError(
+            f"{run.flags_path} is not what a training writes ({str(error).rstrip('.')})"
+            ": name another run."
+        ) from error
+    return run, values

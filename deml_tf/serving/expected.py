@@ -1,0 +1,114 @@
+"""What an export is held to: the embedder on pictures as training reads them."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deml_tf.data.catalog import Example
+from deml_tf.data.images import decode
+from deml_tf.models.embedder import explainer, geometry_of
+from deml_tf.retrieval.scoring import embed
+
+
+class Trained:
+    """What the trained embedder computes of pictures, read as training reads them.
+
+    Args:
+        embedder: With all its parts.
+        scales: Those that an export keeps.
+        learners: Likewise.
+    """
+
+    def __init__(
+        self, embedder: keras.Model, scales: Sequence[int], learners: Sequence[int]
+    ):
+        """Keeps the arguments; see the class."""
+        network = explainer(embedder)
+        # One trace for pictures of all sizes.
+        pictures = tf.TensorSpec((None, None, None, 3), tf.float32)
+        self._forward = tf.function(
+            lambda images: network(images, training=False), [pictures]
+        )
+        self._kept = (scales, learners)
+        self._geometry = geometry_of(embedder)
+
+    def of_pixels(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name of pictures (b, h, w, 3) of one size."""
+        outputs = self._forward(images.astype(np.float32))
+        return choose({k: v.numpy() for k, v in outputs.items()}, *self._kept)
+
+    def of_files(self, encoded: Sequence[bytes]) -> list[dict[str, np.ndarray] | None]:
+        """Outputs without the batch axis of each picture by itself.
+
+        Args:
+            encoded: Pictures, whatever their bytes.
+
+        Returns:
+            Outputs by name; None for what training cannot read.
+        """
+        results = []
+        with _files(encoded) as paths:
+            for path in paths:
+                try:
+                    pixels = decode(path).numpy()
+                except tf.errors.OpError:
+                    results.append(None)
+                    continue
+                outputs = self.of_pixels(pixels[None])
+                results.append({name: value[0] for name, value in outputs.items()})
+        return results
+
+    def as_scored(self, encoded: Sequence[bytes]) -> np.ndarray:
+        """Embeddings (b, d) as `deml_tf.evaluate` computes them, through its pipeline.
+
+        Args:
+            encoded: Pictures that can be read.
+        """
+        with _files(encoded) as paths:
+            outputs = embed(
+                self._forward,
+                [Example(path, "") for path in paths],
+                resize_size=self._geometry.resize_size,
+                fit=self._geometry.fit,
+            )
+        return choose(outputs, *self._kept)["embedding"]
+
+
+def choose(
+    outputs: Mapping[str, np.ndarray], scales: Sequence[int], learners: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """An explainer's outputs with some parts alone, joined anew.
+
+    Args:
+        outputs: Of an `explainer`, (b, i, ...) each.
+        scales: Which to keep.
+        learners: Which to keep.
+
+    Returns:
+        The same names.
+    """
+    kept = {
+        name: value[:, list(scales)]
+        for name, value in outputs.items()
+        if name != "embedding"
+    }
+    kept["parts"] = kept["parts"][:, :, list(learners)]
+    joined = kept["parts"].reshape(len(kept["parts"]), -1)
+    lengths = np.linalg.norm(joined, axis=1, keepdims=True)
+    return kept | {"embedding": joined / lengths}
+
+
+@contextlib.contextmanager
+def _files(contents):
+    """Paths of files with the contents."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [os.path.join(folder, str(number)) for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            Path(path).write_bytes(content)
+        yield paths

@@ -1,0 +1,1 @@
+"""Training: the alternating step, its loop, workers, checkpoints and what they log."""

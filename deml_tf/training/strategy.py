@@ -1,0 +1,143 @@
+"""From flags and TF_CONFIG to the `tf.distribute` strategy of a training."""
+
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+from deml_tf.training.cluster import Cluster
+
+STRATEGIES = ("auto", "one", "mirrored", "multiworker")
+
+
+def build_strategy(
+    kind: str = "auto", logical_cpus: int | None = None, cluster: Cluster | None = None
+) -> tf.distribute.Strategy:
+    """Builds the strategy; call it before anything else of TensorFlow's runs.
+
+    Args:
+        kind: "one" device; "mirrored", all GPUs of this machine or the logical CPUs;
+            "multiworker", those of all machines of the cluster; "auto", the first of
+            multiworker, mirrored and one that there is more than one device for.
+        logical_cpus: Devices that the CPU is cut into where there is no GPU, each a
+            replica: no speed, but every sum over replicas as GPUs would have it.
+        cluster: This machine among others, from `read_cluster`.
+
+    Returns:
+        The strategy. With several workers this waits until all of them are up.
+
+    Raises:
+        UsageError: The strategy asks for what is not there, or was built too late.
+    """
+    cluster = cluster or Cluster()
+    gpus = tf.config.list_physical_devices("GPU")
+    if kind not in STRATEGIES:
+        raise UsageError(f"strategy={kind!r}: use one of {', '.join(STRATEGIES)}.")
+    if logical_cpus and gpus:
+        raise UsageError(
+            f"logical_cpus={logical_cpus} is for machines without a GPU, and this one "
+            f"has {len(gpus)}: leave it out."
+        )
+    if kind == "auto":
+        several = len(gpus) > 1 or logical_cpus
+        kind = "mirrored" if several else "one"
+        kind = "multiworker" if cluster.size > 1 else kind
+    if kind == "one" and logical_cpus:
+        raise UsageError(
+            f"logical_cpus={logical_cpus} is not for strategy=one: leave it out, or "
+            "use strategy=mirrored."
+        )
+    if kind == "mirrored" and not (gpus or logical_cpus):
+        raise UsageError(
+            "strategy=mirrored finds no GPU on this machine: use strategy=one, or "
+            "logical_cpus=2 to try two replicas on the CPU."
+        )
+    if kind == "multiworker" and cluster.size < 2:
+        raise UsageError(
+            "strategy=multiworker needs two workers or more in the environment "
+            "variable TF_CONFIG: set it on every machine, or use strategy=auto."
+        )
+    if kind != "multiworker" and cluster.size > 1:
+        raise UsageError(
+            f"strategy={kind} is for one machine, and TF_CONFIG names {cluster.size}: "
+            "use strategy=multiworker, or unset TF_CONFIG."
+        )
+    if logical_cpus:
+        _cut_cpu(logical_cpus)
+    if kind == "multiworker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if kind == "mirrored":
+        names = [f"CPU:{n}" for n in range(logical_cpus or 0)]
+        return tf.distribute.MirroredStrategy(names or None)
+    return tf.distribute.get_strategy()
+
+
+def check_batches(
+    replicas: int, classes_per_batch: int, images_per_class: int, pairs: str
+) -> None:
+    """Refuses batches that the replicas cannot share evenly.
+
+    Args:
+        replicas: Of the training, on all machines.
+        classes_per_batch: P.
+        images_per_class: K.
+        pairs: "global", or "replica", for which a class must not be torn apart.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    size = classes_per_batch * images_per_class
+    if size % replicas:
+        raise UsageError(
+            f"classes_per_batch={classes_per_batch} x images_per_class="
+            f"{images_per_class} are {size} images, which {replicas} replicas cannot "
+            f"share evenly: give classes_per_batch a multiple of {replicas}."
+        )
+    if pairs == "replica" and classes_per_batch % replicas:
+        raise UsageError(
+            f"pairs=replica would tear classes apart, for classes_per_batch="
+            f"{classes_per_batch} is no multiple of the {replicas} replicas: give such "
+            "a multiple, or pairs=global."
+        )
+
+
+def chief_says(strategy: tf.distribute.Strategy, cluster: Cluster, value: int) -> int:
+    """Gives every worker the chief's number; each of them must call it.
+
+    It ends only when all workers have come here, so it also makes them wait for one
+    another.
+
+    Args:
+        strategy: Of the training.
+        cluster: This worker among the others.
+        value: The chief's number; what the other workers give is not looked at.
+
+    Returns:
+        The chief's number.
+    """
+    if cluster.size == 1:
+        return value
+    share = len(strategy.extended.worker_devices)  # replicas of this worker
+
+    def say(value):
+        replica = tf.distribute.get_replica_context()
+        speaks = replica.replica_id_in_sync_group % share == 0
+        return replica.all_reduce("sum", value * tf.cast(speaks, value.dtype))
+
+    said = tf.function(lambda value: strategy.run(say, (value,)), autograph=False)(
+        tf.constant(value if cluster.is_chief else 0, tf.int64)
+    )
+    return int(strategy.experimental_local_results(said)[0])
+
+
+def _cut_cpu(count: int) -> None:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    devices = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
+    standing = tf.config.get_logical_device_configuration(cpu)
+    if standing is not None and len(standing) == count:
+        return
+    try:
+        tf.config.set_logical_device_configuration(cpu, devices)
+    except RuntimeError as error:
+        raise UsageError(
+            f"logical_cpus={count} comes too late, for TensorFlow has started: build "
+            "the strategy before anything else."
+        ) from error

@@ -1,0 +1,65 @@
+"""Sentences about the command line; tests/bad_input types whole commands."""
+
+import pytest
+from absl import flags
+
+from deml_tf.cli.parsing import parse, sentence
+from deml_tf.errors import UsageError
+
+
+@pytest.fixture
+def values():
+    values = flags.FlagValues()
+    flags.DEFINE_integer("width", 1, "", flag_values=values)
+    flags.DEFINE_enum("fit", "pad", ["pad", "squash"], "", flag_values=values)
+    flags.DEFINE_bool("fast", True, "", flag_values=values)
+    return values
+
+
+@pytest.mark.parametrize(
+    "said, heard",
+    [
+        ("width=2 is odd: set width=1", "--width=2 is odd: set --width=1."),
+        ("give (width=1).", "give (--width=1)."),
+        ("--width=2 is odd.", "--width=2 is odd."),
+        ("'width=2' in a.cfg, runs/width=3", "'width=2' in a.cfg, runs/width=3."),
+        ("bandwidth=2", "bandwidth=2."),
+    ],
+)
+def test_arguments_become_flags(said, heard):
+    assert sentence(ValueError(said), ["width", "fit"]) == heard
+
+
+@pytest.mark.parametrize(
+    "given, words",
+    [
+        (["--widht=3"], r"^--widht=3 is no flag .* did you mean --width,"),
+        (["--zzz"], r"^--zzz is no flag of this command: see --help for all\.$"),
+        (["--width=a: b"], r"^--width=a: b: give a whole number\.$"),
+        (["--fit=cut"], r"^--fit=cut: give pad or squash\.$"),
+        (["--fast=so"], r"^--fast=so: give true or false\.$"),
+        (["--nofast=1"], r"^--nofast=1 takes no value: write --nofast\.$"),
+        (["--width"], r"^--width has no value: write --width=VALUE\.$"),
+        (["--flagfile"], r"^--flagfile has no value"),
+        (["--flagfile=/none"], r"^--flagfile=/none cannot be read \(No such file"),
+    ],
+)
+def test_wrong_flags(given, words, values):
+    with pytest.raises(UsageError, match=words):
+        parse(values, ["train", *given])
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_flagfiles_are_followed(joined, values, tmp_path):
+    outer, inner = tmp_path / "outer.cfg", tmp_path / "inner.cfg"
+    outer.write_text(f"# both\n\n--flagfile={inner}\n--width=3\n")
+    inner.write_text("--fit=squash\n")
+    given = [f"--flagfile={outer}"] if joined else ["--flagfile", str(outer)]
+    assert parse(values, ["train", *given, "word"]) == ["train", "word"]
+    assert (values.width, values.fit) == (3, "squash")
+    inner.write_text("--fit=squash\nfast\n")
+    with pytest.raises(UsageError, match="inner.cfg, line 2, is 'fast'"):
+        parse(values, ["train", *given])
+    inner.write_text(f"--flagfile={outer}\n")
+    with pytest.raises(UsageError, match="includes itself"):
+        parse(values, ["train", *given])

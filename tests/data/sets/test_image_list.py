@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deml_tf.data import pixel_box
+from deml_tf.data.catalog import Example, load_examples
+from deml_tf.data.sets.image_list import read_list
+from deml_tf.errors import DataError
+
+SCENES = Path(__file__).parents[3] / "../shared/data/cub200_2010_scenes"
+
+
+@pytest.fixture
+def birds(tmp_path):
+    """Pictures of 20 x 10 pixels, and a function that writes a list of them."""
+    for name in ("a", "b", "c"):
+        (tmp_path / "img").mkdir(exist_ok=True)
+        Image.new("RGB", (20, 10)).save(tmp_path / f"img/{name}.png")
+
+    def write(text, name="list.csv"):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        return tmp_path
+
+    return write
+
+
+def test_list_with_everything(birds):
+    where = birds(
+        "Split, PATH ,id,label,x,y,w,h\n"
+        "train,img/a.png,7,a bird,5,1,10,4\n"
+        "\n"
+        'Test,img/b.png,8,"Möwe, die",,,,\n'
+        f"validation,{birds('')}/img/c.png,9,c,-1.5,0,99,20\n"
+    )
+    found = load_examples("list", where)
+    assert found == [
+        Example(f"{where}/img/a.png", "a bird", "train", (0.1, 0.25, 0.5, 0.75)),
+        Example(f"{where}/img/b.png", "Möwe, die", "test"),
+        Example(f"{where}/img/c.png", "c", "validation", (0.0, 0.0, 1.0, 1.0)),
+    ]
+    assert read_list(where / "list.csv") == found
+    assert load_examples("list", where / "list.csv") == found
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"), [("list.tsv", "\t"), ("list.csv", ";"), ("list.csv", "\t")]
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_separators_line_ends_and_byte_order_mark(name, separator, end, birds):
+    rows = [["path", "label"], ["img/a.png", "a, b"], ["./img/../img/b.png", "b"]]
+    where = birds("\ufeff" + end.join(separator.join(row) for row in rows), name)
+    assert load_examples("list", where) == [
+        Example(f"{where}/img/a.png", "a, b"),
+        Example(f"{where}/img/b.png", "b"),
+    ]
+
+
+def test_queries_and_gallery(birds):
+    where = birds("path,label,split\nimg/a.png,a,Query\nimg/b.png,a,gallery\n")
+    assert [e.split for e in read_list(where / "list.csv")] == ["query", "gallery"]
+
+
+def test_sizes_are_read_for_boxes_alone(birds, monkeypatch):
+    where = birds("path,label,x,y,w,h\nimg/a.png,a,0,0,5,5\nimg/b.png,b,,,,\n")
+    opened = []
+    monkeypatch.setattr(
+        pixel_box.Image, "open", lambda p, f=Image.open: opened.append(p) or f(p)
+    )
+    load_examples("list", where)
+    assert opened == [f"{where}/img/a.png"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no column path and no column label in its first line"),
+        ("img/a.png,a\n", "has no column path and no column label"),
+        ("path,x\nimg/a.png,1\n", "has no column label in its first line"),
+        ("path,label,x,w\n", "has the column x, w without the others of x, y, w, h"),
+        ("path,label,Label\n", "has the column label twice"),
+        ("path,label\n\n", "list.csv lists no picture; add rows"),
+        ("path,label\nimg/a.png\n", "list.csv, line 2: 1 cells for 2 columns"),
+        ("path,label\nimg/a.png,a,b\n", "line 2: 3 cells for 2 columns"),
+        ("path,label\nimg/a.png,a\n\n,b\n", "line 4: the path is empty"),
+        ("path,label\nimg/a.png, \n", "line 2: the label is empty; correct the list$"),
+        ("path,label\nimg/x.png,a\n", "line 2: there is no file .*/img/x.png; "),
+        ("path,label\nimg,a\n", "line 2: there is no file .*/img;"),
+        ("path,label\nno/x.png,a\nno/y.png,a\n,a\n", r"x.png; .* \(2 more lines are w"),
+        ("path,label\nimg/a.png,a\nimg/./a.png,b\n", "line 3: .* is listed in line 2"),
+        (
+            "path,label,split\nimg/a.png,a,dev\n",
+            "split is 'dev', not one of train, validation, test, query, gallery",
+        ),
+        ("path,label,x,y,w,h\nimg/a.png,a,1,2,3,\n", "x,y,w,h is 1,2,3,: not four num"),
+        ("path,label,x,y,w,h\nimg/a.png,a,1,2,3,x\n", "1,2,3,x: not four numbers"),
+        (
+            "path,label,x,y,w,h\nimg/a.png,a,1,2,0,3\n",
+            "1,2,0,3 holds nothing of the 20",
+        ),
+        ("path,label,x,y,w,h\nimg/a.png,a,25,2,9,3\n", "holds nothing of the 20 x 10"),
+        ("path,label,x,y,w,h\nimg/a.png,a,1,nan,9,3\n", "1,nan,9,3 holds nothing"),
+        ("path,label,x,y,w,h\nimg/a.png,a,1,2,inf,3\n", "1,2,inf,3 holds nothing"),
+        ('path,label\nimg/a.png,"a\n', "after line .*; save the list as UTF-8 text"),
+    ],
+)
+def test_bad_lists(text, message, birds):
+    where = birds(text)
+    with pytest.raises(DataError, match=message):
+        load_examples("list", where)
+
+
+def test_an_unreadable_picture_has_no_box(birds):
+    """The scan says so, or skips it."""
+    where = birds("path,label,x,y,w,h\nlist.csv,a,1,2,9,3\nimg/a.png,a,0,0,10,10\n")
+    assert [e.box for e in load_examples("list", where)] == [None, (0, 0, 1, 0.5)]
+
+
+def test_list_in_another_encoding(tmp_path):
+    (tmp_path / "list.csv").write_bytes("path,label\nx.png,Möwe\n".encode("latin-1"))
+    with pytest.raises(DataError, match="save the list as UTF-8"):
+        load_examples("list", tmp_path)
+
+
+@pytest.mark.skipif(not SCENES.exists(), reason="the photographs are not here")
+def test_scenes_of_birds():
+    found = load_examples("list", SCENES)
+    assert len(found) == 6033
+    assert len({example.label for example in found}) == 200
+    # Its README: square boxes of 0.35 to 0.7 of a 256-pixel picture.
+    for example in found:
+        assert example.box is not None and example.split is None
+        ymin, xmin, ymax, xmax = example.box
+        assert 0 <= ymin < ymax <= 1 and 0 <= xmin < xmax <= 1
+        assert 0.33 < ymax - ymin < 0.72 and abs(ymax - ymin - xmax + xmin) < 1e-6
+    assert found[0].box == (11 / 256, 20 / 256, 185 / 256, 194 / 256)

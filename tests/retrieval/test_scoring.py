@@ -1,0 +1,141 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.data.catalog import Example, load_examples
+from deml_tf.layers.prepare import fit_square
+from deml_tf.retrieval.metrics import evaluate
+from deml_tf.retrieval.scoring import (
+    embed,
+    inference,
+    intersection_over_union,
+    score,
+)
+
+
+def test_embed_keeps_order_and_partial_batches(painted):
+    examples = load_examples("folder", painted)[:11]
+    images = keras.Input((None, None, 3))
+    mean = keras.layers.GlobalAveragePooling2D()(images)
+    model = keras.Model(images, {"mean": mean, "twice": 2 * mean})
+    outputs = embed(
+        inference(model)(), examples, resize_size=24, fit="squash", batch_size=4
+    )
+    for n, example in enumerate(examples):
+        picture = tf.io.decode_image(tf.io.read_file(example.path), channels=3)
+        expected = fit_square(picture, 24).numpy().mean((0, 1))
+        np.testing.assert_allclose(outputs["mean"][n], expected, rtol=1e-4)
+    np.testing.assert_allclose(outputs["twice"], 2 * outputs["mean"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_embed_gives_boxes_on_the_pictures_themselves(tmp_path, fit):
+    """The middle quarter of the square is another part of each padded picture."""
+    shapes = [(40, 80), (80, 40), (60, 60)]
+    examples = []
+    for n, shape in enumerate(shapes):
+        path = str(tmp_path / f"{n}.png")
+        keras.utils.save_img(path, np.zeros((*shape, 3)), scale=False)
+        examples.append(Example(path, "bird"))
+    middle = np.float32([[0.25, 0.25, 0.75, 0.75]])
+
+    def forward(images):
+        return {"boxes": tf.tile(middle[None], [len(images), 1, 1])}
+
+    boxes = embed(forward, examples, resize_size=16, fit=fit, batch_size=2)["boxes"]
+    expected = {
+        "squash": [middle] * 3,
+        "pad": [[[0, 0.25, 1, 0.75]], [[0.25, 0, 0.75, 1]], middle],
+    }
+    np.testing.assert_allclose(boxes, expected[fit], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "a, b, expected",
+    [
+        ((0, 0, 1, 1), (0, 0, 1, 1), 1.0),
+        ((0, 0, 1, 1), (0.25, 0.25, 0.75, 0.75), 0.25),
+        ((0, 0, 0.5, 1), (0.25, 0, 0.75, 1), 1 / 3),
+        ((0, 0, 0.5, 0.5), (0.5, 0.5, 1, 1), 0.0),
+        ((0, 0, 0.2, 0.2), (0.5, 0.6, 1, 1), 0.0),
+    ],
+)
+def test_overlap(a, b, expected):
+    found = intersection_over_union(np.array([a]), np.array([b]))
+    np.testing.assert_allclose(found, [expected], atol=1e-9)
+
+
+def outputs_of(count=12, scales=2):
+    random = np.random.default_rng(0)
+    parts = random.normal(size=(count, scales, 3, 4)).astype("float32")
+    boxes = np.tile([0.0, 0.0, 1.0, 1.0], (count, scales, 1))
+    boxes[:, 1:] = [0.25, 0.25, 0.75, 0.75]
+    fallback = np.zeros((count, scales), bool)
+    fallback[:3, 0] = True
+    fallback[:, -1] = True  # of the last scale, whose box is not used
+    return {
+        "embedding": parts.reshape(count, -1),
+        "parts": parts,
+        "boxes": boxes,
+        "fallback": fallback,
+    }
+
+
+def test_score():
+    outputs = outputs_of()
+    labels = np.repeat(np.arange(4), 3)
+    box = (0.25, 0.25, 0.75, 0.75)
+    examples = [
+        Example(f"{n}.png", f"class {c}", box=box) for n, c in enumerate(labels)
+    ]
+    scores = score(outputs, examples, ranks=(1, 2))
+    joined = evaluate(outputs["embedding"], labels, (1, 2), nmi=True)
+    assert scores["joined"] == joined
+    for i in range(2):
+        alone = evaluate(outputs["parts"][:, i].reshape(12, -1), labels, (1, 2))
+        assert scores["per_scale"][i] == {"scale": i + 1, **alone}
+    attention = scores["object_attention"]
+    assert attention["fallback_share"] == pytest.approx(3 / 12)
+    np.testing.assert_allclose(attention["mean_box"][1], box)
+    np.testing.assert_allclose(attention["iou"], [0.25, 1.0])
+
+
+def test_score_against_a_gallery():
+    outputs, labels = outputs_of(), np.repeat(np.arange(4), 3)
+    queries = {name: values[:5] for name, values in outputs.items()}
+    gallery = {name: values[5:] for name, values in outputs.items()}
+    examples = [
+        Example(f"{n}.png", f"class {c}", box=None if n > 4 else (0, 0, 1, 1))
+        for n, c in enumerate(labels)
+    ]
+    scores = score(
+        queries,
+        examples[:5],
+        ranks=(1, 3),
+        gallery_outputs=gallery,
+        gallery=examples[5:],
+    )
+
+    def recall(vectors, k):
+        """By hand; class 0 is not in the gallery, so only queries 3 and 4 count."""
+        units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        order = np.argsort(-units[3:5] @ units[5:].T, axis=1)[:, :k]
+        return np.mean((labels[5:][order] == labels[3:5, None]).any(axis=1))
+
+    for k in (1, 3):
+        name = f"recall_at_{k}"
+        assert scores["joined"][name] == recall(outputs["embedding"], k)
+        for i in range(2):
+            part = outputs["parts"][:, i].reshape(12, -1)
+            assert scores["per_scale"][i][name] == recall(part, k)
+    assert scores["joined"]["queries"] == 2
+    assert scores["joined"]["queries_left_out"] == 3
+    np.testing.assert_allclose(scores["object_attention"]["iou"], [1.0, 0.25])
+
+
+def test_score_without_boxes_or_zoom():
+    outputs = outputs_of(scales=1)
+    examples = [Example(f"{n}.png", f"class {n % 4}") for n in range(12)]
+    attention = score(outputs, examples, ranks=(1,))["object_attention"]
+    assert attention["iou"] is None and attention["fallback_share"] == 0.0

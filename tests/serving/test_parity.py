@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.errors import DataError
+from deml_tf.serving.expected import Trained, choose
+from deml_tf.serving.parity import (
+    compare,
+    largest_difference,
+    parity_table,
+    require,
+)
+from deml_tf.serving.proof_images import drawn_pictures, proof_pictures
+
+
+def test_largest_difference():
+    zeros = np.zeros((2, 3), np.float32)
+    assert largest_difference(zeros, zeros) == 0
+    moved = zeros.copy()
+    moved[1, 2] = -0.25
+    assert largest_difference(zeros, moved) == 0.25
+    moved[0, 0] = np.nan
+    for wrong in (moved, None, zeros[:1], zeros > 1, zeros[None]):
+        assert largest_difference(zeros, wrong) == np.inf
+    assert largest_difference(zeros > 1, zeros > 1) == 0
+    assert largest_difference(zeros > 1, zeros < 1) == np.inf
+
+
+def test_names_the_worst():
+    expected = {"embedding": np.zeros((3, 4)), "valid": np.ones(3, bool)}
+    found = {**expected, "embedding": np.full((3, 4), 1e-6)}
+    good = compare("python", "images", expected, found, 1e-5)
+    require(good)
+    found["embedding"][2, 1] = 0.5
+    bad = compare("session", "explain", expected, found, 1e-5)
+    sentence = (
+        "nothing was published: signature explain, session loader, batch size 3, "
+        r"output embedding by 0.5 \(allowed: 1e-05; 1 of 4"
+    )
+    with pytest.raises(DataError, match=sentence):
+        require(good + bad)
+    del found["valid"]
+    with pytest.raises(DataError, match="output valid by inf"):
+        require(compare("session", "explain", expected, found, 1.0))
+    assert parity_table(good + bad).row_count == 2
+
+
+def test_choose_joins_anew():
+    random = np.random.default_rng(0)
+    parts = random.normal(size=(4, 3, 2, 5))
+    outputs = {
+        "parts": parts,
+        "embedding": parts,
+        "boxes": random.normal(size=(4, 3, 4)),
+    }
+    found = choose(outputs, (0, 2), (1,))
+    np.testing.assert_array_equal(found["boxes"], outputs["boxes"][:, [0, 2]])
+    joined = np.concatenate([parts[:, 0, 1], parts[:, 2, 1]], axis=1)
+    joined /= np.linalg.norm(joined, axis=1, keepdims=True)
+    np.testing.assert_allclose(found["embedding"], joined)
+
+
+def test_the_proof_has_good_and_broken_pictures(tiny):
+    pictures = proof_pictures(drawn_pictures(1))
+    trained = Trained(tiny(scales=1, learners=1), (0,), (0,))
+    outputs = trained.of_files(pictures)
+    broken = [n for n, found in enumerate(outputs) if found is None]
+    assert broken == [4, 9]
+    upright, turned = (tf.io.decode_image(pictures[n], 3) for n in (2, 3))
+    np.testing.assert_array_equal(upright, turned)  # but for the EXIF
+    gap = np.abs(outputs[2]["embedding"] - outputs[3]["embedding"]).max()
+    assert gap > 1e-3, "a rotation must show"
+    scored = trained.as_scored([p for n, p in enumerate(pictures) if n not in broken])
+    found = [row["embedding"] for row in outputs if row]
+    np.testing.assert_allclose(scored, found, atol=1e-6)

@@ -1,0 +1,107 @@
+"""Trainings that several replicas must do as one does, in miniature."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from deml_tf.losses.binomial_deviance import BinomialDeviance
+from deml_tf.models.embedder import build_deml, core_of
+from deml_tf.training.optimizer import GroupedAdam
+from deml_tf.training.trainer import Trainer
+
+BATCH, STEPS = 8, 10
+# With trained BatchNorm on batches of 8 in float32, one device alone moves by .05 when
+# its pictures are scaled by 1 + 1e-7: float64 tells that rounding from an error.
+BACKBONES = {
+    "frozen BatchNorm": {"batch_norm": "frozen", "width": 0.25, "output_stride": 16},
+    "trained BatchNorm": {
+        "batch_norm": "train",
+        "width": 0.25,
+        "output_stride": 16,
+        "scales": 1,
+        "precision": "float64",
+    },
+    "no BatchNorm": {"backbone": "googlenet", "width": 0.125, "input_size": 64},
+    "transformer": {"backbone": "vit:tiny", "input_size": 48},
+}
+# Weights of GoogLeNet whose ten steps can be compared: on one device a change of 1e-7
+# in them makes 2e-5 in the end. With 0, 1, 2 and 4 a unit of ReLU goes the other way,
+# .006 to .14 of its bias; losses are float32, so as much comes of adding up otherwise.
+SEEDS = {"no BatchNorm": 3}
+DECOUPLINGS = ("none", "hinge", "adversary", "reversal")
+OPTIMIZERS = {
+    "momentum": lambda: keras.optimizers.SGD(1e-4, momentum=0.9),
+    "adam": lambda: GroupedAdam(
+        1e-4, {"projection": 10.0, "bias": 2.0}, l2=2e-4, epsilon=1e-3
+    ),
+    "clipped adam": lambda: GroupedAdam(
+        1e-4, l2=2e-4, epsilon=1e-3, global_clipnorm=1.0
+    ),
+}
+CASES = [
+    *((backbone, "adversary", "adam") for backbone in BACKBONES),
+    *(("frozen BatchNorm", decoupling, "momentum") for decoupling in DECOUPLINGS),
+    ("frozen BatchNorm", "hinge", "clipped adam"),
+]
+
+
+class Show(keras.optimizers.SGD):
+    """Leaves in each variable the gradient that an optimizer would follow."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        variable.assign(gradient)
+
+
+def build(case, optimizer=None, **options):
+    """The compiled trainer of a case, built under the present strategy."""
+    backbone, decoupling, named = case
+    keras.utils.set_random_seed(SEEDS.get(backbone, 0))
+    options = {"input_size": 32, "scales": 2, **BACKBONES[backbone], **options}
+    embedder = build_deml(weights="none", learners=2, embedding_dim=32, **options)
+    if backbone == "no BatchNorm":
+        # Its positive biases make all features alike, and losses of few digits.
+        for variable in core_of(embedder).trainable_variables:
+            if variable.name == "bias":
+                variable.assign(tf.zeros(variable.shape, variable.dtype))
+    trainer = Trainer(
+        core_of(embedder),
+        BinomialDeviance(),
+        decoupling=decoupling,
+        adversary_hidden=8,
+        ramp_steps=STEPS,
+    )
+    make = optimizer or OPTIMIZERS[named]
+    trainer.compile(make(), make())
+    return trainer
+
+
+def batches(trainer):
+    """Pictures and labels of the steps, of the whole batch."""
+    side = trainer.core.input.shape[1]
+    random = np.random.default_rng(0)
+    pictures = random.uniform(0, 1, (STEPS, BATCH, side, side, 3))
+    # Unlike one another: embeddings all alike would lose digits in their cosines.
+    colours = random.uniform(0, 255, (STEPS, BATCH, 1, 1, 3))
+    pictures = (pictures * colours).astype("float32")
+    # Classes that lie on one replica, and classes that are torn apart.
+    labels = np.array([0, 0, 1, 1, 2, 3, 2, 3] * STEPS, "int32").reshape(STEPS, BATCH)
+    return tf.data.Dataset.from_tensor_slices((pictures, labels))
+
+
+def state(trainer):
+    """All that a training changes, by name."""
+    variables = [*trainer.core.variables, *trainer.adversary_variables]
+    return {v.path: np.array(tf.convert_to_tensor(v)) for v in variables}
+
+
+def difference(found, wanted):
+    """Largest difference over the largest value, and the variable it is in."""
+    scale = max(float(np.max(np.abs(value))) for value in wanted.values())
+    largest = {
+        name: float(np.max(np.abs(found[name] - value)))
+        / max(float(np.max(np.abs(value))), 1e-3 * scale)
+        for name, value in wanted.items()
+        if "seed" not in name
+    }
+    name = max(largest, key=largest.__getitem__)
+    return largest[name], name

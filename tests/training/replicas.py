@@ -1,0 +1,112 @@
+"""Run as a process of its own: several replicas against one, as JSON.
+
+Its argument: the number of logical CPUs, or "workers" for those of TF_CONFIG.
+"""
+
+import json
+import sys
+
+import tensorflow as tf
+from cases import (
+    BACKBONES,
+    BATCH,
+    CASES,
+    DECOUPLINGS,
+    STEPS,
+    Show,
+    batches,
+    build,
+    difference,
+    state,
+)
+
+from deml_tf.training import loop
+from deml_tf.training.cluster import Cluster, read_cluster
+from deml_tf.training.feed import distribute
+from deml_tf.training.strategy import build_strategy, chief_says
+
+
+def share(trainer, strategy, steps=STEPS):
+    """The steps' batches, cut for the replicas as the training command cuts them."""
+
+    def read(rows):
+        start, stop, size = rows
+        whole = batches(trainer).take(steps)
+        mine = whole.map(
+            lambda pictures, labels: (pictures[start:stop], labels[start:stop])
+        )
+        return mine.unbatch().batch(size, drop_remainder=True)
+
+    several = strategy.num_replicas_in_sync > 1
+    cluster = read_cluster() if several else Cluster()
+    return distribute(read, BATCH, strategy, cluster)
+
+
+def gradients(case, strategy):
+    """What each variable's gradient is, and the logged losses."""
+    with strategy.scope():
+        trainer = build(case, Show)
+    logs = {}
+
+    @tf.function(autograph=False)
+    def step(batch):
+        return strategy.run(trainer.train_step, (batch,))
+
+    for batch in share(trainer, strategy, 1):
+        logs = step(batch)
+    local = strategy.experimental_local_results
+    return state(trainer), {
+        name: [float(x) for x in local(v)] for name, v in logs.items()
+    }
+
+
+def trained(case, strategy, through):
+    """State after all steps, by Keras's `fit` or by the project's loop.
+
+    In float64: of float32's rounding, units of ReLU that are near 0 soon make more than
+    what is to be shown, on one device as on several.
+    """
+    with strategy.scope():
+        trainer = build(case, precision="float64")
+    if through == "fit":
+        trainer.fit(batches(trainer), verbose=0, shuffle=False)
+    else:
+        loop.fit(trainer, share(trainer, strategy), [], strategy)
+    return state(trainer)
+
+
+def main(asked):
+    cluster = read_cluster()
+    if cluster.size > 1:
+        strategy = build_strategy("multiworker", None, cluster)
+    else:
+        strategy = build_strategy("mirrored", int(asked))
+    one = tf.distribute.get_strategy()
+    report = {"replicas": strategy.num_replicas_in_sync, "gradients": {}, "trained": {}}
+    pairs = [(backbone, "adversary") for backbone in BACKBONES]
+    pairs += [("frozen BatchNorm", d) for d in DECOUPLINGS if d != "adversary"]
+    for backbone, decoupling in pairs:
+        case = (backbone, decoupling, "momentum")
+        found, logs = gradients(case, strategy)
+        wanted, single = gradients(case, one)
+        error, name = difference(found, wanted)
+        report["gradients"][", ".join(case[:2])] = {
+            "error": error,
+            "variable": name,
+            "logs": {n: [logs[n], single[n][0]] for n in single},
+        }
+        print(case, error, name, file=sys.stderr, flush=True)
+    for case in CASES:
+        # Keras's `fit` refuses workers.
+        by_fit = cluster.size == 1 and case[1] in ("adversary", "hinge")
+        through = "fit" if by_fit else "loop"
+        wanted = trained(case, one, "loop")
+        error, name = difference(trained(case, strategy, through), wanted)
+        report["trained"][f"{', '.join(case)}, {through}"] = [error, name]
+        print(case, through, error, name, file=sys.stderr, flush=True)
+    chief_says(strategy, cluster, 0)
+    print(json.dumps(report))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,99 @@
+"""TF_CONFIG, strategies and batches that fit them."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from deml_tf.errors import DataError, UsageError
+from deml_tf.training.cluster import Cluster, read_cluster
+from deml_tf.training.lost_worker import explained
+from deml_tf.training.strategy import build_strategy, check_batches, chief_says
+
+TWO = Cluster(("a:1", "b:2"), 1)
+
+
+def variable(cluster, kind="worker", index=0):
+    config = {"cluster": cluster, "task": {"type": kind, "index": index}}
+    return {"TF_CONFIG": json.dumps(config)}
+
+
+def test_no_cluster_is_one_worker():
+    for environment in ({}, {"TF_CONFIG": ""}, {"TF_CONFIG": "{}"}):
+        cluster = read_cluster(environment)
+        assert cluster.size == 1 and cluster.is_chief
+
+
+def test_ranks_count_the_chief_first():
+    jobs = {"chief": ["a:1"], "worker": ["b:2", "c:3"]}
+    assert read_cluster(variable(jobs, "chief")) == Cluster(("a:1", "b:2", "c:3"), 0)
+    assert read_cluster(variable(jobs, "worker", 1)).rank == 2
+    workers = {"worker": ["a:1", "b:2"]}
+    assert read_cluster(variable(workers)).is_chief
+    assert not read_cluster(variable(workers, index=1)).is_chief
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"TF_CONFIG": "{"}, r"is no JSON \(.*\): write it as"),
+        ({"TF_CONFIG": "[]"}, "has no cluster: write it as"),
+        ({"TF_CONFIG": '{"cluster": {}}'}, "has no task: write it as"),
+        ({"TF_CONFIG": '{"cluster": {}, "task": {"index": 0}}'}, "without type"),
+        (variable({"worker": "a:1"}), "gives 'worker' no list"),
+        (variable({"worker": ["a:1"]}, index=0.5), "the index 0.5"),
+        (variable({"worker": ["a:1"]}, index=True), "the index True"),
+        (variable({}), "0 chiefs and 0 workers"),
+        (variable({"chief": ["a:1", "b:1"]}), "2 chiefs"),
+        (variable({"worker": ["a:1"], "ps": ["b:1"]}), "the job 'ps'"),
+        (variable({"worker": ["a:1", "a:1"]}), "a:1 twice"),
+        (variable({"worker": ["a"]}), "write HOST:PORT"),
+        (variable({"worker": ["a:99999"]}), "write HOST:PORT"),
+        (variable({"worker": ["a:1", "b:1"]}, index=2), "worker 2"),
+        (variable({"worker": ["a:1"]}, "chief"), "chief 0"),
+    ],
+)
+def test_wrong_clusters_are_named(environment, words):
+    with pytest.raises(UsageError, match=words):
+        read_cluster(environment)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"kind": "tpu"}, "use one of auto, one, mirrored, multiworker"),
+        ({"kind": "mirrored"}, "finds no GPU"),
+        ({"kind": "one", "logical_cpus": 2}, "not for strategy=one"),
+        ({"kind": "multiworker"}, "two workers or more"),
+        ({"kind": "one", "cluster": TWO}, "for one machine"),
+        ({"kind": "mirrored", "logical_cpus": 2, "cluster": TWO}, "for one machine"),
+    ],
+)
+def test_strategies_that_cannot_be(arguments, words):
+    with pytest.raises(UsageError, match=words):
+        build_strategy(**arguments)
+
+
+def test_batches_must_be_shared_evenly():
+    check_batches(4, 2, 2, "global")
+    check_batches(4, 4, 2, "replica")
+    with pytest.raises(UsageError, match="classes_per_batch a multiple of 4"):
+        check_batches(4, 3, 2, "global")
+    with pytest.raises(UsageError, match="tear classes apart"):
+        check_batches(4, 2, 2, "replica")
+
+
+def test_alone_everybody_is_the_chief():
+    assert chief_says(build_strategy(), Cluster(), 7) == 7
+
+
+def test_a_lost_worker_is_a_sentence():
+    lost = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: ...")
+    with pytest.raises(DataError, match="goes on from the last checkpoint"):
+        with explained(TWO):
+            raise lost
+    with pytest.raises(tf.errors.UnavailableError), explained(Cluster()):
+        raise lost
+    other = tf.errors.InternalError(None, None, "out of luck")
+    with pytest.raises(tf.errors.InternalError), explained(TWO):
+        raise other

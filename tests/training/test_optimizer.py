@@ -1,0 +1,92 @@
+import keras
+import numpy as np
+import pytest
+
+from deml_tf.layers.channel_attention import ChannelAttention
+from deml_tf.training.optimizer import GroupedAdam
+
+
+def variables():
+    random = np.random.default_rng(0)
+    kernel = keras.Variable(random.normal(size=(3, 2)), name="kernel")
+    head = keras.Variable(random.normal(size=(2, 2)), name="head_kernel")
+    bias = keras.Variable(random.normal(size=(2,)), name="bias")
+    return [kernel, head, bias]
+
+
+def naive(values, gradients, rates, decays, clip, steps):
+    """Adam as in Kingma & Ba, with L2 in the gradient and clipping before it."""
+    first = [np.zeros_like(v) for v in values]
+    second = [np.zeros_like(v) for v in values]
+    for t in range(1, steps + 1):
+        norm = np.sqrt(sum((g**2).sum() for g in gradients))
+        factor = min(1.0, clip / norm) if clip else 1.0
+        for n, value in enumerate(values):
+            g = gradients[n] * factor + decays[n] * value
+            first[n] = 0.9 * first[n] + 0.1 * g
+            second[n] = 0.999 * second[n] + 0.001 * g**2
+            unbiased = first[n] / (1 - 0.9**t), second[n] / (1 - 0.999**t)
+            values[n] = value - rates[n] * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    return values
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_against_the_formula(clip):
+    trained = variables()
+    random = np.random.default_rng(1)
+    gradients = [random.normal(size=v.shape).astype("float32") for v in trained]
+    expected = naive(
+        [v.numpy().astype("float64") for v in trained],
+        gradients,
+        rates=[0.01, 0.1, 0.02],
+        decays=[0.3, 0.3, 0.0],
+        clip=clip,
+        steps=3,
+    )
+    optimizer = GroupedAdam(
+        0.01,
+        {"head": 10.0, "bias": 2.0},
+        l2=0.3,
+        epsilon=1e-8,
+        global_clipnorm=clip,
+    )
+    optimizer.build(trained)
+    for _ in range(3):
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], trained)
+    for variable, value in zip(trained, expected, strict=True):
+        np.testing.assert_allclose(variable.numpy(), value, rtol=2e-4, atol=1e-6)
+
+
+def test_first_matching_group_counts_and_config_returns():
+    optimizer = GroupedAdam(0.1, {"head_kernel": 5.0, "kernel": 3.0}, l2=1e-3)
+    again = GroupedAdam.from_config(optimizer.get_config())
+    again.build(variables())
+    assert again._rates == [3.0, 5.0, 1.0]
+    assert again._decays == [1e-3, 1e-3, 0.0]
+
+
+def test_biases_of_attention_heads_do_not_decay():
+    attention = keras.layers.MultiHeadAttention(2, 3)
+    attention.build((None, 4, 6), (None, 4, 6))
+    trained = attention.trainable_variables
+    optimizer = GroupedAdam(0.1, l2=1e-3)
+    optimizer.build(trained)
+    ranks = {len(v.shape) for v in trained if v.name == "bias"}
+    assert ranks == {1, 2}
+    assert optimizer._decays == [0.0 if v.name == "bias" else 1e-3 for v in trained]
+
+
+def test_biases_of_gates_do_not_decay():
+    gates = ChannelAttention(3)
+    gates.build((None, 4, 4, 16))
+    optimizer = GroupedAdam(0.1, l2=1e-3)
+    optimizer.build(gates.trainable_variables)
+    decays = dict(
+        zip((v.name for v in gates.trainable_variables), optimizer._decays, strict=True)
+    )
+    assert decays == {
+        "hidden_kernel": 1e-3,
+        "hidden_bias": 0.0,
+        "gate_kernel": 1e-3,
+        "gate_bias": 0.0,
+    }

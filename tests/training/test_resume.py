@@ -1,0 +1,118 @@
+"""A training that is killed and started again ends as one that never was."""
+
+import os
+import random
+import signal
+import time
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.errors import DataError
+from deml_tf.runs.folder import RunFolder
+from deml_tf.training.non_finite import StopOnNonFinite
+
+KILLS = int(os.environ.get("DEML_TF_KILLS", "2"))
+
+
+def final_weights(folder):
+    loaded = keras.saving.load_model(folder.embedder_path)
+    newest = tf.train.latest_checkpoint(folder.checkpoints_path)
+    reader = tf.train.load_checkpoint(newest)
+    state = {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name != "_CHECKPOINTABLE_OBJECT_GRAPH" and "save_counter" not in name
+    }
+    return [v.numpy() for v in loaded.variables], state
+
+
+def last_step(run):
+    return max((r["step"] for r in run.metrics()), default=0)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(start, command, tiny_flags, tmp_path, capsys):
+    """Kills spread over the training: at the start, between saves, while saving."""
+    steps = 60
+    flags = [
+        *tiny_flags,
+        f"--steps={steps}",
+        "--log_every=1",
+        "--evaluate_every=5",
+        "--checkpoint_every=4",
+    ]
+    calm = RunFolder(tmp_path / "calm")
+    assert command("train", *flags, f"--run_dir={calm.path}")[0] == 0
+
+    killed = RunFolder(tmp_path / "killed")
+    chance = random.Random(os.environ.get("DEML_TF_KILL_SEED", "0"))
+    for kill in range(KILLS):
+        process = start("train", *flags, f"--run_dir={killed.path}")
+        target = steps * (kill + chance.random()) / KILLS
+        while process.poll() is None and last_step(killed) < target:
+            time.sleep(0.005)
+        time.sleep(chance.uniform(0.0, 0.3))
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        with capsys.disabled():
+            print(f"\nkilled at step {last_step(killed)}, waited for {target:.1f}")
+    status, output, errors = command("train", *flags, f"--run_dir={killed.path}")
+    assert status == 0, errors
+    assert "Going on from step" in output
+
+    embedder, state = final_weights(calm)
+    embedder_again, state_again = final_weights(killed)
+    for a, b in zip(embedder, embedder_again, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert state.keys() == state_again.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, state_again[name], err_msg=name)
+    losses = [r["loss"] for r in calm.metrics() if "loss" in r]
+    assert len([r for r in killed.metrics() if "loss" in r]) == len(losses)
+    assert calm.read_json("results.json")["test"] == pytest.approx(
+        killed.read_json("results.json")["test"], abs=0
+    )
+
+
+@pytest.mark.slow
+def test_two_runs_with_one_seed_are_one(command, tiny_flags, tmp_path):
+    runs = [RunFolder(tmp_path / name) for name in ("a", "b", "c")]
+    for run, seed in zip(runs, (0, 0, 1), strict=True):
+        flags = [*tiny_flags, f"--run_dir={run.path}", f"--seed={seed}"]
+        assert command("train", *flags)[0] == 0
+    first, second, other = (final_weights(run)[0] for run in runs)
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert any(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_nonfinite_loss_names_step_loss_and_files():
+    stop = StopOnNonFinite(4, lambda step: [f"{step}a.jpg", f"{step}b.jpg"])
+    stop.on_train_batch_end(0, {"loss": 1.0, "metric_loss": 1.0})
+    with pytest.raises(DataError) as caught:
+        stop.on_train_batch_end(
+            1, {"loss": np.nan, "metric_loss": 1.0, "hinge_loss": np.inf}
+        )
+    words = str(caught.value)
+    assert "step 6" in words and "hinge_loss is inf" in words
+    assert "5a.jpg, 5b.jpg" in words and "metric_loss" not in words
+
+
+@pytest.mark.slow
+def test_a_diverging_run_stops_and_keeps_its_checkpoint(command, tiny_flags, tmp_path):
+    run = RunFolder(tmp_path / "diverging")
+    status, _, errors = command(
+        "train",
+        *tiny_flags,
+        f"--run_dir={run.path}",
+        "--learning_rate=1e30",
+        "--checkpoint_every=1",
+    )
+    assert status == 1 and "Traceback" not in errors
+    assert "At step" in errors and ".png" in errors
+    assert tf.train.latest_checkpoint(run.checkpoints_path)
+    assert not run.finished

@@ -1,0 +1,215 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from deml_tf.errors import UsageError
+from deml_tf.losses.binomial_deviance import BinomialDeviance
+from deml_tf.models.embedder import build_deml, core_of
+from deml_tf.training.trainer import Trainer
+
+LABELS = np.repeat(np.arange(4), 2).astype("int32")
+
+
+def pictures():
+    return np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
+
+
+def trainer(decoupling="none", scales=1, learners=2, rate=0.1, **arguments):
+    """A tiny trainer under plain gradient descent, whose updates show gradients."""
+    keras.utils.set_random_seed(1)
+    embedder = build_deml(
+        weights="none",
+        batch_norm="frozen",
+        width=0.25,
+        input_size=32,
+        output_stride=16,
+        scales=scales,
+        learners=learners,
+        embedding_dim=16 * scales * learners,
+    )
+    made = Trainer(
+        core_of(embedder),
+        BinomialDeviance(),
+        decoupling=decoupling,
+        adversary_hidden=8,
+        **arguments,
+    )
+    made.compile(keras.optimizers.SGD(rate), keras.optimizers.SGD(rate))
+    return made
+
+
+def unit(x):
+    return x / tf.norm(x, axis=-1, keepdims=True)
+
+
+def naive_deviance(parts):
+    """The formula of the metric loss, in loops over pairs."""
+    total = 0.0
+    for j in range(parts.shape[1]):
+        same, other = [], []
+        for p in range(len(LABELS)):
+            for q in range(p + 1, len(LABELS)):
+                s = tf.tensordot(parts[p, j], parts[q, j], 1)
+                if LABELS[p] == LABELS[q]:
+                    same.append(tf.math.log1p(tf.exp(-2.0 * (s - 0.5))))
+                else:
+                    other.append(tf.math.softplus(2.0 * 35.0 * (s - 0.5)))
+        total += tf.add_n(same) / len(same) + tf.add_n(other) / len(other)
+    return total / parts.shape[1]
+
+
+def naive_hinge(parts):
+    total = 0.0
+    for a in range(parts.shape[1]):
+        for b in range(a + 1, parts.shape[1]):
+            distance = tf.norm(parts[:, a] - parts[:, b], axis=-1)
+            total += tf.reduce_mean(0.5 * tf.nn.relu(2.0 - distance) ** 2)
+    return total
+
+
+def naive_adversary(adversary, parts):
+    predictions, cosines = adversary(parts), []
+    pairs = [(a, b) for a in range(2) for b in range(2) if a != b]
+    for n, (_, b) in enumerate(pairs):
+        target = tf.stop_gradient(unit(parts[:, b]))
+        cosines.append(tf.reduce_sum(unit(predictions[:, n]) * target, -1))
+    return 1.0 - tf.reduce_mean(tf.stack(cosines))
+
+
+def naive_regularisers(made, outputs):
+    decay = rows = 0.0
+    for i, projection in enumerate(made.projections):
+        kernel = tf.convert_to_tensor(projection.kernels[0])
+        x = tf.stop_gradient(outputs["pooled"][:, i])
+        decay += tf.reduce_mean(tf.reduce_sum((x @ kernel) ** 2, -1)) / kernel.shape[1]
+        norms = tf.reduce_sum(kernel**2, 0)
+        rows += 0.5 / kernel.shape[1] * tf.reduce_sum((norms - 1.0) ** 2)
+    return 0.014 * decay + rows
+
+
+def step_by_hand(made, rate):
+    """What one train step should leave in every variable: (embedder, adversary)."""
+    embedder_variables = made.core.trainable_variables
+    adversary_variables = made.adversary_variables
+    weight = made.decoupling_weight
+
+    if made.decoupling == "adversary":
+        detached = made.core(pictures(), training=True)["parts"]
+        for _ in range(made.adversary_steps):
+            with tf.GradientTape() as tape:
+                loss = tf.add_n(
+                    [
+                        naive_adversary(a, tf.stop_gradient(detached[:, i]))
+                        for i, a in enumerate(made.adversaries)
+                    ]
+                )
+            for v, g in zip(
+                adversary_variables,
+                tape.gradient(loss, adversary_variables),
+                strict=True,
+            ):
+                v.assign_sub(rate * g)
+    with tf.GradientTape(persistent=True) as tape:
+        outputs = made.core(pictures(), training=True)
+        parts = tf.unstack(outputs["parts"], axis=1)
+        loss = tf.add_n([naive_deviance(p) for p in parts])
+        loss += naive_regularisers(made, outputs)
+        adversary = 0.0
+        if made.decoupling == "hinge":
+            loss += weight * tf.add_n([naive_hinge(p) for p in parts])
+        elif made.adversaries:
+            adversary = tf.add_n(
+                [
+                    naive_adversary(a, p)
+                    for a, p in zip(made.adversaries, parts, strict=True)
+                ]
+            )
+        if made.decoupling == "adversary":
+            loss -= weight * adversary
+        elif made.decoupling == "reversal":
+            done = float(made.optimizer.iterations) / made.ramp_steps
+            loss -= weight * (2.0 / (1.0 + np.exp(-10.0 * done)) - 1.0) * adversary
+    gradients = tape.gradient(loss, embedder_variables)
+    for v, g in zip(embedder_variables, gradients, strict=True):
+        v.assign_sub(rate * g)
+    if made.decoupling == "reversal":
+        for v, g in zip(
+            adversary_variables,
+            tape.gradient(adversary, adversary_variables),
+            strict=True,
+        ):
+            v.assign_sub(rate * g)
+    return [v.numpy() for v in embedder_variables + adversary_variables]
+
+
+@pytest.mark.parametrize(
+    "decoupling, scales, arguments",
+    [
+        ("none", 1, {}),
+        ("hinge", 2, {}),
+        ("hinge", 1, {"decoupling_weight": 3.0}),
+        ("adversary", 2, {}),
+        ("adversary", 1, {"adversary_steps": 3, "decoupling_weight": 0.5}),
+        ("reversal", 1, {"ramp_steps": 4, "decoupling_weight": 2.0}),
+    ],
+)
+def test_a_step_is_the_algorithm(decoupling, scales, arguments):
+    rate = 0.05
+    made = trainer(decoupling, scales, rate=rate, **arguments)
+    by_hand = trainer(decoupling, scales, rate=rate, **arguments)
+    data = (tf.constant(pictures()), tf.constant(LABELS))
+    step = tf.function(made.train_step)
+    before = [v.numpy() for v in made.core.trainable_variables]
+    for iteration in range(2):  # the ramp is zero at the first
+        step(data)
+        by_hand.optimizer.iterations.assign(iteration)
+        expected = step_by_hand(by_hand, rate)
+    variables = made.core.trainable_variables + made.adversary_variables
+    for variable, value in zip(variables, expected, strict=True):
+        np.testing.assert_allclose(
+            variable.numpy(), value, rtol=2e-3, atol=2e-5, err_msg=variable.path
+        )
+    moved = [
+        not np.array_equal(v.numpy(), b)
+        for v, b in zip(made.core.trainable_variables, before, strict=True)
+    ]
+    assert all(moved)
+
+
+def test_logs_are_the_unweighted_terms():
+    made = trainer("hinge", scales=2)
+    outputs = made.core(pictures(), training=True)
+    parts = tf.unstack(outputs["parts"], axis=1)
+    hinge = float(tf.add_n([naive_hinge(p) for p in parts]))
+    deviance = float(tf.add_n([naive_deviance(p) for p in parts]))
+    logs = made.train_step((tf.constant(pictures()), tf.constant(LABELS)))
+    assert float(logs["hinge_loss"]) == pytest.approx(hinge, rel=1e-4)
+    assert float(logs["metric_loss"]) == pytest.approx(deviance, rel=1e-4)
+    total = deviance + 0.2 * hinge + float(naive_regularisers(made, outputs))
+    # The regularisers were logged before the step moved the kernels.
+    assert float(logs["loss"]) == pytest.approx(total, rel=0.2)
+    parts = {n: float(v) for n, v in logs.items() if n != "loss"}
+    weighted = sum(made.term_weights[n] * v for n, v in parts.items())
+    assert float(logs["loss"]) == pytest.approx(weighted, rel=1e-5)
+
+
+def test_one_learner_has_no_decoupling():
+    made = trainer("adversary", learners=1)
+    assert made.decoupling == "none" and made.adversaries == []
+
+
+def test_fit_lowers_the_loss():
+    made = trainer("adversary", rate=1e-4)
+    data = tf.data.Dataset.from_tensors((pictures(), LABELS)).repeat(12)
+    first = made.train_step((tf.constant(pictures()), tf.constant(LABELS)))
+    losses = made.fit(data, epochs=2, steps_per_epoch=6, verbose=0, shuffle=False)
+    assert losses.history["metric_loss"][-1] < float(first["metric_loss"])
+
+
+def test_wrong_arguments():
+    with pytest.raises(UsageError, match="decoupling is 'clamp'"):
+        trainer("clamp")
+    made = trainer("adversary")
+    with pytest.raises(UsageError, match="adversary_optimizer"):
+        made.compile(keras.optimizers.SGD(0.1))

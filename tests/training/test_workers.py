@@ -1,0 +1,165 @@
+"""Whole trainings on two workers, on other numbers of replicas, through a service."""
+
+import signal
+import subprocess
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from deml_tf.launch import free_addresses, start_worker
+from deml_tf.runs.folder import RunFolder
+
+pytestmark = pytest.mark.slow
+PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+MINUTE = 60
+
+
+@pytest.fixture(scope="module")
+def flags(tiny_flags):
+    """A training whose rounding stays small: no BatchNorm to be trained, few steps."""
+    return [
+        *tiny_flags,
+        "--validation_classes=0",
+        "--batch_norm=frozen",
+        "--scales=1",
+        "--classes_per_batch=4",
+        "--learning_rate=1e-4",
+        "--clip_norm=1",
+        "--steps=12",
+        "--log_every=1",
+        "--checkpoint_every=3",
+    ]
+
+
+def weights(run):
+    return {
+        v.path: v.numpy() for v in keras.saving.load_model(run.embedder_path).variables
+    }
+
+
+def losses(run):
+    return [record["loss"] for record in run.metrics() if "loss" in record]
+
+
+def check_losses(found, wanted):
+    """By step: rounding, in float32, grows from step to step on one device as well.
+
+    What `test_replicas.py` shows of ten steps it shows in float64.
+    """
+    assert len(found) == len(wanted) == 12
+    assert found[:5] == pytest.approx(wanted[:5], rel=1e-5)
+    assert found == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.fixture(scope="module")
+def one(command, flags, tmp_path_factory):
+    """The same training on one replica."""
+    run = RunFolder(tmp_path_factory.mktemp("one") / "run")
+    status, _, errors = command("train", *flags, f"--run_dir={run.path}")
+    assert status == 0, errors
+    return run
+
+
+@pytest.fixture(scope="module")
+def two(command, flags, tmp_path_factory):
+    """The same training on two workers."""
+    run = RunFolder(tmp_path_factory.mktemp("two") / "run")
+    status, output, errors = command(
+        "launch", "--workers=2", "--", *flags, f"--run_dir={run.path}"
+    )
+    assert status == 0, errors
+    assert "Worker 1 of 2" in output
+    return run
+
+
+def test_two_workers_equal_one(one, two):
+    check_losses(losses(two), losses(one))
+    assert weights(two).keys() == weights(one).keys()
+    assert two.read_json("results.json")["train"]["replicas"] == 2
+
+
+def last_step(run):
+    return max((r["step"] for r in run.metrics()), default=0)
+
+
+def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
+    flags, two, tmp_path, capsys
+):
+    run = RunFolder(tmp_path / "killed")
+    flags = [*flags, f"--run_dir={run.path}"]
+
+    def begin():
+        addresses = free_addresses(2)
+        return [start_worker(rank, addresses, flags, **PIPES) for rank in range(2)]
+
+    chief, worker = begin()
+    while last_step(run) < 5:
+        assert chief.poll() is None, chief.communicate()
+        time.sleep(0.005)
+    worker.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    _, errors = chief.communicate(timeout=MINUTE)
+    with capsys.disabled():
+        print(f"\nthe chief ended {time.monotonic() - killed:.1f} s after the kill")
+    worker.communicate()
+    assert chief.returncode == 1
+    assert "lost another one" in errors and "same command" in errors
+    assert "Traceback (most" not in errors.partition("error: Worker")[0]
+    assert not run.finished
+
+    chief, worker = begin()
+    output, errors = chief.communicate(timeout=10 * MINUTE)
+    worker.communicate(timeout=MINUTE)
+    assert chief.returncode == worker.returncode == 0, errors
+    assert "Going on from step" in output
+    undisturbed, resumed = weights(two), weights(run)
+    for name, value in undisturbed.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+def test_a_checkpoint_goes_on_with_another_number_of_replicas(
+    command, start, flags, one, tmp_path
+):
+    run = RunFolder(tmp_path / "moved")
+    flags = [*flags, f"--run_dir={run.path}"]
+    process = start("train", *flags)
+    while last_step(run) < 5:
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    status, output, errors = command("train", *flags, "--logical_cpus=2")
+    assert status == 0, errors
+    assert "Going on from step" in output
+    assert run.read_json("results.json")["train"]["replicas"] == 2
+    check_losses(losses(run), losses(one))
+
+
+def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
+    service = start("data_service", "--port=0")
+    more = None
+    try:
+        address = service.stdout.readline().rpartition("=")[2].strip()
+        more = start("data_service", "--port=0", f"--dispatcher={address}")
+        assert more.stdout.readline().startswith("Serving for")
+        run = RunFolder(tmp_path / "served")
+        status, _, errors = command(
+            "train", *flags, f"--run_dir={run.path}", f"--data_service={address}"
+        )
+        assert status == 0, errors
+        for name, value in weights(one).items():
+            np.testing.assert_array_equal(weights(run)[name], value, err_msg=name)
+    finally:
+        for process in (service, more):
+            if process:
+                process.kill()
+                process.communicate()
+
+
+def test_launch_passes_a_mistake_on(command):
+    # A mistake in flags, launch itself finds: tests/bad_input.
+    status, _, errors = command("launch", "--restarts=9", "--", "--dataset=folder")
+    assert status == 2 and "--data_dir is missing" in errors
+    assert "error: Worker 0 of 2 ended with status 2: see" in errors
