@@ -1,4 +1,4 @@
-"""What 60,000 pictures cost before the first step: time and memory."""
+"""What 60,000 images cost before the first step: time and memory."""
 
 import csv
 import multiprocessing
@@ -37,7 +37,7 @@ def measure(repeats: int) -> list[Row]:
     return [
         *_rows(
             found,
-            f"{EXAMPLES:,} pictures",
+            f"{EXAMPLES:,} images",
             {
                 "list and split": ("s", SECONDS),
                 "first batch": ("s", SECONDS),
@@ -48,7 +48,7 @@ def measure(repeats: int) -> list[Row]:
         ),
         *_rows(
             tables,
-            f"{PRODUCT_CLASSES:,} classes of {PRODUCTS:,} pictures",
+            f"{PRODUCT_CLASSES:,} classes of {PRODUCTS:,} images",
             {
                 "first batch's indices": ("s", SECONDS),
                 "a batch's indices": ("ms", None),
@@ -83,7 +83,7 @@ def _rows(
 
 
 def lay_out(folder: Path) -> None:
-    """A list of so many pictures, all of them links to one."""
+    """A list of so many images, all of them links to one."""
     pixels = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
     Image.fromarray(pixels).resize((500, 375)).save(folder / "one.jpg", quality=90)
     for number in range(FOLDERS):
@@ -105,10 +105,10 @@ def _once(folder: str) -> dict[str, float]:
     table = BatchTable(labels, 65, 2)
     listed, memory = time.perf_counter() - start, resident() - before
     # The first call traces; the second is what a step pays.
-    pictures = training_dataset(
+    images = training_dataset(
         split.train, table, resize_size=256, input_size=227, last_step=100
     )
-    next(iter(pictures))
+    next(iter(images))
     both = time.perf_counter() - start
     return {
         "list and split": listed,

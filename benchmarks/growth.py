@@ -1,4 +1,4 @@
-"""How time and memory grow with scales, learners, batch, picture and pairs."""
+"""How time and memory grow with scales, learners, batch, image and pairs."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +22,7 @@ class Point:
     Attributes:
         scales: I.
         learners: J.
-        batch_size: Pictures of a step.
+        batch_size: Images of a step.
         input_size: Their sides, in pixels.
     """
 

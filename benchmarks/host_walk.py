@@ -53,15 +53,15 @@ def host_box(saliency: np.ndarray, size: int) -> tuple[int, int, int, int]:
 
     Args:
         saliency: (h, w) float32.
-        size: Side in pixels of the picture the map is read as.
+        size: Side in pixels of the image the map is read as.
 
     Returns:
         ymin, xmin, ymax, xmax in pixels, the last two one past the end.
     """
     low, high = saliency.min(), saliency.max()
     levels = ((saliency - low) / (high - low) * 255.0).astype("uint8")
-    picture = cv2.resize(levels, (size, size), interpolation=cv2.INTER_LINEAR)
-    mask = (picture > picture.mean()).astype("uint8")
+    image = cv2.resize(levels, (size, size), interpolation=cv2.INTER_LINEAR)
+    mask = (image > image.mean()).astype("uint8")
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()  # 0 is the ground
     x, y, width, height = stats[largest, :4]
@@ -73,24 +73,24 @@ def host_box(saliency: np.ndarray, size: int) -> tuple[int, int, int, int]:
 
 
 def host_attention(
-    features: np.ndarray, pictures: np.ndarray, steps: int = 10
+    features: np.ndarray, images: np.ndarray, steps: int = 10
 ) -> tuple[np.ndarray, np.ndarray]:
     """Finds and cuts the box of every image, one image after the other.
 
     Args:
         features: (b, h, w, c) float32, h = w.
-        pictures: (b, size, size, 3) float32.
+        images: (b, size, size, 3) float32.
         steps: Number of steps of the walk.
 
     Returns:
-        (b, size, size, 3) float32, the cut pictures; (b, 4) integers, their boxes in
+        (b, size, size, 3) float32, the cut images; (b, 4) integers, their boxes in
         pixels, as `host_box` gives them.
     """
-    size = pictures.shape[1]
+    size = images.shape[1]
     kernel = location_kernel(features.shape[1])
-    views, boxes = np.empty_like(pictures), np.empty((len(pictures), 4), int)
-    for i, (one, picture) in enumerate(zip(features, pictures, strict=True)):
+    views, boxes = np.empty_like(images), np.empty((len(images), 4), int)
+    for i, (one, image) in enumerate(zip(features, images, strict=True)):
         ymin, xmin, ymax, xmax = boxes[i] = host_box(host_map(one, kernel, steps), size)
-        crop = picture[ymin:ymax, xmin:xmax]
+        crop = image[ymin:ymax, xmin:xmax]
         views[i] = cv2.resize(crop, (size, size), interpolation=cv2.INTER_LINEAR)
     return views, boxes

@@ -1,4 +1,4 @@
-"""Training steps of the models that are timed, on pictures that lie ready."""
+"""Training steps of the models that are timed, on images that lie ready."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,11 +21,11 @@ def training_step(
     """A traced training step and a batch for it.
 
     Args:
-        batch_size: Pictures of a step, two a class.
+        batch_size: Images of a step, two a class.
         **model: Arguments of `build_deml`.
 
     Returns:
-        The step, a function of pictures and class numbers, and a batch of noise.
+        The step, a function of images and class numbers, and a batch of noise.
     """
     keras.utils.set_random_seed(0)
     embedder = build_deml(weights="none", batch_norm="frozen", **model)

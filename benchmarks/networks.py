@@ -141,12 +141,12 @@ def _infer(options: dict[str, Any]) -> tuple[float, int, Run]:
     core = core_of(embedder)
     side = core.input.shape[1]
     noise = np.random.default_rng(0).uniform(0, 255, (BATCH, side, side, 3))
-    pictures = tf.constant(noise, tf.float32)
+    images = tf.constant(noise, tf.float32)
     # Without the last scale's walk, whose box nothing is cut to.
     model = keras.Model(core.input, core.output["embedding"])
     forward = inference(model)()
     giga = BATCH * gmacs(model, side, side, 3)
-    return giga, parameters(embedder), lambda: forward(pictures).numpy()
+    return giga, parameters(embedder), lambda: forward(images).numpy()
 
 
 @contextlib.contextmanager

@@ -105,7 +105,7 @@ def _parts(trainer: Trainer, core: Any) -> dict[str, tuple[int, Run]]:
     )
     shape = attention.input.shape[1:]
     features, maps = _noise(BATCH, *shape), _noise(BATCH, *shape[:2])
-    pictures = 255.0 * _noise(BATCH, *lower.input.shape[1:])
+    images = 255.0 * _noise(BATCH, *lower.input.shape[1:])
     boxes = attention(features)["boxes"]
 
     @tf.function(autograph=False)
@@ -118,7 +118,7 @@ def _parts(trainer: Trainer, core: Any) -> dict[str, tuple[int, Run]]:
 
     cut = tf.function(zoom.call, autograph=False)
     return {
-        "lower": (SCALES, _both_ways(lower, pictures, to_input=False)),
+        "lower": (SCALES, _both_ways(lower, images, to_input=False)),
         "gates": (SCALES, _both_ways(gates, _noise(BATCH, *gates.input.shape[1:]))),
         "upper": (
             SCALES,
@@ -126,7 +126,7 @@ def _parts(trainer: Trainer, core: Any) -> dict[str, tuple[int, Run]]:
         ),
         "walk": (SCALES, lambda: wait(walk(features))),
         "regions": (SCALES, lambda: wait(regions(maps))),
-        "zoom": (SCALES - 1, lambda: wait(cut(pictures, boxes))),
+        "zoom": (SCALES - 1, lambda: wait(cut(images, boxes))),
         "losses": (1, _losses(trainer, core)),
         "adversary": (1, _adversary(trainer, core)),
         "optimizer": (1, _optimizer(trainer, core)),

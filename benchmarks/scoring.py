@@ -10,10 +10,10 @@ from benchmarks.memory import MEGABYTE, in_fresh_process, peak_of, resident
 from benchmarks.timing import Row, interleaved
 from deml_tf.retrieval import evaluate
 
-PICTURES, CLASSES, WIDTH = 60_502, 11_316, 512
+IMAGES, CLASSES, WIDTH = 60_502, 11_316, 512
 SMALLER = (5_000, 20_000)
 RANKS = (1, 10, 100, 1000)
-NOISE = 2.5  # of a picture over that of its class's centre
+NOISE = 2.5  # of an image over that of its class's centre
 RATIO, BYTES = 1.3, 10**9  # what scoring may cost: bare searches, memory
 BLOCK = 4096  # queries of a bare search at a time
 NAMES = ("scoring", "bare FAISS search")
@@ -37,7 +37,7 @@ def measure(repeats: int) -> list[Row]:
         scoring = {NAMES[0]: _calls(*problem(count))[NAMES[0]]}
         small[count] = interleaved(scoring, repeats)[NAMES[0]]
     # A first call's start is little in so long a one: no turn only to warm up.
-    seconds = interleaved(_calls(*problem(PICTURES)), repeats, warm_up=0)
+    seconds = interleaved(_calls(*problem(IMAGES)), repeats, warm_up=0)
     return [
         *_against_the_search(*(seconds[name] for name in NAMES)),
         *(
@@ -51,7 +51,7 @@ def measure(repeats: int) -> list[Row]:
             )
             for name in NAMES
         ),
-        *_growth(small | {PICTURES: seconds[NAMES[0]]}),
+        *_growth(small | {IMAGES: seconds[NAMES[0]]}),
     ]
 
 
@@ -61,7 +61,7 @@ def _against_the_search(scoring: list[float], search: list[float]) -> list[Row]:
     return [
         Row(
             "scoring",
-            f"scoring over a bare search, {PICTURES:,} x {WIDTH}",
+            f"scoring over a bare search, {IMAGES:,} x {WIDTH}",
             ratio,
             "x",
             ratio / RATIO,
@@ -70,7 +70,7 @@ def _against_the_search(scoring: list[float], search: list[float]) -> list[Row]:
         ),
         Row(
             "scoring",
-            f"{NAMES[1]}, {PICTURES:,} x {WIDTH}",
+            f"{NAMES[1]}, {IMAGES:,} x {WIDTH}",
             float(np.median(search)),
             "s",
             spread=(min(search), max(search)),
@@ -97,16 +97,16 @@ def _growth(seconds: dict[int, list[float]]) -> list[Row]:
 
 
 def problem(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around the centres of classes of about five pictures, two at least.
+    """Unit rows around the centres of classes of about five images, two at least.
 
     Args:
-        count: Pictures.
+        count: Images.
 
     Returns:
         `(count, 512)` float32 and `(count,)` class numbers.
     """
     rng = np.random.default_rng(0)
-    classes = round(count * CLASSES / PICTURES)
+    classes = round(count * CLASSES / IMAGES)
     more = rng.integers(0, classes, count - 2 * classes)
     labels = np.concatenate([np.arange(classes), np.arange(classes), more])
     rows = rng.standard_normal((classes, WIDTH), np.float32)[labels]
@@ -128,6 +128,6 @@ def _calls(rows: np.ndarray, labels: np.ndarray) -> dict[str, Callable[[], objec
 
 def _peak(name: str) -> int:
     """In a process of its own: bytes over what it held with the embeddings."""
-    call = _calls(*problem(PICTURES))[name]
+    call = _calls(*problem(IMAGES))[name]
     before = resident()
     return peak_of(call) - before

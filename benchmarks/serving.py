@@ -25,7 +25,7 @@ def measure(repeats: int) -> list[Row]:
         repeats: Timed calls of each.
     """
     with tempfile.TemporaryDirectory() as folder:
-        photographs(Path(folder), classes=BATCH, pictures=1)
+        photographs(Path(folder), classes=BATCH, images=1)
         encoded = [path.read_bytes() for path in sorted(Path(folder).rglob("*.jpg"))]
     return [row for side in SIDES for row in _at(side, encoded, repeats)]
 
@@ -35,15 +35,15 @@ def _at(side: int, encoded: list[bytes], repeats: int) -> list[Row]:
     servable = servables["float32"]
     geometry = servable.geometry
     batch = tf.constant(encoded)
-    squares = read_squares(batch, geometry).pictures
+    squares = read_squares(batch, geometry).images
     serve = servable.signatures["serving_default"]
     read = tf.function(lambda x: read_squares(x, geometry), autograph=False)
     decode = tf.function(decode_bytes, autograph=False)
-    pictures = [decode(one) for one in batch]
+    images = [decode(one) for one in batch]
 
     @tf.function(autograph=False)
-    def resize(picture):
-        square = fit_square(picture, geometry.resize_size, geometry.fit)
+    def resize(image):
+        square = fit_square(image, geometry.resize_size, geometry.fit)
         return center_crop(square, geometry.input_size)
 
     def bare(servable):
@@ -57,8 +57,8 @@ def _at(side: int, encoded: list[bytes], repeats: int) -> list[Row]:
             "bytes": lambda: serve(batch)["embedding"].numpy(),
             **{name: bare(one) for name, one in servables.items()},
             "decode": lambda: [decode(one).numpy() for one in batch],
-            "resize": lambda: [resize(one).numpy() for one in pictures],
-            "read": lambda: read(batch).pictures.numpy(),
+            "resize": lambda: [resize(one).numpy() for one in images],
+            "read": lambda: read(batch).images.numpy(),
         },
         repeats,
         warm_up=2,
@@ -67,9 +67,9 @@ def _at(side: int, encoded: list[bytes], repeats: int) -> list[Row]:
     model = f"DeML(3,3) at {side}"
     share = median["bytes"] / median["float32"] - 1
     parts = {
-        "decode": f"{BATCH} pictures decoded, one after the other",
-        "resize": f"{BATCH} pictures resized to {side}, one after the other",
-        "read": f"{BATCH} pictures read as served, both on all cores",
+        "decode": f"{BATCH} images decoded, one after the other",
+        "resize": f"{BATCH} images resized to {side}, one after the other",
+        "read": f"{BATCH} images read as served, both on all cores",
     }
     return [
         Row(

@@ -78,13 +78,13 @@ def measure(repeats: int) -> list[Row]:
     return rows
 
 
-def photographs(folder: Path, classes: int = 20, pictures: int = 4) -> None:
+def photographs(folder: Path, classes: int = 20, images: int = 4) -> None:
     """JPEG files of 500 x 375 pixels, one folder a class."""
     numbers = np.random.default_rng(0)
     for number in range(classes):
         (folder / f"class{number:02}").mkdir()
-        for picture in range(pictures):
+        for index in range(images):
             # Smooth noise takes the decoder about as long as a photograph.
             coarse = numbers.integers(0, 256, (48, 64, 3), np.uint8)
             image = Image.fromarray(coarse).resize((500, 375), Image.Resampling.BICUBIC)
-            image.save(folder / f"class{number:02}" / f"{picture}.jpg", quality=90)
+            image.save(folder / f"class{number:02}" / f"{index}.jpg", quality=90)

@@ -1,6 +1,6 @@
 """Writes a sample for the PyTorch twin's check: `python -m benchmarks.twin_sample`.
 
-The sample holds a model's weights, pictures, and what the model makes of them;
+The sample holds a model's weights, images, and what the model makes of them;
 `python -m benchmarks.torch_twin.check FILE.npz` compares, in the twin's environment.
 """
 
@@ -32,13 +32,13 @@ def main(arguments):
 def make_sample(
     model: str, backbone: str, input_size: int, batch: int
 ) -> dict[str, Any]:
-    """A model's weights, pictures and outputs.
+    """A model's weights, images and outputs.
 
     Args:
         model: A key of `MODELS`.
         backbone: Name of the backbone.
-        input_size: Side of the pictures.
-        batch: Number of pictures.
+        input_size: Side of the images.
+        batch: Number of images.
 
     Returns:
         Arrays by name; "weight:PATH" is the variable of that path.
@@ -56,15 +56,15 @@ def make_sample(
     numbers = np.random.default_rng(0)
     for variable in core.variables:
         _disturb(variable, numbers)
-    pictures = smooth_pictures(numbers, batch, input_size)
-    outputs = core(pictures, training=False)
+    images = smooth_images(numbers, batch, input_size)
+    outputs = core(images, training=False)
     boxes = outputs["boxes"].numpy()
-    views = [zoom(pictures, box, input_size).numpy() for box in boxes.swapaxes(0, 1)]
+    views = [zoom(images, box, input_size).numpy() for box in boxes.swapaxes(0, 1)]
     return {
         "model": model,
         "backbone": backbone,
         "parameters": parameters(core),
-        "pictures": pictures,
+        "images": images,
         "views": np.array(views[1:]),
         "parts": outputs["parts"].numpy(),
         "boxes": boxes,
@@ -72,7 +72,7 @@ def make_sample(
     }
 
 
-def smooth_pictures(numbers: np.random.Generator, batch: int, side: int) -> np.ndarray:
+def smooth_images(numbers: np.random.Generator, batch: int, side: int) -> np.ndarray:
     """Coarse noise, resized: (b, side, side, 3) float32, 0..255."""
     coarse = numbers.uniform(0.0, 255.0, (batch, 8, 8, 3)).astype("float32")
     return np.asarray(keras.ops.image.resize(coarse, (side, side)))
@@ -89,7 +89,7 @@ def _disturb(variable: Any, numbers: np.random.Generator) -> None:
 if __name__ == "__main__":
     flags.DEFINE_enum("model", "U512", list(MODELS), "Which model.")
     flags.DEFINE_string("backbone", "googlenet", "Which backbone.")
-    flags.DEFINE_integer("input_size", 224, "Side of the pictures.")
-    flags.DEFINE_integer("batch", 3, "Number of pictures.")
+    flags.DEFINE_integer("input_size", 224, "Side of the images.")
+    flags.DEFINE_integer("batch", 3, "Number of images.")
     flags.DEFINE_string("output", None, "File to write, ending in .npz.")
     command.run(main)

@@ -1,7 +1,7 @@
 """Object attention and zoom: against the release's way on the host, and their share.
 
 Against the host: `benchmarks.host_walk`, image by image, does the same work on the same
-batch. Ours can at best take as long as reading the pictures and writing the cut ones.
+batch. Ours can at best take as long as reading the images and writing the cut ones.
 """
 
 import statistics
@@ -49,15 +49,15 @@ def smooth_features(count: int, seed: int = 0) -> np.ndarray:
 
 def _against_host(repeats: int) -> list[Row]:
     features = smooth_features(BATCH)
-    pictures = _noise()
-    on_device = tf.constant(features), tf.constant(pictures)
+    images = _noise()
+    on_device = tf.constant(features), tf.constant(images)
     kernel = location_kernel(GRID)
 
     def host_boxes():
         return [host_box(host_map(one, kernel), SIDE) for one in features]
 
     runs = {
-        "host": lambda: host_attention(features, pictures),
+        "host": lambda: host_attention(features, images),
         "host, box alone": host_boxes,
     }
     for name, steps in WAYS.items():
@@ -69,8 +69,8 @@ def _against_host(repeats: int) -> list[Row]:
             return attention(features)["boxes"]
 
         @tf.function(autograph=False)
-        def views(features, pictures, boxes=boxes, zoom=zoom):
-            return zoom(pictures, boxes(features))
+        def views(features, images, boxes=boxes, zoom=zoom):
+            return zoom(images, boxes(features))
 
         runs[name] = lambda views=views: wait(views(*on_device))
         runs[f"{name}, box alone"] = lambda boxes=boxes: wait(boxes(on_device[0]))
@@ -105,7 +105,7 @@ def _against_host(repeats: int) -> list[Row]:
 
 def _share(repeats: int) -> list[Row]:
     core = core_of(build_deml(backbone="googlenet", weights="none", input_size=SIDE))
-    pictures = tf.constant(_noise())
+    images = tf.constant(_noise())
     attentions = [
         core.get_layer(f"scale{i}_object_attention") for i in range(1, SCALES + 1)
     ]
@@ -114,21 +114,21 @@ def _share(repeats: int) -> list[Row]:
     whole = tf.constant([[0.0, 0.0, 1.0, 1.0]] * BATCH)
 
     @tf.function(autograph=False)
-    def forward(pictures):
-        return core(pictures, training=False)["embedding"]
+    def forward(images):
+        return core(images, training=False)["embedding"]
 
     @tf.function(autograph=False)
-    def attend(pictures, *features):
+    def attend(images, *features):
         box, views = whole, []
         for attention, zoom, one in zip(attentions, zooms, features, strict=False):
             box = compose_boxes(box, attention(one)["boxes"])
-            views.append(zoom(pictures, box))
+            views.append(zoom(images, box))
         return views, attentions[-1](features[-1])["boxes"]
 
     seconds = interleaved(
         {
-            "forward": lambda: wait(forward(pictures)),
-            "attend": lambda: wait(attend(pictures, *features)),
+            "forward": lambda: wait(forward(images)),
+            "attend": lambda: wait(attend(images, *features)),
         },
         repeats,
     )

@@ -24,7 +24,7 @@ LINES = 10  # of a printed list
 
 
 def main(arguments):
-    """Reads every picture, prints what was found, writes the page and the JSON."""
+    """Reads every image, prints what was found, writes the page and the JSON."""
     if arguments:
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
     data = from_flags(DataConfig, FLAGS)
@@ -32,7 +32,7 @@ def main(arguments):
         if not getattr(data, name) and (
             name == "dataset" or needs_folder(data.dataset)
         ):
-            raise UsageError(f"--{name} is missing: say which pictures to look over.")
+            raise UsageError(f"--{name} is missing: say which images to look over.")
     page, document = _outputs()
 
     roles, refusal = read_roles(data, FLAGS.seed)
@@ -92,7 +92,7 @@ def read_roles(data, seed):
 
 
 def _role(example):
-    """As a `Split` has it: queries are the test pictures where there is a gallery."""
+    """As a `Split` has it: queries are the test images where there is a gallery."""
     return "test" if example.split == "query" else example.split
 
 
@@ -159,7 +159,7 @@ def cli():
         HASH_SIDE**2 // 2,
     )
     flags.DEFINE_integer(
-        "input_size", 224, "Pictures with a side below this are counted, pixels.", 1
+        "input_size", 224, "Images with a side below this are counted, pixels.", 1
     )
     flags.DEFINE_string("output", None, "HTML page to write; default none.")
     flags.DEFINE_string(

@@ -34,7 +34,7 @@ def _flag(
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which pictures, and which of them are seen."""
+    """Which images, and which of them are seen."""
 
     dataset: str | None = _flag(
         None,
@@ -57,16 +57,14 @@ class DataConfig:
     )
     bad_images: str = _flag(
         "fail",
-        "What to do about pictures that cannot be read: fail before training, or skip "
+        "What to do about images that cannot be read: fail before training, or skip "
         "them. Either way bad_images.csv in the run folder lists them.",
         choices=("fail", "skip"),
     )
     plumage_species: int = _flag(
         200, "Species of a new Plumage.", at_least=4, below=1000
     )
-    plumage_pictures: int = _flag(
-        30, "Pictures of each species.", at_least=2, below=100
-    )
+    plumage_images: int = _flag(30, "Images of each species.", at_least=2, below=100)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +82,7 @@ class ModelConfig:
     )
     width: float = _flag(1.0, "Channel multiplier of the backbone.", above=0.0)
     output_stride: int = _flag(
-        32, "32, or 16 to keep useful maps on small pictures.", choices=(16, 32)
+        32, "32, or 16 to keep useful maps on small images.", choices=(16, 32)
     )
     cut_layer: str | None = _flag(
         None, "Layer at which channel attention sits; default the backbone's own."
@@ -128,7 +126,7 @@ class ModelConfig:
     input_size: int = _flag(224, "Side of what each scale sees, pixels.", at_least=32)
     resize_size: int | None = _flag(
         None,
-        "Side pictures are brought to before they are cropped to input_size, "
+        "Side images are brought to before they are cropped to input_size, "
         "pixels; default input_size * 8 / 7, rounded.",
         at_least=32,
     )
@@ -139,7 +137,7 @@ class ModelConfig:
     )
     fit: str = _flag(
         "squash",
-        "How a picture becomes square: squashed, or padded with zeros.",
+        "How an image becomes square: squashed, or padded with zeros.",
         choices=("squash", "pad"),
     )
     precision: str = _flag(
@@ -256,7 +254,7 @@ class ScoreConfig:
         "Ranks K of Recall@K; default the data set's own: 1,2,4,8, for sop "
         "1,10,100,1000, for in_shop 1,10,20,30.",
     )
-    scoring_batch_size: int = _flag(64, "Pictures embedded at once.", at_least=1)
+    scoring_batch_size: int = _flag(64, "Images embedded at once.", at_least=1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,7 +275,7 @@ class DistributionConfig:
     data_service: str | None = _flag(
         None,
         "Address HOST:PORT of a tf.data service (python -m deml_tf.data_service) that "
-        "reads the training pictures; default this process.",
+        "reads the training images; default this process.",
     )
 
 

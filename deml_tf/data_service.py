@@ -1,8 +1,8 @@
-"""Serves training pictures: `python -m deml_tf.data_service --port=5050`.
+"""Serves training images: `python -m deml_tf.data_service --port=5050`.
 
 Starts a dispatcher with one worker in this process, or, with --dispatcher, one worker
-more on another machine. `deml_tf.train --data_service=HOST:5050` then has its pictures
-read here. All machines need the pictures under the same path.
+more on another machine. `deml_tf.train --data_service=HOST:5050` then has its images
+read here. All machines need the images under the same path.
 """
 
 import os

@@ -45,7 +45,7 @@ def main(arguments):
     split = readable(read_split(data, seed), data, output)
     examples, gallery = getattr(split, FLAGS.split), split.gallery
     if not examples:
-        raise UsageError(f"--split={FLAGS.split}: the data set has no such pictures.")
+        raise UsageError(f"--split={FLAGS.split}: the data set has no such images.")
 
     geometry = geometry_of(embedder)
     forward = inference(explainer(embedder))()
@@ -82,12 +82,12 @@ def main(arguments):
 
 
 def readable(split, data, output):
-    """What is scored, without the pictures that cannot be read.
+    """What is scored, without the images that cannot be read.
 
     Args:
         split: The `Split`.
         data: The `DataConfig`; --bad_images given to this command wins over it.
-        output: File of the scores; that of the bad pictures lies beside it.
+        output: File of the scores; that of the bad images lies beside it.
 
     Returns:
         The `Split` of the role that is scored, its gallery included.
@@ -136,7 +136,7 @@ def summary_table(scores):
     joined = scores["joined"]
     table.caption = (
         f"{joined['queries']} queries, {joined['queries_left_out']} left out (the only "
-        "picture of their class)"
+        "image of their class)"
     )
     return table
 
@@ -155,7 +155,7 @@ def class_table(classes, count):
 
 
 def _sources():
-    """Embedder file, output file, and the flags that say which pictures."""
+    """Embedder file, output file, and the flags that say which images."""
     if FLAGS.run_dir and FLAGS.embedder:
         raise UsageError(
             f"--run_dir={FLAGS.run_dir} has an embedder of its own: leave it out, or "
@@ -184,7 +184,7 @@ def cli():
     define_flags(DataConfig, TrainConfig, ScoreConfig)
     flags.DEFINE_string("embedder", None, "An embedder.keras, in place of --run_dir.")
     flags.DEFINE_enum(
-        "split", "test", ["train", "validation", "test"], "Which pictures to score."
+        "split", "test", ["train", "validation", "test"], "Which images to score."
     )
     flags.DEFINE_integer("classes", 10, "Lines of the printed class table.")
     flags.DEFINE_string("output", None, "JSON file to write; default beside the model.")

@@ -117,13 +117,11 @@ def export_saved_model(source: Source, choice: Choice, target: Path) -> None:
         DataError: The export differs from the embedder; nothing was published.
     """
     embedder = in_precision(source, choice.precision)
-    split, why_no_split = read_pictures(source)
+    split, why_no_split = read_images(source)
     stored = (
-        proof_images.stored_pictures(split.validation or split.train, 8)
-        if split
-        else []
+        proof_images.stored_images(split.validation or split.train, 8) if split else []
     )
-    pictures = stored or proof_images.drawn_pictures(8)
+    images = stored or proof_images.drawn_images(8)
     servable = Servable(embedder, choice.scales, choice.learners)
     unknown = calibrated(source, servable, split, why_no_split, choice)
     name = target.parent.name
@@ -132,9 +130,9 @@ def export_saved_model(source: Source, choice: Choice, target: Path) -> None:
         with _step("saving"):
             servable.save(folder)
             requests = warmup.write_warmup(
-                extra / warmup.FILE, name, pictures, choice.warmup_requests
+                extra / warmup.FILE, name, images, choice.warmup_requests
             )
-        proof = proof_images.proof_pictures(pictures)
+        proof = proof_images.proof_images(images)
         with _step("running it in a fresh process, comparing"):
             differences = parity.hold_to_parity(
                 folder,
@@ -157,7 +155,7 @@ def export_saved_model(source: Source, choice: Choice, target: Path) -> None:
             threshold=unknown,
             warmup={
                 "requests": requests,
-                "pictures": "of the data set" if stored else f"drawn: {why_no_split}",
+                "images": "of the data set" if stored else f"drawn: {why_no_split}",
             },
             parity=parity.as_json(differences),
             difference_from_trained_precision=lost,
@@ -196,9 +194,9 @@ def export_file(form: str, source: Source, choice: Choice, target: Path) -> None
         DataError: The export differs from the embedder; nothing was published.
     """
     embedder = in_precision(source, choice.precision)
-    split, why_no_split = read_pictures(source)
+    split, why_no_split = read_images(source)
     held_out = split.validation if split else ()
-    stored = proof_images.stored_pictures(held_out or split.train, 8) if split else []
+    stored = proof_images.stored_images(held_out or split.train, 8) if split else []
     servable = SquareServable(embedder, choice.scales, choice.learners)
     is_rounded = choice.quantize != "none"
     rounded = None
@@ -210,7 +208,7 @@ def export_file(form: str, source: Source, choice: Choice, target: Path) -> None
                 litert_format.write_litert(servable, folder, is_rounded)
             else:
                 onnx_format.write_onnx(servable, path)
-        proof = proof_images.proof_pictures(stored or proof_images.drawn_pictures(8))
+        proof = proof_images.proof_images(stored or proof_images.drawn_images(8))
         with _step(f"running it in {file_parity.RUNTIMES[form]}, comparing"):
             squares = file_parity.proof_squares(proof, servable)
             differences = file_parity.hold_file_to_parity(
@@ -345,7 +343,7 @@ def in_precision(source: Source, precision: str) -> keras.Model:
     return with_precision(source.embedder, source.configs.model, precision)
 
 
-def read_pictures(source: Source) -> tuple[Split | None, str]:
+def read_images(source: Source) -> tuple[Split | None, str]:
     """The split of the run's data set; None and the reason where it is not at hand."""
     if source.run is None or source.configs is None:
         return (
@@ -384,7 +382,7 @@ def calibrated(
             "cosine": None,
             "reason": (
                 "the run held no classes out (train with --validation_classes=0.1); "
-                "pictures of classes trained on would give a threshold too high"
+                "images of classes trained on would give a threshold too high"
             ),
         }
     batch_size = source.configs.score.scoring_batch_size
@@ -450,7 +448,7 @@ def cli():
     flags.DEFINE_float(
         "false_accept_rate",
         0.01,
-        "Share of pictures of unknown classes that the threshold lets pass.",
+        "Share of images of unknown classes that the threshold lets pass.",
     )
     flags.DEFINE_integer(
         "warmup_requests",

@@ -91,7 +91,7 @@ def train_and_score(configs, strategy, cluster, data_service=None):
         configs: The run's `Configs`.
         strategy: Of `build_strategy`.
         cluster: This worker among the others.
-        data_service: Address of a tf.data service that reads the pictures.
+        data_service: Address of a tf.data service that reads the images.
 
     Returns:
         What `results.json` holds; None for the other workers, and where the run was
@@ -253,8 +253,8 @@ def fit(
             *([bar] if cluster.is_chief else []),
         ]
         try:
-            pictures = distribute(read, table.batch_size, strategy, cluster)
-            loop.fit(trainer, pictures, callbacks, strategy)
+            images = distribute(read, table.batch_size, strategy, cluster)
+            loop.fit(trainer, images, callbacks, strategy)
         except tf.errors.OpError as error:
             if cluster.size > 1 and lost_worker.is_lost(error):
                 raise

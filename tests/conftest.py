@@ -19,10 +19,10 @@ def paint(folder, classes=8, images=5, side=56, seed=0):
         place.mkdir(parents=True)
         colour = random.integers(0, 256, 3)
         for n in range(images):
-            picture = random.integers(0, 120, (side, side, 3))
+            image = random.integers(0, 120, (side, side, 3))
             y, x = random.integers(0, side // 2, 2)
-            picture[y : y + side // 2, x : x + side // 2] = colour
-            Image.fromarray(picture.astype("uint8")).save(place / f"{n}.png")
+            image[y : y + side // 2, x : x + side // 2] = colour
+            Image.fromarray(image.astype("uint8")).save(place / f"{n}.png")
     return Path(folder)
 
 

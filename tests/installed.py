@@ -1,6 +1,6 @@
 """What is tried where the package was installed, by the Python that is there.
 
-Its arguments: pictures (.npy), an embedder (.keras), where embeddings go (.npy) and the
+Its arguments: images (.npy), an embedder (.keras), where embeddings go (.npy) and the
 folder of the console scripts. Prints, as JSON, where the package lies and what --help
 says of each command when it is started by its script and by `python -m`.
 """
@@ -51,10 +51,10 @@ def said(start, *what, **how):
 
 
 if __name__ == "__main__":
-    pictures, embedder, embeddings, scripts = sys.argv[1:]
+    images, embedder, embeddings, scripts = sys.argv[1:]
     # First, for no fork survives the threads that TensorFlow has once it is used.
     helps = helps_by_command(Path(scripts))
     loaded = keras.saving.load_model(embedder, safe_mode=True)
-    np.save(embeddings, loaded(np.load(pictures)))
+    np.save(embeddings, loaded(np.load(images)))
     home = str(resources.files("deml_tf"))
     print(json.dumps({"home": home, "helps": helps}))

@@ -35,7 +35,7 @@ def look(seed, *flipped):
     return np.packbits(bits).tobytes()
 
 
-def picture(digest, own=None, mirrored=None, **facts):
+def image(digest, own=None, mirrored=None, **facts):
     """A fingerprint; `own` and `mirrored` seed the looks."""
     facts = {"width": 300, "height": 200, "kind": "JPEG RGB", **facts}
     own = look(1000 + digest) if own is None else own
@@ -44,7 +44,7 @@ def picture(digest, own=None, mirrored=None, **facts):
 
 
 def audit(listed, **options):
-    """Findings for `(role, class, fingerprint)`s; a picture's path is its number."""
+    """Findings for `(role, class, fingerprint)`s; an image's path is its number."""
     order = ("train", "validation", "test", "gallery")
     roles = {role: [] for role in order}
     prints = {role: [] for role in order}
@@ -58,27 +58,27 @@ def audit(listed, **options):
 
 def ends(findings, kind, where):
     found = (f for f in findings[kind] if f["where"] == where)
-    return {tuple(int(p["path"]) for p in f["pictures"]) for f in found}
+    return {tuple(int(p["path"]) for p in f["images"]) for f in found}
 
 
 def test_copies_are_told_apart_by_halves_and_classes():
     found = audit(
         [
-            ("train", "a", picture(0)),
-            ("train", "a", picture(0)),
-            ("train", "b", picture(1)),
-            ("test", "c", picture(1)),
-            ("test", "c", picture(2, look(7))),
-            ("test", "d", picture(3, look(7, 0, 1, 2))),
-            ("train", "b", picture(4, look(7, *range(100, 108)))),
-            ("validation", "e", picture(5, look(8))),
-            ("validation", "e", picture(6, look(8, 5))),
-            ("test", "c", picture(7, look(9), look(10))),
-            ("train", "a", picture(8, look(10, 3), look(9, 1))),
-            ("train", "b", picture(9, look(11))),
-            ("test", "c", picture(10, look(11, *range(11)))),  # 11 bits: too far
-            ("train", "a", picture(11, look(12))),
-            ("validation", "e", picture(12, look(12))),  # both are of the seen half
+            ("train", "a", image(0)),
+            ("train", "a", image(0)),
+            ("train", "b", image(1)),
+            ("test", "c", image(1)),
+            ("test", "c", image(2, look(7))),
+            ("test", "d", image(3, look(7, 0, 1, 2))),
+            ("train", "b", image(4, look(7, *range(100, 108)))),
+            ("validation", "e", image(5, look(8))),
+            ("validation", "e", image(6, look(8, 5))),
+            ("test", "c", image(7, look(9), look(10))),
+            ("train", "a", image(8, look(10, 3), look(9, 1))),
+            ("train", "b", image(9, look(11))),
+            ("test", "c", image(10, look(11, *range(11)))),  # 11 bits: too far
+            ("train", "a", image(11, look(12))),
+            ("validation", "e", image(12, look(12))),  # both are of the seen half
         ]
     )
     assert ends(found, "exact", "one_class") == {(0, 1)}
@@ -87,12 +87,12 @@ def test_copies_are_told_apart_by_halves_and_classes():
     assert ends(found, "near", "two_classes") == {(4, 5), (13, 14)}
     assert ends(found, "near", "one_class") == {(7, 8)}
     (mirrored,) = [f for f in found["near"] if f["mirrored"]]
-    assert mirrored["distance"] == 1 and mirrored["pictures"][0]["path"] == "10"
+    assert mirrored["distance"] == 1 and mirrored["images"][0]["path"] == "10"
     assert count(found["near"], "across_halves", mirrored=False) == 1
     # The same pair is not told twice: neither as exact and near nor mirrored too.
     assert len(found["exact"]) == 2 and len(found["near"]) == 5
     assert found["near_complete"]
-    assert spoilers(found) == ["1 picture in both halves, byte for byte"]
+    assert spoilers(found) == ["1 image in both halves, byte for byte"]
     assert "2 near copies lie across them" in verdict(found)
     copies = audit_tables(found)[2]
     assert [row[1:] for row in copies.rows] == [
@@ -102,18 +102,18 @@ def test_copies_are_told_apart_by_halves_and_classes():
     ]
 
 
-def test_symmetric_pictures_are_near_once():
+def test_symmetric_images_are_near_once():
     found = audit(
         [
-            ("train", "a", picture(0, look(1), look(1))),
-            ("test", "b", picture(1, look(1, 4), look(1, 4))),
+            ("train", "a", image(0, look(1), look(1))),
+            ("test", "b", image(1, look(1, 4), look(1, 4))),
         ]
     )
     assert [f["mirrored"] for f in found["near"]] == [False]
 
 
 def test_a_search_cut_short_is_said():
-    prints = [("train", "a", picture(n, look(1))) for n in range(90)]
+    prints = [("train", "a", image(n, look(1))) for n in range(90)]
     found = audit(prints, most_pairs=20)
     assert not found["near_complete"]
     assert "--near_distance=10" in audit_tables(found)[2].note
@@ -126,7 +126,7 @@ def test_classes_of_several_roles_and_of_like_names():
         "test": ["blue  tit", "finch", "owl", "z"],
         "gallery": ["owl", "\u00e9", "a"],
     }
-    listed = [(role, name, picture(0)) for role in labels for name in labels[role]]
+    listed = [(role, name, image(0)) for role in labels for name in labels[role]]
     found = audit(listed)
     assert found["shared_classes"] == [
         {"class": "a", "roles": ["train", "gallery"]},
@@ -145,7 +145,7 @@ def test_classes_of_several_roles_and_of_like_names():
     assert ("'e\\u0301' / '\\xe9'", "train / gallery") in rows
     assert names_table(found, 2).note == "and 3 more"
 
-    within = audit([("train", "A", picture(0)), ("train", "a", picture(1))])
+    within = audit([("train", "A", image(0)), ("train", "a", image(1))])
     assert [g["across_halves"] for g in within["alike_names"]] == [False]
     assert spoilers(within) == []
 
@@ -153,12 +153,12 @@ def test_classes_of_several_roles_and_of_like_names():
 def test_counts_and_sizes():
     found = audit(
         [
-            ("train", "a", picture(0, width=100, height=400, rotated=True)),
-            ("train", "a", picture(1, width=224, height=224, kind="PNG P")),
-            ("train", "a", picture(2)),
-            ("train", "b", picture(3, width=900)),
+            ("train", "a", image(0, width=100, height=400, rotated=True)),
+            ("train", "a", image(1, width=224, height=224, kind="PNG P")),
+            ("train", "a", image(2)),
+            ("train", "b", image(3, width=900)),
             ("test", "c", Fingerprint("the file is empty")),
-            ("test", "c", picture(4, b"", b"")),
+            ("test", "c", image(4, b"", b"")),
         ]
     )
     assert found["roles"]["train"] == {
@@ -205,9 +205,9 @@ def test_page_shows_pairs_and_escapes_every_name(tmp_path):
         "train": [Example(name, NASTY), Example(str(tmp_path / "gone.png"), NASTY)],
         "test": [Example(str(tmp_path / "b.png"), NASTY + " "), Example("y", NASTY)],
     }
-    same = picture(0)
-    prints = [same, picture(1, look(5)), same, Fingerprint(NASTY)]
-    prints[0] = picture(0, look(5, 1))
+    same = image(0)
+    prints = [same, image(1, look(5)), same, Fingerprint(NASTY)]
+    prints[0] = image(0, look(5, 1))
     found = find(roles, prints, near_distance=4, input_size=224)
     path = tmp_path / "new" / "page.html"
     write_audit(path, {"refusal": NASTY, **found}, title=NASTY)
@@ -223,8 +223,8 @@ def test_page_shows_pairs_and_escapes_every_name(tmp_path):
 
 
 def test_page_shows_so_many_and_says_how_many_more(tmp_path):
-    prints = [("train", "a", picture(n, look(1))) for n in range(5)]
-    prints += [("train", "b", picture(9, look(2)))] * 9
+    prints = [("train", "a", image(n, look(1))) for n in range(5)]
+    prints += [("train", "b", image(9, look(2)))] * 9
     write_audit(tmp_path / "page.html", audit(prints), title="t", shown=3)
     page = _Tags((tmp_path / "page.html").read_text())
     text = " ".join("".join(page.texts).split())
@@ -296,17 +296,17 @@ def test_command(command, painted, tmp_path):
     )
     assert status == 1 and "Traceback" not in errors, errors
     (sentence,) = [line for line in errors.splitlines() if line.startswith("error: ")]
-    assert "1 picture in both halves, byte for byte" in sentence
+    assert "1 image in both halves, byte for byte" in sentence
     assert "Cannot be read" in output and "broken.png" in output
     found = json.loads(page.with_suffix(".json").read_text())
     (exact,) = found["exact"]
     assert exact["where"] == "across_halves"
-    assert [os.path.basename(p["path"]) for p in exact["pictures"]] == [
+    assert [os.path.basename(p["path"]) for p in exact["images"]] == [
         "seen.png",
         "equal.png",
     ]
     across = [f for f in found["near"] if f["where"] == "across_halves"]
-    told = {(os.path.basename(f["pictures"][1]["path"]), f["mirrored"]) for f in across}
+    told = {(os.path.basename(f["images"][1]["path"]), f["mirrored"]) for f in across}
     assert told == {("small.jpg", False), ("mirrored.webp", True)}
     assert [os.path.basename(one["path"]) for one in found["unreadable"]] == [
         "broken.png"

@@ -32,7 +32,7 @@ TINY = {
     "pooled_gates": True,
     "source_size": 48,
 }
-# What a program that only loads does; its arguments: pictures, output, embedders.
+# What a program that only loads does; its arguments: images, output, embedders.
 LOADING = """
 import json, sys
 import keras, deml_tf
@@ -41,9 +41,9 @@ import numpy as np
 
 heavy = [name for name in ("faiss", "sklearn.cluster") if name in sys.modules]
 names = [n for n in keras.saving.get_custom_objects() if n.startswith("deml_tf>")]
-pictures = np.load(sys.argv[1])
+images = np.load(sys.argv[1])
 numbers = [
-    np.asarray(keras.saving.load_model(path, safe_mode=True)(pictures))
+    np.asarray(keras.saving.load_model(path, safe_mode=True)(images))
     for path in sys.argv[3:]
 ]
 np.savez(sys.argv[2], *numbers)
@@ -55,7 +55,7 @@ EXPORT = "export/models/mine/1"
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
 
 
-def pictures_of(*shape, seed=0):
+def images_of(*shape, seed=0):
     random = np.random.default_rng(seed)
     return random.integers(0, 256, shape).astype("float32")
 
@@ -107,7 +107,7 @@ def with_our_layers(network):
 def check_that_it_learns(network, path):
     keras.utils.set_random_seed(0)
     model = with_our_layers(network)
-    x, labels = pictures_of(8, 32, 32, 3), np.repeat(np.arange(4), 2)
+    x, labels = images_of(8, 32, 32, 3), np.repeat(np.arange(4), 2)
     model.save(path)
     loaded = keras.saving.load_model(path, safe_mode=True)
     expected = model(x)
@@ -135,9 +135,9 @@ def test_our_layers_in_mixed_bfloat16(mixed_bfloat16, tmp_path):
 
 @pytest.mark.slow
 def test_the_export_as_a_keras_layer(kept, embedder):
-    pixels = pictures_of(3, 50, 70, 3).astype("uint8")
+    pixels = images_of(3, 50, 70, 3).astype("uint8")
     expected = np.asarray(embedder(pixels))
-    encoded = tf.constant([tf.io.encode_png(picture).numpy() for picture in pixels])
+    encoded = tf.constant([tf.io.encode_png(image).numpy() for image in pixels])
     for endpoint, values, given in (
         ("images_float", pixels, keras.Input((None, None, 3))),
         ("serving_default", encoded, keras.Input((), dtype="string")),
@@ -162,15 +162,15 @@ def test_embedders_load_in_a_fresh_process_that_imports_us_alone(
         "vit:tiny": small | {"input_size": 48},
         "mobilenet_v2": small | {"input_size": 64},
     }
-    pictures = pictures_of(2, 50, 70, 3)
-    np.save(tmp_path / "pictures.npy", pictures)
-    expected, paths = [np.asarray(embedder(pictures))], [kept / EMBEDDER]
+    images = images_of(2, 50, 70, 3)
+    np.save(tmp_path / "images.npy", images)
+    expected, paths = [np.asarray(embedder(images))], [kept / EMBEDDER]
     for backbone, choice in options.items():
         model = build_deml(backbone=backbone, **choice)
-        expected.append(np.asarray(model(pictures)))
+        expected.append(np.asarray(model(images)))
         paths.append(tmp_path / f"{len(paths)}.keras")
         model.save(paths[-1])
-    arguments = [tmp_path / "pictures.npy", tmp_path / "found.npz", *paths]
+    arguments = [tmp_path / "images.npy", tmp_path / "found.npz", *paths]
     done = subprocess.run(
         [sys.executable, "-c", LOADING, *map(str, arguments)],
         cwd=tmp_path,
@@ -200,11 +200,11 @@ def test_the_readme_shows_the_three_uses():
 def test_the_readme_runs(block, kept, embedder, monkeypatch):
     """Each block by itself, among the files and names it takes for granted."""
     monkeypatch.chdir(kept)
-    pictures = pictures_of(8, 96, 96, 3).astype("uint8")
-    names = {"pictures": pictures, "labels": np.repeat(np.arange(4), 2)}
+    images = images_of(8, 96, 96, 3).astype("uint8")
+    names = {"images": images, "labels": np.repeat(np.arange(4), 2)}
     exec(compile(block, "README.md", "exec"), names)
     if EMBEDDER in block or EXPORT in block:
-        expected = np.asarray(embedder(pictures))
+        expected = np.asarray(embedder(images))
         np.testing.assert_allclose(names["embeddings"], expected, atol=1e-6, rtol=0)
     else:
-        assert np.isfinite(names["model"](pictures)).all()
+        assert np.isfinite(names["model"](images)).all()

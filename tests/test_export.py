@@ -68,9 +68,9 @@ def test_a_version_folder(exported):
     assert about["embedding"]["size"] == 16
     assert about["embedding"]["learners_kept"] == [1]
     assert about["signatures"].keys() == set(SIGNATURES)
-    assert about["threshold"]["classes"] == 2 and about["threshold"]["pictures"] == 10
+    assert about["threshold"]["classes"] == 2 and about["threshold"]["images"] == 10
     assert 0 <= about["threshold"]["measured_false_accept_rate"] <= 0.2
-    assert about["warmup"] == {"requests": 2, "pictures": "of the data set"}
+    assert about["warmup"] == {"requests": 2, "images": "of the data set"}
     assert about["precision"] == "float32" and len(about["weights_sha256"]) == 64
     largest = max(v for row in about["parity"] for v in row["by_batch_size"].values())
     assert 0 < largest < 1e-5
@@ -100,7 +100,7 @@ def test_what_a_server_does(exported, run):
         lengths = np.linalg.norm(found["embedding"], axis=1)
         np.testing.assert_allclose(lengths, 1, atol=1e-5)
 
-    good = proof_images.drawn_pictures(4)
+    good = proof_images.drawn_images(4)
     clean = signatures["explain"](image_bytes=tf.constant([*good, *good]))
     mixed = [x for p in good for x in (p[:50], p)]
     found = signatures["explain"](image_bytes=tf.constant(mixed))
@@ -186,7 +186,7 @@ def test_unfinished_runs_and_bare_embedders(run, tmp_path):
     assert source.name == "embedder"
     with pytest.raises(UsageError, match="--precision=bfloat16 needs --run_dir"):
         export.in_precision(source, "bfloat16")
-    split, reason = export.read_pictures(source)
+    split, reason = export.read_images(source)
     assert split is None and "--run_dir" in reason
     choice = export.Choice((0,), (0,), "float32", 0.01, 0)
     found = export.calibrated(source, None, split, reason, choice)
@@ -196,5 +196,5 @@ def test_unfinished_runs_and_bare_embedders(run, tmp_path):
 def test_a_data_set_that_is_gone(run, monkeypatch, tmp_path):
     source = export.read_source(str(run.path), None)
     object.__setattr__(source.configs.data, "data_dir", str(tmp_path / "gone"))
-    split, reason = export.read_pictures(source)
+    split, reason = export.read_images(source)
     assert split is None and str(tmp_path / "gone") in reason

@@ -23,13 +23,13 @@ def overlaps(first, second):
 
 @pytest.fixture(scope="module")
 def found():
-    """Features' boxes and cut pictures as the host finds them."""
+    """Features' boxes and cut images as the host finds them."""
     features = smooth_features(COUNT, seed=1)
-    # Smooth, as a picture is: a box half a pixel aside must not change it much.
+    # Smooth, as an image is: a box half a pixel aside must not change it much.
     y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
-    picture = np.stack([y, x, y * x], axis=-1).astype("float32") * 255
-    pictures = np.repeat(picture[None], COUNT, axis=0)
-    return features, pictures, *host_attention(features, pictures)
+    image = np.stack([y, x, y * x], axis=-1).astype("float32") * 255
+    images = np.repeat(image[None], COUNT, axis=0)
+    return features, images, *host_attention(features, images)
 
 
 def test_host_and_layer_find_the_same_boxes(found):
@@ -42,7 +42,7 @@ def test_host_and_layer_find_the_same_boxes(found):
     assert len(np.unique(host, axis=0)) > COUNT / 2  # else they could agree by chance
 
 
-def test_host_and_layer_cut_the_same_pictures(found):
-    _, pictures, views, host = found
-    ours = zoom(pictures, tf.constant(host / SIDE, tf.float32), SIDE)
+def test_host_and_layer_cut_the_same_images(found):
+    _, images, views, host = found
+    ours = zoom(images, tf.constant(host / SIDE, tf.float32), SIDE)
     np.testing.assert_allclose(views, ours, atol=0.1)

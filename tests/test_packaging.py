@@ -159,9 +159,9 @@ def test_it_works_where_it_is_installed(environment, tmp_path):
         weights="none", width=0.25, input_size=40, scales=2, learners=2, embedding_dim=8
     )
     model.save(tmp_path / "embedder.keras")
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3)).astype("uint8")
-    np.save(tmp_path / "pictures.npy", pictures)
-    files = [tmp_path / name for name in ("pictures.npy", "embedder.keras", "out.npy")]
+    images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3)).astype("uint8")
+    np.save(tmp_path / "images.npy", images)
+    files = [tmp_path / name for name in ("images.npy", "embedder.keras", "out.npy")]
     scripts = environment / "bin"
     # Isolated, or tests/ would be the first place to import from.
     start = [scripts / "python", "-I", ROOT / "tests" / "installed.py"]
@@ -171,7 +171,7 @@ def test_it_works_where_it_is_installed(environment, tmp_path):
     assert home.is_relative_to(environment)  # and so is not the work tree
     for name in ("report.html.jinja", "audit.html.jinja", "py.typed"):
         assert (home / name).read_bytes() == (PACKAGE / name).read_bytes()
-    np.testing.assert_allclose(np.load(files[2]), model(pictures), atol=1e-6, rtol=0)
+    np.testing.assert_allclose(np.load(files[2]), model(images), atol=1e-6, rtol=0)
     for name, helps in said["helps"].items():
         # The flags stand below the program's name, which differs.
         script, module = (re.sub(r"\n\S+:\n", "\n", text) for text in helps)

@@ -32,20 +32,20 @@ def main(path: str) -> None:
     load_keras(embedder, weights)
     embedder.to(memory_format=torch.channels_last).eval()
     count = sum(parameter.numel() for parameter in embedder.parameters())
-    pictures = _channels_first(sample["pictures"])
+    images = _channels_first(sample["images"])
     views = [_channels_first(view) for view in sample["views"]]
-    print(f"{model} on {backbone}, {len(pictures)} pictures of {pictures.shape[-1]}")
+    print(f"{model} on {backbone}, {len(images)} images of {images.shape[-1]}")
     print(f"parameters   {count}, expected {sample['parameters']}")
-    # What tells two pictures apart must be far more than the differences.
+    # What tells two images apart must be far more than the differences.
     spread = np.abs(sample["parts"][0] - sample["parts"][1]).max(axis=(1, 2))
-    print(f"{'of two pictures':20} parts by scale {_row(spread)}")
+    print(f"{'of two images':20} parts by scale {_row(spread)}")
     runs = [("own zoom", ())] + [("given views", views)] * bool(views)
     for folded in (False, True):
         if folded:
             embedder.fold()
         for name, given in runs:
             with torch.inference_mode():
-                outputs = embedder(pictures, views=given)
+                outputs = embedder(images, views=given)
             parts = np.stack([part.transpose(0, 1).numpy() for part in outputs.parts])
             apart = np.abs(parts - sample["parts"].swapaxes(0, 1)).max(axis=(1, 2, 3))
             boxes = np.abs(outputs.boxes.numpy() - sample["boxes"]).max(axis=(0, 2))
@@ -53,9 +53,9 @@ def main(path: str) -> None:
             print(f"{title:20} parts by scale {_row(apart)}  boxes {_row(boxes)}")
 
 
-def _channels_first(pictures: np.ndarray) -> torch.Tensor:
+def _channels_first(images: np.ndarray) -> torch.Tensor:
     """(b, s, s, 3) to (b, 3, s, s) in channels_last."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def _row(values: np.ndarray) -> str:

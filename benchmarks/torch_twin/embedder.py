@@ -1,4 +1,4 @@
-"""The embedder DeML(I, J) on prepared pictures."""
+"""The embedder DeML(I, J) on prepared images."""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -122,22 +122,22 @@ class Embedder(nn.Module):
 
     def forward(
         self,
-        pictures: torch.Tensor,
+        images: torch.Tensor,
         scales: Sequence[Callable] | None = None,
         views: Sequence[torch.Tensor] = (),
     ) -> Outputs:
-        """Embeds pictures scale by scale.
+        """Embeds images scale by scale.
 
         Args:
-            pictures: (b, 3, s, s) float32, RGB 0..255.
+            images: (b, 3, s, s) float32, RGB 0..255.
             scales: The scales to call, where they were compiled.
             views: What the later scales are to see, in place of the zoom's crops.
         """
-        boxes = [pictures.new_tensor(WHOLE).expand(len(pictures), 4)]
-        view, parts, pooled = pictures, [], []
+        boxes = [images.new_tensor(WHOLE).expand(len(images), 4)]
+        view, parts, pooled = images, [], []
         for i, scale in enumerate(scales or self.scales):
             if i > 0:
-                view = views[i - 1] if views else zoom(pictures, boxes[-1])
+                view = views[i - 1] if views else zoom(images, boxes[-1])
             part, mean, above = scale(view)
             parts.append(part)
             pooled.append(mean)

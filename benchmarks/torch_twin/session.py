@@ -18,8 +18,8 @@ class Setting:
     Attributes:
         model: A key of `MODELS`.
         backbone: A key of `embedder.BACKBONES`.
-        input_size: Side of the pictures.
-        batch: Pictures of a step, two a class.
+        input_size: Side of the images.
+        batch: Images of a step, two a class.
         precision: "float32" or "bfloat16".
         mode: "eager" or "compiled".
         what: "train" or "infer".
@@ -71,41 +71,41 @@ class Session:
         self.parameters = sum(p.numel() for p in embedder.parameters())
         embedder.to(memory_format=torch.channels_last)
         compiled = setting.mode == "compiled"
-        pictures, labels = noise(setting.batch, setting.input_size)
+        images, labels = noise(setting.batch, setting.input_size)
         if setting.what == "train":
             training = Training(embedder, _compiled(embedder) if compiled else None)
-            self.run: Callable[[], object] = lambda: training.step(pictures, labels)
+            self.run: Callable[[], object] = lambda: training.step(images, labels)
         else:
             embedder.eval().requires_grad_(False).fold()
             scales = _compiled(embedder, freezing=True) if compiled else None
-            self.run = lambda: infer(embedder, pictures, scales)
+            self.run = lambda: infer(embedder, images, scales)
 
 
 def infer(
     embedder: Embedder,
-    pictures: torch.Tensor,
+    images: torch.Tensor,
     scales: Sequence[Callable] | None = None,
 ) -> np.ndarray:
-    """Embeds pictures.
+    """Embeds images.
 
     Args:
         embedder: In evaluation mode.
-        pictures: (b, 3, s, s).
+        images: (b, 3, s, s).
         scales: The scales to call, where they were compiled.
 
     Returns:
         (b, i * j * d), of length one.
     """
     with torch.inference_mode():
-        return embedding(embedder(pictures, scales).parts).numpy()
+        return embedding(embedder(images, scales).parts).numpy()
 
 
 def noise(batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pictures (b, 3, side, side) of noise, channels_last, and labels, two a class."""
+    """Images (b, 3, side, side) of noise, channels_last, and labels, two a class."""
     numbers = np.random.default_rng(0)
-    pictures = numbers.uniform(0.0, 255.0, (batch, side, side, 3)).astype(np.float32)
+    images = numbers.uniform(0.0, 255.0, (batch, side, side, 3)).astype(np.float32)
     labels = np.repeat(np.arange(batch // 2), 2)
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2), torch.from_numpy(labels)
+    return torch.from_numpy(images).permute(0, 3, 1, 2), torch.from_numpy(labels)
 
 
 def release() -> None:

@@ -39,17 +39,17 @@ class Training:
                 self.adversaries.parameters(), ADVERSARY_RATE, fused=True
             )
 
-    def step(self, pictures: torch.Tensor, labels: torch.Tensor) -> float:
+    def step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         """One update of everything.
 
         Args:
-            pictures: (b, 3, s, s).
+            images: (b, 3, s, s).
             labels: (b,).
 
         Returns:
             The embedder's loss.
         """
-        parts, pooled, _ = self.embedder(pictures, self.scales)
+        parts, pooled, _ = self.embedder(images, self.scales)
         loss = metric_term(self.loss, parts, labels)
         if self.adversaries:
             self.adversaries.requires_grad_(True)

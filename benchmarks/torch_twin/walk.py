@@ -39,11 +39,11 @@ def saliency(features: torch.Tensor) -> torch.Tensor:
 
 
 def above_mean(maps: torch.Tensor, resolution: int) -> torch.Tensor:
-    """Marks the pixels above the mean of maps that are read as pictures.
+    """Marks the pixels above the mean of maps that are read as images.
 
     Args:
         maps: (b, h, w) float32.
-        resolution: Side of the pictures.
+        resolution: Side of the images.
 
     Returns:
         (b, resolution, resolution) boolean; nothing where a map says nothing.

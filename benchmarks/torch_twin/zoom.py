@@ -1,4 +1,4 @@
-"""Zoom: cuts a box out of each picture and resizes it."""
+"""Zoom: cuts a box out of each image and resizes it."""
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ def zoom(images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
 
 
 def compose_boxes(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-    """Reads boxes relative to a crop as relative to the picture it is from.
+    """Reads boxes relative to a crop as relative to the image it is from.
 
     Args:
         outer: (b, 4), the crop's box.

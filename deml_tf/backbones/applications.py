@@ -104,7 +104,7 @@ def build(
     seed of their own by name, so that copies draw alike.
 
     Returns:
-        lower: pictures (b, input_size, input_size, 3), RGB 0..255 -> U, with Keras's
+        lower: images (b, input_size, input_size, 3), RGB 0..255 -> U, with Keras's
         own preprocessing of the pixels.
         upper: U -> [last clean cut on U's grid, final map].
 
@@ -113,12 +113,12 @@ def build(
             position.
     """
     shape = (input_size, input_size, 3)
-    picture: Any = keras.Input(shape, dtype="float32", name="picture")
+    image: Any = keras.Input(shape, dtype="float32", name="picture")
     function = APPLICATIONS[name]
     model = function(
         include_top=False,
         weights=None,
-        input_tensor=_pixels(function, picture),
+        input_tensor=_pixels(function, image),
         input_shape=shape,
     )
     if max(model.outputs[0].shape[1:3]) < 2:
@@ -147,7 +147,7 @@ def build(
 _PIXELS = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
-def _pixels(function: Callable[..., keras.Model], picture: Any) -> Any:
+def _pixels(function: Callable[..., keras.Model], image: Any) -> Any:
     """Put the `preprocess_input` that goes with a network into layers.
 
     Each is affine in the channels or their reverse (or nothing, where the network
@@ -158,13 +158,13 @@ def _pixels(function: Callable[..., keras.Model], picture: Any) -> Any:
     offset = preprocess(np.zeros((3, 3)))[0]
     matrix = preprocess(np.eye(3)) - offset  # (channel in, channel out)
     if matrix[0, 0] == 0:
-        picture = keras.ops.flip(picture, axis=-1)  # to BGR
+        image = keras.ops.flip(image, axis=-1)  # to BGR
     scale = matrix.sum(axis=0)
     if (scale == 1).all() and not offset.any():
-        return picture
+        return image
     return keras.layers.Rescaling(
         scale.tolist(), offset.tolist(), dtype="float32", name="pixels"
-    )(picture)
+    )(image)
 
 
 def _depthwise(config: dict[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ class Architecture:
             `options` it takes, all by name.
         cut_layers: Names at which lower may end; the first is the default.
         gate_bias: Bias that channel attention's sigmoid should start from.
-        minimum_size: Smallest side of the pictures, in pixels.
+        minimum_size: Smallest side of the images, in pixels.
         options: Those of width, output_stride and padding that `build` takes; the
             others must be left at their defaults.
         imagenet: Puts ImageNet weights into the pieces; the second argument is the

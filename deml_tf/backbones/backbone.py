@@ -34,7 +34,7 @@ class Backbone:
 
     Attributes:
         name: Its name in `build_backbone`.
-        lower: Pictures (b, s, s, 3), float32 RGB 0..255 -> U (b, h, w, c). Normalises
+        lower: Images (b, s, s, 3), float32 RGB 0..255 -> U (b, h, w, c). Normalises
             the pixels itself.
         upper: U -> [mid, final]: the last map on U's grid (upper's own input, where the
             cut leaves nothing between) and the last map of all.
@@ -55,7 +55,7 @@ class Backbone:
         return [n for n in inner if isinstance(n, keras.layers.BatchNormalization)]
 
     def whole(self) -> keras.Model:
-        """Join the pieces: pictures -> [mid, final].
+        """Join the pieces: images -> [mid, final].
 
         Its `save_weights("F.weights.h5")` writes what `weights="F.weights.h5"` reads.
         """
@@ -98,13 +98,13 @@ def build_backbone(
         name: A key of `ARCHITECTURES`, another of `applications.APPLICATIONS` (such as
             densenet121, which then needs a cut_layer), or "vit:" and what
             `vision_transformer.architecture` takes.
-        input_size: Side of the square pictures, in pixels.
+        input_size: Side of the square images, in pixels.
         weights: "imagenet", "none" (random) or a file: a torch state dict (.pth,
             efficientnet_lite0), what Caffe saved (.caffemodel, googlenet), Keras's own
             without its classifier (.h5, keras.applications) or what
             `Backbone.whole().save_weights` wrote for the same cut (.weights.h5).
         width: Factor on every number of channels, which stay multiples of 8.
-        output_stride: Pixels of the picture to a position of the final map, 32 or 16.
+        output_stride: Pixels of the image to a position of the final map, 32 or 16.
             With 16 the last halving gives way to dilation.
         cut_layer: Where lower ends; by default the network's own choice. For
             efficientnet_lite0 "stage5" (default, the cheaper with several learners;
@@ -120,7 +120,7 @@ def build_backbone(
             stays so as long as nobody sets `trainable` on a model around it.
         padding: Of the convolutions that halve the map: "same" (TensorFlow's, with
             which the ImageNet weights were trained: more at the end) or "symmetric"
-            (torch's habit), which costs them frozen recall, most on small pictures.
+            (torch's habit), which costs them frozen recall, most on small images.
         prefix: Goes before every layer's name, so that copies can live in one model.
         seed: Of the random weights; copies with one seed start equal, whatever the
             prefix.

@@ -134,15 +134,15 @@ def build(
     would give.
 
     Returns:
-        lower: pictures (b, input_size, input_size, 3), RGB 0..255 -> U.
+        lower: images (b, input_size, input_size, 3), RGB 0..255 -> U.
         upper: U -> [end of stage 5, final map].
     """
     make = _Layers(prefix, seed, momentum, padding, dtype)
-    picture = entrance((input_size, input_size, 3), "float32", f"{prefix}picture")
+    image = entrance((input_size, input_size, 3), "float32", f"{prefix}picture")
     # In float32 under any policy: bfloat16 cannot tell 200.0 from 200.5.
     x = keras.layers.Rescaling(
         1 / _SCALE, -_MEAN / _SCALE, dtype="float32", name=f"{prefix}pixels"
-    )(picture)
+    )(image)
     x = make.convolution(x, "stem", channels(_STEM, width), 3, 2)
 
     lower, entry, middle = None, x, x
@@ -163,7 +163,7 @@ def build(
             )
             number += 1
         if stage == CUTS[cut_layer]:
-            lower = keras.Model(picture, x, name=f"{prefix}lower")
+            lower = keras.Model(image, x, name=f"{prefix}lower")
             x = entry = entrance(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
         if stage == 5:
             middle = x

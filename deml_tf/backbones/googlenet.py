@@ -133,14 +133,14 @@ def build(
     Caffe, with _ for its /. `momentum` is not used, for there is no BatchNorm.
 
     Returns:
-        lower: pictures (b, input_size, input_size, 3), RGB 0..255 -> U.
+        lower: images (b, input_size, input_size, 3), RGB 0..255 -> U.
         upper: U -> [end of inception_4e, end of inception_5b].
     """
     make = _Layers(prefix, seed, width, dtype)
-    picture = entrance((input_size, input_size, 3), "float32", f"{prefix}picture")
+    image = entrance((input_size, input_size, 3), "float32", f"{prefix}picture")
     x = keras.layers.Rescaling(
         1.0, _MINUS_MEANS, dtype="float32", name=f"{prefix}pixels"
-    )(picture)
+    )(image)
     x = keras.layers.ZeroPadding2D(3, dtype=dtype, name=f"{prefix}conv1_pad")(x)
     x = make.convolution(x, "conv1_7x7_s2", 64, 7, 2, "valid")
     x = make.norm(make.halve(x, "pool1_3x3_s2"), "pool1_norm1")
@@ -155,7 +155,7 @@ def build(
             else:
                 x = make.inception(x, name, counts)
             if name == cut_layer:
-                lower = keras.Model(picture, x, name=f"{prefix}lower")
+                lower = keras.Model(image, x, name=f"{prefix}lower")
                 x = entry = entrance(x.shape[1:], dtype.compute_dtype, f"{prefix}cut")
             if name == _MIDDLE:
                 middle = x

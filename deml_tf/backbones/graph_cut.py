@@ -116,10 +116,10 @@ def cut_in_two(
         return entry, keras.models.clone_model(part, [entry], copied, call).outputs
 
     start = model.inputs[0]
-    picture, (end,) = clone(start, [at], "picture", start.dtype)
+    image, (end,) = clone(start, [at], "picture", start.dtype)
     entry, (*mid, final) = clone(at, [*middle, *model.outputs], "cut", end.dtype)
     return (
-        keras.Model(picture, end, name=f"{prefix}lower"),
+        keras.Model(image, end, name=f"{prefix}lower"),
         keras.Model(entry, [*(mid or [entry]), final], name=f"{prefix}upper"),
     )
 

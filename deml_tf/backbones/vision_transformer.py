@@ -104,7 +104,7 @@ def build(
     Args:
         name: The backbone's name, for messages.
         size: The network's numbers.
-        input_size: Side of the pictures in pixels, a multiple of the patch's.
+        input_size: Side of the images in pixels, a multiple of the patch's.
         cut_layer: "block1" to "block{layers - 1}", lower's last.
         seed: Of the random weights: all normal with deviation 0.02, cut at two
             deviations, biases and norms as Keras starts them.
@@ -113,7 +113,7 @@ def build(
         dtype: The layers' policy; the pixels are scaled in float32.
 
     Returns:
-        lower: pictures (b, input_size, input_size, 3), RGB 0..255 -> U (b, h, w, c),
+        lower: images (b, input_size, input_size, 3), RGB 0..255 -> U (b, h, w, c),
             h = w = input_size / patch.
         upper: U -> [mid, final], both (b, h, w, c): the last block's input, hence U
             itself where that block is all upper has, and the normed end. All maps are
@@ -161,10 +161,10 @@ def build(
     def grid(x: Any, name: str) -> Any:
         return named(layers.Reshape, name, (side, side, size.hidden))(x)
 
-    picture: Any = keras.Input((input_size, input_size, 3), name=f"{prefix}picture")
+    image: Any = keras.Input((input_size, input_size, 3), name=f"{prefix}picture")
     # In float32 under any policy: bfloat16 cannot tell 200.0 from 200.5.
     x = named(layers.Rescaling, "pixels", size.scale, size.offset, dtype="float32")(
-        picture
+        image
     )
     x = named(
         layers.Conv2D,
@@ -181,7 +181,7 @@ def build(
     if size.extra_tokens:
         x = named(layers.Cropping1D, "patches_alone", (size.extra_tokens, 0))(x)
     x = grid(x, "grid")
-    lower = keras.Model(picture, x, name=f"{prefix}lower")
+    lower = keras.Model(image, x, name=f"{prefix}lower")
 
     entry: Any = keras.Input(
         x.shape[1:], dtype=dtype.compute_dtype, name=f"{prefix}cut"

@@ -1,4 +1,4 @@
-"""What came of each picture."""
+"""What came of each image."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one picture.
+    """What came of one image.
 
     Attributes:
         embedding: float32 (d,) of length one; None if the server was not asked, or
             refused.
         boxes: float32 (i, 4): ymin, xmin, ymax, xmax of what each scale saw, relative
-            to the upright picture; None likewise.
-        reason: Empty if the picture is valid, else why it is not.
+            to the upright image; None likewise.
+        reason: Empty if the image is valid, else why it is not.
     """
 
     embedding: np.ndarray | None = None
@@ -30,13 +30,13 @@ class Answer:
 
 
 class Embeddings(NamedTuple):
-    """What came of n pictures, in their order.
+    """What came of n images, in their order.
 
     Attributes:
-        embedding: float32 (n, d), zeros where a picture is not valid.
+        embedding: float32 (n, d), zeros where an image is not valid.
         valid: boolean (n,).
         boxes: float32 (n, i, 4), zeros likewise.
-        reasons: n sentences, empty where a picture is valid.
+        reasons: n sentences, empty where an image is valid.
     """
 
     embedding: np.ndarray

@@ -1,11 +1,11 @@
-"""One batch of pictures: read, sent, and sent one by one where it is refused."""
+"""One batch of images: read, sent, and sent one by one where it is refused."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from deml_tf.client.answers import Answer
 from deml_tf.client.failures import ServerError
-from deml_tf.client.files import Picture
+from deml_tf.client.files import ImageFile
 from deml_tf.client.target import Requests
 
 if TYPE_CHECKING:  # it needs the extra, which is asked for later
@@ -16,27 +16,27 @@ Found = list[tuple[int, Answer]]
 
 
 def ask(
-    requests: Requests, pictures: Mapping[int, Picture], patience: "Patience"
+    requests: Requests, files: Mapping[int, ImageFile], patience: "Patience"
 ) -> tuple[Found, ServerError | None]:
-    """Embeds a batch, so that one bad picture does not take its neighbours along.
+    """Embeds a batch, so that one bad image does not take its neighbours along.
 
     A server gives one error to a whole batch. If that is none that waiting mends, the
-    pictures are sent one by one; those still refused are answered as not valid.
+    images are sent one by one; those still refused are answered as not valid.
 
     Args:
         requests: The way to the server.
-        pictures: By index.
+        files: By index.
         patience: How often to try.
 
     Returns:
-        Indices and answers, and the error that kept it from the other pictures: of
-        those that concern every picture alike, such as an unavailable server.
+        Indices and answers, and the error that kept it from the other images: of
+        those that concern every image alike, such as an unavailable server.
     """
     found: Found = []
     images: dict[int, bytes] = {}
-    for index, picture in pictures.items():
+    for index, file in files.items():
         try:
-            images[index] = picture.read()
+            images[index] = file.read()
         except OSError as error:
             reason = f"cannot be read ({error.strerror or error})"
             found.append((index, Answer(reason=reason)))
@@ -72,6 +72,6 @@ def _send(requests, images, patience) -> Found:
     outputs = patience.call(lambda seconds: requests.predict(contents, seconds))
     rows = zip(images, outputs.embedding, outputs.valid, outputs.boxes, strict=True)
     return [
-        (index, Answer(embedding, boxes, "" if valid else "not a picture"))
+        (index, Answer(embedding, boxes, "" if valid else "not an image"))
         for index, embedding, valid, boxes in rows
     ]

@@ -10,7 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from deml_tf.client.answers import Answer, Embeddings, stack
 from deml_tf.client.batch import REFUSED, ask
 from deml_tf.client.failures import ServerError
-from deml_tf.client.files import Picture, batches
+from deml_tf.client.files import ImageFile, batches
 from deml_tf.client.sentences import check_signature, explain
 from deml_tf.client.target import Requests, Target
 from deml_tf.errors import DataError, UsageError
@@ -29,7 +29,7 @@ class Client:
         version: One version; None for the newest that is loaded.
         label: A label in place of a version, such as `stable`.
         signature: `serving_default`, or another that takes `image_bytes`.
-        batch_size: Pictures in a request, at most; no more than the server's
+        batch_size: Images in a request, at most; no more than the server's
             `max_batch_size`.
         concurrency: Requests under way at one time.
         timeout: Seconds for one request.
@@ -108,7 +108,7 @@ class Client:
         check_signature(found, self.target)
 
     def embed(self, images: Sequence[bytes]) -> Embeddings:
-        """Embeds encoded pictures.
+        """Embeds encoded images.
 
         Args:
             images: n files' contents.
@@ -120,15 +120,15 @@ class Client:
             UsageError: The server has no such model or signature.
             DataError: It cannot be reached, or refuses everything.
         """
-        pictures = [Picture(len(i), functools.partial(bytes, i)) for i in images]
-        found = dict(self.answers(pictures))
+        files = [ImageFile(len(i), functools.partial(bytes, i)) for i in images]
+        found = dict(self.answers(files))
         return stack([found[index] for index in range(len(images))])
 
-    def answers(self, pictures: Sequence[Picture]) -> Iterator[tuple[int, Answer]]:
-        """Embeds pictures, and gives each as soon as its answer is there.
+    def answers(self, files: Sequence[ImageFile]) -> Iterator[tuple[int, Answer]]:
+        """Embeds images, and gives each as soon as its answer is there.
 
         Args:
-            pictures: In any number: few are read at one time.
+            files: In any number: few are read at one time.
 
         Yields:
             Index and `Answer`, in the order in which they come.
@@ -137,7 +137,7 @@ class Client:
             UsageError, DataError: As `embed`; what was received has been given before.
         """
         patience = self._patience(until=self._until())
-        groups = batches([picture.size for picture in pictures], self.batch_size)
+        groups = batches([file.size for file in files], self.batch_size)
         pool = ThreadPoolExecutor(self.concurrency, "deml_tf client")
         running: set[Future] = set()
         failure, refusal, asked = None, "", False
@@ -148,7 +148,7 @@ class Client:
                     group = next(groups, None)
                     if group is None:
                         break
-                    members = {index: pictures[index] for index in group}
+                    members = {index: files[index] for index in group}
                     running.add(pool.submit(ask, self._requests, members, patience))
                 if not running:
                     break
@@ -170,7 +170,7 @@ class Client:
             raise explain(failure, self.target) from failure
         if refusal and not asked:
             raise DataError(
-                f"model={self.target.model}: every picture was {refusal}; the server's "
+                f"model={self.target.model}: every image was {refusal}; the server's "
                 "log may say more"
             )
 

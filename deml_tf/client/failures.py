@@ -5,7 +5,7 @@
 _RETRIED = frozenset(
     {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"}
 )
-# Of every request alike: to ask for one picture instead of eight does not help.
+# Of every request alike: to ask for one image instead of eight does not help.
 _HOPELESS = frozenset(
     {
         "NOT_FOUND",
@@ -38,5 +38,5 @@ class ServerError(Exception):
 
     @property
     def of_all(self) -> bool:
-        """Whether other pictures would fare no better."""
+        """Whether other images would fare no better."""
         return self.retry or self.hopeless

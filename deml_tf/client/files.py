@@ -1,4 +1,4 @@
-"""Pictures on the client's disk: found, read, made smaller if that is asked for."""
+"""Images on the client's disk: found, read, made smaller if that is asked for."""
 
 import dataclasses
 import functools
@@ -13,17 +13,17 @@ from deml_tf.data.sets.class_folders import SUFFIXES
 from deml_tf.errors import UsageError
 
 MOST_BYTES = 32 * 2**20
-"""Pictures of one request together, if they are more than one."""
+"""Images of one request together, if they are more than one."""
 
-# A message ends at 2 GiB, and as base64 a picture is a third longer.
+# A message ends at 2 GiB, and as base64 an image is a third longer.
 _LARGEST = 2**30
 # Other modes Pillow would not turn into the same colours as the server does.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Picture:
-    """A picture to be embedded.
+class ImageFile:
+    """An image to be embedded.
 
     Attributes:
         size: Bytes, about.
@@ -34,14 +34,14 @@ class Picture:
     read: Callable[[], bytes]
 
 
-def find_pictures(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as named, and of folders the pictures below them, sorted.
+def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """Files as named, and of folders the images below them, sorted.
 
     Args:
         names: Files of any name, and folders.
 
     Raises:
-        UsageError: Something is missing, or a folder holds no picture.
+        UsageError: Something is missing, or a folder holds no image.
     """
     found = []
     for path in map(Path, names):
@@ -50,51 +50,51 @@ def find_pictures(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
             below = sorted(f for f in files if f.suffix.lower() in SUFFIXES)
             if not below:
                 raise UsageError(
-                    f"{path} holds no pictures ({', '.join(SUFFIXES)}): name another "
+                    f"{path} holds no images ({', '.join(SUFFIXES)}): name another "
                     "folder, or files."
                 )
             found += below
         elif os.path.lexists(path):
             found.append(path)
         else:
-            raise UsageError(f"{path} does not exist: name a picture or a folder.")
+            raise UsageError(f"{path} does not exist: name an image or a folder.")
     return found
 
 
-def on_disk(path: Path, max_side: int = 0) -> Picture:
+def on_disk(path: Path, max_side: int = 0) -> ImageFile:
     """A file to be read when its turn comes.
 
     Args:
         path: The file; if it cannot be read, that is told on reading.
-        max_side: See `downscaled`; 0 leaves pictures as they are.
+        max_side: See `downscaled`; 0 leaves images as they are.
     """
     try:
         size = path.stat().st_size
     except OSError:
         size = 0
-    return Picture(size, functools.partial(_read, path, max_side))
+    return ImageFile(size, functools.partial(_read, path, max_side))
 
 
 def downscaled(encoded: bytes, max_side: int) -> bytes:
-    """Makes a large picture smaller: an upright JPEG.
+    """Makes a large image smaller: an upright JPEG.
 
-    Boxes, being relative to the upright picture, stay what they are; the embedding
-    moves a little, for the picture is resampled twice.
+    Boxes, being relative to the upright image, stay what they are; the embedding
+    moves a little, for the image is resampled twice.
 
     Args:
-        encoded: A picture's file.
+        encoded: An image's file.
         max_side: Pixels of the longer side above which it is made smaller.
 
     Returns:
-        A new file; the same one if the picture is small enough, if Pillow cannot read
+        A new file; the same one if the image is small enough, if Pillow cannot read
         it (the server shall say what it thinks of it), or if its colours are of a kind
         that Pillow does not treat as the server does, such as CMYK or 16 bits.
     """
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            if max(picture.size) <= max_side or picture.mode not in _MODES:
+        with Image.open(io.BytesIO(encoded)) as image:
+            if max(image.size) <= max_side or image.mode not in _MODES:
                 return encoded
-            upright = ImageOps.exif_transpose(picture).convert("RGB")
+            upright = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return encoded
     upright.thumbnail((max_side, max_side), Image.Resampling.BILINEAR)
@@ -106,12 +106,12 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
 def batches(
     sizes: Sequence[int], most: int, most_bytes: int = MOST_BYTES
 ) -> Iterator[range]:
-    """Cuts pictures into requests: neighbours, not too many, not too large.
+    """Cuts images into requests: neighbours, not too many, not too large.
 
     Args:
-        sizes: Bytes of each picture.
-        most: Pictures in a request.
-        most_bytes: Bytes in a request; a larger picture goes alone.
+        sizes: Bytes of each image.
+        most: Images in a request.
+        most_bytes: Bytes in a request; a larger image goes alone.
 
     Yields:
         Ranges of indices.

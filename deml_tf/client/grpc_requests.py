@@ -49,7 +49,7 @@ class GrpcRequests:
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def predict(self, images: list[bytes], timeout: float) -> Outputs:
-        """Embeds encoded pictures.
+        """Embeds encoded images.
 
         Args:
             images: (b,).

@@ -42,12 +42,12 @@ def write_embeddings(
     names: Sequence[str | os.PathLike[str]],
     embeddings: Embeddings,
 ) -> None:
-    """Writes a row a picture: path, valid, embedding, boxes, reason.
+    """Writes a row an image: path, valid, embedding, boxes, reason.
 
     Args:
         path: The file, which is replaced as a whole.
-        names: The pictures' paths, n of them.
-        embeddings: Of n pictures.
+        names: The images' paths, n of them.
+        embeddings: Of n images.
     """
     # A path need not be UTF-8, as the formats are.
     shown = [os.fsencode(name).decode(errors="backslashreplace") for name in names]

@@ -51,7 +51,7 @@ class RestRequests:
         self._all: list[requests.Session] = []
 
     def predict(self, images: list[bytes], timeout: float) -> Outputs:
-        """Embeds encoded pictures.
+        """Embeds encoded images.
 
         Args:
             images: (b,).

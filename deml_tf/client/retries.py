@@ -67,7 +67,7 @@ class Patience:
             return self.timeout
         left = self.until - time.monotonic()
         if left <= 0:
-            raise ServerError("DEADLINE_EXCEEDED", "the time for all pictures is over")
+            raise ServerError("DEADLINE_EXCEEDED", "the time for all images is over")
         return min(self.timeout, left)
 
     def _over(self, state: tenacity.RetryCallState) -> bool:

@@ -36,7 +36,7 @@ def explain(error: ServerError, target: Target) -> UsageError | DataError:
 
 
 def check_signature(signatures: dict[str, set[str]], target: Target) -> None:
-    """Refuses a signature that does not take encoded pictures.
+    """Refuses a signature that does not take encoded images.
 
     Args:
         signatures: The inputs' names of each that the model has.
@@ -48,7 +48,7 @@ def check_signature(signatures: dict[str, set[str]], target: Target) -> None:
     fit = sorted(name for name, inputs in signatures.items() if inputs == {INPUT})
     if target.signature not in fit:
         known = target.signature in signatures
-        wrong = "takes no encoded pictures" if known else "is not there"
+        wrong = "takes no encoded images" if known else "is not there"
         raise UsageError(
             f"signature={target.signature} {wrong}: {target.model} at {target.server} "
             f"has {' and '.join(fit) or 'none'} for them"

@@ -33,7 +33,7 @@ class Target:
 
 
 class Outputs(NamedTuple):
-    """What a server answers to b pictures.
+    """What a server answers to b images.
 
     Attributes:
         embedding: float32 (b, d).
@@ -50,7 +50,7 @@ class Requests(Protocol):
     """A way to a server; its methods raise `ServerError`."""
 
     def predict(self, images: list[bytes], timeout: float) -> Outputs:
-        """Embeds encoded pictures; `timeout` in seconds."""
+        """Embeds encoded images; `timeout` in seconds."""
         ...
 
     def signatures(self, timeout: float) -> dict[str, set[str]]:
@@ -67,15 +67,15 @@ def checked(arrays: dict[str, Any], count: int) -> Outputs:
 
     Args:
         arrays: By output.
-        count: Pictures that were asked for.
+        count: Images that were asked for.
 
     Raises:
-        ServerError: An output is missing or has not one row a picture.
+        ServerError: An output is missing or has not one row an image.
     """
     found = [np.asarray(arrays.get(name, ())) for name in OUTPUTS]
     if any(len(array) != count for array in found):
         rows = ", ".join(f"{n} {len(a)}" for n, a in zip(OUTPUTS, found, strict=True))
-        raise ServerError("INTERNAL", f"{count} pictures were sent, rows came: {rows}")
+        raise ServerError("INTERNAL", f"{count} images were sent, rows came: {rows}")
     embedding, valid, boxes = found
     return Outputs(
         embedding.astype(np.float32, copy=False),

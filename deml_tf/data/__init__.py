@@ -1,1 +1,1 @@
-"""From pictures on disk to batches: catalog, splits, batches, images, plumage."""
+"""From images on disk to batches: catalog, splits, batches, images, plumage."""

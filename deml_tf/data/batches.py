@@ -140,7 +140,7 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Batches of the steps from `first_step` to before `last_step`.
 
-    Each picture is made square, cut at a random place and mirrored half of the time
+    Each image is made square, cut at a random place and mirrored half of the time
     (the augmentation of the authors' release: 227 of 256 pixels). All of it is a
     function of the seeds, the step and the place in the batch.
 
@@ -154,14 +154,14 @@ def training_dataset(
         last_step: the first step that is not run.
         seed: of cuts and mirrors.
         augment: False cuts the centre and never mirrors.
-        share: `(start, stop, size)`: of each step's batch only the pictures from
+        share: `(start, stop, size)`: of each step's batch only the images from
             `start` to before `stop`, `size` of them at a time, each with the cut and
             the mirror that it has in the whole; by default all at once.
-        service: address of a tf.data service that reads the pictures, see
+        service: address of a tf.data service that reads the images, see
             `deml_tf.data.service`; by default this process does.
 
     Returns:
-        Pictures, float32 `(P * K, input_size, input_size, 3)` in 0..255, and class
+        Images, float32 `(P * K, input_size, input_size, 3)` in 0..255, and class
         numbers of `class_ids`, int32 `(P * K,)`; of a share, `size` in place of P * K.
 
     Raises:
@@ -194,16 +194,16 @@ def training_dataset(
         square = fit_square(decode(paths[index]), resize_size, fit)
         if augment:
             own_key = _fold(_fold(key, step), place)
-            picture = random_crop_and_mirror(square, input_size, own_key)
+            image = random_crop_and_mirror(square, input_size, own_key)
         else:
-            picture = center_crop(square, input_size)
-        return picture, labels[index]
+            image = center_crop(square, input_size)
+        return image, labels[index]
 
     def read(numbers):
-        pictures = numbers.flat_map(places).map(
+        images = numbers.flat_map(places).map(
             load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
-        return pictures.batch(size, drop_remainder=True)
+        return images.batch(size, drop_remainder=True)
 
     first, last = first_step * parts, max(first_step, last_step) * parts
     numbers = tf.data.Dataset.range(first, last)
@@ -221,16 +221,16 @@ def scoring_dataset(
     fit: str = "squash",
     batch_size: int = 64,
 ) -> tf.data.Dataset:
-    """All pictures once, in order, squares as an embedder's `Prepare` makes them.
+    """All images once, in order, squares as an embedder's `Prepare` makes them.
 
     Args:
         examples: what to embed.
         resize_size: side of the square, in pixels; the embedder cuts its centre.
         fit: `"squash"` or `"pad"`; see `fit_square`.
-        batch_size: pictures in a batch; the last one may be smaller.
+        batch_size: images in a batch; the last one may be smaller.
 
     Returns:
-        Pictures, float32 `(b, resize_size, resize_size, 3)` in 0..255, and their
+        Images, float32 `(b, resize_size, resize_size, 3)` in 0..255, and their
         heights and widths before that, int32 `(b, 2)`.
 
     Raises:
@@ -239,13 +239,13 @@ def scoring_dataset(
     check_geometry(resize_size, resize_size, fit)
 
     def load(path):
-        picture = decode(path)
-        return fit_square(picture, resize_size, fit), tf.shape(picture)[:2]
+        image = decode(path)
+        return fit_square(image, resize_size, fit), tf.shape(image)[:2]
 
-    pictures = tf.data.Dataset.from_tensor_slices(_paths(examples)).map(
+    images = tf.data.Dataset.from_tensor_slices(_paths(examples)).map(
         load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
-    return pictures.batch(batch_size).prefetch(2)
+    return images.batch(batch_size).prefetch(2)
 
 
 def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:

@@ -107,7 +107,7 @@ def check_dataset(dataset: str, data_dir: str | os.PathLike[str] | None) -> None
 def load_examples(
     dataset: str, data_dir: str | os.PathLike[str] | None
 ) -> list[Example]:
-    """Reads a data set's list of pictures, not the pictures.
+    """Reads a data set's list of images, not the images.
 
     Args:
         dataset: what to read.

@@ -1,4 +1,4 @@
-"""Pictures from their bytes, with what TensorFlow's decoder leaves out."""
+"""Images from their bytes, with what TensorFlow's decoder leaves out."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _BYTES = [bytes([n]) for n in range(256)]
 
 
 def decode_stored(encoded: Any) -> tf.Tensor:
-    """Decodes a picture the way it is stored: `tf.io.decode_image` with its gaps shut.
+    """Decodes an image the way it is stored: `tf.io.decode_image` with its gaps shut.
 
     TensorFlow 2.21 refuses to decode a WebP with transparency or animation to three
     channels, and takes a BMP's numbers of palette colours for greys.
@@ -28,18 +28,18 @@ def decode_stored(encoded: Any) -> tf.Tensor:
     """
     webp = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, 12), _WEBP)
     bmp = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, 30), _BMP_OF_8_BITS)
-    picture = tf.cond(
+    image = tf.cond(
         webp | bmp,
         lambda: _decode_rare(encoded, webp),
         lambda: _decode(encoded, 3),
     )
-    return tf.ensure_shape(picture, [None, None, 3])
+    return tf.ensure_shape(image, [None, None, 3])
 
 
 @tf.function(
     input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)],
     autograph=False,
-    # Inlined, its operations would pass by for every picture that needs none of them.
+    # Inlined, its operations would pass by for every image that needs none of them.
     experimental_attributes={"_noinline": True},
 )
 def _decode_rare(encoded: Any, webp: Any) -> Any:
@@ -52,7 +52,7 @@ def _decode_webp(encoded: Any) -> Any:
     """After the WebP container's specification and that of its lossless bitstream."""
     head = take(encoded, 12, 9)
     flags = tf.where(starts(head, b"VP8X"), head[8], 0)
-    # A lossless picture says itself whether it is transparent.
+    # A lossless image says itself whether it is transparent.
     parts = tf.raw_ops.StringSplitV2(input=[encoded], sep="VP8L", maxsplit=1).values
     own = take(encoded, length(parts[0]) + 12, 1)[0]
     lossless = (tf.size(parts) > 1) & ~starts(head, b"VP8 ")
@@ -74,7 +74,7 @@ def _decode_webp(encoded: Any) -> Any:
 
 
 def _decode_palette(encoded: Any) -> Any:
-    # The file's head has 14 bytes; then comes the picture's, which begins with its
+    # The file's head has 14 bytes; then comes the image's, which begins with its
     # size, then the palette: blue, green, red and an empty byte for each colour.
     at = 14 + number(take(encoded, 14, 4), True)
     palette = tf.reshape(take(encoded, at, 1024), [256, 4])[:, 2::-1]

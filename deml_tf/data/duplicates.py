@@ -1,7 +1,7 @@
-"""Copies of pictures in a data set: of the same bytes, and of nearly the same look.
+"""Copies of images in a data set: of the same bytes, and of nearly the same look.
 
 Look is a perceptual hash of 256 bits: the signs, about their median, of the 16 x 16
-lowest frequencies (DCT) of the picture in grey, 64 x 64 (imagehash's `phash`). Of 6,033
+lowest frequencies (DCT) of the image in grey, 64 x 64 (imagehash's `phash`). Of 6,033
 photographs of birds (Caltech-UCSD Birds 200-2010) every pair within 68 bits shows one
 scene. Pairs of different scenes begin at 70 and double every two bits; at 62 where one
 is mirrored. Copies re-encoded, rescaled, stretched, turned grey, brightened, marked or
@@ -35,15 +35,15 @@ photographs hold less than one pair of different scenes within it."""
 MOST_PAIRS = 1_000_000
 
 _SIDE = 4 * HASH_SIDE  # pixels that phash looks at
-_EVEN = 3  # grey levels: the hash of a picture with less contrast is rounding alone
-_BLOCK = 512  # pictures read at a time
+_EVEN = 3  # grey levels: the hash of an image with less contrast is rounding alone
+_BLOCK = 512  # images read at a time
 _QUERIES = 64  # hashes searched for at a time: 1 GB even if all of 120,000 match
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What tells one picture from another.
+    """What tells one image from another.
 
     Attributes:
         problem: why it cannot be read; empty if it can. Without it the rest is set.
@@ -52,7 +52,7 @@ class Fingerprint:
         height: likewise.
         kind: format and mode as stored, such as "JPEG RGB".
         rotated: whether EXIF turns or mirrors it.
-        look: its perceptual hash, 32 bytes; empty for a picture of one even colour,
+        look: its perceptual hash, 32 bytes; empty for an image of one even colour,
             whose hash says nothing.
         mirrored_look: that of its mirror image (left to right).
     """
@@ -82,14 +82,14 @@ class Pairs(NamedTuple):
 def fingerprints(
     paths: Sequence[str], progress: str | None = None
 ) -> list[Fingerprint]:
-    """Reads pictures, several at a time, and takes their fingerprints.
+    """Reads images, several at a time, and takes their fingerprints.
 
     Args:
         paths: where they are stored, as `read_bytes` takes them.
         progress: title of a progress bar; None shows none.
 
     Returns:
-        One for each path; a picture that cannot be read has a `problem`.
+        One for each path; an image that cannot be read has a `problem`.
     """
     found = []
     workers = len(os.sched_getaffinity(0))  # pillow decodes without the GIL
@@ -103,7 +103,7 @@ def fingerprints(
 
 
 def fingerprint(path: str) -> Fingerprint:
-    """Reads one picture and takes its fingerprint.
+    """Reads one image and takes its fingerprint.
 
     JPEGs are decoded at the smallest scale that keeps four pixels for each one that is
     hashed: five times as fast at 2048 x 1536, and never more than 2 of 256 bits off.
@@ -118,13 +118,13 @@ def fingerprint(path: str) -> Fingerprint:
         data = read_bytes(path)
         if not data:
             return Fingerprint(problem="the file is empty")
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
-            kind = f"{picture.format} {picture.mode}"
-            turn = header_orientation(picture)
-            width, height = picture.size[:: -1 if turn > 4 else 1]
-            picture.draft("L", (4 * _SIDE, 4 * _SIDE))
-            small = upright(grey(picture).resize((_SIDE, _SIDE), _LANCZOS), turn)
-    # Decoders of broken files raise nearly anything: an unreadable picture is a
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+            kind = f"{image.format} {image.mode}"
+            turn = header_orientation(image)
+            width, height = image.size[:: -1 if turn > 4 else 1]
+            image.draft("L", (4 * _SIDE, 4 * _SIDE))
+            small = upright(grey(image).resize((_SIDE, _SIDE), _LANCZOS), turn)
+    # Decoders of broken files raise nearly anything: an unreadable image is a
     # finding, never the end of the audit.
     except Exception as error:
         return Fingerprint(problem=_reason(error))
@@ -135,13 +135,13 @@ def fingerprint(path: str) -> Fingerprint:
     return Fingerprint("", digest, width, height, kind, turn > 1, *looks)
 
 
-def perceptual_hash(picture: Image.Image) -> bytes:
-    """The look of a picture in 32 bytes (256 bits).
+def perceptual_hash(image: Image.Image) -> bytes:
+    """The look of an image in 32 bytes (256 bits).
 
     Args:
-        picture: of any size and mode.
+        image: of any size and mode.
     """
-    bits = imagehash.phash(picture, hash_size=HASH_SIDE).hash
+    bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
     return np.packbits(bits).tobytes()
 
 
@@ -149,10 +149,10 @@ def same_bytes(digests: Sequence[bytes]) -> list[list[int]]:
     """Groups of two or more equal digests.
 
     Args:
-        digests: of pictures; empty ones belong to no group.
+        digests: of images; empty ones belong to no group.
 
     Returns:
-        For each group the indices of its pictures, in order.
+        For each group the indices of its images, in order.
     """
     groups = defaultdict(list)
     for n, digest in enumerate(digests):
@@ -214,15 +214,15 @@ def near_pairs(
 _LANCZOS = Image.Resampling.LANCZOS
 
 
-def grey(picture: Image.Image) -> Image.Image:
-    """The picture in 8-bit grey; of 16 bits the upper 8."""
-    if picture.mode.startswith("I"):  # 16 bit, which pillow would clip, not scale
-        return Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
-    return picture.convert("L")
+def grey(image: Image.Image) -> Image.Image:
+    """The image in 8-bit grey; of 16 bits the upper 8."""
+    if image.mode.startswith("I"):  # 16 bit, which pillow would clip, not scale
+        return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
+    return image.convert("L")
 
 
-def upright(picture: Image.Image, turn: int) -> Image.Image:
-    """Turns a picture the way its EXIF orientation, 1 to 8, says."""
+def upright(image: Image.Image, turn: int) -> Image.Image:
+    """Turns an image the way its EXIF orientation, 1 to 8, says."""
     turned = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -232,13 +232,13 @@ def upright(picture: Image.Image, turn: int) -> Image.Image:
         7: Image.Transpose.TRANSVERSE,
         8: Image.Transpose.ROTATE_90,
     }
-    return picture.transpose(turned[turn]) if turn in turned else picture
+    return image.transpose(turned[turn]) if turn in turned else image
 
 
 def _reason(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     if isinstance(error, Image.UnidentifiedImageError):
-        text = "no picture of a known format"
+        text = "no image of a known format"
     return " ".join(str(text).split()).rstrip(".")
 
 

@@ -1,4 +1,4 @@
-"""One labelled picture, as every data set gives it."""
+"""One labelled image, as every data set gives it."""
 
 from dataclasses import dataclass
 
@@ -9,15 +9,15 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One labelled picture.
+    """One labelled image.
 
     Attributes:
-        path: the picture's file, or its place in a shard; see `stored`.
+        path: the image's file, or its place in a shard; see `stored`.
         label: name of its class.
         split: its role if the data set gives one: train, validation, test, or query
-            and gallery where queries are searched in pictures of their own.
+            and gallery where queries are searched in images of their own.
         box: (ymin, xmin, ymax, xmax) of its object, relative to the upright
-            picture; see `exif`.
+            image; see `exif`.
     """
 
     path: str

@@ -14,7 +14,7 @@ HALVES = {
     "train": "seen",
     "validation": "seen",
     "test": "unseen",
-    "gallery": "unseen",  # what test pictures are looked up in: their classes
+    "gallery": "unseen",  # what test images are looked up in: their classes
 }
 WHERE = {
     "across_halves": "seen and unseen",
@@ -37,15 +37,15 @@ def find(
         roles: the examples of train, validation, test and gallery; some may lack.
         fingerprints: of all examples, role after role.
         near_distance: bits in which near copies differ at most.
-        input_size: pictures with a side below are counted, pixels.
+        input_size: images with a side below are counted, pixels.
         most_pairs: the search for near copies ends at more pairs.
 
     Returns:
         What `--json` writes, plain JSON values; `WHERE` names the kinds of copies.
     """
-    pictures = [(role, e) for role, examples in roles.items() for e in examples]
+    images = [(role, e) for role, examples in roles.items() for e in examples]
     readable = [f for f in fingerprints if not f.problem]
-    copies = _Copies(pictures, fingerprints)
+    copies = _Copies(images, fingerprints)
     exact, near, complete = copies.exact(), *copies.near(near_distance, most_pairs)
     return {
         "near_distance": near_distance,
@@ -65,13 +65,13 @@ def find(
         "kinds": dict(Counter(f.kind for f in readable).most_common()),
         "rotated": sum(f.rotated for f in readable),
         "unreadable": [
-            {**_picture(*p), "problem": f.problem}
-            for p, f in zip(pictures, fingerprints, strict=True)
+            {**_image(*p), "problem": f.problem}
+            for p, f in zip(images, fingerprints, strict=True)
             if f.problem
         ],
         "even": [
-            _picture(*p)
-            for p, f in zip(pictures, fingerprints, strict=True)
+            _image(*p)
+            for p, f in zip(images, fingerprints, strict=True)
             if not f.problem and not f.look
         ],
         "exact": exact,
@@ -98,8 +98,8 @@ def spoilers(findings: Mapping[str, Any]) -> list[str]:
         names = _so_many(alike, "class name", "class names")
         said.append(f"{names} in both halves but for case, spaces or Unicode form")
     if exact:
-        pictures = _so_many(exact, "picture", "pictures")
-        said.append(f"{pictures} in both halves, byte for byte")
+        images = _so_many(exact, "image", "images")
+        said.append(f"{images} in both halves, byte for byte")
     return said
 
 
@@ -118,10 +118,10 @@ def count(copies: Sequence[Mapping[str, Any]], where: str, **wanted: object) -> 
 class _Copies:
     def __init__(
         self,
-        pictures: Sequence[tuple[str, Example]],
+        images: Sequence[tuple[str, Example]],
         fingerprints: Sequence[Fingerprint],
     ):
-        self._pictures, self._fingerprints = pictures, fingerprints
+        self._images, self._fingerprints = images, fingerprints
 
     def exact(self) -> list[dict[str, Any]]:
         groups = same_bytes([f.digest for f in self._fingerprints])
@@ -146,13 +146,13 @@ class _Copies:
         return _worst_first(found), upright.complete and mirrored.complete
 
     def _finding(self, group: Sequence[int]) -> dict[str, Any]:
-        members = [self._pictures[n] for n in group]
+        members = [self._images[n] for n in group]
         if len({HALVES[role] for role, _ in members}) > 1:
             where = "across_halves"
         else:
             several = len({example.label for _, example in members}) > 1
             where = "two_classes" if several else "one_class"
-        return {"where": where, "pictures": [_picture(*member) for member in members]}
+        return {"where": where, "images": [_image(*member) for member in members]}
 
 
 def _worst_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -160,7 +160,7 @@ def _worst_first(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(found, key=lambda finding: order.index(finding["where"]))
 
 
-def _picture(role: str, example: Example) -> dict[str, str]:
+def _image(role: str, example: Example) -> dict[str, str]:
     return {"path": example.path, "class": example.label, "role": role}
 
 

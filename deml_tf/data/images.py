@@ -1,4 +1,4 @@
-"""One picture: read it, cut it, mirror it, and say which file it was if that fails."""
+"""One image: read it, cut it, mirror it, and say which file it was if that fails."""
 
 import os
 import re
@@ -14,7 +14,7 @@ from deml_tf.errors import DataError
 
 
 def decode(path: Any) -> tf.Tensor:
-    """Reads a picture.
+    """Reads an image.
 
     Args:
         path: scalar string, a file or a place in a shard; see `stored`.
@@ -26,10 +26,10 @@ def decode(path: Any) -> tf.Tensor:
 
 
 def decode_bytes(encoded: Any) -> tf.Tensor:
-    """Decodes a picture and turns it upright.
+    """Decodes an image and turns it upright.
 
     JPEG, PNG, GIF (its first frame), BMP and WebP, told apart by their bytes; grey
-    pictures, palettes and CMYK become RGB, of 16 bits the high eight are kept,
+    images, palettes and CMYK become RGB, of 16 bits the high eight are kept,
     transparency is dropped.
 
     Args:
@@ -41,22 +41,22 @@ def decode_bytes(encoded: Any) -> tf.Tensor:
     return turn_upright(decode_stored(encoded), encoded)
 
 
-def random_crop_and_mirror(picture: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
+def random_crop_and_mirror(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
     """Cuts a square at a random place and mirrors it left to right half of the time.
 
     The augmentation of the authors' release (227 of 256 pixels, mirrored).
 
     Args:
-        picture: `(h, w, c)`, both sides at least `size`.
+        image: `(h, w, c)`, both sides at least `size`.
         size: side of the cut, in pixels.
-        seed: `(2,)` integers; the result is a function of them and the picture.
+        seed: `(2,)` integers; the result is a function of them and the image.
 
     Returns:
         `(size, size, c)`, same type.
     """
     crop_seed, mirror_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
     cut = tf.image.stateless_random_crop(
-        picture, [size, size, picture.shape[-1]], seed=crop_seed
+        image, [size, size, image.shape[-1]], seed=crop_seed
     )
     return tf.image.stateless_random_flip_left_right(cut, seed=mirror_seed)
 
@@ -87,7 +87,7 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
         return error
     more = f" and {count - 1} more" if count > 1 else ""
     return DataError(
-        f"cannot read the picture {first}{more}; replace the file or take it out of "
+        f"cannot read the image {first}{more}; replace the file or take it out of "
         "the data set"
     )
 

@@ -1,4 +1,4 @@
-"""EXIF orientation: which way up a picture is meant to be shown.
+"""EXIF orientation: which way up an image is meant to be shown.
 
 String and tensor operations alone, so that a served model does what training does.
 """
@@ -26,33 +26,33 @@ _NOWHERE, _FIRST = np.int64(-1), np.int32(1)
 _of_bytes = tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 
 
-def turn_upright(picture: Any, encoded: Any) -> tf.Tensor:
-    """Turns a decoded picture the way its file says.
+def turn_upright(image: Any, encoded: Any) -> tf.Tensor:
+    """Turns a decoded image the way its file says.
 
     Args:
-        picture: uint8 `(h, w, 3)`, as stored.
+        image: uint8 `(h, w, 3)`, as stored.
         encoded: scalar string, its file.
 
     Returns:
         uint8 `(h, w, 3)`, upright.
     """
-    # Most pictures hold no EXIF, and to look for its name costs far less than to walk.
+    # Most images hold no EXIF, and to look for its name costs far less than to walk.
     turned = tf.cond(
-        _marked(encoded) > 0, lambda: _turned(picture, encoded), lambda: picture
+        _marked(encoded) > 0, lambda: _turned(image, encoded), lambda: image
     )
     return tf.ensure_shape(turned, [None, None, 3])
 
 
 @_of_bytes
 def orientation(encoded: Any) -> tf.Tensor:
-    """Reads the EXIF orientation of an encoded picture.
+    """Reads the EXIF orientation of an encoded image.
 
     JPEG (APP1 segment), PNG (eXIf chunk) and WebP (EXIF chunk), after Exif 2.32 and
     the specifications of the three. Orientations written as XMP alone, or as text of
     a PNG, do not count.
 
     Args:
-        encoded: scalar string, the picture's file; any bytes at all.
+        encoded: scalar string, the image's file; any bytes at all.
 
     Returns:
         Scalar int32 in 1..8; 1, as stored, wherever there is nothing valid to read.
@@ -68,18 +68,18 @@ def orientation(encoded: Any) -> tf.Tensor:
     return tf.ensure_shape(found, [])
 
 
-def upright(picture: Any, orientation: Any) -> tf.Tensor:
-    """Turns a stored picture the way an orientation says.
+def upright(image: Any, orientation: Any) -> tf.Tensor:
+    """Turns a stored image the way an orientation says.
 
     Args:
-        picture: `(h, w, c)`.
+        image: `(h, w, c)`.
         orientation: scalar integer in 1..8, as EXIF numbers them.
 
     Returns:
         `(h, w, c)`, or `(w, h, c)` for 5 to 8.
     """
-    picture = tf.convert_to_tensor(picture)
-    h, w, c = tf.unstack(tf.shape(picture))
+    image = tf.convert_to_tensor(image)
+    h, w, c = tf.unstack(tf.shape(image))
 
     def among(*numbers: int) -> Any:
         return tf.reduce_any(tf.equal(tf.cast(orientation, tf.int32), numbers))
@@ -91,19 +91,19 @@ def upright(picture: Any, orientation: Any) -> tf.Tensor:
     column = tf.where(among(2, 3, 6, 7), columns - 1 - column, column)
     # tf.transpose of bytes logs an error of oneDNN's on some machines.
     place = tf.where(swap, row + column * w, row * w + column)
-    turned = tf.gather(tf.reshape(picture, [h * w, c]), place)
-    return tf.ensure_shape(turned, [None, None, picture.shape[-1]])
+    turned = tf.gather(tf.reshape(image, [h * w, c]), place)
+    return tf.ensure_shape(turned, [None, None, image.shape[-1]])
 
 
 def upright_box(box: Box, orientation: int) -> Box:
-    """Turns a box with its picture.
+    """Turns a box with its image.
 
     Args:
-        box: (ymin, xmin, ymax, xmax) relative to the picture as stored.
-        orientation: of the picture, 1..8.
+        box: (ymin, xmin, ymax, xmax) relative to the image as stored.
+        orientation: of the image, 1..8.
 
     Returns:
-        The box relative to the upright picture, as `upright` makes it.
+        The box relative to the upright image, as `upright` makes it.
     """
     ymin, xmin, ymax, xmax = box
     if orientation >= 5:
@@ -115,24 +115,24 @@ def upright_box(box: Box, orientation: int) -> Box:
     return ymin, xmin, ymax, xmax
 
 
-def header_orientation(picture: Image.Image) -> int:
-    """The orientation of a picture that Pillow has opened, without decoding it.
+def header_orientation(image: Image.Image) -> int:
+    """The orientation of an image that Pillow has opened, without decoding it.
 
     For lists of boxes: it reads a file's head alone, and so misses what a PNG says
     after its pixels.
 
     Args:
-        picture: as `PIL.Image.open` gives it.
+        image: as `PIL.Image.open` gives it.
 
     Returns:
         1..8; 1 where there is nothing valid to read.
     """
-    stored = picture.info.get("exif")
+    stored = image.info.get("exif")
     return int(_from_directory(stored)) if stored else 1
 
 
 def _marked(encoded: Any) -> Any:
-    """0 for a picture without EXIF; by its first byte 1 JPEG, 2 PNG, 3 WebP."""
+    """0 for an image without EXIF; by its first byte 1 JPEG, 2 PNG, 3 WebP."""
     first = tf.equal(tf.strings.substr(encoded, 0, 1), [b"\xff", b"\x89", b"R"])
     kind = tf.reduce_sum(tf.where(first, [1, 2, 3], 0))
     mark = tf.gather([_EXIF, _EXIF, b"eXIf", b"EXIF"], kind)
@@ -146,11 +146,11 @@ def _marked(encoded: Any) -> Any:
         tf.TensorSpec([], tf.string),
     ],
     autograph=False,
-    # Inlined, its operations would pass by for every picture that needs none of them.
+    # Inlined, its operations would pass by for every image that needs none of them.
     experimental_attributes={"_noinline": True},
 )
-def _turned(picture: Any, encoded: Any) -> Any:
-    return upright(picture, orientation(encoded))
+def _turned(image: Any, encoded: Any) -> Any:
+    return upright(image, orientation(encoded))
 
 
 @_of_bytes

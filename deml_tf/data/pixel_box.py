@@ -1,4 +1,4 @@
-"""A box in pixels of a stored picture, made relative to the picture's size."""
+"""A box in pixels of a stored image, made relative to the image's size."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +11,19 @@ from deml_tf.errors import DataError
 
 
 def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
-    """Divides a box by the size that the picture's header tells.
+    """Divides a box by the size that the image's header tells.
 
     Args:
-        path: the picture's file.
+        path: the image's file.
         cells: x, y, w, h in pixels, numbers or texts of numbers.
 
     Returns:
-        (ymin, xmin, ymax, xmax) from 0 to 1, clipped to the picture and turned upright
-        with it; None for a picture whose size cannot be read, which is for the scan
+        (ymin, xmin, ymax, xmax) from 0 to 1, clipped to the image and turned upright
+        with it; None for an image whose size cannot be read, which is for the scan
         to refuse or to skip.
 
     Raises:
-        DataError: not four numbers, or a box that holds nothing of the picture.
+        DataError: not four numbers, or a box that holds nothing of the image.
     """
     given = ",".join(map(str, cells))
     try:
@@ -33,9 +33,9 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
             f"x,y,w,h is {given}: not four numbers, nor all four empty"
         ) from None
     try:
-        with Image.open(path) as picture:  # reads the header alone
-            width, height = picture.size
-            orientation = header_orientation(picture)
+        with Image.open(path) as image:  # reads the header alone
+            width, height = image.size
+            orientation = header_orientation(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     ymin, ymax = max(y, 0.0) / height, min(y + h, height) / height

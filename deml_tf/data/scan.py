@@ -1,4 +1,4 @@
-"""Finds the pictures that cannot be read before a run begins, not in its middle."""
+"""Finds the images that cannot be read before a run begins, not in its middle."""
 
 import csv
 import dataclasses
@@ -26,12 +26,12 @@ from deml_tf.runs.atomic import write_atomically
 # 300 MB decoded. TensorFlow's own limit is five times that, Pillow warns at 89 million.
 MOST_PIXELS = 100_000_000
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-_AT_ONCE = 256  # pictures between two writes to the cache
-_MOST_THREADS = 16  # each may hold a decoded picture
+_AT_ONCE = 256  # images between two writes to the cache
+_MOST_THREADS = 16  # each may hold a decoded image
 
 
 class _Verdict(NamedTuple):
-    """Why a picture is bad ("" if it is not), and whether its bytes alone say so."""
+    """Why an image is bad ("" if it is not), and whether its bytes alone say so."""
 
     reason: str
     lasts: bool = True
@@ -40,7 +40,7 @@ class _Verdict(NamedTuple):
 def take_out_bad(
     split: Split, bad_images: str, listing: Path, writes: bool = True
 ) -> Split:
-    """Checks every picture of a split, and lists those that cannot be read.
+    """Checks every image of a split, and lists those that cannot be read.
 
     Args:
         split: all that the run will read.
@@ -67,11 +67,11 @@ def take_out_bad(
         path, reason = next(iter(bad.items()))
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(
-            f"cannot read the picture {path} ({reason}){more}, of {len(set(paths))}; "
+            f"cannot read the image {path} ({reason}){more}, of {len(set(paths))}; "
             f"mend or remove what {listing} lists, or give --bad_images=skip"
         )
     print(
-        f"--bad_images=skip: {len(bad)} of {len(set(paths))} pictures are left out, "
+        f"--bad_images=skip: {len(bad)} of {len(set(paths))} images are left out, "
         f"see {listing}."
     )
     kept = {
@@ -89,13 +89,13 @@ def take_out_bad(
 
 
 def find_bad(paths: Iterable[str]) -> dict[str, str]:
-    """Finds the pictures that a run could not read.
+    """Finds the images that a run could not read.
 
     Each is read and decoded once, several at a time, with a progress bar; what was
     found is remembered by path, size and time, see `ScanCache`.
 
     Args:
-        paths: of the pictures; a path given twice is looked at once.
+        paths: of the images; a path given twice is looked at once.
 
     Returns:
         Why, by path, in the order of the paths.
@@ -109,7 +109,7 @@ def find_bad(paths: Iterable[str]) -> dict[str, str]:
                 found[path] = known or ""
                 if known is None:
                     unknown.append((path, status))
-        title = "checking pictures"
+        title = "checking images"
         judged = _judge_all([path for path, _ in unknown])
         news = []
         for (path, status), verdict in zip(
@@ -184,8 +184,8 @@ def _decodes(encoded: Any) -> Any:
 def _pixels(encoded: bytes) -> float:
     """What the header says, without decoding; 0 if Pillow finds no header."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as picture:
-            return picture.width * picture.height
+        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+            return image.width * image.height
     except Image.DecompressionBombError:
         return float("inf")
     except Exception:  # its parsers raise a dozen kinds on damaged files
@@ -195,8 +195,8 @@ def _pixels(encoded: bytes) -> float:
 def _kind(encoded: bytes) -> str:
     """Names a format that Pillow knows and TensorFlow does not."""
     try:
-        with Image.open(io.BytesIO(encoded)) as picture:
-            kind = str(picture.format)
+        with Image.open(io.BytesIO(encoded)) as image:
+            kind = str(image.format)
     except Exception:  # as above
         return ""
     if kind in (*_FORMATS, "MPO"):

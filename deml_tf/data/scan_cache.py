@@ -1,4 +1,4 @@
-"""Remembers which pictures were found good or bad, over runs and processes."""
+"""Remembers which images were found good or bad, over runs and processes."""
 
 import os
 import sqlite3
@@ -41,7 +41,7 @@ class ScanCache:
             self._connection = sqlite3.connect(self.path, timeout=20)
             with self._connection:
                 self._connection.execute(
-                    "CREATE TABLE IF NOT EXISTS pictures (path BLOB PRIMARY KEY, "
+                    "CREATE TABLE IF NOT EXISTS images (path BLOB PRIMARY KEY, "
                     "size INTEGER, mtime_ns INTEGER, reason TEXT) WITHOUT ROWID"
                 )
         except (OSError, sqlite3.Error) as error:
@@ -55,7 +55,7 @@ class ScanCache:
             self._connection = None
 
     def get(self, path: str, status: os.stat_result) -> str | None:
-        """Looks a picture up.
+        """Looks an image up.
 
         Args:
             path: as `Example` has it.
@@ -68,7 +68,7 @@ class ScanCache:
             return None
         try:
             found = self._connection.execute(
-                "SELECT reason FROM pictures WHERE path = ? AND size = ? "
+                "SELECT reason FROM images WHERE path = ? AND size = ? "
                 "AND mtime_ns = ?",
                 _key(path, status),
             ).fetchone()
@@ -88,7 +88,7 @@ class ScanCache:
         try:
             with self._connection:
                 self._connection.executemany(
-                    "INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)",
+                    "INSERT OR REPLACE INTO images VALUES (?, ?, ?, ?)",
                     [(*_key(path, status), why) for path, status, why in verdicts],
                 )
         except sqlite3.Error as error:
@@ -96,7 +96,7 @@ class ScanCache:
 
     def _give_up(self, error: Exception) -> None:
         print(
-            f"warning: {self.path} cannot be used ({error}), so pictures are checked "
+            f"warning: {self.path} cannot be used ({error}), so images are checked "
             "without it; remove it, or name another folder in DEML_TF_CACHE.",
             file=sys.stderr,
         )

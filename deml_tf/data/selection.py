@@ -1,4 +1,4 @@
-"""The pictures of a run: read, split into seen and unseen classes, counted."""
+"""The images of a run: read, split into seen and unseen classes, counted."""
 
 import dataclasses
 
@@ -29,7 +29,7 @@ def read_split(data, seed):
         plumage = write_plumage(
             data.data_dir,
             species=data.plumage_species,
-            pictures=data.plumage_pictures,
+            images=data.plumage_images,
         )
         examples = load_examples("list", plumage / "annotations.csv")
     else:

@@ -113,7 +113,7 @@ def through_service(
                     raise DataError(
                         f"data_service={address} gives no batch {number} "
                         f"({why_not(error)}): see that all of its machines have the "
-                        "pictures under the path that this one has, or leave the flag "
+                        "images under the path that this one has, or leave the flag "
                         "out."
                     ) from error
                 early[int(arrived)] = batch

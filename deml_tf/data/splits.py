@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from deml_tf.data.example import ROLES, Example
 from deml_tf.errors import DataError, UsageError
 
-# Where queries are searched in pictures of their own, both are of the test classes.
+# Where queries are searched in images of their own, both are of the test classes.
 _SIDE = {"query": "test", "gallery": "test"}
 
 
@@ -20,9 +20,9 @@ class Split:
     Attributes:
         train: what the embedder is trained on.
         validation: classes of the seen half held out to choose by; may be empty.
-        test: unseen classes, for the end. Each picture is searched in all others of
+        test: unseen classes, for the end. Each image is searched in all others of
             them; or in the gallery where there is one.
-        gallery: what the test pictures are searched in if that is another set
+        gallery: what the test images are searched in if that is another set
             (In-Shop Clothes); empty otherwise.
     """
 
@@ -101,7 +101,7 @@ def large_classes(
 ) -> tuple[Example, ...]:
     """Leaves out the classes that cannot fill their place in a batch.
 
-    In-Shop and other sets have a few classes of one picture; nothing pulls it towards
+    In-Shop and other sets have a few classes of one image; nothing pulls it towards
     another, so there is little to learn from it.
 
     Args:
@@ -196,18 +196,18 @@ def _check_gallery(examples: Sequence[Example]) -> None:
     if classes["test"]:
         raise DataError(
             "the list has the split test beside query or gallery; write test for "
-            "pictures that are searched in each other, or else query and gallery alone"
+            "images that are searched in each other, or else query and gallery alone"
         )
     for name, other in (("query", "gallery"), ("gallery", "query")):
         if not classes[other]:
             raise DataError(
                 f"the list has the split {name} and no {other}; add the {other} rows, "
-                "or write test for pictures that are searched in each other"
+                "or write test for images that are searched in each other"
             )
     if classes["query"].isdisjoint(classes["gallery"]):
         raise DataError(
             f"no class of the queries ({_name(sorted(classes['query']))}) is in the "
-            "gallery; give both pictures of the same classes"
+            "gallery; give both images of the same classes"
         )
 
 

@@ -1,8 +1,8 @@
-"""A picture's bytes, from a file of its own or from inside a shard of records.
+"""An image's bytes, from a file of its own or from inside a shard of records.
 
-Pictures in a TFRecord shard are used in place: the path of such a picture is
+Images in a TFRecord shard are used in place: the path of such an image is
 `SHARD@RECORD:START+LENGTH`, where RECORD is the byte of the shard at which its record
-begins, and the picture is LENGTH bytes from byte START of that record's data.
+begins, and the image is LENGTH bytes from byte START of that record's data.
 """
 
 import re
@@ -20,13 +20,13 @@ _HEADER = 12  # of a record: its length in 8 bytes, and their checksum in 4
 
 
 class Place(NamedTuple):
-    """Where in a shard a picture lies.
+    """Where in a shard an image lies.
 
     Attributes:
         shard: the file.
         record: byte of the shard at which the record begins.
-        start: byte of the record's data at which the picture begins.
-        length: of the picture, in bytes.
+        start: byte of the record's data at which the image begins.
+        length: of the image, in bytes.
     """
 
     shard: str
@@ -41,10 +41,10 @@ class Place(NamedTuple):
 
 
 def place_of(path: str) -> Place | None:
-    """Takes a stored picture's path apart.
+    """Takes a stored image's path apart.
 
     Args:
-        path: any picture's path.
+        path: any image's path.
 
     Returns:
         Its place in a shard, or None if it is a file of its own.
@@ -54,10 +54,10 @@ def place_of(path: str) -> Place | None:
 
 
 def file_of(path: str) -> str:
-    """The file that a picture is in: to ask for its size, its time, its rights.
+    """The file that an image is in: to ask for its size, its time, its rights.
 
     Args:
-        path: any picture's path.
+        path: any image's path.
 
     Returns:
         The shard, or the path itself.
@@ -67,7 +67,7 @@ def file_of(path: str) -> str:
 
 
 def read_bytes(path: str) -> bytes:
-    """Reads an encoded picture in Python.
+    """Reads an encoded image in Python.
 
     Args:
         path: a file, or a place in a shard.
@@ -87,7 +87,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read(path: Any) -> tf.Tensor:
-    """Reads an encoded picture in TensorFlow, also inside `tf.data.Dataset.map`.
+    """Reads an encoded image in TensorFlow, also inside `tf.data.Dataset.map`.
 
     Args:
         path: scalar string, a file or a place in a shard.
@@ -115,7 +115,7 @@ def _read_place(path: Any) -> Any:
         for group in (2, 3, 4)
     )
     # The operations behind tf.data.TFRecordDataset, which does not pass `byte_offsets`
-    # on. FixedLengthRecordDataset would read the shard up to the picture.
+    # on. FixedLengthRecordDataset would read the shard up to the image.
     string = {"output_types": [tf.string], "output_shapes": [[]]}
     records = tf.raw_ops.TFRecordDatasetV2(
         filenames=tf.expand_dims(shard, 0),

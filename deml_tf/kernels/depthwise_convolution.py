@@ -58,7 +58,7 @@ _LARGE = 5  # side of the kernels whose gradient is a convolution
 def _kernel_gradient(x, upstream, side, padding):
     """The kernel's gradient at stride 1: x convolved with the output's gradient.
 
-    Every channel of every picture is a channel of one picture:
+    Every channel of every image is a channel of one image:
 
         d kernel[i, j, c] = sum over b, h, w of x[b, h + i, w + j, c] up[b, h, w, c]
 
@@ -75,11 +75,11 @@ def _kernel_gradient(x, upstream, side, padding):
         before, after = (side - 1) // 2, side // 2
         x = tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
     channels = x.shape[-1]
-    pictures, kernels = [  # (h, w, b * c)
+    images, kernels = [  # (h, w, b * c)
         tf.reshape(tf.transpose(maps, (1, 2, 0, 3)), [*maps.shape[1:3], -1])
         for maps in (x, upstream)
     ]
     found = tf.nn.depthwise_conv2d(
-        tf.expand_dims(pictures, 0), tf.expand_dims(kernels, -1), [1] * 4, "VALID"
+        tf.expand_dims(images, 0), tf.expand_dims(kernels, -1), [1] * 4, "VALID"
     )
     return tf.reduce_sum(tf.reshape(found, [side, side, -1, channels, 1]), axis=2)

@@ -74,7 +74,7 @@ class ObjectAttention(keras.layers.Layer):
         prior_correction: Whether the map is divided by the end of the walk on the
             location kernel alone (for the exact end: each row sum of D by the kernel's)
             and made to sum to 1 again, which takes out the walk's pull to the centre.
-        resolution: Side in pixels of the picture the map is read as; default 227.
+        resolution: Side in pixels of the image the map is read as; default 227.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 
     Raises:
@@ -133,9 +133,9 @@ class ObjectAttention(keras.layers.Layer):
 
         Returns:
             A dict: `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the
-            picture; `saliency` (b, h, w) float32, summing to 1; `fallback` (b,)
+            image; `saliency` (b, h, w) float32, summing to 1; `fallback` (b,)
             boolean, true where the features are not finite or all the same or the map
-            is constant: then the box is the whole picture and the saliency uniform.
+            is constant: then the box is the whole image and the saliency uniform.
         """
         features = tf.stop_gradient(features)
         _, h, w, _ = features.shape

@@ -1,4 +1,4 @@
-"""From any RGB picture to the square the network reads, and boxes back again.
+"""From any RGB image to the square the network reads, and boxes back again.
 
 Nothing here compiles with XLA: an antialiased resize has no kernel there. Everything
 after it does.
@@ -20,7 +20,7 @@ def check_geometry(resize_size: int, input_size: int, fit: str) -> None:
     Args:
         resize_size: side of the square before the crop, in pixels.
         input_size: side of the crop, in pixels.
-        fit: how pictures become square.
+        fit: how images become square.
 
     Raises:
         UsageError: unknown `fit`, or sizes that do not fit each other.
@@ -35,14 +35,14 @@ def check_geometry(resize_size: int, input_size: int, fit: str) -> None:
 
 
 def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
-    """Resizes pictures to a square, bilinear with half-pixel centres and antialiasing.
+    """Resizes images to a square, bilinear with half-pixel centres and antialiasing.
 
-    `squash` ignores the shape of the picture. `pad` scales the longer side to `size`
-    and lays the picture in the middle of a black square (the odd pixel of padding
-    goes below and to the right). A picture of that size already keeps its values.
+    `squash` ignores the shape of the image. `pad` scales the longer side to `size`
+    and lays the image in the middle of a black square (the odd pixel of padding
+    goes below and to the right). An image of that size already keeps its values.
 
     The paper does not say; the authors' release pads with zeros (to 256) without
-    scaling, on pictures already scaled by hand.
+    scaling, on images already scaled by hand.
 
     Args:
         images: `(h, w, c)` or `(b, h, w, c)`, any number type, any size.
@@ -60,18 +60,18 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
     rank = images.shape.rank
     if rank not in (3, 4):
         raise UsageError(
-            f"images of shape {images.shape} are no pictures; give (h, w, 3) or "
+            f"images of shape {images.shape} are no images; give (h, w, 3) or "
             "(b, h, w, 3)"
         )
     if fit == "squash":
         square = tf.image.resize(images, (size, size), antialias=True)
     else:
         extent, offset = _placement(tf.shape(images)[-3:-1], size, fit)
-        picture = tf.image.resize(images, extent, antialias=True)
+        image = tf.image.resize(images, extent, antialias=True)
         after = size - extent - offset
         margins = tf.stack([offset, after], axis=1)  # (2, 2): rows and columns
         none = tf.zeros([1, 2], tf.int32)
-        square = tf.pad(picture, tf.concat([none] * (rank - 3) + [margins, none], 0))
+        square = tf.pad(image, tf.concat([none] * (rank - 3) + [margins, none], 0))
     return tf.ensure_shape(square, [*images.shape[:-3], size, size, images.shape[-1]])
 
 
@@ -108,21 +108,21 @@ def boxes_to_original(
     input_size: int,
     fit: str = "squash",
 ) -> tf.Tensor:
-    """Takes boxes on the prepared square back to the picture it was made from.
+    """Takes boxes on the prepared square back to the image it was made from.
 
     The inverse of `center_crop(fit_square(images, resize_size, fit), input_size)`,
-    clipped to the picture: what lies in the padding is not part of it.
+    clipped to the image: what lies in the padding is not part of it.
 
     Args:
         boxes: `(..., 4)` as (ymin, xmin, ymax, xmax), relative to the square.
-        original_shape: `(h, w)` of the picture, in pixels; or `(b, 2)`, one for each
+        original_shape: `(h, w)` of the image, in pixels; or `(b, 2)`, one for each
             first index of boxes `(b, i, 4)`.
         resize_size: side of the square before the centre crop, in pixels.
         input_size: side of the centre crop, in pixels.
-        fit: how the picture was made square, `"squash"` or `"pad"`.
+        fit: how the image was made square, `"squash"` or `"pad"`.
 
     Returns:
-        float32 `(..., 4)`, relative to the picture, within [0, 1].
+        float32 `(..., 4)`, relative to the image, within [0, 1].
 
     Raises:
         UsageError: unknown `fit`, or an input size above the resize size.
@@ -143,7 +143,7 @@ def boxes_to_original(
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class Prepare(keras.layers.Layer):
-    """Makes the network's square input of RGB pictures of any size.
+    """Makes the network's square input of RGB images of any size.
 
     `fit_square` to `resize_size`, then the centre `input_size` pixels: the test-time
     preparation of the paper (256 and 227 in the authors' release). Colours stay
@@ -194,7 +194,7 @@ class Prepare(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class RestoreBoxes(keras.layers.Layer):
-    """Takes boxes found on `Prepare`'s output back to the pictures it was given.
+    """Takes boxes found on `Prepare`'s output back to the images it was given.
 
     See `boxes_to_original`. Always float32, whatever the global precision.
 
@@ -227,7 +227,7 @@ class RestoreBoxes(keras.layers.Layer):
         """Nothing to build."""
 
     def call(self, boxes, images):
-        """`(b, i, 4)` boxes and the `(b, h, w, 3)` pictures to `(b, i, 4)` boxes."""
+        """`(b, i, 4)` boxes and the `(b, h, w, 3)` images to `(b, i, 4)` boxes."""
         shape = tf.shape(images)[-3:-1]
         return boxes_to_original(
             boxes, shape, self.resize_size, self.input_size, self.fit
@@ -247,7 +247,7 @@ class RestoreBoxes(keras.layers.Layer):
 
 
 def _placement(shape: tf.Tensor, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width of pictures of `shape` in the square, and their top and left."""
+    """Height and width of images of `shape` in the square, and their top and left."""
     if fit == "squash":
         extent = tf.fill(tf.shape(shape), size)
     else:

@@ -9,8 +9,8 @@ def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
 
     K_pq = exp(-((dy/h)^2 + (dx/w)^2) / (2 epsilon^2)) for p != q: with h = w the
     release's exp(-(dy^2 + dx^2) / (2 eps^2)), eps = epsilon * side. On other grids each
-    axis is measured in its own side, as if the picture were squashed to a square, which
-    is how the map is read as a picture too.
+    axis is measured in its own side, as if the image were squashed to a square, which
+    is how the map is read as an image too.
 
     Args:
         h: Rows of the grid.

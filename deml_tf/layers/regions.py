@@ -1,7 +1,7 @@
 """From a saliency map to the box of its largest region, exactly and without a host.
 
-The map is read as a picture of `resolution` x `resolution` pixels, as the release does,
-but that picture is never made: `connectivity` says why its knots are enough.
+The map is read as an image of `resolution` x `resolution` pixels, as the release does,
+but that image is never made: `connectivity` says why its knots are enough.
 """
 
 import numpy as np
@@ -104,7 +104,7 @@ def largest_region(maps, resolution: int = 227):
 
     Args:
         maps: (b, h, w) float32, h and w static.
-        resolution: Side of the picture the map is read as, in pixels.
+        resolution: Side of the image the map is read as, in pixels.
 
     Returns:
         `extents` (b, 4) int32, ymin, xmin, ymax, xmax in pixels, the last two one past
@@ -114,7 +114,7 @@ def largest_region(maps, resolution: int = 227):
     _, h, w = maps.shape
     rows, columns = pixel_axis(h, resolution), pixel_axis(w, resolution)
     heights = heights_above_mean(maps, rows, columns)
-    # The picture's columns that hold knots. p: pixel; k, l: knots.
+    # The image's columns that hold knots. p: pixel; k, l: knots.
     at_columns = rows.weights @ heights @ columns.weights[columns.knots].T  # (b, p, l)
     at_knots = tf.gather(at_columns, rows.knots, axis=1)  # (b, k, l)
     links = diagonal_links(at_knots, rows.knots, columns.knots)
@@ -146,7 +146,7 @@ def square_boxes(extents, border: str = "shift"):
     """Makes relative boxes square: same centre, side = (width + height) / 2.
 
     Args:
-        extents: (b, 4) float32, ymin, xmin, ymax, xmax relative to the picture.
+        extents: (b, 4) float32, ymin, xmin, ymax, xmax relative to the image.
         border: "shift" moves a square that crosses the border back inside; "clip" cuts
             it there, out of shape, as the release does.
 
@@ -170,11 +170,11 @@ def region_boxes(maps, resolution: int = 227, border: str = "shift"):
 
     Args:
         maps: (b, h, w) float32, h and w static, not necessarily equal.
-        resolution: Side of the picture the map is read as, in pixels.
+        resolution: Side of the image the map is read as, in pixels.
         border: "shift" or "clip", see `square_boxes`.
 
     Returns:
-        `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the picture; `found`
+        `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the image; `found`
         (b,) boolean, false where the map is constant or not finite: the box is whole.
 
     Raises:
@@ -195,10 +195,10 @@ def region_boxes(maps, resolution: int = 227, border: str = "shift"):
 
 
 def check_region_arguments(resolution: int, border: str) -> None:
-    """Refuses a border that is not known and a resolution that is no picture.
+    """Refuses a border that is not known and a resolution that is no image.
 
     Args:
-        resolution: Side of the picture in pixels.
+        resolution: Side of the image in pixels.
         border: "shift" or "clip".
 
     Raises:
@@ -207,4 +207,4 @@ def check_region_arguments(resolution: int, border: str) -> None:
     if border not in BORDERS:
         raise UsageError(f"border={border!r} is unknown; use one of {BORDERS}.")
     if resolution < 1:
-        raise UsageError(f"resolution={resolution} is no picture; use at least 1.")
+        raise UsageError(f"resolution={resolution} is no image; use at least 1.")

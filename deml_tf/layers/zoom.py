@@ -1,6 +1,6 @@
-"""Zoom: cuts a box out of each picture and resizes it, by gathers and small products.
+"""Zoom: cuts a box out of each image and resizes it, by gathers and small products.
 
-A sample of the zoomed picture needs few pixels, and `BLOCK` samples in a row little
+A sample of the zoomed image needs few pixels, and `BLOCK` samples in a row little
 more: a window that is gathered and multiplied by their weights. Matrices of the whole
 axis would be nearly empty, and take three times as long.
 """
@@ -88,7 +88,7 @@ def resample(lines, start, stop, size: int):
     """
     _, pixels, m = lines.shape
     weights, window = hat_windows(start, stop, pixels, size)
-    # In the picture even of spans that are NaN, whose weights are too.
+    # In the image even of spans that are NaN, whose weights are too.
     index = tf.clip_by_value(tf.cast(window, tf.int32), 0, pixels - 1)
     taken = tf.gather(lines, index, axis=1, batch_dims=1)  # (b, blocks, window, m)
     samples = -(-size // BLOCK) * BLOCK
@@ -126,14 +126,14 @@ def zoom(images, boxes, size: int):
 
 
 def compose_boxes(outer, inner):
-    """Reads boxes that are relative to a crop as relative to the picture it is from.
+    """Reads boxes that are relative to a crop as relative to the image it is from.
 
     Args:
-        outer: (..., 4), the crop's box: ymin, xmin, ymax, xmax relative to the picture.
+        outer: (..., 4), the crop's box: ymin, xmin, ymax, xmax relative to the image.
         inner: (..., 4), relative to the crop.
 
     Returns:
-        (..., 4), `inner` relative to the picture.
+        (..., 4), `inner` relative to the image.
     """
     start, stop = outer[..., :2], outer[..., 2:]
     side = stop - start
@@ -160,7 +160,7 @@ class Zoom(keras.layers.Layer):
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         if size < 1:
-            raise UsageError(f"size={size} is no picture; use at least 1.")
+            raise UsageError(f"size={size} is no image; use at least 1.")
         self.size = size
 
     def build(self, images_shape, boxes_shape):

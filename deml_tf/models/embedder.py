@@ -47,7 +47,7 @@ def build_deml(
     seed=0,
     explain=False,
 ):
-    """Builds the embedder DeML(I, J): RGB pictures in, embeddings out.
+    """Builds the embedder DeML(I, J): RGB images in, embeddings out.
 
     Paper sections 3.2 and 3.3. Every scale has a backbone of its own, cut in two:
 
@@ -64,7 +64,7 @@ def build_deml(
         backbone: Name of the backbone (`deml_tf.backbones.backbone`).
         weights: "imagenet", "none" or a file.
         width: Channel multiplier of the backbone; 1.0 for pretrained weights.
-        output_stride: 32, or 16 to keep maps useful on small pictures.
+        output_stride: 32, or 16 to keep maps useful on small images.
         cut_layer: Layer at which channel attention sits; None is the
             backbone's default.
         batch_norm: "auto" (frozen iff weights are given), "frozen" or "train".
@@ -84,21 +84,21 @@ def build_deml(
         multi_layer: Join the walks on the upper part's middle and last map.
         zoom_source: "original", or "previous" (the release): what is cut.
         input_size: Side in pixels of what each scale sees.
-        resize_size: Side pictures are brought to before the centre crop of
+        resize_size: Side images are brought to before the centre crop of
             `input_size`; None means no crop.
-        source_size: Side of the picture that later scales are cut from, in place
+        source_size: Side of the image that later scales are cut from, in place
             of `input_size`: more than that lets the zoom gain detail.
-        fit: "squash" or "pad": how a picture becomes square.
+        fit: "squash" or "pad": how an image becomes square.
         precision: "float32" or "bfloat16" (walk, pooling and parts stay float32), or
             "float64" for all but the walk, to tell rounding from error.
         seed: Of the random initial weights.
         explain: Give a dict and not the embedding alone, see Returns.
 
     Returns:
-        A functional `keras.Model` on RGB pictures `(b, h, w, 3)`, 0..255, of any
+        A functional `keras.Model` on RGB images `(b, h, w, 3)`, 0..255, of any
         size, which gives the embedding `(b, I * J * d)`; with `explain`, a dict of
         `embedding`, `parts` `(b, i, j, d)` (normalised), `boxes` `(b, i, 4)` (ymin,
-        xmin, ymax, xmax relative to the original picture: what each scale saw),
+        xmin, ymax, xmax relative to the original image: what each scale saw),
         `saliency` `(b, i, h, w)` and `fallback` `(b, i)`.
 
     Raises:
@@ -218,7 +218,7 @@ def explainer(embedder):
 
 
 def core_of(embedder):
-    """The part of an embedder that runs on prepared pictures `(b, s, s, 3)`."""
+    """The part of an embedder that runs on prepared images `(b, s, s, 3)`."""
     return embedder.get_layer(CORE)
 
 
@@ -230,7 +230,7 @@ def scales_and_learners(core):
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """What the embedder does to a picture before the network, sides in pixels."""
+    """What the embedder does to an image before the network, sides in pixels."""
 
     resize_size: int
     input_size: int
@@ -260,7 +260,7 @@ def build_frozen(
     One scale, no gate, no projection: what every trained model must beat.
 
     Returns:
-        A `keras.Model` on pictures `(b, h, w, 3)` giving `(b, c)` features.
+        A `keras.Model` on images `(b, h, w, 3)` giving `(b, c)` features.
     """
     halves = build_backbone(
         backbone,
@@ -274,13 +274,13 @@ def build_frozen(
         seed=seed,
     )
     images = keras.Input((None, None, 3), name="images")
-    picture = Prepare(resize_size or input_size, input_size, fit, name=PREPARE)(images)
-    _, last = halves.upper(halves.lower(picture))
+    image = Prepare(resize_size or input_size, input_size, fit, name=PREPARE)(images)
+    _, last = halves.upper(halves.lower(image))
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(last))
 
 
 def _around(core, geometry, explain):
-    """Puts the core behind its preparation of pictures."""
+    """Puts the core behind its preparation of images."""
     images = keras.Input((None, None, 3), name="images")
     sizes = dataclasses.asdict(geometry)
     outputs = core(Prepare(**sizes, dtype="float32", name=PREPARE)(images))
@@ -300,7 +300,7 @@ def _first(features, learners):
 
 
 def _whole(images):
-    """The box of the whole picture for each of the images: `(b, 4)`."""
+    """The box of the whole image for each of the images: `(b, 4)`."""
     low = ops.zeros_like(images[:, 0, 0, :2], dtype="float32")  # (b, 2)
     high = ops.ones_like(low)
     return ops.concatenate([low, high], axis=-1)

@@ -207,7 +207,7 @@ def _first(features, learners):
 
 
 def _whole(images):
-    """The box of the whole picture for each of the images: (b, 4)."""
+    """The box of the whole image for each of the images: (b, 4)."""
     low = ops.zeros_like(images[:, 0, 0, :2], dtype="float32")  # (b, 2)
     return ops.concatenate([low, ops.ones_like(low)], axis=-1)
 

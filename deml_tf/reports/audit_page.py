@@ -26,7 +26,7 @@ from deml_tf.reports import tables
 from deml_tf.runs.atomic import write_atomically
 
 _SIDE = 280  # pixels of a thumbnail's longer side
-_MEMBERS = 6  # pictures shown of one group
+_MEMBERS = 6  # images shown of one group
 _LINES = 50  # of a list on the page
 _HEADINGS = {
     "across_halves": "Copies in both halves",
@@ -36,8 +36,8 @@ _HEADINGS = {
 _WHY = {
     "across_halves": "Seen in training and asked for in the test: these spoil a "
     "zero-shot benchmark.",
-    "two_classes": "One of the two labels is wrong, or the picture shows both.",
-    "one_class": "They make retrieval easier than it is; pictures of one scene often "
+    "two_classes": "One of the two labels is wrong, or the image shows both.",
+    "one_class": "They make retrieval easier than it is; images of one scene often "
     "follow each other.",
 }
 
@@ -83,7 +83,7 @@ def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
 
 
 def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """The first pictures that cannot be read, and why."""
+    """The first images that cannot be read, and why."""
     bad = findings["unreadable"]
     rows = [
         (printable(one["path"]), one["role"], printable(one["problem"]))
@@ -116,7 +116,7 @@ def copies_table(findings: Mapping[str, Any], lines: int) -> Table:
         if copy["where"] == "across_halves"
     ]
     rows = [
-        (badge, *(printable(picture["path"]) for picture in copy["pictures"][:2]))
+        (badge, *(printable(image["path"]) for image in copy["images"][:2]))
         for copy, badge in copies[:lines]
     ]
     more, columns = _more(copies, lines), ("copy", "file", "file")
@@ -130,7 +130,7 @@ def write_audit(
     title: str,
     shown: int = 60,
 ) -> None:
-    """Writes the page: one HTML file, pictures inside, no scripts.
+    """Writes the page: one HTML file, images inside, no scripts.
 
     Args:
         path: the file to write.
@@ -177,7 +177,7 @@ def _quoted(names: Sequence[str]) -> list[str]:
 
 
 def _roles(findings: Mapping[str, Any]) -> Table:
-    columns = ("", "classes", "pictures", "least", "median", "most", "of one")
+    columns = ("", "classes", "images", "least", "median", "most", "of one")
     keys = ("classes", "images", "smallest_class", "median_class", "largest_class")
     rows = [
         (
@@ -188,10 +188,10 @@ def _roles(findings: Mapping[str, Any]) -> Table:
         for role, counts in findings["roles"].items()
     ]
     note = (
-        "least, median, most: pictures of a class; of one: classes of a single "
-        "picture, which nothing retrieves but a gallery."
+        "least, median, most: images of a class; of one: classes of a single "
+        "image, which nothing retrieves but a gallery."
     )
-    return Table("Classes and pictures", columns, rows, note)
+    return Table("Classes and images", columns, rows, note)
 
 
 def _checks(findings: Mapping[str, Any]) -> Table:
@@ -202,10 +202,10 @@ def _checks(findings: Mapping[str, Any]) -> Table:
         ("classes disjoint", f"no, {len(shared):,} are not" if shared else "yes"),
         ("class names all but equal", _count(len(alike))),
         ("of these in both halves", _count(across)),
-        ("pictures that cannot be read", _count(len(findings["unreadable"]))),
-        ("pictures of one even colour", _count(len(findings["even"]))),
-        ("pictures that EXIF turns", _count(findings["rotated"])),
-        (f"pictures with a side below {findings['input_size']}", _count(small)),
+        ("images that cannot be read", _count(len(findings["unreadable"]))),
+        ("images of one even colour", _count(len(findings["even"]))),
+        ("images that EXIF turns", _count(findings["rotated"])),
+        (f"images with a side below {findings['input_size']}", _count(small)),
     ]
     note = "all but equal: they differ in case, spaces or Unicode form alone."
     return Table("Checks", ("", "found"), rows, note)
@@ -245,12 +245,12 @@ def _sizes(findings: Mapping[str, Any]) -> Table:
         )
     ]
     columns = ("pixels", "least", "5 %", "median", "95 %", "most")
-    return Table("Picture sizes", columns, rows)
+    return Table("Image sizes", columns, rows)
 
 
 def _kinds(findings: Mapping[str, Any]) -> Table:
     rows = [(kind, _count(number)) for kind, number in findings["kinds"].items()]
-    return Table("Formats", ("format and mode", "pictures"), rows)
+    return Table("Formats", ("format and mode", "images"), rows)
 
 
 def _count(number: float) -> str:
@@ -261,7 +261,7 @@ def _more(found: Sequence[object], lines: int) -> str:
     return f"and {len(found) - lines:,} more" if len(found) > lines else ""
 
 
-# Pictures.
+# Images.
 
 
 def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, Any]:
@@ -283,18 +283,18 @@ def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, A
         "groups": [
             {
                 "badge": badge,
-                "pictures": [
+                "images": [
                     {
-                        "image": _thumbnail(picture["path"]),
-                        "class": printable(picture["class"]),
-                        "role": picture["role"],
-                        "half": HALVES[picture["role"]],
-                        "name": printable(os.path.basename(picture["path"])),
-                        "path": printable(picture["path"]),
+                        "image": _thumbnail(image["path"]),
+                        "class": printable(image["class"]),
+                        "role": image["role"],
+                        "half": HALVES[image["role"]],
+                        "name": printable(os.path.basename(image["path"])),
+                        "path": printable(image["path"]),
                     }
-                    for picture in copy["pictures"][:_MEMBERS]
+                    for image in copy["images"][:_MEMBERS]
                 ],
-                "more": _more(copy["pictures"], _MEMBERS),
+                "more": _more(copy["images"], _MEMBERS),
             }
             for copy, badge in found
         ],
@@ -317,12 +317,12 @@ def _badged(
 
 
 def _thumbnail(path: str) -> str | None:
-    """The picture as a data URL; None if it has gone since it was looked at."""
+    """The image as a data URL; None if it has gone since it was looked at."""
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as picture:
-            turn = header_orientation(picture)
-            picture.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-            small = grey(picture) if picture.mode.startswith("I") else picture
+        with Image.open(io.BytesIO(read_bytes(path))) as image:
+            turn = header_orientation(image)
+            image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
+            small = grey(image) if image.mode.startswith("I") else image
             small = upright(small.convert("RGB"), turn)
     except (OSError, ValueError):
         return None

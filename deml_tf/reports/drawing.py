@@ -1,4 +1,4 @@
-"""Boxes, saliency maps and contact sheets drawn on pictures, uint8 in and out."""
+"""Boxes, saliency maps and contact sheets drawn on images, uint8 in and out."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -43,15 +43,15 @@ def draw_boxes(
 
     Args:
         image: `(h, w, 3)` uint8.
-        boxes: `(i, 4)`: ymin, xmin, ymax, xmax relative to the picture, one colour
-            each. The line runs inside the box; what lies outside the picture is
+        boxes: `(i, 4)`: ymin, xmin, ymax, xmax relative to the image, one colour
+            each. The line runs inside the box; what lies outside the image is
             cut off; a box with NaN is left out.
         truth: `(4,)`, the listed box, dashed in white; None draws none.
 
     Returns:
         `(h, w, 3)` uint8, a copy.
     """
-    canvas = Image.fromarray(_picture(image))
+    canvas = Image.fromarray(_image(image))
     line = max(2, round(min(canvas.size) / 90))
     pen = ImageDraw.Draw(canvas)
     for scale, box in enumerate(np.reshape(boxes, (-1, 4))):
@@ -67,7 +67,7 @@ def draw_boxes(
 
 
 def overlay_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Lays a saliency map over the picture it was found on.
+    """Lays a saliency map over the image it was found on.
 
     The map is stretched to 0..1 and resized bilinearly (half-pixel centres); low
     places go dark, high places bright.
@@ -79,7 +79,7 @@ def overlay_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     Returns:
         `(h, w, 3)` uint8.
     """
-    image = _picture(image)
+    image = _image(image)
     height, width = image.shape[:2]
     heat = np.nan_to_num(np.asarray(saliency, np.float32), posinf=0.0, neginf=0.0)
     heat = heat - heat.min()
@@ -90,17 +90,17 @@ def overlay_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
 
 
 def crop(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """Cuts a box out and resizes it to a square; black beyond the picture's border.
+    """Cuts a box out and resizes it to a square; black beyond the image's border.
 
     Args:
         image: `(h, w, 3)` uint8.
-        box: `(4,)`: ymin, xmin, ymax, xmax relative to the picture.
+        box: `(4,)`: ymin, xmin, ymax, xmax relative to the image.
         size: Side of the square, pixels.
 
     Returns:
-        `(size, size, 3)` uint8; the whole picture for an empty box or one with NaN.
+        `(size, size, 3)` uint8; the whole image for an empty box or one with NaN.
     """
-    image = _picture(image)
+    image = _image(image)
     height, width = image.shape[:2]
     edges = np.asarray(box, np.float64) * (height, width, height, width)
     if not np.isfinite(edges).all() or min(edges[2:] - edges[:2]) <= 0:
@@ -116,8 +116,8 @@ def crop(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
 
 
 def thumbnail(image: np.ndarray, size: int) -> np.ndarray:
-    """The whole picture, its longer side at most `size` pixels, in its own shape."""
-    small = Image.fromarray(_picture(image))
+    """The whole image, its longer side at most `size` pixels, in its own shape."""
+    small = Image.fromarray(_image(image))
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     return np.asarray(small)
 
@@ -137,7 +137,7 @@ def contact_sheet(
     Args:
         rows: For each row its `(image (h, w, 3) uint8, mark)` from left to right; rows
             may differ in length.
-        size: Side of a thumbnail, pixels; pictures keep their shape inside it.
+        size: Side of a thumbnail, pixels; images keep their shape inside it.
         frame: Width of a frame, pixels.
         gap: Space around the framed thumbnails, pixels.
         background: Colour of the space.
@@ -217,11 +217,11 @@ def _pixels(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]
     return (x0, y0, x1, y1) if x0 <= x1 and y0 <= y1 else None
 
 
-def _picture(image: np.ndarray) -> np.ndarray:
-    """The picture as contiguous uint8; floats 0..255 are rounded."""
+def _image(image: np.ndarray) -> np.ndarray:
+    """The image as contiguous uint8; floats 0..255 are rounded."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"A picture has shape (h, w, 3), not {image.shape}.")
+        raise ValueError(f"An image has shape (h, w, 3), not {image.shape}.")
     return np.ascontiguousarray(image if image.dtype == np.uint8 else _bytes(image))
 
 

@@ -30,7 +30,7 @@ def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery
         embeddings: `(n, d)`.
         examples: n of them.
         seed: Of the choice of queries.
-        gallery_embeddings: `(m, d)` of the pictures that are searched, where these
+        gallery_embeddings: `(m, d)` of the images that are searched, where these
             are others.
         gallery: m of them.
 
@@ -69,12 +69,12 @@ def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery
 
 
 def attention_examples(outputs, examples, *, seed=0):
-    """Some random pictures with every scale's box, crop and saliency map.
+    """Some random images with every scale's box, crop and saliency map.
 
     Args:
         outputs: Dict of arrays from `embed` of an `explainer`.
-        examples: The pictures, in the same order.
-        seed: Of the choice of pictures.
+        examples: The images, in the same order.
+        seed: Of the choice of images.
 
     Returns:
         Tuple of `AttentionExample`, one class at most once.
@@ -97,7 +97,7 @@ def attention_examples(outputs, examples, *, seed=0):
     return tuple(found)
 
 
-def write_pictures(folder, attention, found, step):
+def write_images(folder, attention, found, step):
     """Writes boxes, saliency, crops and retrievals as TensorBoard images."""
     with tf.summary.create_file_writer(str(folder)).as_default(step=step):
         for n, example in enumerate(attention):
@@ -114,7 +114,7 @@ def write_pictures(folder, attention, found, step):
 
 
 def _rows(found):
-    """Retrievals as the contact sheet's rows of marked pictures."""
+    """Retrievals as the contact sheet's rows of marked images."""
     rows: list[list[tuple[np.ndarray, Mark]]] = []
     for query in found:
         row: list[tuple[np.ndarray, Mark]] = [(query.image, "query")]
@@ -125,7 +125,7 @@ def _rows(found):
 
 
 def _one_a_class(labels, count, seed):
-    """Indices of `count` random pictures of different classes."""
+    """Indices of `count` random images of different classes."""
     order = np.random.default_rng(seed).permutation(len(labels))
     _, first = np.unique(labels[order], return_index=True)
     return order[np.sort(first)[:count]]
@@ -133,5 +133,5 @@ def _one_a_class(labels, count, seed):
 
 def _read(example):
     with tf.device("CPU:0"):
-        picture = decode(os.fsencode(example.path)).numpy()
-    return thumbnail(picture, SIDE * 2)
+        image = decode(os.fsencode(example.path)).numpy()
+    return thumbnail(image, SIDE * 2)

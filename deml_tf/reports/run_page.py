@@ -25,7 +25,7 @@ from deml_tf.runs.atomic import write_atomically
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One retrieved picture: `image` `(h, w, 3)` uint8, its cosine and whether it hits.
+    """One retrieved image: `image` `(h, w, 3)` uint8, its cosine and whether it hits.
 
     A hit has the query's class.
     """
@@ -38,7 +38,7 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """A query picture `(h, w, 3)` uint8 and its neighbours, nearest first."""
+    """A query image `(h, w, 3)` uint8 and its neighbours, nearest first."""
 
     image: np.ndarray
     label: str
@@ -47,10 +47,10 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class AttentionExample:
-    """What every scale saw of a picture, and where its walk looked.
+    """What every scale saw of an image, and where its walk looked.
 
     Attributes:
-        image: `(h, w, 3)` uint8, the original picture.
+        image: `(h, w, 3)` uint8, the original image.
         label: Its class.
         boxes: `(i, 4)`, ymin, xmin, ymax, xmax relative to `image`: what scale i saw.
         saliency: `(i, gh, gw)`, the walk's map over what scale i saw.
@@ -77,7 +77,7 @@ def write_report(
     flags: Mapping[str, object] | None = None,
     environment: Mapping[str, Any] | None = None,
 ) -> None:
-    """Writes a run's report: one HTML file, pictures and charts inside, no scripts.
+    """Writes a run's report: one HTML file, images and charts inside, no scripts.
 
     Args:
         path: The file to write.
@@ -85,7 +85,7 @@ def write_report(
         results: The run's results.json; whatever is missing is left out or dashed.
         metrics: The records of metrics.jsonl.
         retrievals: Queries of unseen classes to show.
-        attention: Pictures to show with boxes and saliency maps.
+        attention: Images to show with boxes and saliency maps.
         flags: The flags as used.
         environment: The run's environment.json.
     """
@@ -330,7 +330,7 @@ def _scales(results: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-# Pictures.
+# Images.
 
 
 def _retrieval(retrieval: Retrieval) -> dict[str, Any]:

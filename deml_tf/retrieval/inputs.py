@@ -13,7 +13,7 @@ _CHUNK = 4096  # rows held in float64 at one time
 
 
 @dataclass(frozen=True, slots=True)
-class Pictures:
+class Images:
     """Queries and what they are searched in, checked.
 
     Args:
@@ -33,12 +33,12 @@ class Pictures:
     leaves_itself_out: bool
 
 
-def checked_pictures(
+def checked_images(
     embeddings: ArrayLike,
     labels: ArrayLike | None,
     gallery_embeddings: ArrayLike | None = None,
     gallery_labels: ArrayLike | None = None,
-) -> Pictures:
+) -> Images:
     """Check queries and gallery by themselves and against one another.
 
     Args:
@@ -69,12 +69,12 @@ def checked_pictures(
     if labels is None:
         unused = np.full(len(queries), -1, np.int32)
         zeros = np.zeros(len(gallery), np.int32)
-        return Pictures(queries, unused, gallery, zeros, np.zeros(1, np.int32), alone)
+        return Images(queries, unused, gallery, zeros, np.zeros(1, np.int32), alone)
     names = _checked_labels(labels, len(queries), "labels", "embeddings")
     if gallery_labels is None:
         classes, codes = np.unique(names, return_inverse=True)
         codes = codes.astype(np.int32)
-        return Pictures(queries, codes, gallery, codes, classes, alone)
+        return Images(queries, codes, gallery, codes, classes, alone)
     gallery_names = _checked_labels(
         gallery_labels, len(gallery), "gallery_labels", "gallery_embeddings"
     )
@@ -88,19 +88,19 @@ def checked_pictures(
     classes, codes = np.unique(both, return_inverse=True)
     codes = codes.astype(np.int32)
     n = len(names)
-    return Pictures(queries, codes[:n], gallery, codes[n:], classes, alone)
+    return Images(queries, codes[:n], gallery, codes[n:], classes, alone)
 
 
 def checked_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
     """The embeddings as a float32 or float64 matrix whose rows can be normalised.
 
     Integers become float64, everything narrower than float32 float32; an array that
-    is already one of the two comes back as it is. Raises as `checked_pictures`.
+    is already one of the two comes back as it is. Raises as `checked_images`.
     """
     values = np.asarray(embeddings)
     if values.ndim != 2 or 0 in values.shape:
         raise UsageError(
-            f"{name} has shape {values.shape}; give one row a picture, (n, d), "
+            f"{name} has shape {values.shape}; give one row an image, (n, d), "
             "with n and d at least 1."
         )
     if values.dtype not in (np.float32, np.float64):
@@ -137,7 +137,7 @@ def unit_rows_float32(values: np.ndarray) -> np.ndarray:
 def _checked_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray:
     values = np.asarray(labels)
     if values.ndim != 1:
-        raise UsageError(f"{name} has shape {values.shape}; give one label a picture.")
+        raise UsageError(f"{name} has shape {values.shape}; give one label an image.")
     if len(values) != n:
         raise UsageError(
             f"{name} has {len(values)} entries for {n} rows of {rows}; "
@@ -177,5 +177,5 @@ def _refuse(bad: np.ndarray, name: str, what: str) -> None:
     if bad.any():
         raise DataError(
             f"{name}: {int(bad.sum())} of {len(bad)} rows {what}, the first at index "
-            f"{int(bad.argmax())}; look at the picture and the weights behind it."
+            f"{int(bad.argmax())}; look at the image and the weights behind it."
         )

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike
 from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval.clustering import nmi_of_kmeans
 from deml_tf.retrieval.inputs import (
-    Pictures,
-    checked_pictures,
+    Images,
+    checked_images,
     checked_ranks,
     unit_rows_float32,
 )
@@ -35,7 +35,7 @@ class QueryScores:
         r_precision: (q,) share of the class among the first R neighbours.
         average_precision: (q,) average precision over the first R neighbours.
         depth: the greatest K for which Recall@K can be read off `first_hit`.
-        left_out: how many queries have no other picture of their class to find.
+        left_out: how many queries have no other image of their class to find.
     """
 
     queries: np.ndarray
@@ -93,7 +93,7 @@ def score_queries(
     gallery_labels: ArrayLike | None = None,
     block_size: int = 4096,
 ) -> QueryScores:
-    """Rank all pictures for every query, once, for a summary and a table by class.
+    """Rank all images for every query, once, for a summary and a table by class.
 
     Beside the embeddings this holds one float32 copy of the gallery and one block of
     neighbours.
@@ -114,8 +114,8 @@ def score_queries(
         DataError: as in `evaluate`.
     """
     (depth,) = checked_ranks([depth])
-    pictures = checked_pictures(embeddings, labels, gallery_embeddings, gallery_labels)
-    return _score(pictures, depth, block_size)
+    images = checked_images(embeddings, labels, gallery_embeddings, gallery_labels)
+    return _score(images, depth, block_size)
 
 
 def evaluate(
@@ -131,21 +131,21 @@ def evaluate(
 ) -> dict[str, float]:
     """Recall@K, R-precision, MAP@R and NMI of an exact ranking by cosine.
 
-    Every picture is a query against all others (the protocol of the paper's section
-    on experiments), left out of its own ranking by its index. A picture of the
+    Every image is a query against all others (the protocol of the paper's section
+    on experiments), left out of its own ranking by its index. An image of the
     query's class comes before another class's only if its cosine is greater by more
-    than `neighbours.TIE`. Queries whose class has no other picture are left out of
+    than `neighbours.TIE`. Queries whose class has no other image are left out of
     every mean but NMI's and counted.
 
     Args:
         embeddings: (n, d) real numbers of any type; rows need not be normalised.
         labels: (n,) integers or strings.
-        ranks: the K of Recall@K. A K beyond the pictures there are to find means all
+        ranks: the K of Recall@K. A K beyond the images there are to find means all
             of them, so that its recall is 1.
         gallery_embeddings: (m, d) what to search, where that is another set (In-Shop
             Clothes); nothing is then left out by index.
         gallery_labels: (m,) the gallery's labels.
-        nmi: also cluster the pictures, those of queries and gallery together.
+        nmi: also cluster the images, those of queries and gallery together.
         seed: of the clustering.
         block_size: queries ranked at a time, at most; no result depends on it.
 
@@ -160,13 +160,13 @@ def evaluate(
             to find.
     """
     ranks = checked_ranks(ranks)
-    pictures = checked_pictures(embeddings, labels, gallery_embeddings, gallery_labels)
-    scores = _score(pictures, max(ranks), block_size).summary(ranks)
+    images = checked_images(embeddings, labels, gallery_embeddings, gallery_labels)
+    scores = _score(images, max(ranks), block_size).summary(ranks)
     if nmi:
-        units, codes = unit_rows_float32(pictures.queries), pictures.query_codes
-        if not pictures.leaves_itself_out:
-            units = np.concatenate([units, unit_rows_float32(pictures.gallery)])
-            codes = np.concatenate([codes, pictures.gallery_codes])
+        units, codes = unit_rows_float32(images.queries), images.query_codes
+        if not images.leaves_itself_out:
+            units = np.concatenate([units, unit_rows_float32(images.gallery)])
+            codes = np.concatenate([codes, images.gallery_codes])
         scores["nmi"] = nmi_of_kmeans(units, codes, seed)
     return scores
 
@@ -207,29 +207,29 @@ def per_class(
     ).by_class()
 
 
-def _score(pictures: Pictures, depth: int, block_size: int) -> QueryScores:
-    ranker = Ranker(pictures, block_size)
+def _score(images: Images, depth: int, block_size: int) -> QueryScores:
+    ranker = Ranker(images, block_size)
     rows = np.flatnonzero(ranker.relevant_counts)
     if not rows.size:
         raise DataError(
-            "labels: no query has another picture of its class to find; "
+            "labels: no query has another image of its class to find; "
             "at least one class needs two."
         )
     counts = ranker.relevant_counts[rows]
     hits, precision, average = np.empty((3, len(rows)))
     depths = np.minimum(np.maximum(depth, counts), ranker.available)
     for block, indices, _ in ranker.blocks(rows, depths):
-        wanted = pictures.query_codes[rows[block], None]
-        relevant = pictures.gallery_codes[indices] == wanted  # (b, k)
+        wanted = images.query_codes[rows[block], None]
+        relevant = images.gallery_codes[indices] == wanted  # (b, k)
         hits[block] = first_hits(relevant)
         precision[block] = r_precision(relevant, counts[block])
         average[block] = average_precision_at_r(relevant, counts[block])
     return QueryScores(
         queries=rows,
-        labels=pictures.classes[pictures.query_codes[rows]],
+        labels=images.classes[images.query_codes[rows]],
         first_hit=hits,
         r_precision=precision,
         average_precision=average,
         depth=depth,
-        left_out=len(pictures.queries) - len(rows),
+        left_out=len(images.queries) - len(rows),
     )

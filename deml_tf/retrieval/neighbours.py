@@ -1,7 +1,7 @@
 """Exact nearest neighbours by cosine, ties never in the query's favour.
 
 FAISS's flat search finds candidates in float32, a block of queries at a time: no
-N x N matrix. What float32 cannot decide, namely whether a picture of the query's
+N x N matrix. What float32 cannot decide, namely whether an image of the query's
 class is nearer than one of another class, is computed again in float64 from the
 embeddings as given. The bound on float32's error is the worst case over all orders
 of summation, so results depend neither on block size nor on the number of threads.
@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from deml_tf.errors import UsageError
 from deml_tf.retrieval.inputs import (
-    Pictures,
-    checked_pictures,
+    Images,
+    checked_images,
     unit_rows,
     unit_rows_float32,
 )
@@ -33,24 +33,24 @@ _PART = 256  # of them put in order at one time: their neighbours fit in the cac
 class Ranker:
     """Ranks a gallery for rows of queries.
 
-    A picture of the query's class comes before another class's only if its cosine is
+    An image of the query's class comes before another class's only if its cosine is
     greater by more than `TIE`; cosines are float64, of the embeddings as given.
 
     Args:
-        pictures: queries and gallery; without labels no picture is of the class.
+        images: queries and gallery; without labels no image is of the class.
         block_size: queries searched for at a time, at most.
     """
 
-    def __init__(self, pictures: Pictures, block_size: int = _ROWS):
+    def __init__(self, images: Images, block_size: int = _ROWS):
         """Index the gallery: one float32 copy of it."""
         if block_size < 1:
             raise UsageError(f"block_size is {block_size}; give 1 or more.")
-        self._queries, self._query_codes = pictures.queries, pictures.query_codes
-        self._gallery, self._gallery_codes = pictures.gallery, pictures.gallery_codes
-        self._alone = pictures.leaves_itself_out
+        self._queries, self._query_codes = images.queries, images.query_codes
+        self._gallery, self._gallery_codes = images.gallery, images.gallery_codes
+        self._alone = images.leaves_itself_out
         self.available = len(self._gallery) - self._alone
-        sizes = np.bincount(self._gallery_codes, minlength=len(pictures.classes))
-        self.relevant_counts = np.where(  # (n,) pictures there are to be found
+        sizes = np.bincount(self._gallery_codes, minlength=len(images.classes))
+        self.relevant_counts = np.where(  # (n,) images there are to be found
             self._query_codes < 0, 0, sizes[self._query_codes] - self._alone
         )
         width = self._queries.shape[1]
@@ -149,7 +149,7 @@ class Ranker:
         cosines: np.ndarray,
         relevant: np.ndarray,
     ) -> None:
-        """Put near-equal pictures of the class and of others in order, in place."""
+        """Put near-equal images of the class and of others in order, in place."""
         flat = np.flatnonzero(relevant)
         if not flat.size:
             return
@@ -229,7 +229,7 @@ def nearest(
     gallery_labels: ArrayLike | None = None,
     queries: ArrayLike | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest pictures of each query, by cosine, best first.
+    """The k nearest images of each query, by cosine, best first.
 
     Args:
         embeddings: (n, d) embeddings, of any length.
@@ -249,13 +249,13 @@ def nearest(
         UsageError: k or an index out of range, or arrays that do not fit together.
         DataError: rows that hold NaN or inf, or only zeros.
     """
-    pictures = checked_pictures(embeddings, labels, gallery_embeddings, gallery_labels)
-    ranker = Ranker(pictures)
-    count = len(pictures.queries)
+    images = checked_images(embeddings, labels, gallery_embeddings, gallery_labels)
+    ranker = Ranker(images)
+    count = len(images.queries)
     if not 1 <= k <= ranker.available:
         raise UsageError(
             f"k is {k}; give a number from 1 to {ranker.available}, as many as there "
-            "are other pictures."
+            "are other images."
         )
     chosen = np.arange(count) if queries is None else np.asarray(queries)
     if (

@@ -1,7 +1,7 @@
 """Scores of a query as pure functions of which neighbours are of the query's class.
 
 Everywhere `relevant` is (b, k) booleans, best neighbour first, the query itself not
-among them, and `counts` (b,) how many pictures of its class each query could find
+among them, and `counts` (b,) how many images of its class each query could find
 (R, at least 1). Each function gives one number a query; the metric is their mean.
 """
 

@@ -1,4 +1,4 @@
-"""From pictures to scores: embed, rank, score."""
+"""From images to scores: embed, rank, score."""
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +15,7 @@ def inference(model):
     """The model's forward pass as a graph.
 
     Returns:
-        A function without arguments, to be called before each pass over pictures: it
+        A function without arguments, to be called before each pass over images: it
         takes the weights as they are and gives the forward pass, what `embed` takes,
         traced once for all calls.
     """
@@ -34,19 +34,19 @@ def inference(model):
 
 
 def embed(forward, examples, *, resize_size, fit, batch_size=64, progress=None):
-    """Runs a model over pictures.
+    """Runs a model over images.
 
     Args:
-        forward: Function of pictures `(b, h, w, 3)`, as `inference(model)()` gives.
+        forward: Function of images `(b, h, w, 3)`, as `inference(model)()` gives.
         examples: Sequence of `Example`.
-        resize_size: Side in pixels that the pictures are brought to beforehand.
+        resize_size: Side in pixels that the images are brought to beforehand.
         fit: "squash" or "pad".
-        batch_size: Pictures at once.
+        batch_size: Images at once.
         progress: Title of a progress bar; None shows none.
 
     Returns:
         The output as one array `(n, ...)`, or a dict of arrays, whose `boxes` are
-        relative to the pictures as they were before they became square.
+        relative to the images as they were before they became square.
     """
     dataset = scoring_dataset(
         examples, resize_size=resize_size, fit=fit, batch_size=batch_size
@@ -70,11 +70,11 @@ def score(outputs, examples, *, ranks, seed=0, gallery_outputs=None, gallery=())
 
     Args:
         outputs: Dict of arrays from `embed` of an `explainer`.
-        examples: The pictures, in the same order.
+        examples: The images, in the same order.
         ranks: K of Recall@K.
         seed: Of k-means.
-        gallery_outputs: As outputs, of the pictures that are searched, where these
-            are others; None: each picture is searched in all others.
+        gallery_outputs: As outputs, of the images that are searched, where these
+            are others; None: each image is searched in all others.
         gallery: Their examples.
 
     Returns:
@@ -122,7 +122,7 @@ def labels_of(examples, gallery=()):
 
     Args:
         examples: The queries.
-        gallery: The pictures that are searched, where these are others.
+        gallery: The images that are searched, where these are others.
 
     Returns:
         `(n,)` and `(m,)` int32, one number a class in both; None in place of the

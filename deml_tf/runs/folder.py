@@ -22,7 +22,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 LOCK = ".lock"
-BAD_IMAGES = "bad_images.csv"  # stays where bad pictures kept a run from its start
+BAD_IMAGES = "bad_images.csv"  # stays where bad images kept a run from its start
 
 
 class RunFolder:

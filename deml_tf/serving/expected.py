@@ -1,4 +1,4 @@
-"""What an export is held to: the embedder on pictures as training reads them."""
+"""What an export is held to: the embedder on images as training reads them."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ from deml_tf.retrieval.scoring import embed
 
 
 class Trained:
-    """What the trained embedder computes of pictures, read as training reads them.
+    """What the trained embedder computes of images, read as training reads them.
 
     Args:
         embedder: With all its parts.
@@ -30,24 +30,24 @@ class Trained:
     ):
         """Keeps the arguments; see the class."""
         network = explainer(embedder)
-        # One trace for pictures of all sizes.
-        pictures = tf.TensorSpec((None, None, None, 3), tf.float32)
+        # One trace for images of all sizes.
+        any_size = tf.TensorSpec((None, None, None, 3), tf.float32)
         self._forward = tf.function(
-            lambda images: network(images, training=False), [pictures]
+            lambda images: network(images, training=False), [any_size]
         )
         self._kept = (scales, learners)
         self._geometry = geometry_of(embedder)
 
     def of_pixels(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name of pictures (b, h, w, 3) of one size."""
+        """Outputs by name of images (b, h, w, 3) of one size."""
         outputs = self._forward(images.astype(np.float32))
         return choose({k: v.numpy() for k, v in outputs.items()}, *self._kept)
 
     def of_files(self, encoded: Sequence[bytes]) -> list[dict[str, np.ndarray] | None]:
-        """Outputs without the batch axis of each picture by itself.
+        """Outputs without the batch axis of each image by itself.
 
         Args:
-            encoded: Pictures, whatever their bytes.
+            encoded: Images, whatever their bytes.
 
         Returns:
             Outputs by name; None for what training cannot read.
@@ -68,7 +68,7 @@ class Trained:
         """Embeddings (b, d) as `deml_tf.evaluate` computes them, through its pipeline.
 
         Args:
-            encoded: Pictures that can be read.
+            encoded: Images that can be read.
         """
         with _files(encoded) as paths:
             outputs = embed(

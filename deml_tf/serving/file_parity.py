@@ -36,10 +36,10 @@ the other side; the bound has no room for that, and an export that meets it is r
 
 
 def proof_squares(encoded: Sequence[bytes], servable: SquareServable) -> np.ndarray:
-    """Pictures as the squares that a file takes, made as training makes them.
+    """Images as the squares that a file takes, made as training makes them.
 
     Args:
-        encoded: Pictures, whatever their bytes; those that cannot be read are left out.
+        encoded: Images, whatever their bytes; those that cannot be read are left out.
         servable: Says how large.
 
     Returns:
@@ -49,14 +49,14 @@ def proof_squares(encoded: Sequence[bytes], servable: SquareServable) -> np.ndar
         DataError: None can be read.
     """
     squares = []
-    for picture in encoded:
+    for image in encoded:
         try:
-            pixels = decode_bytes(tf.constant(picture))
+            pixels = decode_bytes(tf.constant(image))
         except tf.errors.OpError:
             continue
         squares.append(fit_square(pixels, servable.side, servable.geometry.fit).numpy())
     if not squares:
-        raise DataError("None of the pictures to try the export on can be read.")
+        raise DataError("None of the images to try the export on can be read.")
     return np.stack(squares)
 
 

@@ -4,7 +4,7 @@ Called by path, with TensorFlow and numpy alone, old releases of them included:
 
     python -I fresh_process.py VERSION_FOLDER WORK_FOLDER
 
-WORK_FOLDER holds `plan.json`, encoded pictures `0.bin`, `1.bin`, ... and `images.npy`;
+WORK_FOLDER holds `plan.json`, encoded images `0.bin`, `1.bin`, ... and `images.npy`;
 the outputs go to `outputs.npz` there. See `deml_tf.serving.parity`.
 """
 
@@ -21,13 +21,13 @@ def main(export, work):
 
     Args:
         export: The SavedModel's folder.
-        work: Folder of the plan, the pictures and the result.
+        work: Folder of the plan, the images and the result.
     """
     assert "deml_tf" not in sys.modules, "this process must not know the project"
     with open(os.path.join(work, "plan.json"), encoding="utf-8") as file:
         plan = json.load(file)
     encoded = []
-    for number in range(plan["pictures"]):
+    for number in range(plan["images"]):
         with open(os.path.join(work, f"{number}.bin"), "rb") as file:
             encoded.append(file.read())
     encoded = np.array(encoded, object)  # as bytes: numpy would cut zeros off

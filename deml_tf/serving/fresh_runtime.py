@@ -23,7 +23,7 @@ def main(form, path, work):
     Args:
         form: "litert" or "onnx".
         path: The file.
-        work: Folder of the plan, the pictures and the result.
+        work: Folder of the plan, the images and the result.
     """
     with open(os.path.join(work, "plan.json"), encoding="utf-8") as file:
         batches = json.load(file)

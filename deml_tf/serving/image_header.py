@@ -1,6 +1,6 @@
-"""How many pixels an encoded picture claims to have, before any is decoded.
+"""How many pixels an encoded image claims to have, before any is decoded.
 
-String and tensor operations alone, so that a served model can refuse a picture that
+String and tensor operations alone, so that a served model can refuse an image that
 would unpack into more memory than the server has.
 """
 
@@ -16,19 +16,19 @@ _TOO_MANY = 2**62
 
 
 def pixels(encoded: Any) -> tf.Tensor:
-    """The pixels that decoding a picture would make, as its header has them.
+    """The pixels that decoding an image would make, as its header has them.
 
     JPEG, PNG, GIF (all its frames together, since all are unpacked to show the first),
     BMP and WebP, after the formats' own specifications.
 
     Args:
-        encoded: scalar string, the picture's file; any bytes at all.
+        encoded: scalar string, the image's file; any bytes at all.
 
     Returns:
         Scalar int64; 0 where the bytes are too few or of no such format.
 
     Raises:
-        tf.errors.OpError: JPEG whose header cannot be read; nor could the picture.
+        tf.errors.OpError: JPEG whose header cannot be read; nor could the image.
     """
     head = tf.cast(
         tf.io.decode_raw(

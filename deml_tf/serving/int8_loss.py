@@ -1,4 +1,4 @@
-"""What rounding to 8 bits costs: the same pictures through both files of LiteRT."""
+"""What rounding to 8 bits costs: the same images through both files of LiteRT."""
 
 import hashlib
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ from deml_tf.retrieval.scoring import embed
 from deml_tf.serving import threshold
 from deml_tf.serving.fresh_runtime import litert
 
-MOST_PICTURES = 1000
-"""Pictures embedded at most, twice; in whole classes, and two of these at least."""
+MOST_IMAGES = 1000
+"""Images embedded at most, twice; in whole classes, and two of these at least."""
 
 SCORES = {"recall_at_1": "Recall@1", "map_at_r": "MAP@R"}
 
@@ -33,35 +33,35 @@ def measure(
 ) -> dict[str, Any]:
     """Compares the files, in their runtime, by cosine and by what is found.
 
-    How a picture is rounded on the way does not depend on its neighbours in a batch.
+    How an image is rounded on the way does not depend on its neighbours in a batch.
 
     Args:
         exact_file: In float32.
         rounded_file: With weights of 8 bits.
-        squares: (n, s, s, 3) of a few pictures, for the cosine.
+        squares: (n, s, s, 3) of a few images, for the cosine.
         examples: Of classes not trained on; without any, nothing is scored.
         geometry: Of the embedder.
         false_accept_rate: For the rounded file's own threshold.
 
     Returns:
-        `smallest_cosine` between the two embeddings of a picture; of scored examples
-        also `pictures`, `classes`, `recall_at_1` and `map_at_r`, each a dict of
+        `smallest_cosine` between the two embeddings of an image; of scored examples
+        also `images`, `classes`, `recall_at_1` and `map_at_r`, each a dict of
         `float32` and `int8`, and the `threshold` of `deml_tf.serving.threshold`.
 
     Raises:
-        DataError: A picture cannot be read.
+        DataError: An image cannot be read.
     """
     files = [litert(path) for path in (exact_file, rounded_file)]
     few = [run(squares)["embedding"] for run in files]
     if not examples:
         return {"smallest_cosine": smallest_cosine(*few)}
-    kept = whole_classes(examples, MOST_PICTURES)
+    kept = whole_classes(examples, MOST_IMAGES)
     labels, names = class_ids(kept)
     found = [_embed(run, kept, geometry) for run in files]
     exact, rounded = (evaluate(vectors, labels, (1,)) for vectors in found)
     return {
         "smallest_cosine": min(smallest_cosine(*few), smallest_cosine(*found)),
-        "pictures": len(kept),
+        "images": len(kept),
         "classes": len(names),
         **{name: {"float32": exact[name], "int8": rounded[name]} for name in SCORES},
         "threshold": threshold.calibrate(found[1], labels, false_accept_rate),
@@ -71,7 +71,7 @@ def measure(
 def as_sentence(measured: dict[str, Any]) -> str:
     """What `measure` found, for a reader."""
     cosine = f"smallest cosine to float32 {measured['smallest_cosine']:.4f}"
-    if "pictures" not in measured:
+    if "images" not in measured:
         return f"8 bits: {cosine}; no validation classes at hand to score."
     scores = ", ".join(
         f"{title} {measured[name]['float32']:.4f} -> {measured[name]['int8']:.4f} "
@@ -79,17 +79,17 @@ def as_sentence(measured: dict[str, Any]) -> str:
         for name, title in SCORES.items()
     )
     return (
-        f"8 bits: {scores} on {measured['pictures']} pictures of "
+        f"8 bits: {scores} on {measured['images']} images of "
         f"{measured['classes']} validation classes; {cosine}."
     )
 
 
 def whole_classes(examples: Sequence[Example], most: int) -> list[Example]:
-    """Some classes with all their pictures, as a score needs them.
+    """Some classes with all their images, as a score needs them.
 
     Args:
         examples: Of all classes.
-        most: Pictures wanted at most; two classes are kept even if they have more.
+        most: Images wanted at most; two classes are kept even if they have more.
 
     Returns:
         Examples in their order, of classes drawn by their names.
@@ -105,7 +105,7 @@ def whole_classes(examples: Sequence[Example], most: int) -> list[Example]:
 
 
 def smallest_cosine(exact: np.ndarray, rounded: np.ndarray) -> float:
-    """Between a picture's two embeddings, each (n, d) of length one."""
+    """Between an image's two embeddings, each (n, d) of length one."""
     return float((exact * rounded).sum(axis=1).min())
 
 

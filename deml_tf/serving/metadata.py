@@ -45,7 +45,7 @@ def describe_signatures(servable: Servable) -> dict[str, Any]:
 
 
 def describe_preprocessing(servable: Servable) -> dict[str, Any]:
-    """What happens to a picture inside the graph: nothing of it is left to clients."""
+    """What happens to an image inside the graph: nothing of it is left to clients."""
     geometry = servable.geometry
     return {
         "colours": "RGB, 0..255; the backbone normalises them itself",

@@ -40,7 +40,7 @@ class Difference:
     Attributes:
         runtime: Who ran the export: a loader or another library.
         signature: What was called.
-        batch_size: How many pictures at once.
+        batch_size: How many images at once.
         output: Name of the output.
         largest: Largest absolute difference; infinity for another shape, type or NaN.
         bound: What is allowed.
@@ -135,14 +135,14 @@ def hold_to_parity(
 ) -> list[Difference]:
     """Runs a SavedModel in a fresh process and compares it with the embedder.
 
-    Each picture alone, then three and then 32 in a batch, broken ones among them,
+    Each image alone, then three and then 32 in a batch, broken ones among them,
     through every signature and both loaders; and the embeddings of `serving_default`
     with those that scoring computes.
 
     Args:
         folder: The SavedModel's.
         embedder: The trained embedder, with all its parts, in the export's precision.
-        encoded: Pictures; the first two and one more must be good, one broken.
+        encoded: Images; the first two and one more must be good, one broken.
         scales: Which the export keeps.
         learners: Which the export keeps.
         bound: Allowed difference.
@@ -198,18 +198,18 @@ def precision_difference(
     scales: Sequence[int],
     learners: Sequence[int],
 ) -> dict[str, float]:
-    """What another precision costs, on pictures that can be read.
+    """What another precision costs, on images that can be read.
 
     Args:
         trained: The embedder as trained.
         served: The same in the export's precision.
-        encoded: Pictures, whatever their bytes.
+        encoded: Images, whatever their bytes.
         scales: Which the export keeps.
         learners: Which the export keeps.
 
     Returns:
         `largest_difference` of an embedding's number, and the `smallest_cosine`
-        between a picture's two embeddings.
+        between an image's two embeddings.
     """
     both = [
         [
@@ -238,7 +238,7 @@ def run_fresh(
 
     Args:
         folder: The SavedModel's.
-        encoded: n pictures.
+        encoded: n images.
         images: (n, h, w, 3) uint8.
         batches: Which of the n are run together.
         signatures: What each takes: "image_bytes", "images" or "images_float".
@@ -252,13 +252,13 @@ def run_fresh(
     """
     with tempfile.TemporaryDirectory() as work:
         plan = {
-            "pictures": len(encoded),
+            "images": len(encoded),
             "signatures": dict(signatures),
             "batches": [list(batch) for batch in batches],
         }
         (Path(work) / "plan.json").write_text(json.dumps(plan))
-        for number, picture in enumerate(encoded):
-            (Path(work) / f"{number}.bin").write_bytes(picture)
+        for number, image in enumerate(encoded):
+            (Path(work) / f"{number}.bin").write_bytes(image)
         np.save(Path(work) / "images.npy", images)
         run_isolated(
             [python, str(FRESH_PROCESS), str(folder), work],
@@ -349,7 +349,7 @@ def as_json(differences: Sequence[Difference]) -> list[dict[str, Any]]:
 
 
 def _batches(expected):
-    """Each picture alone, a broken one between two good ones, and 32 in turn."""
+    """Each image alone, a broken one between two good ones, and 32 in turn."""
     good = [n for n, outputs in enumerate(expected) if outputs is not None]
     broken = [n for n, outputs in enumerate(expected) if outputs is None]
     count = len(expected)
@@ -361,7 +361,7 @@ def _batches(expected):
 
 
 def _of_bytes(expected, batch):
-    """Outputs (b, ...) of a batch, zero where training cannot read a picture."""
+    """Outputs (b, ...) of a batch, zero where training cannot read an image."""
     model = next(outputs for outputs in expected if outputs is not None)
     rows = [
         expected[n] or {k: np.zeros_like(v) for k, v in model.items()} for n in batch
@@ -371,12 +371,12 @@ def _of_bytes(expected, batch):
 
 
 def _images(encoded, expected):
-    """The pictures as pixels of one size, (n, h, w, 3) uint8; grey where broken."""
+    """The images as pixels of one size, (n, h, w, 3) uint8; grey where broken."""
     images = []
-    for picture, outputs in zip(encoded, expected, strict=True):
+    for encoded_image, outputs in zip(encoded, expected, strict=True):
         image = tf.fill((*IMAGE_SHAPE, 3), 128.0)
         if outputs is not None:
-            pixels = tf.io.decode_image(picture, 3, expand_animations=False)
+            pixels = tf.io.decode_image(encoded_image, 3, expand_animations=False)
             image = tf.image.resize(pixels, IMAGE_SHAPE)
         images.append(tf.cast(tf.round(image), tf.uint8).numpy())
     return np.stack(images)

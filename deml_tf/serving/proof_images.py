@@ -1,4 +1,4 @@
-"""Pictures to try an export on: of its data set where that is at hand, else drawn."""
+"""Images to try an export on: of its data set where that is at hand, else drawn."""
 
 import io
 from collections.abc import Sequence
@@ -10,69 +10,69 @@ from deml_tf.data.catalog import Example
 from deml_tf.data.stored import read_bytes
 
 _ORIENTATION = 0x0112  # EXIF's tag
-_CANDIDATES = 8  # pictures looked at for each that is taken
+_CANDIDATES = 8  # images looked at for each that is taken
 
 
-def stored_pictures(examples: Sequence[Example], count: int) -> list[bytes]:
-    """Some pictures as stored, from all over the list, small files first.
+def stored_images(examples: Sequence[Example], count: int) -> list[bytes]:
+    """Some images as stored, from all over the list, small files first.
 
     Args:
         examples: Where to take them from.
         count: How many; fewer if the list is shorter or cannot be read.
 
     Returns:
-        Encoded pictures.
+        Encoded images.
     """
     step = max(1, len(examples) // max(1, count * _CANDIDATES))
-    pictures = []
+    images = []
     for example in examples[::step][: count * _CANDIDATES]:
         try:
-            pictures.append(read_bytes(example.path))
+            images.append(read_bytes(example.path))
         except OSError:
             continue
-    return sorted(pictures, key=len)[:count]
+    return sorted(images, key=len)[:count]
 
 
-def drawn_pictures(count: int, seed: int = 0) -> list[bytes]:
-    """Pictures of a few shades with a bright patch each, as JPEG.
+def drawn_images(count: int, seed: int = 0) -> list[bytes]:
+    """Images of a few shades with a bright patch each, as JPEG.
 
     Args:
         count: How many.
         seed: Of what is drawn.
     """
     random = np.random.default_rng(seed)
-    pictures = []
+    images = []
     for _ in range(count):
         height, width = (int(side) for side in random.integers(120, 260, 2))
         ground = random.integers(0, 120, (6, 8, 3)).astype(np.uint8)
         shades = Image.fromarray(ground).resize(
             (width, height), Image.Resampling.BICUBIC
         )
-        picture = np.array(shades)
+        image = np.array(shades)
         y, x = random.integers(0, height // 2), random.integers(0, width // 2)
-        patch = picture[y : y + height // 3, x : x + width // 3]
+        patch = image[y : y + height // 3, x : x + width // 3]
         patch[:] = random.integers(120, 256, 3)
         patch[::7, ::5] = random.integers(0, 256, 3)
-        pictures.append(encode(Image.fromarray(picture), "JPEG"))
-    return pictures
+        images.append(encode(Image.fromarray(image), "JPEG"))
+    return images
 
 
-def proof_pictures(pictures: Sequence[bytes]) -> list[bytes]:
-    """Pictures of every kind that an export must treat as training does.
+def proof_images(images: Sequence[bytes]) -> list[bytes]:
+    """Images of every kind that an export must treat as training does.
 
     Args:
-        pictures: Some encoded pictures; those that Pillow cannot read play no part.
+        images: Some encoded images; those that Pillow cannot read play no part.
 
     Returns:
         Two of them as stored; made of them a JPEG, a PNG with transparency, a grey
         PNG, a GIF, a BMP, and a JPEG to be turned by its EXIF; a JPEG cut short, and
-        bytes that are no picture.
+        bytes that are no image.
     """
     kept, opened = [], []
-    for picture in [*pictures, *drawn_pictures(2)]:
+    for image in [*images, *drawn_images(2)]:
         try:
-            opened.append(Image.open(io.BytesIO(picture)).convert("RGB"))
-            kept.append(picture)
+            opened.append(Image.open(io.BytesIO(image)).convert("RGB"))
+            kept.append(image)
         except (OSError, ValueError, Image.DecompressionBombError):
             continue
         if len(kept) == 2:
@@ -92,18 +92,18 @@ def proof_pictures(pictures: Sequence[bytes]) -> list[bytes]:
         encode(portrait.convert("L"), "PNG"),
         encode(portrait, "GIF"),
         encode(landscape, "BMP"),
-        b"no picture",
+        b"no image",
     ]
 
 
-def encode(picture: Image.Image, form: str, **options) -> bytes:
-    """Encodes a picture as Pillow does.
+def encode(image: Image.Image, form: str, **options) -> bytes:
+    """Encodes an image as Pillow does.
 
     Args:
-        picture: The picture.
+        image: The image.
         form: Pillow's name of the format.
         **options: Of Pillow's writer.
     """
     file = io.BytesIO()
-    picture.save(file, form, **options)
+    image.save(file, form, **options)
     return file.getvalue()

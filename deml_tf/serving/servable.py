@@ -24,7 +24,7 @@ class Servable(tf.Module):
 
     - `serving_default`: `image_bytes` (b) strings to `embedding` (b, d) float32, of
       length one, `valid` (b) boolean and `boxes` (b, i, 4) float32: what each scale
-      saw, ymin, xmin, ymax, xmax relative to the upright picture.
+      saw, ymin, xmin, ymax, xmax relative to the upright image.
     - `images`, `images_float`: `images` (b, h, w, 3), RGB 0..255 as uint8 or float32,
       of any one size, to `embedding` and `boxes`.
     - `explain`: as `serving_default`, and `parts` (b, i, j, d), `saliency`

@@ -13,7 +13,7 @@ NAME = "images"
 
 
 class SquareServable(Servable):
-    """An embedder's float signature on pictures that are squares already.
+    """An embedder's float signature on images that are squares already.
 
     LiteRT and ONNX have no resize that antialiases as training does, so that step is
     the caller's; `describe_preparation` says what he has to do. All that follows is in
@@ -56,7 +56,7 @@ class SquareServable(Servable):
 
 
 def describe_preparation(servable: SquareServable) -> dict[str, Any]:
-    """What a caller does to a picture, and what the file does then; for deml.json.
+    """What a caller does to an image, and what the file does then; for deml.json.
 
     Args:
         servable: What was exported.
@@ -64,7 +64,7 @@ def describe_preparation(servable: SquareServable) -> dict[str, Any]:
     geometry = servable.geometry
     side = servable.side
     how = (
-        f"scale the picture to {side} x {side} pixels, whatever its shape"
+        f"scale the image to {side} x {side} pixels, whatever its shape"
         if geometry.fit == "squash"
         else f"scale its longer side to {side} pixels and the other by the same "
         "factor, to the nearest pixel and at least one; lay it in the middle of a "
@@ -80,7 +80,7 @@ def describe_preparation(servable: SquareServable) -> dict[str, Any]:
             ),
             how,
             (
-                "bilinear, half-pixel centres, antialiased where the picture shrinks: "
+                "bilinear, half-pixel centres, antialiased where the image shrinks: "
                 'tf.image.resize(image, size, method="bilinear", antialias=True), or '
                 "Image.resize(size, Image.Resampling.BILINEAR) of Pillow, which also "
                 "rounds to whole numbers"

@@ -37,19 +37,19 @@ def from_classes(
     false_accept_rate: float,
     batch_size: int = 64,
 ) -> dict[str, Any]:
-    """Embeds pictures of classes not trained on, and calibrates on them.
+    """Embeds images of classes not trained on, and calibrates on them.
 
     Args:
         servable: As it will be served.
         examples: Of the classes.
         false_accept_rate: See `calibrate`.
-        batch_size: Pictures embedded at once.
+        batch_size: Images embedded at once.
 
     Returns:
         What `calibrate` gives.
 
     Raises:
-        DataError: A picture cannot be read.
+        DataError: An image cannot be read.
     """
     geometry = servable.geometry
     try:
@@ -70,12 +70,12 @@ def from_classes(
 def calibrate(
     embeddings: np.ndarray, labels: ArrayLike, false_accept_rate: float
 ) -> dict[str, Any]:
-    """Finds the cosine below which a picture's nearest neighbour says nothing.
+    """Finds the cosine below which an image's nearest neighbour says nothing.
 
-    Every picture plays an unknown once: its own class is left out of the gallery, and
+    Every image plays an unknown once: its own class is left out of the gallery, and
     the best cosine that remains is what an unknown would reach. The threshold is what
     the given share of them reaches. Its own class alone then says how many known
-    pictures it accepts. An answer is accepted if its cosine is at least the threshold.
+    images it accepts. An answer is accepted if its cosine is at least the threshold.
 
     Args:
         embeddings: (n, d), of length one, of classes not trained on.
@@ -84,8 +84,8 @@ def calibrate(
 
     Returns:
         `cosine`, the threshold; `false_accept_rate` as asked for and
-        `measured_false_accept_rate`; `true_accept_rate`, over the pictures that are
-        not alone in their class (None without any); `pictures` and `classes`.
+        `measured_false_accept_rate`; `true_accept_rate`, over the images that are
+        not alone in their class (None without any); `images` and `classes`.
     """
     check_rate(false_accept_rate)
     _, codes = np.unique(np.asarray(labels), return_inverse=True)
@@ -100,12 +100,12 @@ def calibrate(
         "false_accept_rate": false_accept_rate,
         "measured_false_accept_rate": float((to_others >= threshold).mean()),
         "true_accept_rate": float((known >= threshold).mean()) if len(known) else None,
-        "pictures": len(codes),
+        "images": len(codes),
         "classes": int(codes.max()) + 1,
         "depends_on": (
-            "the size of the gallery: the more pictures are searched, the higher an "
+            "the size of the gallery: the more images are searched, the higher an "
             "unknown's best cosine; calibrate anew for one much larger than "
-            f"{len(codes)} pictures"
+            f"{len(codes)} images"
         ),
     }
 
@@ -113,14 +113,14 @@ def calibrate(
 def best_cosines(
     embeddings: np.ndarray, codes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each picture's best cosine to other classes and to its own, itself left out.
+    """Each image's best cosine to other classes and to its own, itself left out.
 
     Args:
         embeddings: (n, d) of length one.
         codes: (n,) class numbers.
 
     Returns:
-        Two arrays (n,) float32; minus infinity where there is no such picture.
+        Two arrays (n,) float32; minus infinity where there is no such image.
     """
     others = np.empty(len(codes), np.float32)
     own = np.empty(len(codes), np.float32)

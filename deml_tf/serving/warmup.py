@@ -35,14 +35,14 @@ def check_warmup(requests: int) -> None:
 
 
 def write_warmup(
-    path: str | os.PathLike[str], model: str, pictures: Sequence[bytes], requests: int
+    path: str | os.PathLike[str], model: str, images: Sequence[bytes], requests: int
 ) -> int:
     """Writes requests to `serving_default` as a TFRecord of PredictionLog.
 
     Args:
         path: The file; its folder is made.
         model: The model's name on the server.
-        pictures: Encoded, at least one; they are taken in turn.
+        images: Encoded, at least one; they are taken in turn.
         requests: Of each of the `BATCH_SIZES`.
 
     Returns:
@@ -56,7 +56,7 @@ def write_warmup(
         return 0
     predict_pb2, prediction_log_pb2 = _messages()
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    turns = itertools.cycle(pictures)
+    turns = itertools.cycle(images)
     with tf.io.TFRecordWriter(os.fspath(path)) as writer:
         for batch_size in BATCH_SIZES * requests:
             request = predict_pb2.PredictRequest()

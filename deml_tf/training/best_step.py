@@ -23,7 +23,7 @@ class ChooseBestStep(keras.callbacks.Callback):
 
     Args:
         embedder: The model that is scored.
-        examples: Pictures of the validation classes.
+        examples: Images of the validation classes.
         path: File for the core's best weights, ending in `.weights.h5`.
         every: Steps between scorings.
         last_step: Steps of the whole training; scored as well.

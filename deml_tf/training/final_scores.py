@@ -9,7 +9,7 @@ from deml_tf.models.embedder import (
     explainer,
     geometry_of,
 )
-from deml_tf.reports.examples import attention_examples, retrievals, write_pictures
+from deml_tf.reports.examples import attention_examples, retrievals, write_images
 from deml_tf.reports.run_page import write_report
 from deml_tf.retrieval.metrics import evaluate
 from deml_tf.retrieval.scoring import (
@@ -82,7 +82,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
         gallery=split.gallery,
     )
     attention = attention_examples(outputs, split.test, seed=train.seed)
-    write_pictures(run.tensorboard_path, attention, found, results["train"]["steps"])
+    write_images(run.tensorboard_path, attention, found, results["train"]["steps"])
     write_report(
         run.report_path,
         title=run.path.name,

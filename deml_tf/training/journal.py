@@ -14,8 +14,8 @@ class Journal(keras.callbacks.Callback):
         first_step: Steps done before this `fit`.
         last_step: Steps of the whole training; ends a window as well.
         every: Steps of a window.
-        batch_size: Pictures a step.
-        epoch_size: Pictures of the training set.
+        batch_size: Images a step.
+        epoch_size: Images of the training set.
         writes: Whether this worker is the one that writes. The others only begin
             their windows with it, for resetting a mean takes all of them.
     """

@@ -13,7 +13,7 @@ def fit(trainer, batches, callbacks, strategy=None):
 
     Args:
         trainer: The compiled `Trainer`, built under the strategy.
-        batches: Iterable of the pictures and labels of a step: a dataset of one
+        batches: Iterable of the images and labels of a step: a dataset of one
             replica's, or what the strategy has distributed.
         callbacks: Keras callbacks of this worker.
         strategy: A `tf.distribute.Strategy`; by default the present one.

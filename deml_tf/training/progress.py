@@ -19,7 +19,7 @@ class ProgressBar(keras.callbacks.Callback):
     Args:
         first_step: Steps done before this `fit`.
         last_step: Steps of the whole training.
-        batch_size: Pictures a step.
+        batch_size: Images a step.
         line_every: Steps between lines where the output is no terminal.
     """
 

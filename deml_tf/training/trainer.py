@@ -31,7 +31,7 @@ class Trainer(keras.Model):
 
     and the sum over scales. Under several replicas the metric loss must be one of
     `deml_tf.losses`, whose pairs span replicas; every other term is a mean over
-    pictures, and all are divided by the number of replicas because optimizers
+    images, and all are divided by the number of replicas because optimizers
     add gradients up.
 
     Args:
@@ -109,7 +109,7 @@ class Trainer(keras.Model):
         self.built = True
 
     def call(self, images, training=False):
-        """The core's outputs for prepared pictures `(b, s, s, 3)`."""
+        """The core's outputs for prepared images `(b, s, s, 3)`."""
         return self.core(images, training=training)
 
     def compile(self, optimizer, adversary_optimizer=None, **kwargs):

@@ -1,4 +1,4 @@
-"""GoogLeNet by Caffe's rules in plain numpy: one picture, axes (c, h, w), float64."""
+"""GoogLeNet by Caffe's rules in plain numpy: one image, axes (c, h, w), float64."""
 
 import math
 
@@ -68,7 +68,7 @@ def convolve(x, blobs, name, stride=1, pad=0):
 
 
 def pool(x, stride, pad=0, side=3):
-    """Maxima; windows rounded up, and cut off where the picture ends."""
+    """Maxima; windows rounded up, and cut off where the image ends."""
     height = x.shape[1]  # of a square
     count = math.ceil((height + 2 * pad - side) / stride) + 1
     if pad and (count - 1) * stride >= height + pad:
@@ -93,9 +93,9 @@ def respond(x, local_size=5, alpha=1e-4, beta=0.75, k=1.0):
     return y
 
 
-def googlenet(picture, blobs):
+def googlenet(image, blobs):
     """RGB (h, w, 3), 0..255 -> maps (h, w, c) at pool3, 4b, 4e and 5b."""
-    bgr = np.asarray(picture, "f8")[..., ::-1] - (104, 117, 123)
+    bgr = np.asarray(image, "f8")[..., ::-1] - (104, 117, 123)
     x = convolve(bgr.transpose(2, 0, 1), blobs, "conv1/7x7_s2", 2, 3)
     x = respond(pool(x, 2))
     x = convolve(x, blobs, "conv2/3x3_reduce")

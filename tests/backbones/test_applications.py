@@ -34,7 +34,7 @@ def built(name):
     return build(name, batch_norm="frozen", prefix="a_", seed=3)
 
 
-def pictures(size, count=2):
+def images(size, count=2):
     random = np.random.default_rng(0)
     return random.uniform(0, 255, (count, size, size, 3)).astype("f4")
 
@@ -186,7 +186,7 @@ def difference(name, source, **changes):
     applications.assign(
         source, APPLICATIONS[name], (backbone.lower, backbone.upper), "b_", "test"
     )
-    x = pictures(SIZES.get(name, 64))
+    x = images(SIZES.get(name, 64))
     final = source(preprocessed(name, x)).numpy()
     assert np.abs(final).max() > 1e-3
     return np.abs(run(backbone, x)[1] - final).max() / np.abs(final).max()
@@ -214,12 +214,12 @@ def test_equals_keras(name, cut_layer):
 
 
 def test_preprocessing_is_keras_own():
-    x = pictures(64)
+    x = images(64)
     for name in ("densenet121", "resnet50", "mobilenet", "convnext_tiny"):
         from deml_tf.backbones.applications import _pixels
 
-        picture = keras.Input((64, 64, 3))
-        model = keras.Model(picture, _pixels(APPLICATIONS[name], picture))
+        image = keras.Input((64, 64, 3))
+        model = keras.Model(image, _pixels(APPLICATIONS[name], image))
         np.testing.assert_allclose(
             model(x), preprocessed(name, x), rtol=1e-5, atol=2e-5, err_msg=name
         )
@@ -240,14 +240,14 @@ def test_seeds():
     assert {n.momentum for n in norms} == {0.9} and all(n.trainable for n in norms)
     frozen = [n for n in first.lower.layers if hasattr(n, "momentum")]
     assert len(frozen) == len(norms) and not any(n.trainable for n in frozen)
-    x = pictures(64)
+    x = images(64)
     for still, moving in zip(run(first, x), run(first, x, True), strict=True):
         np.testing.assert_array_equal(still, moving)
 
 
 @pytest.mark.slow
 def test_dropped_branches_are_seeded():
-    x = pictures(64, 8)
+    x = images(64, 8)
     first, second = (build("efficientnet_b0", prefix=p) for p in ("a_", "longer_"))
     drops = [n for n in first.lower.layers if isinstance(n, keras.layers.Dropout)]
     assert len(drops) == 6
@@ -260,7 +260,7 @@ def test_dropped_branches_are_seeded():
 
 @pytest.mark.parametrize("name", TABLE)
 def test_saved_pieces_come_back(name, tmp_path):
-    backbone, x = built(name), pictures(SIZES[name])
+    backbone, x = built(name), images(SIZES[name])
     whole = backbone.whole()
     whole.save(tmp_path / "whole.keras")
     loaded = keras.saving.load_model(tmp_path / "whole.keras", safe_mode=True)
@@ -272,7 +272,7 @@ def test_saved_pieces_come_back(name, tmp_path):
 @pytest.mark.parametrize("name", TABLE)
 def test_bfloat16_keeps_the_pixels(name):
     backbone = build(name, dtype="mixed_bfloat16", seed=3)
-    x = pictures(SIZES[name])
+    x = images(SIZES[name])
     lower = backbone.lower(x)
     assert lower.dtype == "bfloat16"
     assert [o.dtype for o in backbone.upper(lower)] == ["bfloat16"] * 2
@@ -296,7 +296,7 @@ def test_an_embedder_of_another_network():
         learners=2,
         embedding_dim=32,
     )
-    assert embedder(pictures(64)).shape == (2, 32)
+    assert embedder(images(64)).shape == (2, 32)
 
 
 # --- weights ----------------------------------------------------------------------
@@ -340,7 +340,7 @@ def test_imagenet_weights(name, file, keras_home, monkeypatch):
     )
     put(keras_home[0], file, name)
     theirs = original(name, weights="imagenet")
-    x = pictures(64)
+    x = images(64)
     final = theirs(preprocessed(name, x)).numpy()
     path = keras_home[0] / "models" / file
     for weights in ("imagenet", str(path)):

@@ -19,7 +19,7 @@ def small(**changes):
     return build_backbone(NAME, **settings)
 
 
-def pictures(size=64, count=2):
+def images(size=64, count=2):
     random = np.random.default_rng(0)
     return random.uniform(0, 255, (count, size, size, 3)).astype("f4")
 
@@ -76,8 +76,8 @@ def test_shapes(size, stride, cut_layer, lower, mid, final):
 
 
 def test_mid_is_the_input_of_upper_when_the_cut_is_there():
-    mid, _ = run(small(), pictures())
-    np.testing.assert_array_equal(mid, small().lower(pictures()))
+    mid, _ = run(small(), images())
+    np.testing.assert_array_equal(mid, small().lower(images()))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def independent(state, x):
 
 @pytest.mark.parametrize("size", [64, 75])
 def test_equals_an_independent_reading_of_the_checkpoint(state, size):
-    x = pictures(size, 1)
+    x = images(size, 1)
     expected = independent(state[1], x)
     for actual, value in zip(
         run(build_backbone(NAME, input_size=size), x), expected, strict=True
@@ -174,8 +174,8 @@ def test_equals_an_independent_reading_of_the_checkpoint(state, size):
 @pytest.mark.parametrize(("padding", "first"), [("same", 1), ("symmetric", 0)])
 def test_dilation_keeps_what_the_stride_gave(cut_layer, padding, first):
     settings = {"input_size": 128, "cut_layer": cut_layer, "padding": padding}
-    strided = run(build_backbone(NAME, **settings), pictures(128))
-    dilated = run(build_backbone(NAME, output_stride=16, **settings), pictures(128))
+    strided = run(build_backbone(NAME, **settings), images(128))
+    dilated = run(build_backbone(NAME, output_stride=16, **settings), images(128))
     np.testing.assert_allclose(dilated[0], strided[0], atol=1e-5)
     np.testing.assert_allclose(dilated[1][:, first::2, first::2], strided[1], atol=1e-4)
     assert np.abs(dilated[1][:, 1 - first :: 2] - strided[1].mean()).max() > 0.1
@@ -183,8 +183,8 @@ def test_dilation_keeps_what_the_stride_gave(cut_layer, padding, first):
 
 def test_cuts_give_one_network():
     for a, b in zip(
-        run(small(cut_layer="stage4"), pictures()),
-        run(small(cut_layer="stage5"), pictures()),
+        run(small(cut_layer="stage4"), images()),
+        run(small(cut_layer="stage5"), images()),
         strict=True,
     ):
         np.testing.assert_allclose(a, b, atol=1e-5)
@@ -212,7 +212,7 @@ def test_layers_of_one_shape_start_unequal():
 
 
 def test_random_weights_keep_the_signal(pretrained):
-    for value in run(small(batch_norm="train"), pictures(count=8), training=True):
+    for value in run(small(batch_norm="train"), images(count=8), training=True):
         assert 0.05 < value.std() < 5
 
 
@@ -224,7 +224,7 @@ def test_copies_live_in_one_model():
     names = [layer.name for b in (first, second) for layer in b.lower.layers]
     assert len(set(names)) == len(names)
     assert all(name.startswith(("scale1_", "scale2_")) for name in names)
-    a, b = model(pictures())
+    a, b = model(images())
     np.testing.assert_allclose(a, b, atol=1e-6)
     assert len({v.path for v in model.variables}) == len(model.variables)
 
@@ -245,7 +245,7 @@ def test_frozen_norms_stay(mode):
     assert kernels == len(trainable)
     assert not any(norm.trainable_variables for norm in backbone.norms())
     before = values(backbone)
-    x = pictures()
+    x = images()
     for still, moving in zip(run(backbone, x), run(backbone, x, True), strict=True):
         np.testing.assert_array_equal(still, moving)
     for a, b in zip(before, values(backbone), strict=True):
@@ -258,7 +258,7 @@ def test_trained_norms_move(mode):
     assert all(len(norm.trainable_variables) == 2 for norm in backbone.norms())
     assert {norm.momentum for norm in backbone.norms()} == {0.9}
     before = backbone.norms()[0].moving_mean.numpy()
-    run(backbone, pictures(), True)
+    run(backbone, images(), True)
     assert np.abs(backbone.norms()[0].moving_mean - before).max() > 0
 
 
@@ -387,7 +387,7 @@ def test_saved_models_come_back(tmp_path, stride, cut_layer):
     backbone = small(
         output_stride=stride, cut_layer=cut_layer, batch_norm="frozen", seed=2
     )
-    x = pictures()
+    x = images()
     pieces = []
     for piece in (backbone.lower, backbone.upper, backbone.whole()):
         piece.save(tmp_path / "piece.keras")
@@ -410,13 +410,13 @@ def test_xla_gives_the_same_values_and_gradients():
             loss = tf.reduce_mean(mid**2) + tf.reduce_mean(final**2)
         return mid, final, *tape.gradient(loss, weights)
 
-    x = pictures()
+    x = images()
     for a, b in zip(step(x), tf.function(step, jit_compile=True)(x), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5 * np.abs(a).max())
 
 
 def test_bfloat16_by_argument_and_by_policy():
-    x = pictures()
+    x = images()
     expected = run(small(), x)
     given = small(dtype="mixed_bfloat16")
     before = keras.config.dtype_policy()

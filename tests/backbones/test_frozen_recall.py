@@ -18,14 +18,14 @@ def photos():
         pytest.skip("the bird photographs are not here")
     folders = sorted(folder for folder in PHOTOS.iterdir() if folder.is_dir())[100:]
     files = [(f, n) for n, d in enumerate(folders) for f in sorted(d.glob("*.jpg"))]
-    pictures = [np.asarray(Image.open(f).convert("RGB")) for f, _ in files]
-    return np.stack(pictures), np.array([n for _, n in files])
+    images = [np.asarray(Image.open(f).convert("RGB")) for f, _ in files]
+    return np.stack(images), np.array([n for _, n in files])
 
 
-def centre_160(pictures):
+def centre_160(images):
     large = [
         np.asarray(Image.fromarray(p).resize((176, 176), Image.Resampling.BILINEAR))
-        for p in pictures
+        for p in images
     ]
     return np.stack(large)[:, 8:168, 8:168]
 
@@ -49,10 +49,10 @@ def recall(features, labels, ranks=(1, 2, 4, 8)):
     ],
 )
 def test_frozen_recall_on_unseen_birds(photos, size, padding, expected):
-    pictures, labels = photos
-    assert pictures.shape == (3043, 224, 224, 3)
+    images, labels = photos
+    assert images.shape == (3043, 224, 224, 3)
     if size == 160:
-        pictures = centre_160(pictures)
+        images = centre_160(images)
     backbone = build_backbone("efficientnet_lite0", input_size=size, padding=padding)
 
     @tf.function
@@ -61,8 +61,8 @@ def test_frozen_recall_on_unseen_birds(photos, size, padding, expected):
         return tf.reduce_mean(final, axis=(1, 2))
 
     features = [
-        embed(tf.cast(pictures[i : i + 64], tf.float32)).numpy()
-        for i in range(0, len(pictures), 64)
+        embed(tf.cast(images[i : i + 64], tf.float32)).numpy()
+        for i in range(0, len(images), 64)
     ]
     measured = recall(np.concatenate(features), labels)
     print(size, padding, np.round(measured, 4))

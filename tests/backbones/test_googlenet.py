@@ -20,7 +20,7 @@ def small(**changes):
     return build_backbone(NAME, **settings)
 
 
-def pictures(size=65, count=2):
+def images(size=65, count=2):
     random = np.random.default_rng(0)
     return random.uniform(0, 255, (count, size, size, 3)).astype("f4")
 
@@ -42,9 +42,9 @@ def quarter(tmp_path_factory):
     return blobs, write_caffemodel(folder / "quarter.caffemodel", blobs)
 
 
-def check(backbone, cut_layer, picture, expected):
+def check(backbone, cut_layer, image, expected):
     names = (cut_layer, "inception_4e", "inception_5b")
-    for name, value in zip(names, maps(backbone, picture[None]), strict=True):
+    for name, value in zip(names, maps(backbone, image[None]), strict=True):
         reference = expected[name]
         assert value.shape == (1, *reference.shape)
         assert 0.2 < (reference > 0).mean() < 0.8  # ReLU passes some, and stops some
@@ -56,18 +56,18 @@ def check(backbone, cut_layer, picture, expected):
 
 @pytest.fixture(scope="module")
 def paper():
-    """The whole network at 227: blobs, a picture, its maps by Caffe's rules."""
-    blobs, picture = random_blobs(), pictures(227, 1)[0]
-    return blobs, picture, googlenet(picture, blobs)
+    """The whole network at 227: blobs, an image, its maps by Caffe's rules."""
+    blobs, image = random_blobs(), images(227, 1)[0]
+    return blobs, image, googlenet(image, blobs)
 
 
 @pytest.mark.parametrize(("cut_layer", "old"), [(CUTS[0], True), (CUTS[1], False)])
 def test_equals_caffes_rules_at_227(paper, cut_layer, old, tmp_path):
-    blobs, picture, expected = paper
+    blobs, image, expected = paper
     path = write_caffemodel(tmp_path / "net.caffemodel", blobs, old)
     backbone = build_backbone(NAME, input_size=227, weights=path, cut_layer=cut_layer)
     assert expected["inception_5b"].shape == (7, 7, 1024)
-    check(backbone, cut_layer, picture, expected)
+    check(backbone, cut_layer, image, expected)
 
 
 # Of 71, 75, 65 and 112 pixels another pooling meets an odd side; of 64 none does.
@@ -77,9 +77,9 @@ def test_equals_caffes_rules_at_227(paper, cut_layer, old, tmp_path):
 )
 def test_equals_caffes_rules_at_any_size(quarter, size, cut_layer):
     blobs, path = quarter
-    picture = pictures(size, 1)[0]
+    image = images(size, 1)[0]
     backbone = small(input_size=size, weights=path, cut_layer=cut_layer)
-    check(backbone, cut_layer, picture, googlenet(picture, blobs))
+    check(backbone, cut_layer, image, googlenet(image, blobs))
 
 
 @pytest.mark.parametrize(
@@ -109,8 +109,8 @@ def test_sides_at_227():
     assert sides == [114, 57, 28, 14]
 
 
-def test_pictures_are_rgb_and_files_bgr(tmp_path):
-    """A first layer that sees blue alone sees it in blue pictures alone."""
+def test_images_are_rgb_and_files_bgr(tmp_path):
+    """A first layer that sees blue alone sees it in blue images alone."""
     blobs = random_blobs(4)
     weights, bias = blobs["conv1/7x7_s2"]
     weights[:], bias[:] = 0, 0
@@ -326,7 +326,7 @@ def test_copies_live_in_one_model():
 
 
 def test_saved_models_come_back(quarter, tmp_path):
-    backbone, x = small(weights=quarter[1], cut_layer="pool3"), pictures()
+    backbone, x = small(weights=quarter[1], cut_layer="pool3"), images()
     backbone.whole().save(tmp_path / "net.keras")
     loaded = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
     for a, b in zip(maps(backbone, x)[1:], loaded(x), strict=True):
@@ -334,7 +334,7 @@ def test_saved_models_come_back(quarter, tmp_path):
 
 
 def step(model):
-    """A function of pictures: all maps, and the gradients of their mean square."""
+    """A function of images: all maps, and the gradients of their mean square."""
 
     def run(x):
         with tf.GradientTape() as tape:
@@ -346,7 +346,7 @@ def step(model):
 
 
 def test_xla_gives_the_same_values(quarter):
-    lower, x = small(weights=quarter[1], cut_layer="pool3").lower, pictures()
+    lower, x = small(weights=quarter[1], cut_layer="pool3").lower, images()
     compiled = tf.function(lower, jit_compile=True)(x)
     np.testing.assert_allclose(lower(x), compiled, atol=1e-4 * np.max(compiled))
 
@@ -354,7 +354,7 @@ def test_xla_gives_the_same_values(quarter):
 @pytest.mark.slow
 def test_xla_gives_the_same_gradients(quarter):
     lower = small(weights=quarter[1], cut_layer="pool3").lower  # the rest is alike
-    run, x = step(lower), pictures()
+    run, x = step(lower), images()
     compiled = tf.function(run, jit_compile=True)
     for a, b in zip(*map(tf.nest.flatten, (run(x), compiled(x))), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3 * np.abs(a).max())
@@ -364,7 +364,7 @@ def test_xla_gives_the_same_gradients(quarter):
     "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
 def test_bfloat16_trains_close_to_float32(quarter, jit_compile):
-    x = pictures()
+    x = images()
     settings = {"weights": quarter[1], "cut_layer": "pool3"}
     backbone = small(dtype="mixed_bfloat16", **settings)
     model = backbone.lower if jit_compile else backbone.whole()

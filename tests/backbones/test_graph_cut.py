@@ -67,7 +67,7 @@ def test_clean_cuts_lie_on_every_path():
     names, paths = stable_names(model), every_path(model)
     everywhere = set.intersection(*({names[id(o)] for o in path} for path in paths))
     # Of these the ends, beyond which there is nothing to train, are no cuts.
-    assert everywhere - {"picture", "pixels", "last", "end"} == set(CUTS)
+    assert everywhere - {"image", "pixels", "last", "end"} == set(CUTS)
 
 
 def test_names_do_not_know_what_came_before():
@@ -130,7 +130,7 @@ def test_the_pieces_are_the_whole(cut_layer):
         ("left", "is no clean cut"),
         ("pixels", "one side has nothing to train"),
         ("end", "one side has nothing to train"),
-        ("picture", "is no clean cut"),
+        ("image", "is no clean cut"),
         ("conv9", "'conv9' is no layer of network"),
         ("", "'' is no layer of network"),
         (None, "is needed for network, which has no default"),

@@ -37,7 +37,7 @@ def small(**changes):
     return build_backbone("vit:mini", **settings)
 
 
-def pictures(size=32, count=2):
+def images(size=32, count=2):
     random = np.random.default_rng(0)
     return random.uniform(0, 255, (count, size, size, 3)).astype("f4")
 
@@ -116,7 +116,7 @@ def test_shapes(cut, default):
 
 
 def test_mid_is_u_when_upper_has_one_block():
-    u, mid, _ = run(small(cut_layer="block3"), pictures())
+    u, mid, _ = run(small(cut_layer="block3"), images())
     np.testing.assert_array_equal(u, mid)
 
 
@@ -180,7 +180,7 @@ def test_without_a_class_token_it_is_keras_hubs(tmp_path, cut):
     backbone = build_backbone(
         saved(made, tmp_path), input_size=32, cut_layer=f"block{cut}"
     )
-    x = pictures()
+    x = images()
     _, _, final = run(backbone, x)
     expected = np.reshape(made(x / 127.5 - 1), (2, 4, 4, 24))
     np.testing.assert_allclose(final, expected, rtol=1e-4, atol=1e-5)
@@ -193,7 +193,7 @@ def test_without_a_class_token_it_is_keras_hubs(tmp_path, cut):
 def test_extra_tokens_are_dropped_at_the_cut(tmp_path, kind):
     made = hub(kind)
     backbone = build_backbone(saved(made, tmp_path), input_size=32, cut_layer="block2")
-    x = pictures()
+    x = images()
     if kind is keras_hub.models.ViTBackbone:
         pixels = x / 127.5 - 1
     else:
@@ -215,7 +215,7 @@ def test_biases_left_out(tmp_path):
     made = hub(use_mha_bias=False, use_mlp_bias=False, use_patch_bias=False)
     # keras-hub 0.32 leaves these out of its encoder's own config, not the backbone's.
     backbone = build_backbone(saved(made, tmp_path), input_size=32)
-    x = pictures()
+    x = images()
     for got, wanted in zip(
         run(backbone, x), stepwise(made, x / 127.5 - 1, 3), strict=True
     ):
@@ -228,7 +228,7 @@ def test_the_presets_own_pixels(kept, folder):
         scale=[0.01, 0.02, 0.03], offset=[-1.0, -2.0, 0.5]
     )
     converter.save_to_preset(str(folder))
-    x = pictures()
+    x = images()
     got, *_ = run(build_backbone(f"vit:{folder}", input_size=32), x)
     pixels = x * [0.01, 0.02, 0.03] + [-1.0, -2.0, 0.5]
     wanted, *_ = stepwise(made, pixels.astype("f4"), 3)
@@ -244,7 +244,7 @@ def test_positions_of_another_size(kept):
     )
     for source, target in zip(made.weights, bigger.weights, strict=True):
         target.assign(table if "position" in target.path else source)
-    x = pictures(48)
+    x = images(48)
     for got, wanted in zip(
         run(backbone, x), stepwise(bigger, x / 127.5 - 1, 3), strict=True
     ):
@@ -275,7 +275,7 @@ def test_positions_of_the_same_size_stay():
 
 def test_bfloat16_is_near_and_keeps_the_pixels(kept):
     _, name = kept
-    x = pictures()
+    x = images()
     exact = build_backbone(name, input_size=32)
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
@@ -314,7 +314,7 @@ def tiny_deml(**changes):
 @pytest.mark.parametrize("multi_layer", [False, True])
 def test_deml_on_the_token_grid(multi_layer):
     embedder = tiny_deml(multi_layer=multi_layer, backbone="vit:mini")
-    outputs = explainer(embedder)(pictures(50, 3))
+    outputs = explainer(embedder)(images(50, 3))
     assert outputs["embedding"].shape == (3, 32)
     assert outputs["saliency"].shape == (3, 2, 4, 4)
     assert outputs["boxes"].shape == (3, 2, 4)
@@ -345,7 +345,7 @@ def test_cost_of_deml():
 @pytest.mark.slow
 def test_xla_compiles_the_core():
     core = core_of(tiny_deml())
-    x = tf.constant(pictures())
+    x = tf.constant(images())
     compiled = tf.function(lambda x: core(x), jit_compile=True)(x)
     for name, value in core(x).items():
         np.testing.assert_allclose(
@@ -368,7 +368,7 @@ def test_deml_trains_and_reloads(tmp_path):
     labels = np.repeat(np.arange(4), 2).astype("int32")
     step = tf.function(trainer.train_step)
     losses = [
-        float(step((tf.constant(pictures(count=8)), tf.constant(labels)))["loss"])
+        float(step((tf.constant(images(count=8)), tf.constant(labels)))["loss"])
         for _ in range(3)
     ]
     assert np.all(np.isfinite(losses)) and losses[2] < losses[0]
@@ -377,8 +377,8 @@ def test_deml_trains_and_reloads(tmp_path):
             assert np.any(variable.numpy() != old), variable.path
     path, pixels = tmp_path / "embedder.keras", tmp_path / "pixels.npy"
     embedder.save(path)
-    np.save(pixels, pictures())
-    expected = np.asarray(embedder(pictures()))
+    np.save(pixels, images())
+    expected = np.asarray(embedder(images()))
     # In a process without keras-hub, which a saved embedder does not need.
     script = (
         "import sys; sys.modules['keras_hub'] = None\n"
@@ -447,7 +447,7 @@ def test_a_named_preset(monkeypatch, kept, folder):
         return str(folder / path)
 
     monkeypatch.setattr("kagglehub.model_download", download)
-    x = pictures()
+    x = images()
     got = run(build_backbone("vit:vit_base_patch16_224_imagenet", input_size=32), x)
     for a, b in zip(got, stepwise(made, x / 127.5 - 1, 3), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)

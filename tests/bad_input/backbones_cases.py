@@ -40,7 +40,7 @@ CASES = (
         "choose efficientnet_lite0.",
     ),
     Case(
-        "pictures too small for the network",
+        "images too small for the network",
         "train TINY --width=1 --output_stride=32 --backbone=googlenet",
         2,
         "--input_size=32 is too small for googlenet: give at least 63 pixels.",
@@ -76,7 +76,7 @@ CASES = (
         "more).",
     ),
     Case(
-        "pictures that are not whole patches",
+        "images that are not whole patches",
         f"{VIT} --input_size=72 --resize_size=72",
         2,
         "--input_size=72 is no multiple of the 16 pixels of a patch of "

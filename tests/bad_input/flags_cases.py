@@ -79,7 +79,7 @@ CASES = (
     ),
     Case(
         "no run folder",
-        "train --dataset=folder --data_dir=pictures",
+        "train --dataset=folder --data_dir=images",
         2,
         "--run_dir is missing: give it, or a --flagfile with it.",
     ),
@@ -106,9 +106,9 @@ CASES = (
     ),
     Case(
         "a folder as flagfile",
-        "train --flagfile pictures",
+        "train --flagfile images",
         2,
-        "--flagfile=pictures cannot be read (Is a directory): give a text"
+        "--flagfile=images cannot be read (Is a directory): give a text"
         " file with one --flag=value a line.",
     ),
     Case(
@@ -149,7 +149,7 @@ CASES = (
     ),
     Case("no step", "train TINY --steps=0", 2, "--steps=0: it must be at least 1."),
     Case(
-        "a batch of one picture a class",
+        "a batch of one image a class",
         "train TINY --images_per_class=1",
         2,
         "--images_per_class=1: it must be at least 2.",
@@ -239,7 +239,7 @@ CASES = (
         "--output_stride=8: it must be 16 or 32.",
     ),
     Case(
-        "a picture smaller than the network",
+        "an image smaller than the network",
         "train TINY --input_size=16",
         2,
         "--input_size=16: it must be at least 32.",
@@ -282,7 +282,7 @@ CASES = (
         "--validation_classes=0.1, or leave --patience out.",
     ),
     Case(
-        "a crop larger than the picture",
+        "a crop larger than the image",
         "train TINY --input_size=48",
         2,
         "--resize_size=40: it must be at least --input_size=48.",
@@ -341,7 +341,7 @@ CASES = (
         "--run_dir is missing: give it, or --embedder with --dataset and --data_dir.",
     ),
     Case(
-        "an embedder without pictures",
+        "an embedder without images",
         "evaluate --embedder=e.keras",
         2,
         "--dataset is missing: --embedder needs it.",

@@ -11,14 +11,14 @@ CARS = "train TINY --validation_classes=0 --dataset=cars196 --data_dir=set"
 SOP = "train TINY --validation_classes=0 --dataset=sop --data_dir=set"
 SHOP = "train TINY --validation_classes=0 --dataset=in_shop --data_dir=set"
 LABELS = "abcd"
-COUNT = 2  # pictures of each of them
-PICTURES = [f"{label}/{n}.png" for label in LABELS for n in range(COUNT)]
+COUNT = 2  # images of each of them
+IMAGES = [f"{label}/{n}.png" for label in LABELS for n in range(COUNT)]
 FIELDS = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class")
 
 
-def pictures(below):
+def images(below):
     def make(folder):
-        for name in PICTURES:
+        for name in IMAGES:
             path = folder / "set" / below / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (40, 30)).save(path)
@@ -34,23 +34,23 @@ def cub(**changed):
     """Makes CUB-200-2011 in small; the files given by name are other than right."""
     files = {
         "classes": lines(*(f"{n} {name}" for n, name in enumerate(LABELS, 1))),
-        "images": lines(*(f"{n} {name}" for n, name in enumerate(PICTURES, 1))),
+        "images": lines(*(f"{n} {name}" for n, name in enumerate(IMAGES, 1))),
         "image_class_labels": lines(
-            *(f"{n + 1} {n // COUNT + 1}" for n in range(len(PICTURES)))
+            *(f"{n + 1} {n // COUNT + 1}" for n in range(len(IMAGES)))
         ),
     } | changed
     texts = [write(f"set/{name}.txt", text) for name, text in files.items() if text]
-    return also(pictures("images"), *texts)
+    return also(images("images"), *texts)
 
 
 def cars(fields=FIELDS, classes=LABELS):
     """Makes Cars196 in small, with these fields and names of classes."""
 
     def make(folder):
-        pictures("car_ims")(folder)
+        images("car_ims")(folder)
         rows = [
             (f"car_ims/{name}", 1, 1, 20, 20, n // COUNT + 1)[: len(fields)]
-            for n, name in enumerate(PICTURES)
+            for n, name in enumerate(IMAGES)
         ]
         annotations = np.array(rows, [(field, "O") for field in fields])
         content = {"annotations": annotations, "class_names": list(classes)}
@@ -61,26 +61,26 @@ def cars(fields=FIELDS, classes=LABELS):
 
 def sop(header="image_id class_id super_class_id path", **changed):
     """Makes Stanford Online Products in small."""
-    half = len(PICTURES) // 2
-    rows = [f"{n + 1} {n // COUNT + 1} 1 {p}" for n, p in enumerate(PICTURES)]
+    half = len(IMAGES) // 2
+    rows = [f"{n + 1} {n // COUNT + 1} 1 {p}" for n, p in enumerate(IMAGES)]
     files = {
         "Ebay_train": lines(header, *rows[:half]),
         "Ebay_test": lines(header, *rows[half:]),
     } | changed
     texts = [write(f"set/{name}.txt", text) for name, text in files.items() if text]
-    return also(pictures(""), *texts)
+    return also(images(""), *texts)
 
 
 def shop(*changed, count=8):
     """Makes In-Shop in small; the rows given stand for its first ones."""
-    roles = ["train"] * (len(PICTURES) // 2) + ["query", "gallery"] * 2
+    roles = ["train"] * (len(IMAGES) // 2) + ["query", "gallery"] * 2
     rows = [
         f"img/{name} id_{name[0]} {role}"
-        for name, role in zip(PICTURES, roles, strict=True)
+        for name, role in zip(IMAGES, roles, strict=True)
     ]
     rows[: len(changed)] = changed
     text = lines(count, "image_name item_id evaluation_status", *rows)
-    return also(pictures("Img/img"), write("set/Eval/list_eval_partition.txt", text))
+    return also(images("Img/img"), write("set/Eval/list_eval_partition.txt", text))
 
 
 CASES = (
@@ -91,7 +91,7 @@ CASES = (
         "there is no images.txt in set or set/CUB_200_2011; give the "
         "--data_dir that holds images.txt, image_class_labels.txt, "
         "classes.txt, bounding_boxes.txt and images/.",
-        pictures("images"),
+        images("images"),
     ),
     Case(
         "CUB-200-2011 without its labels",
@@ -126,7 +126,7 @@ CASES = (
         cub(image_class_labels="1 9\n"),
     ),
     Case(
-        "a picture of CUB-200-2011 that is not there",
+        "an image of CUB-200-2011 that is not there",
         CUB,
         1,
         "set/images.txt, line 1: there is no file set/images/a/9.png; "
@@ -134,7 +134,7 @@ CASES = (
         cub(images="1 a/9.png\n", image_class_labels="1 1\n"),
     ),
     Case(
-        "a box of CUB-200-2011 beside the picture",
+        "a box of CUB-200-2011 beside the image",
         CUB,
         1,
         "set/bounding_boxes.txt, line 1: the box x,y,w,h = "
@@ -148,7 +148,7 @@ CASES = (
         1,
         "there is no cars_annos.mat in set; give the --data_dir that "
         "holds cars_annos.mat and car_ims/, or one folder a class.",
-        pictures("car_ims"),
+        images("car_ims"),
     ),
     Case(
         "a file of Cars196 that is none",
@@ -156,14 +156,14 @@ CASES = (
         1,
         "cannot read set/cars_annos.mat (Mat file appears to be "
         "truncated); take the file from the data set's page again.",
-        also(pictures("car_ims"), write("set/cars_annos.mat", "no MATLAB file")),
+        also(images("car_ims"), write("set/cars_annos.mat", "no MATLAB file")),
     ),
     Case(
         "a file of Cars196's devkit",
         CARS,
         1,
         "set/cars_annos.mat has no class; give the cars_annos.mat that "
-        "lists all pictures, not one of the devkit's.",
+        "lists all images, not one of the devkit's.",
         cars(fields=FIELDS[:5]),
     ),
     Case(
@@ -202,7 +202,7 @@ CASES = (
         ),
     ),
     Case(
-        "a picture of Stanford Online Products that is not there",
+        "an image of Stanford Online Products that is not there",
         SOP,
         1,
         "set/Ebay_test.txt, line 2: there is no file set/c/9.png; correct the list.",
@@ -218,13 +218,13 @@ CASES = (
         "set/Anno or set/In-shop Clothes Retrieval Benchmark/Eval; give "
         "the --data_dir that holds Eval/list_eval_partition.txt and "
         "Img/img/.",
-        pictures("Img/img"),
+        images("Img/img"),
     ),
     Case(
         "a list of In-Shop that is cut short",
         SHOP,
         1,
-        "set/Eval/list_eval_partition.txt, line 1: 52712 pictures are "
+        "set/Eval/list_eval_partition.txt, line 1: 52712 images are "
         "announced and 8 listed; take the file from the archive again.",
         shop(count=52712),
     ),
@@ -256,6 +256,6 @@ CASES = (
         "train TINY --dataset=tfds:no_such_birds",
         2,
         "--dataset=tfds:no_such_birds is no set of tensorflow-datasets, "
-        "nor prepared in pictures; correct the name.",
+        "nor prepared in images; correct the name.",
     ),
 )

@@ -34,23 +34,23 @@ CASES = (
         "an empty image folder",
         SET,
         1,
-        "set holds no class folders; put the pictures of each class into "
+        "set holds no class folders; put the images of each class into "
         "a folder of its own in there, or give another --data_dir.",
         lambda folder: (folder / "set").mkdir(),
     ),
     Case(
-        "pictures without class folders",
+        "images without class folders",
         SET,
         1,
-        "set holds no class folders; put the pictures of each class into "
+        "set holds no class folders; put the images of each class into "
         "a folder of its own in there, or give another --data_dir.",
         write("set/1.jpg", "of any kind"),
     ),
     Case(
-        "a class without pictures",
+        "a class without images",
         SET,
         1,
-        "the class folder set/c holds no picture; remove it or put bmp, "
+        "the class folder set/c holds no image; remove it or put bmp, "
         "gif, jpeg, jpg, png, webp files into it.",
         classes(a=4, b=4, c=0, d=4),
     ),
@@ -74,7 +74,7 @@ CASES = (
         "more classes held out than are left to train",
         "train TINY --validation_classes=0.9",
         1,
-        "--data_dir=pictures: 0 classes left to train on after "
+        "--data_dir=images: 0 classes left to train on after "
         "--validation_classes=0.9; retrieval needs two classes or more a "
         "side, so add classes or change the split.",
     ),
@@ -130,7 +130,7 @@ CASES = (
         "a header and nothing else",
         LIST,
         1,
-        "list.csv lists no picture; add rows below its header.",
+        "list.csv lists no image; add rows below its header.",
         listed("path,label\n"),
     ),
     Case(
@@ -148,14 +148,14 @@ CASES = (
         listed(rows("path,label", "a/0.png,a,a")),
     ),
     Case(
-        "a picture that is not there",
+        "an image that is not there",
         LIST,
         1,
         "list.csv, line 2: there is no file a/9.png; correct the list.",
         listed(rows("path,label", "a/9.png,a")),
     ),
     Case(
-        "a picture twice",
+        "an image twice",
         LIST,
         1,
         "list.csv, line 3: a/../a/0.png is listed in line 2; correct the list.",
@@ -219,7 +219,7 @@ CASES = (
         listed(rows(BOXES, "a/0.png,a,1,nan,5,5", cells=with_box)),
     ),
     Case(
-        "a box beside the picture",
+        "a box beside the image",
         LIST,
         1,
         "list.csv, line 2: the box x,y,w,h = 50,1,5,5 holds nothing of "
@@ -232,7 +232,7 @@ CASES = (
         1,
         "list.csv, after line 1: 'utf-8' codec can't decode byte 0xe9 in "
         "position 22: invalid continuation byte; save the list as UTF-8 "
-        "text with a header and one picture a line.",
+        "text with a header and one image a line.",
         listed(b"path,label\na/0.png,caf\xe9\n"),
     ),
     Case(
@@ -240,14 +240,14 @@ CASES = (
         LIST,
         1,
         "list.csv, after line 1: unexpected end of data; save the list as"
-        " UTF-8 text with a header and one picture a line.",
+        " UTF-8 text with a header and one image a line.",
         listed(rows("path,label", 'a/0.png,"a')),
     ),
     Case(
         "Plumage where something else lies",
         "train TINY --dataset=plumage",
         2,
-        "pictures holds something that is not Plumage: name a new or "
+        "images holds something that is not Plumage: name a new or "
         "empty folder to draw it in.",
     ),
     Case(
@@ -258,7 +258,7 @@ CASES = (
         "another folder, or remove this one to draw it again.",
         write(
             "set/plumage.json",
-            '{"version": 1, "seed": 0, "size": 160, "species": 9, "pictures": 30}',
+            '{"version": 1, "seed": 0, "size": 160, "species": 9, "images": 30}',
         ),
     ),
     Case(

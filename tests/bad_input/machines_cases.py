@@ -114,7 +114,7 @@ CASES = (
         " --logical_cpus=3",
     ),
     Case(
-        "more logical CPUs than pictures",
+        "more logical CPUs than images",
         "train TINY --logical_cpus=100000",
         2,
         "--classes_per_batch=2 x --images_per_class=2 are 4 images, which 100000 "
@@ -269,9 +269,9 @@ CASES = (
     ),
     Case(
         "a word after data_service",
-        "data_service pictures",
+        "data_service images",
         2,
-        "'pictures' is no flag: flags start with --.",
+        "'images' is no flag: flags start with --.",
     ),
     Case(
         "a negative port",

@@ -4,7 +4,7 @@ import keras
 from bad_case import Case
 from world import also, as_json, embedder, run, write
 
-OTHER = "evaluate --embedder=e.keras --dataset=folder --data_dir=pictures"
+OTHER = "evaluate --embedder=e.keras --dataset=folder --data_dir=images"
 
 
 def lambda_embedder(folder):
@@ -36,9 +36,9 @@ CASES = (
     ),
     Case(
         "a run folder with other things in it",
-        "train TINY --run_dir=pictures",
+        "train TINY --run_dir=images",
         2,
-        "Folder pictures is not empty and is no run (flags.cfg is "
+        "Folder images is not empty and is no run (flags.cfg is "
         "missing, class 00 is there): name another --run_dir.",
     ),
     Case(
@@ -111,17 +111,17 @@ CASES = (
         also(run(finished=True), write("run/flags.cfg", "--frobnicate=3\n")),
     ),
     Case(
-        "pictures that there are not",
+        "images that there are not",
         "evaluate --run_dir=run --split=validation",
         2,
-        "--split=validation: the data set has no such pictures.",
+        "--split=validation: the data set has no such images.",
         run(finished=True, validation_classes=0),
     ),
     Case(
         "a folder as output of the scores",
-        "evaluate --run_dir=run --output=pictures",
+        "evaluate --run_dir=run --output=images",
         2,
-        "--output=pictures is a folder: name a file elsewhere.",
+        "--output=images is a folder: name a file elsewhere.",
         run(finished=True),
     ),
     Case(
@@ -167,9 +167,9 @@ CASES = (
     ),
     Case(
         "something else than a run",
-        "compare pictures",
+        "compare images",
         2,
-        "pictures is no finished run: train it first, or name another.",
+        "images is no finished run: train it first, or name another.",
     ),
     Case(
         "an unfinished run to compare",

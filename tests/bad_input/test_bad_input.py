@@ -12,10 +12,10 @@ from pathlib import Path
 
 import backbones_cases
 import flags_cases
+import images_cases
 import layouts_cases
 import lists_cases
 import machines_cases
-import pictures_cases
 import pytest
 import runs_cases
 import weights_cases
@@ -27,7 +27,7 @@ QUIET = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 GROUPS = {
     "Flags": flags_cases.CASES,
     "Folders and lists": lists_cases.CASES,
-    "Pictures": pictures_cases.CASES,
+    "Images": images_cases.CASES,
     "Benchmarks in their official layouts": layouts_cases.CASES,
     "Backbones": backbones_cases.CASES,
     "Weights": weights_cases.CASES,
@@ -141,12 +141,12 @@ def page_of(said):
         "tests/bad_input). Exit status 2 is for usage, 1 for data. Commands are typed "
         "after",
         "`python -m deml_tf.`, in a folder with these flags in `tiny.cfg` and eight "
-        "classes of five pictures",
-        "in `pictures`; `TINY` stands for `--flagfile=tiny.cfg`, and what stands "
+        "classes of five images",
+        "in `images`; `TINY` stands for `--flagfile=tiny.cfg`, and what stands "
         "before a command is a variable of",
         "the environment. None of them leaves a file behind, but for `bad_images.csv` "
         "in the run folder where",
-        "pictures cannot be read.",
+        "images cannot be read.",
         "",
         *(f"    {line}" for line in world.TINY.splitlines()),
     ]

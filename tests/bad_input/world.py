@@ -1,4 +1,4 @@
-"""The folder in which a bad command is typed: pictures, flags, runs, weights."""
+"""The folder in which a bad command is typed: images, flags, runs, weights."""
 
 import functools
 import json
@@ -17,7 +17,7 @@ from deml_tf.runs.folder import RunFolder
 
 TINY = """\
 --dataset=folder
---data_dir=pictures
+--data_dir=images
 --run_dir=run
 --validation_classes=0.5
 --weights=none
@@ -36,10 +36,10 @@ SIZES = {"width": 0.25, "input_size": 32, "output_stride": 16, "weights": "none"
 SCORES = {"recall_at_1": 0.5, "r_precision": 0.4, "map_at_r": 0.3, "nmi": 0.2}
 
 
-def lay_out(folder, pictures):
-    """A folder with `tiny.cfg`, and `pictures`: eight classes of five."""
+def lay_out(folder, images):
+    """A folder with `tiny.cfg`, and `images`: eight classes of five."""
     folder.mkdir()
-    (folder / "pictures").symlink_to(pictures)
+    (folder / "images").symlink_to(images)
     (folder / "tiny.cfg").write_text(TINY)
 
 
@@ -65,7 +65,7 @@ def also(*makers):
 
 
 def classes(**counts):
-    """Makes a folder `set` of classes with so many pictures each."""
+    """Makes a folder `set` of classes with so many images each."""
 
     def make(folder):
         for name, count in counts.items():
@@ -93,7 +93,7 @@ def listed(text):
 
 
 def rows(header, *given, cells=lambda label, n: ""):
-    """Text of a list: a header, the rows given, and one row for every other picture."""
+    """Text of a list: a header, the rows given, and one row for every other image."""
     text = [header, *given]
     for label in "abcd":
         for n in range(5):
@@ -148,9 +148,9 @@ def embedder(name="embedder.keras", cut=None):
     return make
 
 
-def own_pictures(folder):
-    """Makes `own`, a copy of `pictures` to spoil."""
-    shutil.copytree(folder / "pictures", folder / "own")
+def own_images(folder):
+    """Makes `own`, a copy of `images` to spoil."""
+    shutil.copytree(folder / "images", folder / "own")
 
 
 def as_json(value):

@@ -28,7 +28,7 @@ def many(table, steps):
 
 @pytest.fixture(scope="module")
 def birds(tmp_path_factory):
-    """Twelve pictures of four classes, no two alike, the first late to be read."""
+    """Twelve images of four classes, no two alike, the first late to be read."""
     folder = tmp_path_factory.mktemp("birds ünï")
     random = np.random.default_rng(1)
     made = []
@@ -48,13 +48,13 @@ def dataset(birds, table=None, **changes):
 
 
 def read(batches):
-    pictures, labels = zip(*batches.as_numpy_iterator(), strict=True)
-    return np.stack(pictures), np.stack(labels)
+    images, labels = zip(*batches.as_numpy_iterator(), strict=True)
+    return np.stack(images), np.stack(labels)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(birds):
-    """Pictures and labels of all six steps."""
+    """Images and labels of all six steps."""
     return read(dataset(birds))
 
 
@@ -151,30 +151,30 @@ def test_class_ids_follow_the_names(birds):
 
 def test_training_batches(birds, uninterrupted):
     batches = dataset(birds)
-    pictures, labels = batches.element_spec
-    assert pictures.shape == (6, 12, 12, 3) and pictures.dtype == tf.float32
+    images, labels = batches.element_spec
+    assert images.shape == (6, 12, 12, 3) and images.dtype == tf.float32
     assert labels.shape == (6,) and labels.dtype == tf.int32
     assert batches.cardinality() == 6
-    pictures, _ = uninterrupted
-    assert len(pictures) == 6
-    assert 0 <= pictures.min() and 200 < pictures.max() <= 255
+    images, _ = uninterrupted
+    assert len(images) == 6
+    assert 0 <= images.min() and 200 < images.max() <= 255
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_pictures_and_labels_are_those_of_the_files(birds, fit):
+def test_images_and_labels_are_those_of_the_files(birds, fit):
     table = BatchTable(class_ids(birds)[0], 2, 3, seed=4)
-    pictures, labels = read(dataset(birds, table, fit=fit, augment=False))
+    images, labels = read(dataset(birds, table, fit=fit, augment=False))
     of = {example.path: example.label for example in birds}
     for step in range(6):
         for place, path in enumerate(batch_files(birds, table, step)):
             square = fit_square(np.asarray(Image.open(path)), 16, fit)
-            np.testing.assert_array_equal(pictures[step, place], square[2:14, 2:14])
+            np.testing.assert_array_equal(images[step, place], square[2:14, 2:14])
             assert class_ids(birds)[1][labels[step, place]] == of[path]
 
 
-def test_augmented_pictures_are_windows_of_their_files(birds, uninterrupted):
+def test_augmented_images_are_windows_of_their_files(birds, uninterrupted):
     table = BatchTable(class_ids(birds)[0], 2, 3, seed=4)
-    pictures, _ = uninterrupted
+    images, _ = uninterrupted
     kinds = set()
     for step in range(6):
         for place, path in enumerate(batch_files(birds, table, step)):
@@ -186,7 +186,7 @@ def test_augmented_pictures_are_windows_of_their_files(birds, uninterrupted):
                 for turn in (1, -1)
                 if np.array_equal(
                     square[top : top + 12, left : left + 12][:, ::turn],
-                    pictures[step, place],
+                    images[step, place],
                 )
             ]
             assert len(fits) == 1
@@ -196,25 +196,25 @@ def test_augmented_pictures_are_windows_of_their_files(birds, uninterrupted):
 
 
 def test_two_runs_see_the_same_pixels(birds, uninterrupted):
-    pictures, labels = read(dataset(birds))
-    np.testing.assert_array_equal(pictures, uninterrupted[0])
+    images, labels = read(dataset(birds))
+    np.testing.assert_array_equal(images, uninterrupted[0])
     np.testing.assert_array_equal(labels, uninterrupted[1])
 
 
 def test_a_resumed_run_sees_what_an_uninterrupted_one_sees(birds, uninterrupted):
     resumed = dataset(birds, first_step=4)
     assert resumed.cardinality() == 2
-    pictures, labels = read(resumed)
-    np.testing.assert_array_equal(pictures, uninterrupted[0][4:])
+    images, labels = read(resumed)
+    np.testing.assert_array_equal(images, uninterrupted[0][4:])
     np.testing.assert_array_equal(labels, uninterrupted[1][4:])
     assert dataset(birds, first_step=9).cardinality() == 0
 
 
 def test_another_seed_cuts_the_same_files_elsewhere(birds, uninterrupted):
-    pictures, labels = uninterrupted
+    images, labels = uninterrupted
     others, other_labels = read(dataset(birds, seed=5))
     np.testing.assert_array_equal(labels, other_labels)
-    assert np.mean(np.all(pictures == others, axis=(2, 3, 4))) < 0.2
+    assert np.mean(np.all(images == others, axis=(2, 3, 4))) < 0.2
 
 
 def test_scoring_sees_everything_once_in_order(birds):
@@ -222,16 +222,16 @@ def test_scoring_sees_everything_once_in_order(birds):
     assert batches.element_spec[0].shape.as_list() == [None, 16, 16, 3]
     assert batches.element_spec[0].dtype == tf.float32
     assert batches.cardinality() == 3
-    pictures = list(batches.as_numpy_iterator())
-    assert [len(batch) for batch, _ in pictures] == [5, 5, 2]
-    squares, shapes = (np.concatenate(parts) for parts in zip(*pictures, strict=True))
+    images = list(batches.as_numpy_iterator())
+    assert [len(batch) for batch, _ in images] == [5, 5, 2]
+    squares, shapes = (np.concatenate(parts) for parts in zip(*images, strict=True))
     for example, square, shape in zip(birds, squares, shapes, strict=True):
-        picture = np.asarray(Image.open(example.path))
-        np.testing.assert_array_equal(square, fit_square(picture, 16, "pad"))
-        assert tuple(shape) == picture.shape[:2]
+        image = np.asarray(Image.open(example.path))
+        np.testing.assert_array_equal(square, fit_square(image, 16, "pad"))
+        assert tuple(shape) == image.shape[:2]
 
 
-def test_a_broken_picture_stops_at_its_step_and_can_be_named(birds, tmp_path):
+def test_a_broken_image_stops_at_its_step_and_can_be_named(birds, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_text("a bird")
     given = [*birds[:-1], Example(str(broken), birds[-1].label)]

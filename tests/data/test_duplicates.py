@@ -16,7 +16,7 @@ from deml_tf.data.duplicates import (
 
 
 def scene(seed, width=160, height=120):
-    """A smooth picture of a few blobs, as unlike another seed's as photographs are."""
+    """A smooth image of a few blobs, as unlike another seed's as photographs are."""
     random = np.random.default_rng(seed)
     coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
     blown_up = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
@@ -77,7 +77,7 @@ def test_mirrored_pairs_are_those_of_all_comparisons():
     assert as_dict(near_pairs(looks, 40, mirrored_looks=turned)) == expected
 
 
-def test_pictures_without_a_look_have_no_pairs():
+def test_images_without_a_look_have_no_pairs():
     looks = hashes(6)
     looks[0] = looks[3] = b""
     looks[5] = looks[4]
@@ -106,8 +106,8 @@ def test_same_bytes():
 
 @pytest.fixture
 def looks_of(tmp_path):
-    def save(picture, name, **options):
-        picture.save(tmp_path / name, **options)
+    def save(image, name, **options):
+        image.save(tmp_path / name, **options)
         found = fingerprint(str(tmp_path / name))
         assert not found.problem
         return found
@@ -115,18 +115,18 @@ def looks_of(tmp_path):
     return save
 
 
-def test_copies_that_were_changed_are_near_and_other_pictures_are_not(looks_of):
-    picture = scene(0, 640, 480)
-    original = looks_of(picture, "original.png")
+def test_copies_that_were_changed_are_near_and_other_images_are_not(looks_of):
+    image = scene(0, 640, 480)
+    original = looks_of(image, "original.png")
     copies = [
-        looks_of(picture, "again.jpg", quality=40),
-        looks_of(picture.resize((200, 150)), "small.jpg"),
-        looks_of(picture.resize((2000, 1200)), "stretched.jpg"),  # decoded at a scale
-        looks_of(picture.convert("L"), "grey.webp"),
-        looks_of(picture.quantize(64), "palette.gif"),
-        looks_of(picture.convert("CMYK"), "cmyk.jpg"),
-        looks_of(ImageEnhance.Brightness(picture).enhance(1.1), "bright.bmp"),
-        looks_of(picture.crop((6, 5, 634, 475)), "cut.png"),
+        looks_of(image, "again.jpg", quality=40),
+        looks_of(image.resize((200, 150)), "small.jpg"),
+        looks_of(image.resize((2000, 1200)), "stretched.jpg"),  # decoded at a scale
+        looks_of(image.convert("L"), "grey.webp"),
+        looks_of(image.quantize(64), "palette.gif"),
+        looks_of(image.convert("CMYK"), "cmyk.jpg"),
+        looks_of(ImageEnhance.Brightness(image).enhance(1.1), "bright.bmp"),
+        looks_of(image.crop((6, 5, 634, 475)), "cut.png"),
     ]
     assert [bits(original.look, copy.look) <= NEAR for copy in copies] == [True] * 8
     assert len({copy.digest for copy in [original, *copies]}) == 9
@@ -168,20 +168,20 @@ def test_sixteen_bits_are_scaled_not_clipped(looks_of):
     assert bits(deep.look, looks_of(scene(0), "plain.png").look) <= 4
 
 
-def test_even_pictures_have_no_look(looks_of):
+def test_even_images_have_no_look(looks_of):
     for colour in ("black", "white", (120, 30, 200)):
         found = looks_of(Image.new("RGB", (50, 40), colour), "even.png")
         assert not found.look and not found.mirrored_look and found.digest
         assert (found.kind, found.width, found.height) == ("PNG RGB", 50, 40)
 
 
-def test_pictures_that_cannot_be_read(tmp_path):
+def test_images_that_cannot_be_read(tmp_path):
     buffer = io.BytesIO()
     scene(0, 400, 300).save(buffer, "JPEG")
     data = buffer.getvalue()
     files = {
         "empty.jpg": b"",
-        "text.png": b"no picture at all",
+        "text.png": b"no image at all",
         "cut.jpg": data[: len(data) // 2],
         "icon.jpg": b"\x00\x00\x01\x00" + bytes(40),
         "whole.jpg": data,
@@ -204,10 +204,10 @@ def test_pictures_that_cannot_be_read(tmp_path):
 
 def test_perceptual_hash_is_its_definition():
     """Against the cosines written out."""
-    picture = scene(3).convert("L").resize((64, 64), Image.Resampling.LANCZOS)
-    pixels = np.asarray(picture, np.float64)
+    image = scene(3).convert("L").resize((64, 64), Image.Resampling.LANCZOS)
+    pixels = np.asarray(image, np.float64)
     n = np.arange(64)
     cosines = np.cos(np.pi * np.arange(16)[:, None] * (2 * n + 1) / 128)  # (16, 64)
     low = cosines @ pixels @ cosines.T
     expected = np.packbits(low > np.median(low)).tobytes()
-    assert perceptual_hash(picture) == expected
+    assert perceptual_hash(image) == expected

@@ -26,10 +26,10 @@ STORED = {
 def test_decode_gives_rgb(suffix, mode, tmp_path):
     path = tmp_path / f"a bird, ünï.{suffix}"
     Image.new("RGB", (7, 5), (200, 120, 120)).convert(mode).save(path)
-    picture = decode(str(path))
-    assert picture.dtype == tf.uint8 and picture.shape == (5, 7, 3)
+    image = decode(str(path))
+    assert image.dtype == tf.uint8 and image.shape == (5, 7, 3)
     if mode not in ("L", "P"):
-        np.testing.assert_allclose(picture[2, 3], (200, 120, 120), atol=4)
+        np.testing.assert_allclose(image[2, 3], (200, 120, 120), atol=4)
 
 
 def test_decode_keeps_pixels_and_static_rank(tmp_path):
@@ -40,20 +40,20 @@ def test_decode_keeps_pixels_and_static_rank(tmp_path):
     assert dataset.element_spec.shape.as_list() == [None, None, 3]
 
 
-def test_crops_are_windows_of_the_picture_or_of_its_mirror():
+def test_crops_are_windows_of_the_image_or_of_its_mirror():
     rows, columns = np.meshgrid(np.arange(9), np.arange(7), indexing="ij")
-    picture = tf.constant(np.stack([rows, columns, rows], -1), tf.float32)
+    image = tf.constant(np.stack([rows, columns, rows], -1), tf.float32)
     seen = set()
     for i in range(200):
-        cut = random_crop_and_mirror(picture, 5, tf.constant([3, i], tf.int64)).numpy()
+        cut = random_crop_and_mirror(image, 5, tf.constant([3, i], tf.int64)).numpy()
         mirrored = bool(cut[0, 0, 1] > cut[0, 1, 1])
         window = cut[:, ::-1] if mirrored else cut
         top, left = int(window[0, 0, 0]), int(window[0, 0, 1])
-        np.testing.assert_array_equal(window, picture[top : top + 5, left : left + 5])
+        np.testing.assert_array_equal(window, image[top : top + 5, left : left + 5])
         seen.add((top, left, mirrored))
     # Chance leaves out two of the 5 x 3 x 2 kinds at most.
     assert len(seen) >= 28
-    again = random_crop_and_mirror(picture, 5, tf.constant([3, 199], tf.int64))
+    again = random_crop_and_mirror(image, 5, tf.constant([3, 199], tf.int64))
     np.testing.assert_array_equal(again, cut)
 
 
@@ -97,7 +97,7 @@ def test_other_errors_stay_themselves(tmp_path):
     assert explain_unreadable([str(tmp_path / "good.jpg")], error) is error
 
 
-def test_a_served_model_turns_pictures_too(tmp_path):
+def test_a_served_model_turns_images_too(tmp_path):
     """As `tf.saved_model` stores it and the server's own loader runs it."""
     exif = Image.Exif()
     exif[0x0112] = 8
@@ -124,5 +124,5 @@ def test_a_served_model_turns_pictures_too(tmp_path):
         signature = graph.signature_def["serving_default"]
         (fed,), (found,) = signature.inputs.values(), signature.outputs.values()
         rows = session.run(found.name, {fed.name: encoded})
-    expected = [picture[0, :4].reshape(12) for picture in truth]
+    expected = [image[0, :4].reshape(12) for image in truth]
     np.testing.assert_array_equal(rows, expected)

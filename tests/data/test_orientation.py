@@ -26,7 +26,7 @@ def directory(value, order="<", kind=3, before=(), count=1, thumbnail=False):
         first += struct.pack(order + "HHL", tag, field, number) + packed
     second = b""
     following = 8 + len(first) + 4 if thumbnail else 0
-    if thumbnail:  # which has an orientation of its own, that is not the picture's
+    if thumbnail:  # which has an orientation of its own, that is not the image's
         second = struct.pack(order + "HHHLHHL", 1, 0x0112, 3, 1, 2, 0, 0)
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "L", 8)
     return head + first + struct.pack(order + "L", following) + second
@@ -76,8 +76,8 @@ def webp_with(pixels, block, **options):
 def check(stored, expected, tolerance=0):
     """Orientation and pixels of a file are Pillow's."""
     assert int(orientation.orientation(stored)) == expected
-    picture = tf.io.decode_image(stored, channels=3, expand_animations=False)
-    upright = orientation.turn_upright(picture, tf.constant(stored)).numpy()
+    decoded = tf.io.decode_image(stored, channels=3, expand_animations=False)
+    upright = orientation.turn_upright(decoded, tf.constant(stored)).numpy()
     with Image.open(io.BytesIO(stored)) as image:
         truth = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     assert upright.shape == truth.shape
@@ -107,7 +107,7 @@ def test_exif_behind_other_segments(jpeg):
     true = app1(directory(6))
     for between in (profile * 3, decoy, xmp + comment, fill, comment * 300):
         check(start + jfif + between + true + rest, 6, 6)
-    # Nothing behind the pixels, nor inside of another segment, is the picture's.
+    # Nothing behind the pixels, nor inside of another segment, is the image's.
     disguised = segment(0xFE, b"Exif\0\0" + directory(3))
     for false in (
         start + jfif + decoy + rest,
@@ -191,7 +191,7 @@ def test_upright_keeps_type_and_channels(pixels):
 
 
 @pytest.mark.parametrize("value", range(1, 9))
-def test_boxes_turn_with_their_picture(value):
+def test_boxes_turn_with_their_image(value):
     mask = np.zeros((20, 40, 1), np.uint8)
     mask[2:7, 8:36] = 1
     turned = orientation.upright(mask, value).numpy()[..., 0]

@@ -1,4 +1,4 @@
-"""Pictures as people have them: which are good, which are bad, and why."""
+"""Images as people have them: which are good, which are bad, and why."""
 
 import csv
 import io
@@ -96,7 +96,7 @@ GOOD = {
 
 @pytest.mark.filterwarnings("ignore:Palette images with Transparency")
 @pytest.mark.parametrize("name", GOOD, ids=ascii)
-def test_good_pictures_decode_as_pillow_does(name, tmp_path):
+def test_good_images_decode_as_pillow_does(name, tmp_path):
     path = str(tmp_path / name)
     with open(path, "wb") as file:
         file.write(GOOD[name])
@@ -105,18 +105,18 @@ def test_good_pictures_decode_as_pillow_does(name, tmp_path):
         truth = np.asarray(image.convert("RGB")).astype(int)
     if name.startswith("turned") or "exif" in name:
         truth = np.rot90(truth, -1)
-    picture = decode(os.fsencode(path)).numpy()
-    assert picture.shape == truth.shape
+    decoded = decode(os.fsencode(path)).numpy()
+    assert decoded.shape == truth.shape
     # The two JPEG decoders smooth colours differently.
     lossy = GOOD[name][:2] == b"\xff\xd8"
-    assert np.abs(picture - truth).mean() <= (3 if lossy else 0.1)
+    assert np.abs(decoded - truth).mean() <= (3 if lossy else 0.1)
 
 
 def test_sixteen_bits_keep_the_high_eight(tmp_path):
     grey = np.arange(600, dtype=np.uint16).reshape(20, 30) * 109
     Image.fromarray(grey).save(tmp_path / "grey.png")
-    picture = decode(str(tmp_path / "grey.png")).numpy()
-    np.testing.assert_array_equal(picture, np.repeat((grey >> 8)[..., None], 3, -1))
+    image = decode(str(tmp_path / "grey.png")).numpy()
+    np.testing.assert_array_equal(image, np.repeat((grey >> 8)[..., None], 3, -1))
 
 
 def bomb(width, height):
@@ -152,7 +152,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_bad_pictures_are_found(name, tmp_path):
+def test_bad_images_are_found(name, tmp_path):
     (tmp_path / name).write_bytes(BAD[name][0])
     (tmp_path / "good.jpg").write_bytes(JPEG)
     paths = [str(tmp_path / "good.jpg"), str(tmp_path / name)]
@@ -184,7 +184,7 @@ def test_files_that_are_none(tmp_path, monkeypatch):
         "No such file or directory",
         "No such file or directory",
     ]
-    # Once the picture is there, nothing stale is remembered.
+    # Once the image is there, nothing stale is remembered.
     (tmp_path / "gone.jpg").write_bytes(JPEG)
     assert scan.find_bad([str(tmp_path / "gone.jpg")]) == {}
 
@@ -205,7 +205,7 @@ def test_what_a_class_folder_holds_is_never_passed_over(tmp_path):
     assert len(paths) == 5
 
 
-def test_listed_boxes_turn_with_their_picture(tmp_path):
+def test_listed_boxes_turn_with_their_image(tmp_path):
     path = str(tmp_path / "turned.jpg")
     with open(path, "wb") as file:
         file.write(GOOD["turned.jpg"])  # 31 wide, 18 high, shown a quarter turned
@@ -284,7 +284,7 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
             file.mkdir()
         else:
             with sqlite3.connect(file) as connection:
-                connection.execute("CREATE TABLE pictures (name TEXT)")
+                connection.execute("CREATE TABLE images (name TEXT)")
     (tmp_path / "good.jpg").write_bytes(JPEG)
     (tmp_path / "bad.jpg").write_bytes(JPEG[:99])
     paths = [str(tmp_path / "good.jpg"), str(tmp_path / "bad.jpg")]
@@ -323,7 +323,7 @@ def test_two_at_once_share_the_cache(tmp_path, capsys):
 
 @pytest.fixture
 def split(tmp_path):
-    """Four classes of three pictures; some are bad, under awkward names."""
+    """Four classes of three images; some are bad, under awkward names."""
     examples = {}
     for role, labels in {"train": "ab", "test": "cd"}.items():
         examples[role] = []
@@ -363,7 +363,7 @@ def test_skip_takes_them_out_and_says_so(split, tmp_path, capsys):
     kept = scan.take_out_bad(split, "skip", listing)
     assert kept.train == split.train[:-1]
     assert kept.test == split.test[:1] + split.test[2:]
-    assert "2 of 13 pictures are left out" in capsys.readouterr().out
+    assert "2 of 13 images are left out" in capsys.readouterr().out
     assert len(listed(listing)) == 2
     # All mended: the list is gone, and the split is whole.
     for example in (split.train[-1], split.test[1]):

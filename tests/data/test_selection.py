@@ -9,7 +9,7 @@ from deml_tf.errors import DataError, UsageError
 
 @pytest.fixture
 def products(tmp_path):
-    """Three pictures of each of four classes, in the layout of a benchmark."""
+    """Three images of each of four classes, in the layout of a benchmark."""
     for role, classes in (("train", "12"), ("test", "34")):
         rows = ["image_id class_id super_class_id path"]
         for label in classes:

@@ -79,7 +79,7 @@ def test_a_worker_is_no_dispatcher(served):
         through_service(tf.data.Dataset.range(2), read_number, address)
 
 
-def test_a_service_without_the_pictures(served):
+def test_a_service_without_the_images(served):
     address, _ = served
     batches = through_service(tf.data.Dataset.range(5, 7), read_missing, address)
     with pytest.raises(tf.errors.OpError) as raised:

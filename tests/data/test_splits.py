@@ -166,7 +166,7 @@ def test_protocol_counts():
             examples(a="train", b="train", c="query,gallery", d="test"),
             0.0,
             DataError,
-            "has the split test beside query or gallery; write test for pictures that",
+            "has the split test beside query or gallery; write test for images that",
         ),
         (
             examples(a="train", b="train", c="query", d="query"),
@@ -184,7 +184,7 @@ def test_protocol_counts():
             examples(a="train", b="train", c="query", d="gallery", e="query"),
             0.0,
             DataError,
-            r"no class of the queries \(c, e\) is in the gallery; give both pictures",
+            r"no class of the queries \(c, e\) is in the gallery; give both images",
         ),
         (
             examples(a="train", b="train,gallery", c="query,gallery", d="query"),
@@ -246,7 +246,7 @@ def test_batches_that_can_be_filled():
     check_batches([*numbered(5, 3), Example("a", "a")], 5, 3)
 
 
-def test_classes_of_one_picture_alone():
+def test_classes_of_one_image_alone():
     alone = [Example(name, name) for name in "abc"]
     with pytest.raises(UsageError, match="leaves 0 of the 2 .*; add images to them"):
         check_batches(alone, 2, 2)

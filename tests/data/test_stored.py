@@ -24,7 +24,7 @@ def shard(tmp_path):
     return places, parts
 
 
-def test_pictures_in_a_shard(shard):
+def test_images_in_a_shard(shard):
     places, parts = shard
     assert [read_bytes(place) for place in places] == parts
     assert [read(place).numpy() for place in places] == parts
@@ -38,10 +38,10 @@ def test_pictures_in_a_shard(shard):
 def test_files_of_their_own(name, tmp_path):
     path = os.path.join(os.fsencode(tmp_path), name)
     with open(path, "wb") as file:
-        file.write(b"a picture")
+        file.write(b"an image")
     text = os.fsdecode(path)
     assert place_of(text) is None and file_of(text) == text
-    assert read_bytes(text) == read(path).numpy() == b"a picture"
+    assert read_bytes(text) == read(path).numpy() == b"an image"
 
 
 def test_a_shard_whose_name_is_no_unicode(tmp_path):

@@ -117,13 +117,13 @@ def test_frozen_it_is_one_convolution():
     layer = layer_of({"filters": 6, "kernel_size": 3})
     spec = tf.TensorSpec((2, 8, 8, 4))
     graph = tf.function(lambda x: layer(x, training=True)).get_concrete_function(spec)
-    picture = [
+    image = [
         o.type
         for o in graph.graph.get_operations()
         if any(t.shape.rank == 4 and t.shape[0] == 2 for t in o.outputs)
         and not o.type.startswith("Identity")
     ]
-    assert picture == ["Placeholder", "Conv2D", "BiasAdd", "Relu6"]
+    assert image == ["Placeholder", "Conv2D", "BiasAdd", "Relu6"]
 
 
 def naive_kernel_gradient(x, upstream, side, stride, before):

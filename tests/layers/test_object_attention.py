@@ -223,7 +223,7 @@ def test_fallbacks(steps, corrected, lower):
     np.testing.assert_allclose(saliency[[0, 7]], alone["saliency"], rtol=1e-5)
 
 
-def test_one_position_alone_is_the_whole_picture():
+def test_one_position_alone_is_the_whole_image():
     found = ObjectAttention()(np.ones((2, 1, 1, 4), "float32"))
     assert found["fallback"].numpy().all()
     np.testing.assert_array_equal(found["saliency"], np.ones((2, 1, 1)))
@@ -290,11 +290,11 @@ def test_boxes_equal_opencvs_reading_on_photos():
     )
     features = []
     for start in range(0, len(files), 50):
-        pictures = [
+        images = [
             tf.image.resize(tf.io.decode_jpeg(tf.io.read_file(str(f)), 3), (224, 224))
             for f in files[start : start + 50]
         ]
-        features.append(backbone.upper(backbone.lower(tf.stack(pictures)))[-1])
+        features.append(backbone.upper(backbone.lower(tf.stack(images)))[-1])
     features = np.concatenate(features)
     assert features.shape[1:3] == (7, 7)
     found = overlaps_with_release(features)

@@ -14,22 +14,22 @@ from deml_tf.layers.prepare import (
 )
 
 
-def pictures(*shape):
+def random_images(*shape):
     return np.random.default_rng(0).integers(0, 256, (*shape, 3)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("shape", [(50, 31), (9, 64), (20, 20), (7, 5)])
 def test_squash_agrees_with_pillow(shape):
-    picture = pictures(*shape)
+    image = random_images(*shape)
     expected = [
         np.asarray(
-            Image.fromarray(picture[..., c].astype(np.float32)).resize(
+            Image.fromarray(image[..., c].astype(np.float32)).resize(
                 (20, 20), Image.Resampling.BILINEAR
             )
         )
         for c in range(3)
     ]
-    result = fit_square(picture, 20, "squash")
+    result = fit_square(image, 20, "squash")
     assert result.dtype == tf.float32
     np.testing.assert_allclose(result, np.stack(expected, -1), atol=1e-3)
 
@@ -48,7 +48,7 @@ def test_squash_agrees_with_pillow(shape):
         ((5, 8), 4, (0, 3), (0, 4)),  # 2.5 rows are 3
     ],
 )
-def test_pad_puts_the_picture_in_the_middle(shape, size, rows, columns):
+def test_pad_puts_the_image_in_the_middle(shape, size, rows, columns):
     expected = np.zeros((size, size, 3), np.float32)
     expected[slice(*rows), slice(*columns)] = 7
     result = fit_square(np.full((*shape, 3), 7, np.uint8), size, "pad")
@@ -56,9 +56,9 @@ def test_pad_puts_the_picture_in_the_middle(shape, size, rows, columns):
 
 
 def test_pad_is_a_resize_between_margins():
-    picture = pictures(30, 60)
-    result = fit_square(picture, 20, "pad")
-    expected = tf.image.resize(picture, (10, 20), antialias=True)
+    image = random_images(30, 60)
+    result = fit_square(image, 20, "pad")
+    expected = tf.image.resize(image, (10, 20), antialias=True)
     np.testing.assert_array_equal(result[5:15], expected)
     assert not np.any(result[:5]) and not np.any(result[15:])
 
@@ -67,7 +67,7 @@ def test_pad_is_a_resize_between_margins():
 @pytest.mark.parametrize("dtype", [tf.uint8, tf.float32, tf.bfloat16])
 @pytest.mark.parametrize("known", [True, False])
 def test_a_square_of_the_size_is_left_alone(fit, dtype, known):
-    batch = tf.cast(pictures(2, 24, 24), dtype)
+    batch = tf.cast(random_images(2, 24, 24), dtype)
     shape = (2, 24, 24, 3) if known else (None, None, None, 3)
     run = tf.function(
         lambda x: fit_square(x, 24, fit), input_signature=[tf.TensorSpec(shape, dtype)]
@@ -78,7 +78,7 @@ def test_a_square_of_the_size_is_left_alone(fit, dtype, known):
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_batch_single_and_dynamic_shapes_agree(fit):
-    batch = pictures(3, 17, 29)
+    batch = random_images(3, 17, 29)
     run = tf.function(
         lambda x: fit_square(x, 12, fit),
         input_signature=[tf.TensorSpec((None, None, None, 3), tf.uint8)],
@@ -87,13 +87,13 @@ def test_batch_single_and_dynamic_shapes_agree(fit):
     assert concrete.structured_outputs.shape.as_list() == [None, 12, 12, 3]
     together = fit_square(batch, 12, fit)
     np.testing.assert_array_equal(together, run(batch))
-    for picture, expected in zip(batch, together, strict=True):
-        np.testing.assert_array_equal(fit_square(picture, 12, fit), expected)
+    for image, expected in zip(batch, together, strict=True):
+        np.testing.assert_array_equal(fit_square(image, 12, fit), expected)
 
 
 @pytest.mark.parametrize(("side", "size", "first"), [(8, 4, 2), (7, 4, 1), (4, 4, 0)])
 def test_center_crop(side, size, first):
-    batch = pictures(2, side, side + 2)
+    batch = random_images(2, side, side + 2)
     cut = batch[:, first : first + size, first + 1 : first + 1 + size]
     np.testing.assert_array_equal(center_crop(batch, size), cut)
     np.testing.assert_array_equal(center_crop(batch[0], size), cut[0])
@@ -102,9 +102,9 @@ def test_center_crop(side, size, first):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: fit_square(pictures(4, 4), 4, "crop"), "fit='crop' is unknown"),
-        (lambda: fit_square(pictures(4), 4), "are no pictures"),
-        (lambda: center_crop(pictures(4, 9), 5), "side of 4 pixels is too small"),
+        (lambda: fit_square(random_images(4, 4), 4, "crop"), "fit='crop' is unknown"),
+        (lambda: fit_square(random_images(4), 4), "are no images"),
+        (lambda: center_crop(random_images(4, 9), 5), "side of 4 pixels is too small"),
         (lambda: Prepare(8, 9), "input_size=9 does not fit into resize_size=8"),
         (lambda: Prepare(8, 0), "input_size=0"),
         (lambda: RestoreBoxes(8, 8, "stretch"), "fit='stretch'"),
@@ -119,9 +119,9 @@ def test_bad_input(call, message):
 @pytest.mark.parametrize(
     ("box", "shape", "sizes", "fit", "expected"),
     [
-        # No crop: relative boxes survive a squash, whatever the picture's shape.
+        # No crop: relative boxes survive a squash, whatever the image's shape.
         ((0.1, 0.2, 0.5, 0.9), (30, 70), (16, 16), "squash", (0.1, 0.2, 0.5, 0.9)),
-        # 8 of 10 pixels: the whole crop is .1 to .9 of the picture.
+        # 8 of 10 pixels: the whole crop is .1 to .9 of the image.
         ((0, 0, 1, 1), (30, 70), (10, 8), "squash", (0.1, 0.1, 0.9, 0.9)),
         # 7 of 10 pixels: one is left over before, two after.
         ((0, 0, 1, 1), (30, 70), (10, 7), "squash", (0.1, 0.1, 0.8, 0.8)),
@@ -146,7 +146,7 @@ def test_boxes_to_original_by_hand(box, shape, sizes, fit, expected):
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_boxes_to_pictures_of_different_sizes(fit):
+def test_boxes_to_images_of_different_sizes(fit):
     boxes = np.random.default_rng(0).uniform(0, 1, (4, 3, 4)).astype("float32")
     shapes = [(30, 70), (70, 30), (50, 50), (1, 200)]
     together = boxes_to_original(boxes, shapes, 16, 14, fit)
@@ -159,11 +159,11 @@ def test_boxes_to_pictures_of_different_sizes(fit):
 def test_a_bright_box_is_found_again(fit, shape):
     height, width = shape
     rows, columns = (int(0.4 * height), int(0.6 * height)), (width // 2, width * 2 // 3)
-    picture = np.zeros((1, *shape, 3), np.uint8)
-    picture[0, slice(*rows), slice(*columns)] = 255
-    bright = np.argwhere(Prepare(72, 64, fit)(picture)[0, ..., 0].numpy() > 127)
+    image = np.zeros((1, *shape, 3), np.uint8)
+    image[0, slice(*rows), slice(*columns)] = 255
+    bright = np.argwhere(Prepare(72, 64, fit)(image)[0, ..., 0].numpy() > 127)
     box = np.concatenate([bright.min(0), bright.max(0) + 1]) / 64
-    found = RestoreBoxes(72, 64, fit)(box[None, None].astype(np.float32), picture)
+    found = RestoreBoxes(72, 64, fit)(box[None, None].astype(np.float32), image)
     pixels = found[0, 0] * np.float32([height, width, height, width])
     expected = [rows[0], columns[0], rows[1], columns[1]]
     one_pixel = max(shape) / 72
@@ -173,13 +173,13 @@ def test_a_bright_box_is_found_again(fit, shape):
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32])
 def test_prepare_is_fit_then_crop(fit, dtype):
-    batch = pictures(2, 33, 21).astype(dtype)
+    batch = random_images(2, 33, 21).astype(dtype)
     result = Prepare(16, 12, fit)(batch)
     np.testing.assert_array_equal(result, fit_square(batch, 16, fit)[:, 2:14, 2:14])
 
 
-def test_prepare_leaves_prepared_pictures_alone():
-    batch = pictures(2, 16, 16)
+def test_prepare_leaves_prepared_images_alone():
+    batch = random_images(2, 16, 16)
     np.testing.assert_array_equal(Prepare(16, 16)(batch), batch.astype(np.float32))
     again = Prepare(20, 16)(fit_square(batch, 20))
     np.testing.assert_array_equal(again, Prepare(20, 16)(batch))
@@ -204,7 +204,7 @@ def test_functional_model_survives_saving(precision, dtype, tmp_path):
         keras.config.set_dtype_policy(before)
     layer = loaded.get_layer("prepare")
     assert (layer.resize_size, layer.input_size, layer.fit) == (20, 16, "pad")
-    batch, box = pictures(2, 51, 30), np.full((2, 2, 4), 0.3, np.float32)
+    batch, box = random_images(2, 51, 30), np.full((2, 2, 4), 0.3, np.float32)
     for a, b in zip(model([batch, box]), loaded([batch, box]), strict=True):
         assert a.dtype == tf.float32
         np.testing.assert_array_equal(a, b)

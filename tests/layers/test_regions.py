@@ -76,7 +76,7 @@ def agree(maps, resolution, slack):
 @pytest.mark.parametrize("density", [0.2, 0.45, 0.55, 0.7])
 @pytest.mark.parametrize("side", [7, 10, 14])
 def test_masks_equal_scipy(side, density):
-    # A picture as large as its grid: every pixel is a knot, any mask is possible.
+    # An image as large as its grid: every pixel is a knot, any mask is possible.
     rng = np.random.default_rng(side)
     masks = (rng.random((500, side, side)) < density).astype("float32")
     masks[:, 0, 0], masks[:, -1, -1] = 1, 0  # never constant
@@ -108,7 +108,7 @@ def test_maps_equal_scipy_on_all_pixels(h, w, resolution, count):
 
 def test_saddles_join_regions_as_pixels_do():
     # [[1, b], [0, e]]: saddle at e / (1 + e - b), mean near (1 + b + e) / 4. No pixel
-    # lies in the middle, where the picture equals its mean.
+    # lies in the middle, where the image equals its mean.
     rng = np.random.default_rng(2)
     maps = np.zeros((400, 2, 2))
     maps[:, 0, 0] = 1
@@ -164,7 +164,7 @@ def test_boxes_are_inside_and_square_when_shifted():
     assert clipped.min() >= 0 and clipped.max() <= 1
 
 
-def test_maps_without_a_region_give_the_whole_picture():
+def test_maps_without_a_region_give_the_whole_image():
     maps = np.random.default_rng(4).random((6, 7, 7)).astype("float32")
     maps[0] = 0
     maps[1] = 1 / 49
@@ -191,8 +191,8 @@ def test_opencv_finds_the_same_region():
     maps = np.random.default_rng(6).random((50, 7, 7)).astype("float32")
     extents, sizes = find(tf.constant(maps), 227)
     for values, extent, size in zip(maps, extents, sizes, strict=True):
-        picture = cv2.resize(values, (227, 227), interpolation=cv2.INTER_LINEAR)
-        mask = (picture > picture.mean()).astype("uint8")
+        image = cv2.resize(values, (227, 227), interpolation=cv2.INTER_LINEAR)
+        mask = (image > image.mean()).astype("uint8")
         _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
         x, y, width, height, area = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
         assert abs(area - int(size)) <= 3

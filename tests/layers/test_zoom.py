@@ -7,15 +7,15 @@ from deml_tf.errors import UsageError
 from deml_tf.layers.zoom import Zoom, compose_boxes, hat_weights, zoom
 
 
-def pictures(h, w, count=2, seed=0):
+def random_images(h, w, count=2, seed=0):
     rng = np.random.default_rng(seed)
     return tf.constant(rng.uniform(0, 255, (count, h, w, 3)), tf.float32)
 
 
 @pytest.mark.parametrize("size", [16, 32, 45, 64, 96])
 @pytest.mark.parametrize(("h", "w"), [(32, 32), (64, 48), (31, 77)])
-def test_the_whole_picture_equals_resize(h, w, size):
-    images = pictures(h, w)
+def test_the_whole_image_equals_resize(h, w, size):
+    images = random_images(h, w)
     found = zoom(images, tf.constant([[0.0, 0.0, 1.0, 1.0]] * 2), size)
     expected = tf.image.resize(images, (size, size), "bilinear", antialias=True)
     assert found.dtype == tf.float32
@@ -26,7 +26,7 @@ def test_the_whole_picture_equals_resize(h, w, size):
 def test_whole_pixel_crops_equal_resize_of_the_crop(size):
     rng = np.random.default_rng(1)
     h, w = 57, 43
-    images = pictures(h, w, 40)
+    images = random_images(h, w, 40)
     starts = rng.integers(0, (h - 2, w - 2), (40, 2))
     stops = starts + 1 + rng.integers(0, (h, w) - starts, (40, 2))
     boxes = np.concatenate([starts, stops], axis=1) / (h, w, h, w)
@@ -51,9 +51,9 @@ def test_weights_equal_a_naive_loop():
         np.testing.assert_allclose(weights[0, sample], np.divide(row, sum(row)), 1e-5)
 
 
-def test_odd_boxes_give_finite_pictures():
+def test_odd_boxes_give_finite_images():
     boxes = [[0.5, 0.5, 0.5, 0.5], [-1, -1, 2, 2], [1, 1, 1, 1], [0, 0, 0, 0]]
-    images = pictures(20, 20, 4)
+    images = random_images(20, 20, 4)
     found = zoom(images, tf.constant(boxes, tf.float32), 8).numpy()
     assert np.isfinite(found).all()
     assert found.min() >= 0 and found.max() <= 255 + 1e-3
@@ -62,7 +62,7 @@ def test_odd_boxes_give_finite_pictures():
 
 
 def test_gradient_reaches_images_and_not_boxes():
-    images = pictures(9, 9)
+    images = random_images(9, 9)
     boxes = tf.constant([[0.1, 0.2, 0.8, 0.7]] * 2)
     with tf.GradientTape() as tape:
         tape.watch([images, boxes])
@@ -97,7 +97,7 @@ def test_zoom_of_a_zoom_is_the_zoom_of_the_composed_box():
 @pytest.mark.parametrize("dtype", ["uint8", "bfloat16", "float32"])
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_the_layer_is_a_float32_island(dtype, policy):
-    images = tf.cast(pictures(12, 12), dtype)
+    images = tf.cast(random_images(12, 12), dtype)
     boxes = tf.constant([[0.0, 0.0, 0.5, 0.5]] * 2)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(policy)
@@ -111,7 +111,7 @@ def test_the_layer_is_a_float32_island(dtype, policy):
 
 
 def test_xla_agrees_and_it_saves_and_loads(tmp_path):
-    images, boxes = pictures(20, 30), tf.constant([[0.1, 0.2, 0.8, 0.9]] * 2)
+    images, boxes = random_images(20, 30), tf.constant([[0.1, 0.2, 0.8, 0.9]] * 2)
     inputs = [keras.Input((20, 30, 3)), keras.Input((4,))]
     model = keras.Model(inputs, Zoom(10, name="zoom")(*inputs))
     expected = model([images, boxes])

@@ -26,8 +26,8 @@ def tiny(**arguments):
     return build_deml(**{**TINY, **arguments})
 
 
-def pictures(count=3, height=80, width=100, seed=0):
-    """Random pictures with a bright square each, so that walks have an object."""
+def random_images(count=3, height=80, width=100, seed=0):
+    """Random images with a bright square each, so that walks have an object."""
     random = np.random.default_rng(seed)
     images = random.uniform(0, 90, (count, height, width, 3)).astype("float32")
     for image in images:
@@ -43,7 +43,7 @@ def unit(x):
 @pytest.mark.parametrize("scales, learners", [(1, 1), (1, 3), (3, 1), (2, 2), (3, 3)])
 def test_outputs(scales, learners):
     model = tiny(scales=scales, learners=learners, resize_size=72, explain=True)
-    outputs = {k: v.numpy() for k, v in model(pictures()).items()}
+    outputs = {k: v.numpy() for k, v in model(random_images()).items()}
     part = 36 // (scales * learners)
     assert outputs["parts"].shape == (3, scales, learners, part)
     assert outputs["boxes"].shape == (3, scales, 4)
@@ -65,7 +65,7 @@ def test_outputs(scales, learners):
 
 def test_embedding_alone_is_the_explained_one():
     plain = tiny(scales=2, learners=2)
-    images = pictures()
+    images = random_images()
     np.testing.assert_array_equal(
         plain(images).numpy(), explainer(plain)(images)["embedding"].numpy()
     )
@@ -84,7 +84,7 @@ def test_scales_start_equal_and_share_nothing():
 def test_by_hand():
     """DeML(2, 2) step by step, from the layers themselves."""
     core = core_of(tiny(scales=2, learners=2, source_size=96))
-    images = pictures(2, 96, 96)
+    images = random_images(2, 96, 96)
     parts = []
     view = zoom(images, tf.constant([[0.0, 0, 1, 1]] * 2), 64)
     for i in (1, 2):
@@ -104,7 +104,7 @@ def test_by_hand():
 
 
 def test_both_zoom_sources_see_the_same_places():
-    images = pictures(4, 64, 64)
+    images = random_images(4, 64, 64)
     outputs = {}
     for source in ("original", "previous"):
         keras.utils.set_random_seed(3)
@@ -137,7 +137,7 @@ def test_saved_and_loaded(options, tmp_path):
     model = tiny(scales=2, learners=2, **options)
     model.save(tmp_path / "embedder.keras")
     loaded = keras.saving.load_model(tmp_path / "embedder.keras")
-    images = pictures(2, 70, 90)
+    images = random_images(2, 70, 90)
     np.testing.assert_array_equal(model(images).numpy(), loaded(images).numpy())
     assert geometry_of(loaded) == geometry_of(model)
 
@@ -145,7 +145,7 @@ def test_saved_and_loaded(options, tmp_path):
 def test_core_runs_anywhere():
     """No host operation, and XLA compiles it to the same numbers."""
     core = core_of(tiny(scales=2, learners=2, multi_layer=True))
-    images = tf.constant(pictures(2, 64, 64))
+    images = tf.constant(random_images(2, 64, 64))
     traced = tf.function(lambda x: core(x, training=False))
     graph = traced.get_concrete_function(images).graph
     kinds = {op.type for op in graph.get_operations()}
@@ -161,7 +161,7 @@ def test_bfloat16_keeps_walk_and_parts_in_float32():
     full = tiny(scales=1, learners=2, explain=True)
     keras.utils.set_random_seed(0)
     half = tiny(scales=1, learners=2, explain=True, precision="bfloat16")
-    images = pictures()
+    images = random_images()
     a, b = full(images), half(images)
     for name in ("embedding", "parts", "boxes", "saliency"):
         assert b[name].dtype == tf.float32
@@ -173,7 +173,7 @@ def test_bfloat16_keeps_walk_and_parts_in_float32():
 
 def test_any_size_is_prepared_inside():
     model = tiny(scales=1, learners=1, resize_size=72)
-    image = pictures(1, 144, 144)
+    image = random_images(1, 144, 144)
     small = tf.image.resize(image, (72, 72), antialias=True)
     np.testing.assert_allclose(model(image), model(small), atol=1e-5)
     byte = image.astype("uint8")
@@ -191,7 +191,7 @@ def test_frozen_start_is_the_pooled_backbone():
         **names,
     )
     core = core_of(tiny(scales=1, learners=1))
-    images = pictures(2, 72, 72)
+    images = random_images(2, 72, 72)
     cropped = images[:, 4:68, 4:68]
     expected = core.get_layer("scale1_upper")(core.get_layer("scale1_lower")(cropped))
     np.testing.assert_allclose(

@@ -9,7 +9,7 @@ from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.models.embedder import build_deml, core_of
 from deml_tf.train import build_trainer
 
-# Name, side of the pictures at which its final map has more than one position, and
+# Name, side of the images at which its final map has more than one position, and
 # what else makes it small.
 BACKBONES = [
     ("efficientnet_lite0", 64, {"width": 0.25}),

@@ -36,7 +36,7 @@ def test_every_scale_has_its_box_in_its_colour():
     assert scale_colour(6) == SCALE_COLOURS[0]
 
 
-def test_box_beyond_the_picture_is_cut_off():
+def test_box_beyond_the_image_is_cut_off():
     drawn = draw_boxes(GREY, np.array([[-0.5, 0.5, 0.5, 1.5]]))
     assert where(drawn, SCALE_COLOURS[0]) == (0, 100, 49, 199)
 
@@ -49,7 +49,7 @@ def test_box_without_pixels_is_left_out(box):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 5, 3), (300, 7, 3)])
-def test_small_pictures_take_boxes(shape):
+def test_small_images_take_boxes(shape):
     image = np.zeros(shape, np.uint8)
     drawn = draw_boxes(image, np.array([[0, 0, 1, 1]]), np.array([0.1, 0, 0.9, 1]))
     assert drawn.shape == shape
@@ -77,7 +77,7 @@ def test_overlay_is_brightest_where_the_map_is(peak):
     assert np.unravel_index(light.argmax(), light.shape) == peak
 
 
-def test_overlay_keeps_the_picture_under_it():
+def test_overlay_keeps_the_image_under_it():
     image = np.zeros((40, 40, 3), np.uint8)
     image[:, 20:] = 255
     light = overlay_saliency(image, np.eye(5)).sum(-1).astype(int)
@@ -85,7 +85,7 @@ def test_overlay_keeps_the_picture_under_it():
 
 
 @pytest.mark.parametrize("value", [0.0, 1 / 49, np.nan, np.inf])
-def test_constant_map_gives_an_even_picture(value):
+def test_constant_map_gives_an_even_image(value):
     image = overlay_saliency(GREY, np.full((7, 7), value))
     assert len(np.unique(image.reshape(-1, 3), axis=0)) == 1
 
@@ -109,7 +109,7 @@ def test_crop_beyond_the_border_is_black():
 
 
 @pytest.mark.parametrize("box", [[np.nan] * 4, [0.5, 0.5, 0.5, 0.5], [1, 1, 0, 0]])
-def test_crop_of_no_box_is_the_whole_picture(box):
+def test_crop_of_no_box_is_the_whole_image(box):
     image = np.arange(64 * 64 * 3, dtype=np.uint32).reshape(64, 64, 3).astype(np.uint8)
     assert (crop(image, np.array(box), 64) == image).all()
 
@@ -159,5 +159,5 @@ def test_wrong_shapes_are_named(shape):
         thumbnail(np.zeros(shape, np.uint8), 4)
 
 
-def test_float_pictures_are_rounded():
+def test_float_images_are_rounded():
     assert (thumbnail(np.full((4, 4, 3), 127.6), 4) == 128).all()

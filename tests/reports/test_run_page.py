@@ -73,19 +73,19 @@ METRICS = [
 ]
 
 
-def picture(seed=0, shape=(20, 30)):
+def image(seed=0, shape=(20, 30)):
     return np.random.default_rng(seed).integers(0, 256, (*shape, 3), np.uint8)
 
 
 def retrieval(label="tern", neighbours=3):
-    found = [Neighbour(picture(k), f"n{k}", 0.9 - k, k != 1) for k in range(neighbours)]
-    return Retrieval(picture(), label, tuple(found))
+    found = [Neighbour(image(k), f"n{k}", 0.9 - k, k != 1) for k in range(neighbours)]
+    return Retrieval(image(), label, tuple(found))
 
 
 def example(label="wren", crops=None, truth=None):
     boxes = np.array([[0, 0, 1, 1], [0.25, 0.25, 0.75, 0.75]])
     saliency = np.random.default_rng(1).random((2, 7, 7))
-    return AttentionExample(picture(), label, boxes, saliency, crops, truth)
+    return AttentionExample(image(), label, boxes, saliency, crops, truth)
 
 
 def report(path, **changes):

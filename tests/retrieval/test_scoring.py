@@ -23,15 +23,15 @@ def test_embed_keeps_order_and_partial_batches(painted):
         inference(model)(), examples, resize_size=24, fit="squash", batch_size=4
     )
     for n, example in enumerate(examples):
-        picture = tf.io.decode_image(tf.io.read_file(example.path), channels=3)
-        expected = fit_square(picture, 24).numpy().mean((0, 1))
+        image = tf.io.decode_image(tf.io.read_file(example.path), channels=3)
+        expected = fit_square(image, 24).numpy().mean((0, 1))
         np.testing.assert_allclose(outputs["mean"][n], expected, rtol=1e-4)
     np.testing.assert_allclose(outputs["twice"], 2 * outputs["mean"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_embed_gives_boxes_on_the_pictures_themselves(tmp_path, fit):
-    """The middle quarter of the square is another part of each padded picture."""
+def test_embed_gives_boxes_on_the_images_themselves(tmp_path, fit):
+    """The middle quarter of the square is another part of each padded image."""
     shapes = [(40, 80), (80, 40), (60, 60)]
     examples = []
     for n, shape in enumerate(shapes):

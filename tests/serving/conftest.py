@@ -1,4 +1,4 @@
-"""Tiny embedders and encoded pictures, for the tests of serving."""
+"""Tiny embedders and encoded images, for the tests of serving."""
 
 import io
 
@@ -26,14 +26,14 @@ def tiny():
 
 @pytest.fixture(scope="session")
 def encode():
-    """Encodes a random smooth picture: encode(form, height, width, mode, **options)."""
+    """Encodes a random smooth image: encode(form, height, width, mode, **options)."""
 
     def encoded(form, height=50, width=70, mode="RGB", seed=0, **options):
         random = np.random.default_rng(seed)
         small = random.integers(0, 256, (7, 9, 3)).astype("uint8")
-        picture = Image.fromarray(small).resize((width, height)).convert(mode)
+        image = Image.fromarray(small).resize((width, height)).convert(mode)
         file = io.BytesIO()
-        picture.save(file, form, **options)
+        image.save(file, form, **options)
         return file.getvalue()
 
     return encoded

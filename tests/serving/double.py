@@ -156,7 +156,7 @@ def by_value(array):
 
 
 def warm(models):
-    """Bytes that are no picture: enough to have the graph optimised."""
+    """Bytes that are no image: enough to have the graph optimised."""
     for versions in models.versions.values():
         for version in versions.values():
             broken = np.array([b"", b""], object)

@@ -1,4 +1,4 @@
-"""Damaged pictures through an export, with whole ones beside them in every batch.
+"""Damaged images through an export, with whole ones beside them in every batch.
 
     python tests/serving/mutations.py VERSION_FOLDER 10000 [SEED]
 
@@ -21,16 +21,16 @@ from PIL import Image
 BATCH = 16  # every other one is damaged
 SETS = 6  # of whole neighbours
 EVERY = 1000  # strings between two reports
-# Allocators keep the pages of the largest picture so far; if every one of 9,000 stayed,
+# Allocators keep the pages of the largest image so far; if every one of 9,000 stayed,
 # it would be as much again.
 MOST_GROWTH = 50  # MB from the first 1,000 strings to the last
 
 
-def whole_pictures():
-    """A picture of every format and kind that TensorFlow decodes, by name."""
+def whole_images():
+    """An image of every format and kind that TensorFlow decodes, by name."""
     random = np.random.default_rng(0)
 
-    def picture(mode="RGB", height=40, width=52):
+    def small_image(mode="RGB", height=40, width=52):
         small = random.integers(0, 256, (6, 8, 3)).astype(np.uint8)
         image = Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
         return image.convert(mode)
@@ -43,32 +43,32 @@ def whole_pictures():
     turned = Image.Exif()
     turned[0x0112] = 6
     deep = Image.fromarray(random.integers(0, 2**16, (30, 34)).astype(np.uint16))
-    film = {"save_all": True, "append_images": [picture(), picture()]}
+    film = {"save_all": True, "append_images": [small_image(), small_image()]}
     return {
-        "jpeg": encode("JPEG", picture()),
-        "jpeg progressive": encode("JPEG", picture(), progressive=True),
+        "jpeg": encode("JPEG", small_image()),
+        "jpeg progressive": encode("JPEG", small_image(), progressive=True),
         "jpeg 4:4:4, restarts": encode(
-            "JPEG", picture(), subsampling=0, restart_marker_rows=1
+            "JPEG", small_image(), subsampling=0, restart_marker_rows=1
         ),
-        "jpeg grey": encode("JPEG", picture("L")),
-        "jpeg cmyk": encode("JPEG", picture("CMYK")),
-        "jpeg exif": encode("JPEG", picture(), exif=turned),
-        "png": encode("PNG", picture()),
-        "png grey": encode("PNG", picture("L")),
-        "png alpha": encode("PNG", picture("RGBA")),
-        "png palette": encode("PNG", picture("P")),
+        "jpeg grey": encode("JPEG", small_image("L")),
+        "jpeg cmyk": encode("JPEG", small_image("CMYK")),
+        "jpeg exif": encode("JPEG", small_image(), exif=turned),
+        "png": encode("PNG", small_image()),
+        "png grey": encode("PNG", small_image("L")),
+        "png alpha": encode("PNG", small_image("RGBA")),
+        "png palette": encode("PNG", small_image("P")),
         "png 16 bits": encode("PNG", deep),
-        "png exif": encode("PNG", picture(), exif=turned),
-        "gif": encode("GIF", picture("P")),
-        "gif animated": encode("GIF", picture(), **film),
-        "bmp": encode("BMP", picture()),
-        "bmp palette": encode("BMP", picture("P")),
-        "bmp alpha": encode("BMP", picture("RGBA")),
-        "webp": encode("WEBP", picture()),
-        "webp lossless": encode("WEBP", picture(), lossless=True),
-        "webp alpha": encode("WEBP", picture("RGBA")),
-        "webp exif": encode("WEBP", picture(), exif=turned),
-        "webp animated": encode("WEBP", picture(), **film),
+        "png exif": encode("PNG", small_image(), exif=turned),
+        "gif": encode("GIF", small_image("P")),
+        "gif animated": encode("GIF", small_image(), **film),
+        "bmp": encode("BMP", small_image()),
+        "bmp palette": encode("BMP", small_image("P")),
+        "bmp alpha": encode("BMP", small_image("RGBA")),
+        "webp": encode("WEBP", small_image()),
+        "webp lossless": encode("WEBP", small_image(), lossless=True),
+        "webp alpha": encode("WEBP", small_image("RGBA")),
+        "webp exif": encode("WEBP", small_image(), exif=turned),
+        "webp animated": encode("WEBP", small_image(), **film),
     }
 
 
@@ -116,7 +116,7 @@ def edit_header(data, others, random):
 
 
 def fields(data):
-    """Places of a picture's sizes, counts and types, as far as its format has them."""
+    """Places of an image's sizes, counts and types, as far as its format has them."""
     if data[:2] == b"\xff\xd8":  # the segments: markers, lengths, sizes, samplings
         heads = [n for n in range(len(data) - 1) if data[n] == 0xFF and data[n + 1]]
         return [head + n for head in heads for n in range(1, 16)]
@@ -133,16 +133,16 @@ def fields(data):
 MUTATIONS = (flip_bits, cut, splice, repeat, overwrite, edit_header, edit_header)
 
 
-def mutated(number, seed, pictures):
+def mutated(number, seed, images):
     """The damaged string of a number: (format, name of what was done, bytes)."""
     random = np.random.default_rng([seed, number])
-    names = list(pictures)
+    names = list(images)
     name = names[random.integers(len(names))]
-    done, data = [], bytearray(pictures[name])
+    done, data = [], bytearray(images[name])
     for _ in range(random.integers(1, 3)):
         change = MUTATIONS[random.integers(len(MUTATIONS))]
         done.append(change.__name__)
-        data = bytearray(change(data, list(pictures.values()), random))
+        data = bytearray(change(data, list(images.values()), random))
         if not data:
             break
     if data[1:4] == b"PNG" and random.random() < 0.7:
@@ -165,16 +165,16 @@ def with_checksums(data):
 
 def bombs():
     """Small files that claim to be huge, by name."""
-    pictures = whole_pictures()
+    images = whole_images()
 
     def patched(name, at, form, *numbers):
-        data = bytearray(pictures[name])
+        data = bytearray(images[name])
         data[at : at + struct.calcsize(form)] = struct.pack(form, *numbers)
         return bytes(with_checksums(data) if name.startswith("png") else data)
 
-    gif = pictures["gif"]
+    gif = images["gif"]
     frame = gif.index(b"\x2c\0\0\0\0")
-    sof = pictures["jpeg"].index(b"\xff\xc0")
+    sof = images["jpeg"].index(b"\xff\xc0")
     return {
         "png": patched("png", 16, ">II", 2**31 - 1, 2**31 - 1),
         "png of one row": patched("png", 16, ">II", 2**31 - 1, 1),
@@ -192,17 +192,17 @@ def bombs():
     }
 
 
-def batches(strings, pictures):
+def batches(strings, images):
     """Batches of damaged strings, their neighbours' rows, and what both replace.
 
     Yields:
-        A batch whose even rows are damaged, and the same with whole pictures there.
+        A batch whose even rows are damaged, and the same with whole images there.
     """
-    names = list(pictures)
+    names = list(images)
     half = BATCH // 2
     for number, start in enumerate(range(0, len(strings), half)):
         turn = number % SETS * 4
-        whole = [pictures[names[(turn + n) % len(names)]] for n in range(BATCH)]
+        whole = [images[names[(turn + n) % len(names)]] for n in range(BATCH)]
         mixed = list(whole)
         for row, string in enumerate(strings[start : start + half]):
             mixed[2 * row] = string
@@ -210,19 +210,19 @@ def batches(strings, pictures):
 
 
 def readable(run):
-    """The whole pictures that a runtime reads: TensorFlow 2.15 has no WebP."""
-    pictures = whole_pictures()
-    found = run("serving_default", np.array(list(pictures.values()), object))
-    return {n: pictures[n] for n, v in zip(pictures, found["valid"], strict=True) if v}
+    """The whole images that a runtime reads: TensorFlow 2.15 has no WebP."""
+    images = whole_images()
+    found = run("serving_default", np.array(list(images.values()), object))
+    return {n: images[n] for n, v in zip(images, found["valid"], strict=True) if v}
 
 
-def check(run, strings, pictures, report=lambda **said: None):
+def check(run, strings, images, report=lambda **said: None):
     """Runs strings through `serving_default` and holds their neighbours to the bit.
 
     Args:
         run: Function of signature and batch, giving arrays by name.
-        strings: Damaged pictures.
-        pictures: Whole ones by name, for neighbours.
+        strings: Damaged images.
+        images: Whole ones by name, for neighbours.
         report: Called after each `EVERY` strings and at the end, with counts so far.
 
     Returns:
@@ -233,15 +233,15 @@ def check(run, strings, pictures, report=lambda **said: None):
     """
     expected = {}
     count = valid = 0
-    for mixed, whole in batches(strings, pictures):
+    for mixed, whole in batches(strings, images):
         key = whole[0]
         if key not in expected:
             expected[key] = run("serving_default", np.array(whole, object))
-            assert expected[key]["valid"].all(), "a whole picture was refused"
+            assert expected[key]["valid"].all(), "a whole image was refused"
         found = run("serving_default", np.array(mixed, object))
         for name, value in found.items():
             same = value[1::2].tobytes() == expected[key][name][1::2].tobytes()
-            assert same, f"{name} of a whole picture changed in the batch at {count}"
+            assert same, f"{name} of a whole image changed in the batch at {count}"
         read = found["valid"]
         lengths = np.linalg.norm(found["embedding"], axis=1)
         np.testing.assert_allclose(lengths, read.astype(np.float32), atol=1e-5)
@@ -265,12 +265,12 @@ def main(export, count, seed="0", *names):
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../deml_tf/serving"))
     from fresh_process import LOADERS
 
-    pictures = whole_pictures()
-    strings = [mutated(n, int(seed), pictures)[2] for n in range(int(count))]
+    images = whole_images()
+    strings = [mutated(n, int(seed), images)[2] for n in range(int(count))]
     for name in names or LOADERS:
         run = LOADERS[name](export)
         neighbours = readable(run)
-        refused = sorted(pictures.keys() - neighbours.keys())
+        refused = sorted(images.keys() - neighbours.keys())
         started = time.monotonic()
         sizes = []
 

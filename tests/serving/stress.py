@@ -2,8 +2,8 @@
 
     python -m tests.serving.stress --minutes=5 --clients=64
 
-Each client asks for random pictures of a known set and holds every answer to its own
-picture's. Loopback only; ends with status 1 if an answer was lost or another's.
+Each client asks for random images of a known set and holds every answer to its own
+image's. Loopback only; ends with status 1 if an answer was lost or another's.
 """
 
 import argparse
@@ -21,10 +21,10 @@ import tensorflow as tf
 
 from deml_tf.client import Client
 from deml_tf.errors import DataError, UsageError
-from deml_tf.serving.proof_images import drawn_pictures
+from deml_tf.serving.proof_images import drawn_images
 from tests.serving.double_process import MODEL, Double, export_tiny
 
-PICTURES = 200
+IMAGES = 200
 BROKEN = 10  # of them
 MOST_REQUESTS = 1_000_000
 TOLERANCE = 1e-5  # answers differ by the size of the batch they were computed in
@@ -37,7 +37,7 @@ class Ask:
 
     begun: float
     ended: float
-    pictures: int
+    images: int
     lost: int
     mixed_up: int
     furthest: float
@@ -45,19 +45,19 @@ class Ask:
 
 
 def known_set():
-    pictures = drawn_pictures(PICTURES, seed=1)
+    images = drawn_images(IMAGES, seed=1)
     for number in range(BROKEN):
-        place = number * PICTURES // BROKEN
-        pictures[place] = pictures[place][: 50 * number]
-    return pictures
+        place = number * IMAGES // BROKEN
+        images[place] = images[place][: 50 * number]
+    return images
 
 
-def known_answers(folder, pictures):
+def known_answers(folder, images):
     """By the Python loader, in another process than the double's, eight at a time."""
     embed = tf.saved_model.load(str(folder)).signatures["serving_default"]
     outputs = [
-        embed(image_bytes=tf.constant(pictures[start : start + 8]))
-        for start in range(0, len(pictures), 8)
+        embed(image_bytes=tf.constant(images[start : start + 8]))
+        for start in range(0, len(images), 8)
     ]
     return tuple(
         np.concatenate([o[name].numpy() for o in outputs])
@@ -66,28 +66,28 @@ def known_answers(folder, pictures):
 
 
 def nearest_gap(embeddings, valid):
-    """The least of the largest differences between two pictures' embeddings."""
+    """The least of the largest differences between two images' embeddings."""
     rows = embeddings[valid]
     gaps = np.abs(rows[:, None] - rows).max(-1)
     return float((gaps + np.eye(len(rows)) * 9).min())
 
 
 def judge(found, chosen, embeddings, valid):
-    """How many answers are another picture's, and how far off the others are."""
+    """How many answers are another image's, and how far off the others are."""
     off = np.abs(found.embedding - embeddings[chosen]).max(1)
     wrong = (off > TOLERANCE) | (found.valid != valid[chosen])
     return int(wrong.sum()), float(off[~wrong].max(initial=0))
 
 
-def run_client(number, options, stop, pictures, known, asks, retried, errors):
+def run_client(number, options, stop, images, known, asks, retried, errors):
     random = np.random.default_rng(number)
     with Client(**options) as client:
         while not stop.is_set() and len(asks) < MOST_REQUESTS:
-            chosen = random.integers(0, len(pictures), random.integers(1, 5))
+            chosen = random.integers(0, len(images), random.integers(1, 5))
             begun, before = time.monotonic(), client.retried.total()
             lost, mixed_up, furthest = 0, 0, 0.0
             try:
-                found = client.embed([pictures[n] for n in chosen])
+                found = client.embed([images[n] for n in chosen])
                 lost = len(chosen) - len(found.valid)
                 mixed_up, furthest = judge(found, chosen, *known)
             except (DataError, UsageError) as error:
@@ -121,8 +121,8 @@ def summary(asks, retried, errors, outages, seconds):
     return {
         "seconds": seconds,
         "requests": len(asks),
-        "pictures": sum(ask.pictures for ask in asks),
-        "pictures_a_second": sum(ask.pictures for ask in asks) / seconds,
+        "images": sum(ask.images for ask in asks),
+        "images_a_second": sum(ask.images for ask in asks) / seconds,
         "lost": sum(ask.lost for ask in asks),
         "mixed_up": sum(ask.mixed_up for ask in asks),
         "largest_difference": max(ask.furthest for ask in asks),
@@ -144,22 +144,22 @@ def main():
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
         folder = export_tiny(place)
-        pictures = known_set()
-        known = known_answers(folder, pictures)
+        images = known_set()
+        known = known_answers(folder, images)
         assert int((~known[1]).sum()) == BROKEN
         gap = nearest_gap(*known)
-        assert gap > 10 * TOLERANCE, "the pictures are too much alike to tell apart"
+        assert gap > 10 * TOLERANCE, "the images are too much alike to tell apart"
         double = Double(place, Path(place) / "double.log").start()
         try:
-            found = stress(flags, double, pictures, known)
+            found = stress(flags, double, images, known)
         finally:
             double.kill()
-    found = {"clients": flags.clients, "least_gap_between_pictures": gap} | found
+    found = {"clients": flags.clients, "least_gap_between_images": gap} | found
     print(json.dumps(rounded(found), indent=2))
     sys.exit(found["lost"] + found["mixed_up"] > 0)
 
 
-def stress(flags, double, pictures, known):
+def stress(flags, double, images, known):
     stop, asks = threading.Event(), []
     retried, errors, threads = [], [], []  # whose append needs no lock
     for number in range(flags.clients):
@@ -173,7 +173,7 @@ def stress(flags, double, pictures, known):
             "retries": 40,
             "total_timeout": 240,
         }
-        arguments = (number, options, stop, pictures, known, asks, retried, errors)
+        arguments = (number, options, stop, images, known, asks, retried, errors)
         threads.append(threading.Thread(target=run_client, args=arguments))
     started = time.monotonic()
     end = started + 60 * flags.minutes

@@ -23,12 +23,12 @@ from deml_tf.client import connection as client_module
 from deml_tf.client.answers import Answer, stack
 from deml_tf.client.batch import ask
 from deml_tf.client.failures import ServerError
-from deml_tf.client.files import Picture, batches, find_pictures
+from deml_tf.client.files import ImageFile, batches, find_images
 from deml_tf.client.retries import Patience
 from deml_tf.client.target import Outputs
 from deml_tf.client.tensors import array_of, string_tensor
 from deml_tf.errors import DataError, UsageError
-from deml_tf.serving.proof_images import drawn_pictures
+from deml_tf.serving.proof_images import drawn_images
 
 PROTOCOLS = ("grpc", "rest")
 
@@ -44,7 +44,7 @@ def no_long_waits(monkeypatch):
 
 
 class Server:
-    """Answers a picture's first byte; `b"!"` spoils a request, as told."""
+    """Answers an image's first byte; `b"!"` spoils a request, as told."""
 
     def __init__(self, code="INVALID_ARGUMENT", spoilt=10**9):
         self.code, self.spoilt = code, spoilt
@@ -81,10 +81,10 @@ def client_of(monkeypatch):
 
 
 def held(contents):
-    return {n: Picture(len(c), lambda c=c: c) for n, c in enumerate(contents)}
+    return {n: ImageFile(len(c), lambda c=c: c) for n, c in enumerate(contents)}
 
 
-# --- pictures on disk
+# --- images on disk
 
 
 def test_batches_keep_both_limits():
@@ -106,14 +106,14 @@ def test_finds_files_and_folders(tmp_path):
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
-    found = find_pictures([tmp_path / "a.bin", tmp_path / "b"])
+    found = find_images([tmp_path / "a.bin", tmp_path / "b"])
     shown = [str(path.relative_to(tmp_path)) for path in found]
     assert shown == ["a.bin", "b/1.png", "b/2.JPG", "b/c/0.webp"]
     with pytest.raises(UsageError, match="missing does not exist"):
-        find_pictures([tmp_path / "missing"])
+        find_images([tmp_path / "missing"])
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UsageError, match="empty holds no pictures"):
-        find_pictures([tmp_path / "empty"])
+    with pytest.raises(UsageError, match="empty holds no images"):
+        find_images([tmp_path / "empty"])
 
 
 def decoded(encoded):
@@ -129,7 +129,7 @@ def test_made_smaller_and_upright(encode, rotated):
     assert np.abs(found - expected).mean() < 2
     for same in (
         stored[:500],
-        b"no picture",
+        b"no image",
         encode("JPEG", 200, 400, "CMYK"),
         encode("JPEG", 60, 100),
     ):
@@ -224,12 +224,12 @@ def test_ends_with_the_time_for_all(monkeypatch):
     patience = Patience(timeout=7, retries=100, until=time.monotonic() + 0.2)
     request, tries = failing("UNAVAILABLE", 10**6)
     # the latter where a busy machine sleeps longer than it was told
-    with pytest.raises(ServerError, match="UNAVAILABLE|time for all pictures is over"):
+    with pytest.raises(ServerError, match="UNAVAILABLE|time for all images is over"):
         patience.call(request)
     assert 1 < len(tries) <= patience.retried.total() + 1 < 100
     assert all(seconds <= 0.2 for seconds in tries)
     patience.until = time.monotonic() - 1
-    with pytest.raises(ServerError, match="time for all pictures is over"):
+    with pytest.raises(ServerError, match="time for all images is over"):
         patience.call(request)
 
 
@@ -247,13 +247,13 @@ def test_ends_when_told(monkeypatch):
 # --- batches, one by one
 
 
-def test_one_bad_picture_does_not_take_its_neighbours_along():
+def test_one_bad_image_does_not_take_its_neighbours_along():
     server = Server()
     contents = [b"a", b"b", b"!", b"?", b"c"]
     found, error = ask(server, held(contents), Patience(7, 3))
     assert error is None
     answers = dict(found)
-    assert [answers[n].reason for n in (0, 1, 3, 4)] == ["", "", "not a picture", ""]
+    assert [answers[n].reason for n in (0, 1, 3, 4)] == ["", "", "not an image", ""]
     assert answers[2].reason == "refused by the server (INVALID_ARGUMENT: spoilt)"
     assert answers[1].embedding.tolist() == [98.0] * 3
     assert server.asked == [
@@ -283,12 +283,12 @@ def test_files_that_cannot_be_read():
     def refuse():
         raise PermissionError(13, "Permission denied")
 
-    items = held([b"a", b"b"]) | {2: Picture(1, refuse)}
+    items = held([b"a", b"b"]) | {2: ImageFile(1, refuse)}
     server = Server()
     answers = dict(ask(server, items, Patience(7, 0))[0])
     assert answers[2].reason == "cannot be read (Permission denied)"
     assert answers[0].valid and server.asked == [[b"a", b"b"]]
-    assert ask(server, {0: Picture(1, refuse)}, Patience(7, 0))[1] is None
+    assert ask(server, {0: ImageFile(1, refuse)}, Patience(7, 0))[1] is None
     assert len(server.asked) == 1
 
 
@@ -319,7 +319,7 @@ def test_what_came_before_the_end_is_given(client_of):
 
 
 def test_refusing_everything_is_an_error(client_of):
-    with pytest.raises(DataError, match=r"every picture was refused .*spoilt"):
+    with pytest.raises(DataError, match=r"every image was refused .*spoilt"):
         client_of(Server()).embed([b"!"] * 3)
     assert client_of(Server()).embed([b"!", b"a"]).valid.tolist() == [False, True]
 
@@ -365,7 +365,7 @@ def test_without_the_extra(monkeypatch, protocol, module):
 ANSWERS = [
     Answer(np.array([0.6, 0.8], "float32"), np.full((3, 4), 0.1, "float32")),
     Answer(reason="cannot be read (gone)"),
-    Answer(np.zeros(2, "float32"), np.zeros((3, 4), "float32"), "not a picture"),
+    Answer(np.zeros(2, "float32"), np.zeros((3, 4), "float32"), "not an image"),
 ]
 NAMES = ["a.jpg", "b\udcff.jpg", "ä c.png"]  # the second is no UTF-8
 
@@ -388,7 +388,7 @@ def test_the_same_rows_in_all_formats(tmp_path, suffix):
     rows = rows_of(path)
     assert rows["path"] == ["a.jpg", "b\\xff.jpg", "ä c.png"]
     assert rows["valid"] == [True, False, False]
-    assert rows["reason"] == ["", "cannot be read (gone)", "not a picture"]
+    assert rows["reason"] == ["", "cannot be read (gone)", "not an image"]
     np.testing.assert_array_equal(
         np.array(rows["embedding"], "float32"), np.float32([[0.6, 0.8], [0, 0], [0, 0]])
     )
@@ -464,8 +464,8 @@ def test_wrong_requests_fail_as_the_server_fails_them(double):
 
 @pytest.fixture(scope="module")
 def known():
-    """Pictures, broken ones among them, and what the model makes of them."""
-    contents = drawn_pictures(10)
+    """Images, broken ones among them, and what the model makes of them."""
+    contents = drawn_images(10)
     contents[3:3] = [b"", contents[0][:300]]
     module = tf.saved_model.load(str(shared().models / MODEL / "1"))
     outputs = module.signatures["serving_default"](image_bytes=tf.constant(contents))
@@ -496,7 +496,7 @@ def test_answers_of_the_model(double, known, protocol):
         ({"model": "cars"}, r"model=cars: .* has no such model or version .*Latest"),
         ({"version": 7}, rf"model={MODEL}: .*Specific\({MODEL}, 7\)"),
         ({"signature": "none"}, "signature=none is not there: .* has serving_default"),
-        ({"signature": "images_float"}, "images_float takes no encoded pictures"),
+        ({"signature": "images_float"}, "images_float takes no encoded images"),
     ],
 )
 def test_what_the_server_does_not_have(double, protocol, options, sentence):
@@ -615,8 +615,8 @@ def test_the_command(command, double, folder, known, tmp_path):
         "--batch_size=5",
     )
     assert status == 0, errors
-    assert "10 of 12 pictures in" in printed
-    assert f"not embedded: {folder}/03.jpg: not a picture" in printed
+    assert "10 of 12 images in" in printed
+    assert f"not embedded: {folder}/03.jpg: not an image" in printed
     rows = rows_of(out)
     assert rows["path"] == [f"{folder}/{n:02d}.jpg" for n in range(12)]
     assert rows["valid"] == expected["valid"].tolist()
@@ -642,6 +642,6 @@ def test_the_command_keeps_what_it_got(command, double, folder, tmp_path):
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("error: --server=127.0.0.1:")
     partial = tmp_path / "out.partial.jsonl"
-    assert f"6 of 12 pictures were received and are in {partial}." in errors
+    assert f"6 of 12 images were received and are in {partial}." in errors
     names = [name.rpartition("/")[2] for name in rows_of(partial)["path"]]
     assert names == [f"{n:02d}.jpg" for n in range(6)]

@@ -28,7 +28,7 @@ def prove(title, embedder, folder, capsys):
     differences = parity.hold_to_parity(
         folder,
         embedder,
-        proof_images.proof_pictures(proof_images.drawn_pictures(2)),
+        proof_images.proof_images(proof_images.drawn_images(2)),
         scales=kept[0],
         learners=kept[1],
         bound=BOUND,

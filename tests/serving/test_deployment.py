@@ -13,7 +13,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from deml_tf.client.connection import Client
-from deml_tf.serving.proof_images import drawn_pictures
+from deml_tf.serving.proof_images import drawn_images
 
 README = (DEPLOYMENT / "README.md").read_text()
 IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()
@@ -160,20 +160,20 @@ def shell(line, double, **options):
 @pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
 def test_the_line_with_curl(double, tmp_path):
     (line,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    picture = drawn_pictures(1)[0]
-    (tmp_path / "bird.jpg").write_bytes(picture)
+    image = drawn_images(1)[0]
+    (tmp_path / "bird.jpg").write_bytes(image)
     found = shell(line, double, cwd=tmp_path)
     outputs = json.loads(found.stdout)["outputs"]
     assert outputs["valid"] == [True]
     with Client(double.address("grpc"), MODEL) as client:
-        expected = client.embed([picture])
+        expected = client.embed([image])
     assert outputs["embedding"] == pytest.approx(expected.embedding, abs=1e-6)
     assert outputs["boxes"][0][0] == pytest.approx(expected.boxes[0, 0], abs=1e-5)
 
 
 def test_the_example_in_python(double, tmp_path, monkeypatch, capsys):
     (code,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    (tmp_path / "bird.jpg").write_bytes(drawn_pictures(1)[0])
+    (tmp_path / "bird.jpg").write_bytes(drawn_images(1)[0])
     monkeypatch.chdir(tmp_path)
     exec(code.replace("127.0.0.1:8500", double.address("grpc")), {})
     assert capsys.readouterr().out == "(1, 24) [ True]\n"

@@ -4,17 +4,17 @@ import pytest
 from deml_tf.errors import DataError
 from deml_tf.serving import file_parity
 from deml_tf.serving.file_parity import proof_squares, run_file
-from deml_tf.serving.proof_images import drawn_pictures, proof_pictures
+from deml_tf.serving.proof_images import drawn_images, proof_images
 from deml_tf.serving.square_servable import SquareServable
 
 
-def test_proof_squares_leave_broken_pictures_out(tiny):
+def test_proof_squares_leave_broken_images_out(tiny):
     servable = SquareServable(tiny(scales=1, learners=1), (0,), (0,))
-    squares = proof_squares(proof_pictures(drawn_pictures(2)), servable)
+    squares = proof_squares(proof_images(drawn_images(2)), servable)
     assert squares.shape == (8, 48, 48, 3) and squares.dtype == np.float32
     assert 0 <= squares.min() < squares.max() <= 255
     with pytest.raises(DataError, match="can be read"):
-        proof_squares([b"no picture"], servable)
+        proof_squares([b"no image"], servable)
 
 
 @pytest.mark.parametrize("form, runtime", file_parity.RUNTIMES.items())

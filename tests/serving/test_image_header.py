@@ -60,9 +60,9 @@ def test_all_frames_of_a_gif_count():
     assert frames == 3
     total = 0
     for n in range(3):
-        with Image.open(io.BytesIO(encoded)) as picture:
-            picture.seek(n)
-            x0, y0, x1, y1 = picture.dispose_extent if n else (0, 0, 80, 60)
+        with Image.open(io.BytesIO(encoded)) as image:
+            image.seek(n)
+            x0, y0, x1, y1 = image.dispose_extent if n else (0, 0, 80, 60)
             total += (x1 - x0) * (y1 - y0)
     assert 60 * 80 < int(pixels(encoded)) <= 3 * 60 * 80
     assert int(pixels(encoded)) == total

@@ -23,11 +23,11 @@ def test_smallest_cosine():
 def test_as_sentence():
     measured = {"smallest_cosine": 0.98765}
     assert "0.9877; no validation classes" in as_sentence(measured)
-    measured |= {"pictures": 12, "classes": 3}
+    measured |= {"images": 12, "classes": 3}
     measured |= {
         "recall_at_1": {"float32": 0.75, "int8": 0.5},
         "map_at_r": {"float32": 0.25, "int8": 0.5},
     }
     sentence = as_sentence(measured)
     assert "Recall@1 0.7500 -> 0.5000 (-0.2500), MAP@R" in sentence
-    assert "0.5000 (+0.2500) on 12 pictures of 3 validation classes" in sentence
+    assert "0.5000 (+0.2500) on 12 images of 3 validation classes" in sentence

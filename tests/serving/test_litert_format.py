@@ -39,10 +39,10 @@ def test_computes_what_was_trained(tiny, squares, painted, tmp_path):
     found = measure(
         path, tmp_path / INT8_FILE, squares, examples, geometry_of(embedder), 0.1
     )
-    assert found["pictures"] == 15 and found["classes"] == 3
+    assert found["images"] == 15 and found["classes"] == 3
     assert 0.9 < found["smallest_cosine"] < 1 - 1e-7
     assert found["recall_at_1"].keys() == {"float32", "int8"}
-    assert found["threshold"]["pictures"] == 15
+    assert found["threshold"]["images"] == 15
     without = measure(
         path, tmp_path / INT8_FILE, squares, [], geometry_of(embedder), 0.1
     )

@@ -13,7 +13,7 @@ from deml_tf.serving.servable import Servable
 
 
 def of_bytes(signature, batch):
-    """A stand-in for an export: it reads what begins as a picture does."""
+    """A stand-in for an export: it reads what begins as an image does."""
     del signature
     valid = np.array([one[:2] in (b"\xff\xd8", b"BM") for one in batch])
     numbers = np.array([len(one) for one in batch], np.float32)
@@ -22,10 +22,10 @@ def of_bytes(signature, batch):
 
 
 def test_a_neighbour_that_changes_is_noticed():
-    pictures = mutations.readable(of_bytes)
-    assert len(pictures) == 9
-    strings = [mutations.mutated(n, 0, pictures)[2] for n in range(50)]
-    read = mutations.check(of_bytes, strings, pictures)
+    images = mutations.readable(of_bytes)
+    assert len(images) == 9
+    strings = [mutations.mutated(n, 0, images)[2] for n in range(50)]
+    read = mutations.check(of_bytes, strings, images)
     assert 0 < read < 50
 
     def leaking(signature, batch):
@@ -35,15 +35,15 @@ def test_a_neighbour_that_changes_is_noticed():
             row[0] = np.nextafter(row[0], 2, dtype=row.dtype)
         return outputs
 
-    with pytest.raises(AssertionError, match="embedding of a whole picture changed"):
-        mutations.check(leaking, strings, pictures)
+    with pytest.raises(AssertionError, match="embedding of a whole image changed"):
+        mutations.check(leaking, strings, images)
 
 
 def test_damages_are_of_every_kind_and_repeatable():
-    pictures = mutations.whole_pictures()
-    made = [mutations.mutated(n, 0, pictures) for n in range(400)]
-    assert made == [mutations.mutated(n, 0, pictures) for n in range(400)]
-    assert {name for name, _, _ in made} == pictures.keys()
+    images = mutations.whole_images()
+    made = [mutations.mutated(n, 0, images) for n in range(400)]
+    assert made == [mutations.mutated(n, 0, images) for n in range(400)]
+    assert {name for name, _, _ in made} == images.keys()
     done = {change for _, changes, _ in made for change in changes.split()}
     assert done == {change.__name__ for change in mutations.MUTATIONS}
     assert len({data for _, _, data in made}) > 380
@@ -56,7 +56,7 @@ def test_bombs_are_bombs():
     assert min(claims.values()) > MOST_PIXELS
 
 
-def test_damaged_pictures_touch_no_neighbour(tiny, tmp_path):
+def test_damaged_images_touch_no_neighbour(tiny, tmp_path):
     Servable(tiny(scales=2, learners=2), (0, 1), (0, 1)).save(tmp_path)
     command = [
         sys.executable,

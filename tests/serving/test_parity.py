@@ -10,7 +10,7 @@ from deml_tf.serving.parity import (
     parity_table,
     require,
 )
-from deml_tf.serving.proof_images import drawn_pictures, proof_pictures
+from deml_tf.serving.proof_images import drawn_images, proof_images
 
 
 def test_largest_difference():
@@ -60,16 +60,16 @@ def test_choose_joins_anew():
     np.testing.assert_allclose(found["embedding"], joined)
 
 
-def test_the_proof_has_good_and_broken_pictures(tiny):
-    pictures = proof_pictures(drawn_pictures(1))
+def test_the_proof_has_good_and_broken_images(tiny):
+    images = proof_images(drawn_images(1))
     trained = Trained(tiny(scales=1, learners=1), (0,), (0,))
-    outputs = trained.of_files(pictures)
+    outputs = trained.of_files(images)
     broken = [n for n, found in enumerate(outputs) if found is None]
     assert broken == [4, 9]
-    upright, turned = (tf.io.decode_image(pictures[n], 3) for n in (2, 3))
+    upright, turned = (tf.io.decode_image(images[n], 3) for n in (2, 3))
     np.testing.assert_array_equal(upright, turned)  # but for the EXIF
     gap = np.abs(outputs[2]["embedding"] - outputs[3]["embedding"]).max()
     assert gap > 1e-3, "a rotation must show"
-    scored = trained.as_scored([p for n, p in enumerate(pictures) if n not in broken])
+    scored = trained.as_scored([p for n, p in enumerate(images) if n not in broken])
     found = [row["embedding"] for row in outputs if row]
     np.testing.assert_allclose(scored, found, atol=1e-6)

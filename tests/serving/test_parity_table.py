@@ -32,12 +32,12 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 class Exported:
-    """An embedder, its exports in a folder, and pictures with what it says of them."""
+    """An embedder, its exports in a folder, and images with what it says of them."""
 
     def __init__(self, embedder, folder, counts, precision):
         self.embedder, self.folder, self.precision = embedder, folder, precision
         self.kept = {name: range(counts[name]) for name in ("scales", "learners")}
-        self.encoded = proof_images.proof_pictures(proof_images.drawn_pictures(2))
+        self.encoded = proof_images.proof_images(proof_images.drawn_images(2))
         self.trained = Trained(embedder, **self.kept)
         random = np.random.default_rng(0)
         self.images = random.uniform(0, 255, (3, 60, 75, 3)).astype(np.float32)
@@ -53,7 +53,7 @@ def keras_file(exported):
     path = exported.folder / "embedder.keras"
     exported.embedder.save(path)
     loaded = keras.saving.load_model(path)
-    # Called as the one that it is compared with: in a graph, on pictures of any size.
+    # Called as the one that it is compared with: in a graph, on images of any size.
     found = Trained(loaded, **exported.kept).of_pixels(exported.images)
     assert found.keys() == explainer(loaded).output.keys()
     return exported.compare(exported.of_images, found)

@@ -40,10 +40,10 @@ def test_as_training_reads_them(readers, good, geometry, tmp_path):
     assert valid.numpy().all()
     for n, encoded in enumerate(good):
         (tmp_path / str(n)).write_bytes(encoded)
-        picture = decode(str(tmp_path / str(n)))
-        expected = center_crop(fit_square(picture, 48, geometry.fit), 40)
+        image = decode(str(tmp_path / str(n)))
+        expected = center_crop(fit_square(image, 48, geometry.fit), 40)
         np.testing.assert_array_equal(squares[n], expected)
-        np.testing.assert_array_equal(shapes[n], picture.shape[:2])
+        np.testing.assert_array_equal(shapes[n], image.shape[:2])
     assert tuple(shapes[1].numpy()) == (70, 50)  # turned by its EXIF
 
 
@@ -52,7 +52,7 @@ def test_broken_ones_are_zero_and_touch_no_neighbour(readers, good):
     jpeg, png = good[0], good[3]
     broken = [
         b"",
-        b"no picture",
+        b"no image",
         jpeg[: len(jpeg) // 3],
         jpeg[:10],
         png[:-20],
@@ -68,12 +68,12 @@ def test_broken_ones_are_zero_and_touch_no_neighbour(readers, good):
     assert not squares[::2].numpy().any()
 
 
-def test_no_picture_at_all(readers):
+def test_no_image_at_all(readers):
     squares, valid, _ = readers[SQUASH](tf.constant([], tf.string))
     assert squares.shape == (0, 40, 40, 3) and valid.shape == (0,)
 
 
-def test_large_pictures_are_refused_unread(encode, monkeypatch):
+def test_large_images_are_refused_unread(encode, monkeypatch):
     encoded = [encode("PNG", 50, 70), encode("PNG", 50, 71)]
     monkeypatch.setattr(encoded_images, "MOST_PIXELS", 50 * 70)
     decoded = []
@@ -95,7 +95,7 @@ def test_large_pictures_are_refused_unread(encode, monkeypatch):
 
 
 @pytest.mark.parametrize("geometry", [SQUASH, PAD], ids=["squash", "pad"])
-def test_boxes_of_each_picture_by_its_own_size(geometry):
+def test_boxes_of_each_image_by_its_own_size(geometry):
     random = np.random.default_rng(0)
     boxes = np.sort(random.uniform(0, 1, (3, 2, 2, 2)), 2).reshape(3, 2, 4)
     boxes = boxes.astype("float32")

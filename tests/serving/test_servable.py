@@ -15,13 +15,13 @@ def test_folds_in_no_request(tiny, precision, monkeypatch):
     for layer in FoldedWeights(embedder).layers:
         for variable in layer.norm.weights:
             variable.assign(numbers.uniform(0.5, 1.5, variable.shape))
-    pictures = tf.constant(numbers.uniform(0, 255, (2, 48, 48, 3)), tf.float32)
+    images = tf.constant(numbers.uniform(0, 255, (2, 48, 48, 3)), tf.float32)
     with monkeypatch.context() as patch:
         patch.setattr(FoldedWeights, "used", contextlib.nullcontext)
         servable = Servable(embedder, (0, 1), (0,))
-        expected = servable.signatures["images_float"](pictures)["embedding"]
+        expected = servable.signatures["images_float"](images)["embedding"]
     servable = Servable(embedder, (0, 1), (0,))
-    found = servable.signatures["images_float"](pictures)["embedding"]
+    found = servable.signatures["images_float"](images)["embedding"]
     np.testing.assert_array_equal(found, expected)
 
     read = {

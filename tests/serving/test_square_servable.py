@@ -15,15 +15,15 @@ from deml_tf.serving.square_servable import SquareServable, describe_preparation
 def test_is_the_embedder_on_its_own_squares(fit, scales, tiny):
     embedder = tiny(scales=scales, learners=1, fit=fit)
     servable = SquareServable(embedder, tuple(range(scales)), (0,))
-    pictures = np.random.default_rng(0).uniform(0, 255, (2, 60, 90, 3))
-    squares = fit_square(pictures.astype("float32"), 48, fit)
+    images = np.random.default_rng(0).uniform(0, 255, (2, 60, 90, 3))
+    squares = fit_square(images.astype("float32"), 48, fit)
     found = servable.signatures["images_float"](squares)
     expected = explainer(embedder)(squares)
     assert set(found) == {"embedding", "boxes"}
     for name, value in found.items():
         np.testing.assert_allclose(value, expected[name], atol=1e-6)
-    of_pictures = explainer(embedder)(pictures.astype("float32"))
-    np.testing.assert_allclose(found["embedding"], of_pictures["embedding"], atol=1e-6)
+    of_images = explainer(embedder)(images.astype("float32"))
+    np.testing.assert_allclose(found["embedding"], of_images["embedding"], atol=1e-6)
     # 40 of 48 pixels are seen, so the first box is the crop.
     np.testing.assert_allclose(
         found["boxes"][:, 0], [[4 / 48, 4 / 48, 44 / 48, 44 / 48]] * 2
@@ -42,8 +42,8 @@ def test_says_how_to_prepare(tiny):
 
 def test_what_is_said_of_pillow_is_true():
     small = np.random.default_rng(0).integers(0, 256, (9, 13, 3)).astype("uint8")
-    picture = Image.fromarray(small).resize((130, 90), Image.Resampling.BICUBIC)
+    image = Image.fromarray(small).resize((130, 90), Image.Resampling.BICUBIC)
     for side in (48, 200):
-        ours = fit_square(np.array(picture), side)
-        theirs = picture.resize((side, side), Image.Resampling.BILINEAR)
+        ours = fit_square(np.array(image), side)
+        theirs = image.resize((side, side), Image.Resampling.BILINEAR)
         assert np.abs(ours - np.array(theirs, "float32")).max() < 1.01

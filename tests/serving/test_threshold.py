@@ -9,17 +9,17 @@ def unit(rows):
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype("float32")
 
 
-def sample(classes=20, pictures=15, spread=0.5, seed=0):
+def sample(classes=20, images=15, spread=0.5, seed=0):
     random = np.random.default_rng(seed)
     centres = random.normal(size=(classes, 1, 16))
-    rows = centres + spread * random.normal(size=(classes, pictures, 16))
-    labels = np.repeat([f"class {c}" for c in range(classes)], pictures)
+    rows = centres + spread * random.normal(size=(classes, images, 16))
+    labels = np.repeat([f"class {c}" for c in range(classes)], images)
     return unit(rows.reshape(-1, 16)), labels
 
 
 def test_best_cosines_against_a_loop():
     embeddings, labels = sample(5, 4)
-    embeddings, labels = embeddings[:-3], labels[:-3]  # one class of one picture
+    embeddings, labels = embeddings[:-3], labels[:-3]  # one class of one image
     codes = np.unique(labels, return_inverse=True)[1]
     others, own = best_cosines(embeddings, codes)
     for i, row in enumerate(embeddings):
@@ -37,12 +37,12 @@ def test_lets_the_share_pass_and_no_more(rate):
     embeddings, labels = sample()
     found = calibrate(embeddings, labels, rate)
     others, own = best_cosines(embeddings, np.unique(labels, return_inverse=True)[1])
-    # No lower threshold would do; fewer may pass, since pairs of pictures tie.
+    # No lower threshold would do; fewer may pass, since pairs of images tie.
     lower = np.nextafter(np.float32(found["cosine"]), np.float32(0))
     assert (others >= lower).sum() > int(rate * len(labels))
     assert found["measured_false_accept_rate"] <= rate
     assert found["true_accept_rate"] == (own >= found["cosine"]).mean()
-    assert (found["pictures"], found["classes"]) == (300, 20)
+    assert (found["images"], found["classes"]) == (300, 20)
 
 
 def test_ties_are_refused():
@@ -57,7 +57,7 @@ def test_easy_classes_are_all_accepted():
     assert calibrate(embeddings, labels, 0.01)["true_accept_rate"] == 1
 
 
-def test_classes_of_one_picture():
+def test_classes_of_one_image():
     embeddings, _ = sample(6, 1)
     assert calibrate(embeddings, range(6), 0.1)["true_accept_rate"] is None
 

@@ -19,12 +19,12 @@ def read(path):
 
 def test_requests_a_server_can_replay(tmp_path):
     path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
-    pictures = [b"a\0", b"b", b"c\xff"]
-    assert write_warmup(path, "birds", pictures, 2) == 4
+    images = [b"a\0", b"b", b"c\xff"]
+    assert write_warmup(path, "birds", images, 2) == 4
     requests = read(path)
     batches = [tf.make_ndarray(r.inputs["image_bytes"]) for r in requests]
     assert [batch.shape for batch in batches] == [(1,), (8,), (1,), (8,)]
-    assert set(np.concatenate(batches)) == set(pictures)
+    assert set(np.concatenate(batches)) == set(images)
     for request in requests:
         assert list(request.inputs) == ["image_bytes"]
         assert request.model_spec.name == "birds"

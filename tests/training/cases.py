@@ -11,7 +11,7 @@ from deml_tf.training.trainer import Trainer
 
 BATCH, STEPS = 8, 10
 # With trained BatchNorm on batches of 8 in float32, one device alone moves by .05 when
-# its pictures are scaled by 1 + 1e-7: float64 tells that rounding from an error.
+# its images are scaled by 1 + 1e-7: float64 tells that rounding from an error.
 BACKBONES = {
     "frozen BatchNorm": {"batch_norm": "frozen", "width": 0.25, "output_stride": 16},
     "trained BatchNorm": {
@@ -76,16 +76,16 @@ def build(case, optimizer=None, **options):
 
 
 def batches(trainer):
-    """Pictures and labels of the steps, of the whole batch."""
+    """Images and labels of the steps, of the whole batch."""
     side = trainer.core.input.shape[1]
     random = np.random.default_rng(0)
-    pictures = random.uniform(0, 1, (STEPS, BATCH, side, side, 3))
+    images = random.uniform(0, 1, (STEPS, BATCH, side, side, 3))
     # Unlike one another: embeddings all alike would lose digits in their cosines.
     colours = random.uniform(0, 255, (STEPS, BATCH, 1, 1, 3))
-    pictures = (pictures * colours).astype("float32")
+    images = (images * colours).astype("float32")
     # Classes that lie on one replica, and classes that are torn apart.
     labels = np.array([0, 0, 1, 1, 2, 3, 2, 3] * STEPS, "int32").reshape(STEPS, BATCH)
-    return tf.data.Dataset.from_tensor_slices((pictures, labels))
+    return tf.data.Dataset.from_tensor_slices((images, labels))
 
 
 def state(trainer):

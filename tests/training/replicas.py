@@ -33,7 +33,7 @@ def share(trainer, strategy, steps=STEPS):
         start, stop, size = rows
         whole = batches(trainer).take(steps)
         mine = whole.map(
-            lambda pictures, labels: (pictures[start:stop], labels[start:stop])
+            lambda images, labels: (images[start:stop], labels[start:stop])
         )
         return mine.unbatch().batch(size, drop_remainder=True)
 

@@ -56,13 +56,13 @@ def test_layers_that_draw_go_on_from_their_state(tmp_path):
     )
     trainer = build_trainer(embedder, LossConfig(), TrainConfig())
     core = core_of(embedder)
-    picture = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3))
+    image = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3))
     checkpoints = Checkpoints(tmp_path, trainer, every=1, last_step=9)
     checkpoints.set_model(trainer)
     checkpoints.on_train_batch_end(0)
 
     def drawn():
-        return core(picture, training=True)["embedding"].numpy()
+        return core(image, training=True)["embedding"].numpy()
 
     first, second = drawn(), drawn()
     assert np.abs(first - second).max() > 1e-4

@@ -11,7 +11,7 @@ from deml_tf.training.trainer import Trainer
 LABELS = np.repeat(np.arange(4), 2).astype("int32")
 
 
-def pictures():
+def images():
     return np.random.default_rng(0).uniform(0, 255, (8, 32, 32, 3)).astype("float32")
 
 
@@ -95,7 +95,7 @@ def step_by_hand(made, rate):
     weight = made.decoupling_weight
 
     if made.decoupling == "adversary":
-        detached = made.core(pictures(), training=True)["parts"]
+        detached = made.core(images(), training=True)["parts"]
         for _ in range(made.adversary_steps):
             with tf.GradientTape() as tape:
                 loss = tf.add_n(
@@ -111,7 +111,7 @@ def step_by_hand(made, rate):
             ):
                 v.assign_sub(rate * g)
     with tf.GradientTape(persistent=True) as tape:
-        outputs = made.core(pictures(), training=True)
+        outputs = made.core(images(), training=True)
         parts = tf.unstack(outputs["parts"], axis=1)
         loss = tf.add_n([naive_deviance(p) for p in parts])
         loss += naive_regularisers(made, outputs)
@@ -158,7 +158,7 @@ def test_a_step_is_the_algorithm(decoupling, scales, arguments):
     rate = 0.05
     made = trainer(decoupling, scales, rate=rate, **arguments)
     by_hand = trainer(decoupling, scales, rate=rate, **arguments)
-    data = (tf.constant(pictures()), tf.constant(LABELS))
+    data = (tf.constant(images()), tf.constant(LABELS))
     step = tf.function(made.train_step)
     before = [v.numpy() for v in made.core.trainable_variables]
     for iteration in range(2):  # the ramp is zero at the first
@@ -179,11 +179,11 @@ def test_a_step_is_the_algorithm(decoupling, scales, arguments):
 
 def test_logs_are_the_unweighted_terms():
     made = trainer("hinge", scales=2)
-    outputs = made.core(pictures(), training=True)
+    outputs = made.core(images(), training=True)
     parts = tf.unstack(outputs["parts"], axis=1)
     hinge = float(tf.add_n([naive_hinge(p) for p in parts]))
     deviance = float(tf.add_n([naive_deviance(p) for p in parts]))
-    logs = made.train_step((tf.constant(pictures()), tf.constant(LABELS)))
+    logs = made.train_step((tf.constant(images()), tf.constant(LABELS)))
     assert float(logs["hinge_loss"]) == pytest.approx(hinge, rel=1e-4)
     assert float(logs["metric_loss"]) == pytest.approx(deviance, rel=1e-4)
     total = deviance + 0.2 * hinge + float(naive_regularisers(made, outputs))
@@ -201,8 +201,8 @@ def test_one_learner_has_no_decoupling():
 
 def test_fit_lowers_the_loss():
     made = trainer("adversary", rate=1e-4)
-    data = tf.data.Dataset.from_tensors((pictures(), LABELS)).repeat(12)
-    first = made.train_step((tf.constant(pictures()), tf.constant(LABELS)))
+    data = tf.data.Dataset.from_tensors((images(), LABELS)).repeat(12)
+    first = made.train_step((tf.constant(images()), tf.constant(LABELS)))
     losses = made.fit(data, epochs=2, steps_per_epoch=6, verbose=0, shuffle=False)
     assert losses.history["metric_loss"][-1] < float(first["metric_loss"])
 

@@ -28,7 +28,7 @@ def assign_imagenet(
 ) -> None:
     """Put ImageNet weights into the pieces, downloaded by Keras into its cache.
 
-    MobileNet and MobileNetV2 have weights of their own for some sizes of the pictures;
+    MobileNet and MobileNetV2 have weights of their own for some sizes of the images;
     at others Keras takes those for 224 pixels.
 
     Args:

@@ -60,7 +60,7 @@ def assign(
     """Put Caffe's blobs into the layers of `googlenet.build`.
 
     Kernels turn from (out, in, h, w) to (h, w, in, out). Caffe's network reads its
-    pictures as BGR; the first kernel is turned round here, once, so that ours reads RGB
+    images as BGR; the first kernel is turned round here, once, so that ours reads RGB
     at no cost. The classifier and the auxiliary heads (loss...) have no place and are
     left out; every other layer must find its place and every place its layer.
 

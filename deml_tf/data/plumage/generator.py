@@ -1,6 +1,6 @@
 """Plumage, the embedded benchmark: a fine-grained set of drawn birds, written to disk.
 
-Two hundred invented species, thirty pictures each, drawn from a seed: an ordinary image
+Two hundred invented species, thirty images each, drawn from a seed: an ordinary image
 folder plus a list with boxes and attributes, and masks. Nothing reads it but as a list.
 
     images/017.Yellow_crowned_Violet_Kingfisher/05.jpg
@@ -31,13 +31,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from deml_tf.data.plumage.render import draw_picture
+from deml_tf.data.plumage.render import draw_image
 from deml_tf.data.plumage.species import ATTRIBUTES, Species, choose_species
 from deml_tf.errors import DataError, UsageError
 
 VERSION = 1  # of the drawing: raise it with any change that moves a pixel
 _RECORD = "plumage.json"
-_WORTH_A_WORKER = 600  # pictures one draws while another starts and imports TensorFlow
+_WORTH_A_WORKER = 600  # images one draws while another starts and imports TensorFlow
 _Row = tuple[str | int, ...]
 
 
@@ -46,23 +46,23 @@ def write_plumage(
     seed: int = 0,
     size: int = 160,
     species: int = 200,
-    pictures: int = 30,
+    images: int = 30,
     workers: int | None = None,
 ) -> Path:
     """Draws Plumage into a folder, once.
 
-    Every picture has a stream of random numbers of its own, keyed by seed, species and
-    picture, so the result depends on neither the number of workers nor on how much is
+    Every image has a stream of random numbers of its own, keyed by seed, species and
+    image, so the result depends on neither the number of workers nor on how much is
     drawn. All is drawn into a hidden sibling folder that is renamed at the end: a
     process that is killed leaves no `directory` behind. Workers are spawned, so a
     script that calls this needs the usual `if __name__ == "__main__":`.
 
     Args:
         directory: a new or empty folder, or one that already holds this very set.
-        seed: seeds species and pictures, 0 or more.
-        size: side of the square pictures, pixels, at least 32.
+        seed: seeds species and images, 0 or more.
+        size: side of the square images, pixels, at least 32.
         species: number of classes, 1 to 999.
-        pictures: number of pictures a class, 1 to 99.
+        images: number of images a class, 1 to 99.
         workers: number of processes, 1 for this process alone; None for one a core, or
             fewer for a set that is drawn before they have started.
 
@@ -73,10 +73,14 @@ def write_plumage(
         UsageError: an argument is out of range, or the folder holds something else.
         DataError: the folder's plumage.json cannot be read.
     """
-    wanted = dict(
-        version=VERSION, seed=seed, size=size, species=species, pictures=pictures
-    )
-    _check(workers=workers, **wanted)
+    _check(workers, seed, size, species, images)
+    wanted = {
+        "version": VERSION,
+        "seed": seed,
+        "size": size,
+        "species": species,
+        "pictures": images,  # the name in folders drawn by earlier versions
+    }
     directory = Path(directory)
     if _is_finished(directory, wanted):
         return directory
@@ -86,7 +90,7 @@ def write_plumage(
     try:
         work.mkdir()
         rows = _draw_all(
-            work, choose_species(species, seed), pictures, size, seed, workers
+            work, choose_species(species, seed), images, size, seed, workers
         )
         with (work / "annotations.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
@@ -105,7 +109,7 @@ def write_plumage(
 def contact_sheet(
     directory: str | os.PathLike[str],
     species: int = 6,
-    pictures: int = 10,
+    images: int = 10,
     seed: int = 0,
 ) -> Image.Image:
     """A page to look at: one species a row, under its name and attributes.
@@ -113,8 +117,8 @@ def contact_sheet(
     Args:
         directory: a folder written by `write_plumage`.
         species: number of rows, at most as many as there are.
-        pictures: number of pictures a row, at most as many as there are.
-        seed: chooses the species and the pictures.
+        images: number of images a row, at most as many as there are.
+        seed: chooses the species and the images.
 
     Raises:
         DataError: the folder is not a finished Plumage.
@@ -132,30 +136,30 @@ def contact_sheet(
     rng = np.random.default_rng(seed)
     labels = sorted(by_label)
     chosen = rng.permutation(len(labels))[:species]
-    pictures = min(pictures, len(by_label[labels[0]]))
+    images = min(images, len(by_label[labels[0]]))
     side = json.loads((directory / _RECORD).read_text())["size"]
     caption = 22
-    page = Image.new("RGB", (pictures * side, len(chosen) * (side + caption)), "white")
+    page = Image.new("RGB", (images * side, len(chosen) * (side + caption)), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
     for k, at in enumerate(chosen):
         rows, top = by_label[labels[at]], k * (side + caption)
         words = [f"{key} {rows[0][key]}".replace("_", " ") for key in ATTRIBUTES]
         title = f"{labels[at]}: {', '.join(words)}".replace(" none", " -")
         draw.text((4, top + 3), title, "black", font)
-        for column, picture in enumerate(rng.permutation(len(rows))[:pictures]):
-            with Image.open(directory / rows[picture]["path"]) as image:
-                page.paste(image, (column * side, top + caption))
+        for column, row in enumerate(rng.permutation(len(rows))[:images]):
+            with Image.open(directory / rows[row]["path"]) as drawn:
+                page.paste(drawn, (column * side, top + caption))
     return page
 
 
 def _check(
-    workers: int | None, version: int, seed: int, size: int, species: int, pictures: int
+    workers: int | None, seed: int, size: int, species: int, images: int
 ) -> None:
     for name, value, low, high in (
         ("seed", seed, 0, 2**32 - 1),
         ("size", size, 32, 1024),
         ("species", species, 1, 999),
-        ("pictures", pictures, 1, 99),
+        ("images", images, 1, 99),
         ("workers", 1 if workers is None else workers, 1, 1024),
     ):
         if not low <= value <= high:
@@ -196,31 +200,31 @@ def _is_finished(directory: Path, wanted: dict[str, int]) -> bool:
 def _draw_all(
     folder: Path,
     species: list[Species],
-    pictures: int,
+    images: int,
     size: int,
     seed: int,
     workers: int | None,
 ) -> list[_Row]:
-    """Draws all pictures and returns the rows of the list, in order."""
-    job = partial(_draw_species, str(folder), pictures=pictures, size=size, seed=seed)
+    """Draws all images and returns the rows of the list, in order."""
+    job = partial(_draw_species, str(folder), images=images, size=size, seed=seed)
     if workers is None:
         cores = (
             os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()
         )
-        workers = min(cores or 1, 1 + len(species) * pictures // _WORTH_A_WORKER)
+        workers = min(cores or 1, 1 + len(species) * images // _WORTH_A_WORKER)
     workers = min(workers, len(species))
     rows: list[_Row] = []
     with Progress(
         TextColumn("Drawing Plumage"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("pictures"),
+        TextColumn("images"),
         TimeRemainingColumn(),
     ) as progress:
-        bar = progress.add_task("", total=len(species) * pictures)
+        bar = progress.add_task("", total=len(species) * images)
         for done in _run(job, species, workers):
             rows.extend(done)
-            progress.advance(bar, pictures)
+            progress.advance(bar, images)
     return sorted(rows)
 
 
@@ -239,20 +243,20 @@ def _run(job, species: list[Species], workers: int) -> Iterator[list[_Row]]:
 
 
 def _draw_species(
-    folder: str, species: Species, *, pictures: int, size: int, seed: int
+    folder: str, species: Species, *, images: int, size: int, seed: int
 ) -> list[_Row]:
-    """Draws one species' pictures and masks, and returns its rows of the list."""
-    images = Path(folder, "images", species.label)
+    """Draws one species' images and masks, and returns its rows of the list."""
+    image_folder = Path(folder, "images", species.label)
     masks = Path(folder, "masks", species.label)
-    images.mkdir(parents=True)
+    image_folder.mkdir(parents=True)
     masks.mkdir(parents=True)
     rows: list[_Row] = []
-    for k in range(1, pictures + 1):
+    for k in range(1, images + 1):
         rng = np.random.default_rng([seed, species.number, k])
-        picture = draw_picture(species, size, rng)
-        path = images / f"{k:02d}.jpg"
-        picture.image.save(path, quality=92, subsampling=0)
-        picture.mask.save(masks / f"{k:02d}.png")
+        image = draw_image(species, size, rng)
+        path = image_folder / f"{k:02d}.jpg"
+        image.image.save(path, quality=92, subsampling=0)
+        image.mask.save(masks / f"{k:02d}.png")
         place = path.relative_to(folder).as_posix()
-        rows.append((place, species.label, *picture.box, *species.code))
+        rows.append((place, species.label, *image.box, *species.code))
     return rows

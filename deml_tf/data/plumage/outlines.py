@@ -71,7 +71,7 @@ def strew(
             "berry", "blade" or "trunk".
         centres: `(n, 2)`, shares of the frame.
         size: mean size, shares of the frame.
-        rng: the picture's stream.
+        rng: the image's stream.
         lean: the direction of all, radians; None turns each as its kind does.
 
     Returns:

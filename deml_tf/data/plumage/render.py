@@ -1,4 +1,4 @@
-"""One picture of Plumage: a bird in its place, in some light, partly hidden."""
+"""One image of Plumage: a bird in its place, in some light, partly hidden."""
 
 import math
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ _OVERSAMPLE = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture and its ground truth.
+class Drawing:
+    """An image and its ground truth.
 
     Attributes:
         image: RGB, square.
@@ -39,13 +39,13 @@ class Picture:
     extent: tuple[float, float, float, float]
 
 
-def draw_picture(species: Species, size: int, rng: np.random.Generator) -> Picture:
-    """Draws one picture of a species.
+def draw_image(species: Species, size: int, rng: np.random.Generator) -> Drawing:
+    """Draws one image of a species.
 
     Args:
         species: what to draw.
-        size: side of the picture, pixels.
-        rng: the picture's own stream: the same stream draws the same picture.
+        size: side of the image, pixels.
+        rng: the image's own stream: the same stream draws the same image.
     """
     side = _OVERSAMPLE * size
     pose = draw_pose(rng)
@@ -68,7 +68,7 @@ def draw_picture(species: Species, size: int, rng: np.random.Generator) -> Pictu
     visible = ImageChops.subtract(silhouette, hidden).reduce(_OVERSAMPLE)
     mask = visible.point([0] * 128 + [255] * 128, "1")
     left, top, right, bottom = mask.getbbox() or (0, 0, 0, 0)
-    return Picture(
+    return Drawing(
         image=Image.fromarray(canvas),
         mask=mask,
         box=(left, top, right - left, bottom - top),
@@ -106,7 +106,7 @@ def _paint_bird(
     """Paints the parts in order.
 
     Returns:
-        The silhouette, of the size of `image`, and the light on the drawn picture.
+        The silhouette, of the size of `image`, and the light on the drawn image.
     """
     length = max(extent[2:])
     low = np.floor(np.array(extent[:2]) - 0.08 * length).clip(0).astype(int)

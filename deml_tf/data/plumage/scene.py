@@ -1,6 +1,6 @@
 """The places of Plumage: painted backgrounds, perches, and what stands in front.
 
-Nothing here knows the species: every shape and colour comes from the picture's own
+Nothing here knows the species: every shape and colour comes from the image's own
 stream of random numbers, bird colours included.
 """
 
@@ -98,8 +98,8 @@ def paint_background(side: int, rng: np.random.Generator) -> Image.Image:
     The far planes are painted small and scaled up, which blurs them as a lens would.
 
     Args:
-        side: side of the picture to return, pixels.
-        rng: the picture's stream.
+        side: side of the image to return, pixels.
+        rng: the image's stream.
     """
     place = PLACES[rng.integers(len(PLACES))]
     top, bottom = (_rgb(c) for c in place.skies[rng.integers(len(place.skies))])
@@ -138,7 +138,7 @@ def paint_perch(
         foot: the feet `(2,)`, shares of the frame.
         width: thickness of a branch, shares of the frame.
         standing: on the ground rather than on a branch.
-        rng: the picture's stream.
+        rng: the image's stream.
     """
     place = PLACES[rng.integers(len(PLACES))]
     base = _of(place, 1, rng)[0] * rng.uniform(0.5, 0.95)
@@ -233,7 +233,7 @@ def _paint_strokes(image: Image.Image, count: int, rng) -> None:
     """Dabs of a dry brush, each of nearly the colour it finds."""
     side = image.size[0]
     centres = rng.uniform(0, 1, (count, 2))
-    lean = rng.uniform(-1.5, 1.5)  # all strokes of a picture lean alike
+    lean = rng.uniform(-1.5, 1.5)  # all strokes of an image lean alike
     at = (centres * side).astype(int)
     found = np.asarray(image)[at[:, 1], at[:, 0]]
     dabs = strew("dab", centres, 0.06, rng, lean)

@@ -17,7 +17,7 @@ from deml_tf.errors import DataError
 
 FILES = ("cars_annos.mat",)
 LAYOUT = "cars_annos.mat and car_ims/, or one folder a class"
-PICTURES = "car_ims"
+IMAGES = "car_ims"
 FIELDS = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class")
 
 
@@ -36,29 +36,29 @@ def read_cars196(where: Path) -> list[Example]:
 
     Raises:
         DataError: no such file, or none of that form; the annotation that is wrong, or
-            the picture that is not there.
+            the image that is not there.
     """
-    if not (where / FILES[0]).is_file() and not (where / PICTURES).is_dir():
+    if not (where / FILES[0]).is_file() and not (where / IMAGES).is_dir():
         return read_class_folders(where)
     path = find_folder(where, FILES, (), LAYOUT) / FILES[0]
     annotations, names = _read_mat(path)
     examples, wrong = [], []
     files = FolderIndex()
     for n, (name, x1, y1, x2, y2, number) in enumerate(annotations, 1):
-        picture = os.path.normpath(where / name)
+        image = os.path.normpath(where / name)
         try:
             if not 1 <= number <= len(names):
                 raise DataError(f"class {number} is not one of 1 to {len(names)}")
-            if not files.holds(picture):
-                raise DataError(f"there is no file {picture}")
+            if not files.holds(image):
+                raise DataError(f"there is no file {image}")
             # MATLAB counts pixels from 1, both ends included.
-            box = relative_box(picture, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1))
+            box = relative_box(image, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1))
         except DataError as problem:
             wrong.append(f"annotation {n}: {problem}")
             continue
         label = f"{number:03d} {names[number - 1]}"
         role = "train" if number <= len(names) // 2 else "test"
-        examples.append(Example(picture, label, role, box))
+        examples.append(Example(image, label, role, box))
     refuse_lines(path, wrong)
     return examples
 
@@ -79,7 +79,7 @@ def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
     if missing:
         raise DataError(
             f"{path} has no {' and no '.join(missing)}; give the cars_annos.mat that "
-            "lists all pictures, not one of the devkit's"
+            "lists all images, not one of the devkit's"
         )
     annotations = [
         (str(row[FIELDS[0]]), *(int(row[field]) for field in FIELDS[1:]))

@@ -1,4 +1,4 @@
-"""A folder of pictures for each class."""
+"""A folder of images for each class."""
 
 import os
 from pathlib import Path
@@ -7,12 +7,12 @@ from deml_tf.data.example import Example
 from deml_tf.errors import DataError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
-# Pictures too, though none that is read: listed, so that `scan` tells of them.
+# Images too, though none that is read: listed, so that `scan` tells of them.
 _OTHERS = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff")
 
 
 def read_class_folders(where: Path) -> list[Example]:
-    """Reads the names of the pictures in the class folders.
+    """Reads the names of the images in the class folders.
 
     Args:
         where: the folder that holds them, or whose folder `images` does.
@@ -21,13 +21,13 @@ def read_class_folders(where: Path) -> list[Example]:
         The examples, in order of the classes' and files' names.
 
     Raises:
-        DataError: there is no class folder, or one of them holds no picture.
+        DataError: there is no class folder, or one of them holds no image.
     """
     root = where / "images"
     classes = _visible(root, folders=True) or _visible(root := where, folders=True)
     if not classes:
         raise DataError(
-            f"{where} holds no class folders; put the pictures of each class into a "
+            f"{where} holds no class folders; put the images of each class into a "
             "folder of its own in there, or give another --data_dir"
         )
     examples, empty = [], []
@@ -40,7 +40,7 @@ def read_class_folders(where: Path) -> list[Example]:
         # Left out silently, they would move the border between the two halves.
         more = f" (and {len(empty) - 1} more folders)" if empty[1:] else ""
         raise DataError(
-            f"the class folder {root / empty[0]} holds no picture{more}; remove it or "
+            f"the class folder {root / empty[0]} holds no image{more}; remove it or "
             f"put {', '.join(suffix[1:] for suffix in SUFFIXES)} files into it"
         )
     return examples

@@ -21,7 +21,7 @@ def read_cub200_2011(folder: Path) -> list[Example]:
 
     The first half of the classes by number is seen (100 of 200), and the other is
     not: the zero-shot protocol, which ignores `train_test_split.txt`. Boxes need the
-    size in every picture's header; without `bounding_boxes.txt` there are none.
+    size in every image's header; without `bounding_boxes.txt` there are none.
 
     Args:
         folder: holds the lists and `images`.
@@ -30,7 +30,7 @@ def read_cub200_2011(folder: Path) -> list[Example]:
         The examples in the order of `images.txt`.
 
     Raises:
-        DataError: the file and line that is wrong, or the picture that is not there.
+        DataError: the file and line that is wrong, or the image that is not there.
     """
     classes = _by_id(folder / "classes.txt", ("class_id", "class_name"))
     paths = _by_id(folder / "images.txt", ("image_id", "image_name"))

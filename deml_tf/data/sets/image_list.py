@@ -1,4 +1,4 @@
-"""A list of pictures in a CSV or TSV file."""
+"""A list of images in a CSV or TSV file."""
 
 import csv
 import os
@@ -37,8 +37,8 @@ def read_list(path: str | os.PathLike[str]) -> list[Example]:
 
     Columns, in any order: path (relative to the list's folder, or absolute), label;
     optional split (train, validation, test, or query and gallery in place of test);
-    optional x, y, w, h: the object's box in pixels of the picture as stored, clipped
-    to the picture. Others are ignored.
+    optional x, y, w, h: the object's box in pixels of the image as stored, clipped
+    to the image. Others are ignored.
 
     Args:
         path: the file, UTF-8, separated by commas, tabs or semicolons.
@@ -69,7 +69,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Example]:
             problems.append(f"line {line}: {problem}")
     refuse_lines(path, problems)
     if not examples:
-        raise DataError(f"{path} lists no picture; add rows below its header")
+        raise DataError(f"{path} lists no image; add rows below its header")
     return examples
 
 
@@ -89,7 +89,7 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}, after line {line}: {error}; save the list as UTF-8 text with a "
-            "header and one picture a line"
+            "header and one image a line"
         ) from error
     _check_columns(path, columns)
     return columns, rows

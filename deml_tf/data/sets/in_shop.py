@@ -19,7 +19,7 @@ def read_in_shop(folder: Path) -> list[Example]:
     """Reads the partition: items to train on, and queries with their gallery.
 
     Args:
-        folder: holds the list; the pictures' names begin with `img/`, which is looked
+        folder: holds the list; the images' names begin with `img/`, which is looked
             for there, beside it, and in `Img` there and beside it.
 
     Returns:
@@ -27,13 +27,13 @@ def read_in_shop(folder: Path) -> list[Example]:
 
     Raises:
         DataError: the line that is wrong, an item both in training and test, a list
-            that is cut short, or the picture that is not there.
+            that is cut short, or the image that is not there.
     """
     path = folder / FILES[0]
     announced, header = ([*read_lines(path), "", ""])[:2]
     if not (announced.strip().isascii() and announced.strip().isdecimal()):
         raise DataError(
-            f"{path}, line 1: {announced.strip()!r} is not the number of pictures; "
+            f"{path}, line 1: {announced.strip()!r} is not the number of images; "
             "take the file from the archive again"
         )
     if header.split() != list(COLUMNS):
@@ -44,35 +44,35 @@ def read_in_shop(folder: Path) -> list[Example]:
     rows = read_words(path, COLUMNS, skip=2)
     if len(rows) != int(announced):
         raise DataError(
-            f"{path}, line 1: {int(announced)} pictures are announced and {len(rows)} "
+            f"{path}, line 1: {int(announced)} images are announced and {len(rows)} "
             "listed; take the file from the archive again"
         )
-    root = os.fspath(_pictures(folder))
+    root = os.fspath(_images(folder))
     examples, wrong = [], []
     files = FolderIndex()
     first: dict[str, tuple[bool, int]] = {}  # item -> whether trained on, and its line
     for line, (name, item, role) in rows:
-        picture = os.path.normpath(os.path.join(root, name))
+        image = os.path.normpath(os.path.join(root, name))
         trained = role == "train"
         if role not in ROLES:
             wrong.append(
                 f"line {line}: evaluation_status is {role!r}, not one of "
                 f"{', '.join(ROLES)}"
             )
-        elif not files.holds(picture):
-            wrong.append(f"line {line}: there is no file {picture}")
+        elif not files.holds(image):
+            wrong.append(f"line {line}: there is no file {image}")
         elif first.setdefault(item, (trained, line))[0] != trained:
             wrong.append(
                 f"line {line}: {item} is {role} and in line {first[item][1]} "
                 f"{'not ' * trained}train"
             )
         else:
-            examples.append(Example(picture, item, role))
+            examples.append(Example(image, item, role))
     refuse_lines(path, wrong)
     return examples
 
 
-def _pictures(folder: Path) -> Path:
+def _images(folder: Path) -> Path:
     places = [folder, folder / "Img", folder.parent / "Img", folder.parent]
     for place in places:
         if (place / "img").is_dir():

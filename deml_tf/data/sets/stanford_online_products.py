@@ -18,14 +18,14 @@ def read_stanford_online_products(folder: Path) -> list[Example]:
     """Reads the two lists, which say what is trained and what is tested on.
 
     Args:
-        folder: holds the lists and the folders with the pictures.
+        folder: holds the lists and the folders with the images.
 
     Returns:
         The examples in the order of the lists.
 
     Raises:
         DataError: the file and line that is wrong, a class in both lists, or the
-            picture that is not there.
+            image that is not there.
     """
     examples: list[Example] = []
     files, root = FolderIndex(), os.fspath(folder)
@@ -39,15 +39,15 @@ def read_stanford_online_products(folder: Path) -> list[Example]:
                 f"{' '.join(COLUMNS)!r}; take the file from the archive again"
             )
         wrong = []
-        for line, (_, label, _, picture) in read_words(path, COLUMNS, skip=1):
-            picture = os.path.normpath(os.path.join(root, picture))
-            if not files.holds(picture):
-                wrong.append(f"line {line}: there is no file {picture}")
+        for line, (_, label, _, image) in read_words(path, COLUMNS, skip=1):
+            image = os.path.normpath(os.path.join(root, image))
+            if not files.holds(image):
+                wrong.append(f"line {line}: there is no file {image}")
             elif list_of.setdefault(label, name) != name:
                 wrong.append(
                     f"line {line}: class {label} is in {list_of[label]} as well"
                 )
             else:
-                examples.append(Example(picture, label, role))
+                examples.append(Example(image, label, role))
         refuse_lines(path, wrong)
     return examples

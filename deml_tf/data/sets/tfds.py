@@ -1,4 +1,4 @@
-"""Sets of tensorflow-datasets, their prepared pictures used in place."""
+"""Sets of tensorflow-datasets, their prepared images used in place."""
 
 import difflib
 import os
@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from deml_tf.data.example import Box, Example
-from deml_tf.data.sets.tfds_records import Pictures, find_pictures
+from deml_tf.data.sets.tfds_records import Images, find_images
 from deml_tf.data.stored import Place
 from deml_tf.errors import DataError, UsageError
 
@@ -28,7 +28,7 @@ _ROLES = ("train", "validation", "test")
 def read_tfds(
     name: str, data_dir: str | os.PathLike[str] | None = None
 ) -> list[Example]:
-    """Reads where the pictures of a set lie; prepares the set first if need be.
+    """Reads where the images of a set lie; prepares the set first if need be.
 
     All splits are read. Where no class is in two of them (Stanford Online Products)
     they are the roles; otherwise they are put together and the first half of the
@@ -43,7 +43,7 @@ def read_tfds(
         The examples in the order of splits and records, each path a place in a shard.
 
     Raises:
-        UsageError: no such set, or one without pictures or classes.
+        UsageError: no such set, or one without images or classes.
         DataError: it cannot be prepared, or what is prepared cannot be used.
     """
     builder = _builder(name, os.fspath(data_dir) if data_dir else None)
@@ -54,7 +54,7 @@ def read_tfds(
     if kind != tfds.core.FileFormat.TFRECORD:
         raise DataError(
             f"{name} is prepared as {getattr(kind, 'value', kind)} in "
-            f"{builder.data_path}, whose pictures cannot be read in place; prepare it "
+            f"{builder.data_path}, whose images cannot be read in place; prepare it "
             f"again with tfds build {name} --file_format=tfrecord --overwrite"
         )
     shards = [
@@ -62,31 +62,31 @@ def read_tfds(
         for split, info in builder.info.splits.items()
         for path in info.filepaths
     ]
-    pictures = find_pictures([path for _, path in shards], image, label, box)
-    return _examples(name, shards, pictures, builder.info.features[label])
+    images = find_images([path for _, path in shards], image, label, box)
+    return _examples(name, shards, images, builder.info.features[label])
 
 
 def _examples(
-    name: str, shards: list[tuple[str, str]], pictures: Pictures, classes: Any
+    name: str, shards: list[tuple[str, str]], images: Images, classes: Any
 ) -> list[Example]:
-    labelled = pictures.label >= 0
+    labelled = images.label >= 0
     if not labelled.all():  # the usual number for "not told"
         print(
             f"WARNING: tfds:{name}: {int((~labelled).sum()):,} of {len(labelled):,} "
-            "pictures have no class and are left out"
+            "images have no class and are left out"
         )
     if not labelled.any():
-        raise DataError(f"tfds:{name} holds no picture with a class; use another set")
-    pictures = Pictures(*(column[labelled] for column in pictures))
-    splits = np.array([split for split, _ in shards])[pictures.shard]
-    pairs = set(zip(pictures.label.tolist(), splits.tolist(), strict=True))
-    apart = len(pairs) == len(np.unique(pictures.label))
+        raise DataError(f"tfds:{name} holds no image with a class; use another set")
+    images = Images(*(column[labelled] for column in images))
+    splits = np.array([split for split, _ in shards])[images.shard]
+    pairs = set(zip(images.label.tolist(), splits.tolist(), strict=True))
+    apart = len(pairs) == len(np.unique(images.label))
     found = set(splits.tolist())
     listed = apart and {"train", "test"} <= found <= set(_ROLES)
-    names = {n: classes.int2str(n) for n in np.unique(pictures.label).tolist()}
+    names = {n: classes.int2str(n) for n in np.unique(images.label).tolist()}
     half = classes.num_classes // 2
     examples = []
-    for row, split in zip(zip(*pictures, strict=True), splits.tolist(), strict=True):
+    for row, split in zip(zip(*images, strict=True), splits.tolist(), strict=True):
         shard, record, start, length, number, box = row
         place = Place(shards[shard][1], int(record), int(start), int(length))
         role = split if listed else "train" if number < half else "test"
@@ -132,7 +132,7 @@ def _held(data_dir: str | None) -> list[str]:
 
 
 def _features(name: str, features: Any) -> tuple[str, str, str | None]:
-    """Names of the features that are the picture, its class and its box."""
+    """Names of the features that are the image, its class and its box."""
     hold = features if isinstance(features, tfds.features.FeaturesDict) else {}
 
     def of(kind: type, *usual: str) -> str | None:
@@ -142,7 +142,7 @@ def _features(name: str, features: Any) -> tuple[str, str, str | None]:
 
     image = of(tfds.features.Image, "image")
     label = of(tfds.features.ClassLabel, "label", "class_id")
-    for found, what in ((image, "picture"), (label, "class")):
+    for found, what in ((image, "image"), (label, "class")):
         if found is None:
             raise UsageError(
                 f"--dataset=tfds:{name} has not one {what} a record (its features are "
@@ -165,7 +165,7 @@ def _prepare(name: str, builder: Any) -> None:
         what = "its official layout" if layout != "folder" else "one folder a class"
         raise DataError(
             f"tensorflow-datasets cannot prepare {name} ({_reason(error)}); get the "
-            f"pictures yourself, in {what}, and use --dataset={layout} "
+            f"images yourself, in {what}, and use --dataset={layout} "
             "--data_dir=FOLDER"
         ) from error
 

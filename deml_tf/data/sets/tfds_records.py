@@ -1,7 +1,7 @@
-"""Where the pictures of TFRecord shards lie: one look at every record, remembered.
+"""Where the images of TFRecord shards lie: one look at every record, remembered.
 
 A shard is a row of records, each its length (8 bytes), a checksum of that (4), a
-`tf.train.Example`, and a checksum of this (4); nothing is compressed. So a picture's
+`tf.train.Example`, and a checksum of this (4); nothing is compressed. So an image's
 encoded bytes lie in the shard as they are, and can be read from there.
 """
 
@@ -27,14 +27,14 @@ _LENGTH, _CHECKSUM = 8, 4
 _VERSION = 1  # of what is remembered
 
 
-class Pictures(NamedTuple):
-    """The pictures of some shards, in the order of shards and records.
+class Images(NamedTuple):
+    """The images of some shards, in the order of shards and records.
 
     Attributes:
         shard: (n,) which shard each is in.
         record: (n,) byte of the shard at which its record begins.
-        start: (n,) byte of the record's data at which the picture begins.
-        length: (n,) of the picture, in bytes.
+        start: (n,) byte of the record's data at which the image begins.
+        length: (n,) of the image, in bytes.
         label: (n,) class number.
         box: (n, 4) as the set gives it; NaN where it gives none.
     """
@@ -47,10 +47,10 @@ class Pictures(NamedTuple):
     box: np.ndarray
 
 
-def find_pictures(
+def find_images(
     shards: Sequence[str], image: str, label: str, box: str | None = None
-) -> Pictures:
-    """Finds the encoded pictures in shards, or remembers where they were.
+) -> Images:
+    """Finds the encoded images in shards, or remembers where they were.
 
     What is found is kept in the user's cache folder, in one file for these shards as
     they are (path, size, time) and these features. A cache that cannot be written or
@@ -58,7 +58,7 @@ def find_pictures(
 
     Args:
         shards: the files.
-        image: feature that holds the encoded picture.
+        image: feature that holds the encoded image.
         label: feature that holds the class number.
         box: feature that holds the object's box, four floats.
 
@@ -78,15 +78,15 @@ def find_pictures(
     cache = Path(platformdirs.user_cache_dir("deml_tf")) / name
     with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):
         with cache.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return Pictures(**{field: kept[field] for field in Pictures._fields})
+            return Images(**{field: kept[field] for field in Images._fields})
     rows = [
         (n, *found)
         for n, shard in enumerate(shards)
-        for found in _pictures(shard, image, label, box)
+        for found in _images(shard, image, label, box)
     ]
-    columns = list(zip(*rows, strict=True)) or [()] * len(Pictures._fields)
+    columns = list(zip(*rows, strict=True)) or [()] * len(Images._fields)
     shard, record, start, length, numbers, boxes = columns
-    pictures = Pictures(
+    images = Images(
         np.array(shard, np.int64),
         np.array(record, np.int64),
         np.array(start, np.int64),
@@ -95,29 +95,29 @@ def find_pictures(
         np.array(boxes, np.float32).reshape(-1, 4),
     )
     content = io.BytesIO()
-    np.savez(content, **pictures._asdict())
+    np.savez(content, **images._asdict())
     with suppress(OSError):
         write_atomically(cache, content.getvalue())
-    return pictures
+    return images
 
 
-def _pictures(
+def _images(
     shard: str, image: str, label: str, box: str | None
 ) -> Iterator[tuple[int, int, int, int, Sequence[float]]]:
-    """Record, start, length, class and box of each picture of a shard."""
+    """Record, start, length, class and box of each image of a shard."""
     for place, data in _records(shard):
         try:
             feature = tf.train.Example.FromString(data).features.feature
-            (picture,) = feature[image].bytes_list.value
+            (encoded,) = feature[image].bytes_list.value
             (number,) = feature[label].int64_list.value
             cells = feature[box].float_list.value if box else ()
         except Exception as error:  # protobuf's own, and ValueError of the unpacking
             raise DataError(
-                f"{shard}, record at byte {place}: not one picture {image!r} with one "
+                f"{shard}, record at byte {place}: not one image {image!r} with one "
                 f"class {label!r}; prepare the set again"
             ) from error
         corners = list(cells) if len(cells) == 4 else [np.nan] * 4
-        yield place, data.find(picture), len(picture), number, corners
+        yield place, data.find(encoded), len(encoded), number, corners
 
 
 def _records(shard: str) -> Iterator[tuple[int, bytes]]:

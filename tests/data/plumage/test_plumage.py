@@ -21,12 +21,12 @@ from deml_tf.data.plumage.render import (
     LARGEST,
     LEAST_VISIBLE,
     SMALLEST,
-    draw_picture,
+    draw_image,
 )
 from deml_tf.data.plumage.species import ATTRIBUTES, PALETTE, choose_species
 from deml_tf.errors import DataError, UsageError
 
-TINY = {"size": 64, "species": 12, "pictures": 2}
+TINY = {"size": 64, "species": 12, "images": 2}
 
 
 @pytest.fixture(scope="module")
@@ -93,18 +93,18 @@ def test_both_halves_are_alike():
         assert (np.abs(first - second) < 3.5 * spread).all()
 
 
-# ---------------------------------------------------------------- one picture
+# ---------------------------------------------------------------- one image
 
 
-def test_size_box_and_mask_of_pictures():
+def test_size_box_and_mask_of_images():
     shares = []
     for species in choose_species(30):
-        picture = draw_picture(species, 96, np.random.default_rng([5, species.number]))
-        x, y, w, h = picture.extent
+        image = draw_image(species, 96, np.random.default_rng([5, species.number]))
+        x, y, w, h = image.extent
         shares.append(max(w, h) / 96)
         assert 0 <= x and 0 <= y and x + w <= 96 and y + h <= 96
-        bx, by, bw, bh = picture.box
-        assert picture.mask.getbbox() == (bx, by, bx + bw, by + bh)
+        bx, by, bw, bh = image.box
+        assert image.mask.getbbox() == (bx, by, bx + bw, by + bh)
         # The visible part lies within the whole bird, to the pixel's edge.
         assert bx >= x - 1 and by >= y - 1
         assert bx + bw <= x + w + 1 and by + bh <= y + h + 1
@@ -113,7 +113,7 @@ def test_size_box_and_mask_of_pictures():
 
 def test_mask_is_where_the_bird_is(monkeypatch):
     species = choose_species(1)[0]
-    with_bird = draw_picture(species, 96, np.random.default_rng(3))
+    with_bird = draw_image(species, 96, np.random.default_rng(3))
     # The same stream, the bird painted with nothing: outside the mask, nothing changes.
     paint = render._paint_bird
 
@@ -122,7 +122,7 @@ def test_mask_is_where_the_bird_is(monkeypatch):
         return silhouette, np.ones_like(light)
 
     monkeypatch.setattr(render, "_paint_bird", invisible)
-    without = draw_picture(species, 96, np.random.default_rng(3))
+    without = draw_image(species, 96, np.random.default_rng(3))
     changed = np.abs(
         np.asarray(with_bird.image, int) - np.asarray(without.image, int)
     ).max(axis=2)
@@ -148,7 +148,7 @@ def test_occluders_hide_some_birds_and_none_too_much(monkeypatch):
 
     monkeypatch.setattr(render, "_occlude", record)
     for k in range(40):
-        draw_picture(choose_species(1)[0], 48, np.random.default_rng(k))
+        draw_image(choose_species(1)[0], 48, np.random.default_rng(k))
     assert LEAST_VISIBLE <= min(seen) < 0.95
     assert max(seen) == 1.0
 
@@ -176,8 +176,8 @@ def test_attributes_are_painted(part, least):
         worn |= {"wing": "green", "breast_pattern": "plain", "crest": "none"}
         worn |= {"bill_colour": "black", "eye_stripe": "none", part: colour}
         bird = type(base)(1, "bird", tuple(worn.values()))
-        picture = draw_picture(bird, 128, np.random.default_rng([1, 2]))
-        pixels = np.asarray(picture.image, float)[np.asarray(picture.mask)]
+        image = draw_image(bird, 128, np.random.default_rng([1, 2]))
+        pixels = np.asarray(image.image, float)[np.asarray(image.mask)]
         pixels -= pixels.mean(axis=1, keepdims=True)  # hue, whatever the light
         target = np.array(PALETTE["scarlet"], float)
         target -= target.mean()
@@ -220,7 +220,7 @@ def test_same_bytes_with_two_workers(tiny, tmp_path):
     assert _files(write_plumage(tmp_path / "two", workers=2, **TINY)) == _files(tiny)
 
 
-def test_seed_and_picture_change_the_picture(tiny, tmp_path):
+def test_seed_and_image_change_the_image(tiny, tmp_path):
     other = write_plumage(tmp_path / "other", seed=1, workers=1, **TINY)
     images = [v for k, v in _files(tiny).items() if k.startswith("images")]
     others = [v for k, v in _files(other).items() if k.startswith("images")]
@@ -229,7 +229,7 @@ def test_seed_and_picture_change_the_picture(tiny, tmp_path):
 
 def test_a_smaller_set_is_part_of_a_larger(tiny, tmp_path):
     part = tmp_path / "part"
-    write_plumage(part, size=64, species=3, pictures=1, workers=1)
+    write_plumage(part, size=64, species=3, images=1, workers=1)
     images = {k: v for k, v in _files(part).items() if k.startswith("images")}
     assert len(images) == 3 and images.items() <= _files(tiny).items()
 
@@ -278,7 +278,7 @@ def test_an_empty_folder_is_filled(tmp_path):
 @pytest.mark.parametrize(
     ("name", "value"),
     [("seed", -1), ("size", 8), ("species", 0), ("species", 1000)]
-    + [("pictures", 0), ("pictures", 100), ("workers", 0)],
+    + [("images", 0), ("images", 100), ("workers", 0)],
 )
 def test_bad_arguments(tmp_path, name, value):
     with pytest.raises(UsageError, match=f"{name}={value} is out of range"):
@@ -305,7 +305,7 @@ def test_killed_half_way_leaves_nothing_that_looks_finished(tmp_path):
         "import sys, types; package = types.ModuleType('deml_tf'); "
         "package.__path__ = [sys.argv[2]]; sys.modules['deml_tf'] = package; "
         "from deml_tf.data.plumage.generator import write_plumage; "
-        "write_plumage(sys.argv[1], size=64, species=900, pictures=9, workers=1)"
+        "write_plumage(sys.argv[1], size=64, species=900, images=9, workers=1)"
     )
     home = Path(generator.__file__).parents[2]
     command = [sys.executable, "-c", code, str(tmp_path / "set"), str(home)]
@@ -323,7 +323,7 @@ def test_killed_half_way_leaves_nothing_that_looks_finished(tmp_path):
 
 
 def test_contact_sheet(tiny, tmp_path):
-    page = contact_sheet(tiny, species=3, pictures=5)
+    page = contact_sheet(tiny, species=3, images=5)
     assert page.width == 2 * 64 and page.height > 3 * 64
     with pytest.raises(DataError, match="not a finished Plumage"):
         contact_sheet(tmp_path)

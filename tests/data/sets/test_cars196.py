@@ -10,7 +10,7 @@ NAMES = ["Audi A 2011", "BMW M3", "Zenn", "Alfa"]
 
 
 def write(folder, **changes):
-    """Two pictures of each class, with the structures of the published file."""
+    """Two images of each class, with the structures of the published file."""
     fields = ["relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class"]
     columns = {
         "relative_im_path": [f"car_ims/{n:06}.jpg" for n in range(1, 9)],
@@ -75,7 +75,7 @@ def another(**variables):
         (
             another(class_names=np.array(NAMES, object)),
             "DIR/cars_annos.mat has no annotations; give the cars_annos.mat that lists "
-            "all pictures, not one of the devkit's",
+            "all images, not one of the devkit's",
         ),
         (
             another(annotations=np.zeros(3), class_names=np.array(NAMES, object)),

@@ -12,7 +12,7 @@ NAMES = ("099.Wren", "100.Tern", "101.Auk", "102.Gull")
 
 @pytest.fixture
 def birds(tmp_path):
-    """Four classes of the 200, numbered as there, two pictures of 20 x 10 each."""
+    """Four classes of the 200, numbered as there, two images of 20 x 10 each."""
     files = {name: [] for name in ("classes", "images", "image_class_labels")}
     files["bounding_boxes"] = []
     for c, name in enumerate(NAMES):
@@ -20,11 +20,11 @@ def birds(tmp_path):
         folder.mkdir(parents=True)
         files["classes"].append(f"{c + 99} {name}")
         for n in range(2):
-            picture = 2 * c + n + 1
+            image = 2 * c + n + 1
             Image.new("RGB", (20, 10)).save(folder / f"{name}_{n}.jpg")
-            files["images"].append(f"{picture} {name}/{name}_{n}.jpg")
-            files["image_class_labels"].append(f"{picture} {c + 99}")
-            files["bounding_boxes"].append(f"{picture} 5.0 1.0 {10.0 + n} 4.0")
+            files["images"].append(f"{image} {name}/{name}_{n}.jpg")
+            files["image_class_labels"].append(f"{image} {c + 99}")
+            files["bounding_boxes"].append(f"{image} 5.0 1.0 {10.0 + n} 4.0")
     for name, lines in files.items():
         (tmp_path / f"{name}.txt").write_text("\n".join(lines) + "\n")
     return tmp_path
@@ -54,7 +54,7 @@ def test_the_archives_folder_is_found_below(birds):
 
 
 def test_classes_are_halved_by_number_and_not_by_what_is_left(birds):
-    # Without the pictures of class 100 the border stays between 100 and 101.
+    # Without the images of class 100 the border stays between 100 and 101.
     for name in ("images", "image_class_labels", "bounding_boxes"):
         path = birds / f"{name}.txt"
         lines = [x for x in path.read_text().splitlines() if x.split()[0] not in "34"]

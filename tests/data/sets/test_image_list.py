@@ -13,7 +13,7 @@ SCENES = Path(__file__).parents[3] / "../shared/data/cub200_2010_scenes"
 
 @pytest.fixture
 def birds(tmp_path):
-    """Pictures of 20 x 10 pixels, and a function that writes a list of them."""
+    """Images of 20 x 10 pixels, and a function that writes a list of them."""
     for name in ("a", "b", "c"):
         (tmp_path / "img").mkdir(exist_ok=True)
         Image.new("RGB", (20, 10)).save(tmp_path / f"img/{name}.png")
@@ -79,7 +79,7 @@ def test_sizes_are_read_for_boxes_alone(birds, monkeypatch):
         ("path,x\nimg/a.png,1\n", "has no column label in its first line"),
         ("path,label,x,w\n", "has the column x, w without the others of x, y, w, h"),
         ("path,label,Label\n", "has the column label twice"),
-        ("path,label\n\n", "list.csv lists no picture; add rows"),
+        ("path,label\n\n", "list.csv lists no image; add rows"),
         ("path,label\nimg/a.png\n", "list.csv, line 2: 1 cells for 2 columns"),
         ("path,label\nimg/a.png,a,b\n", "line 2: 3 cells for 2 columns"),
         ("path,label\nimg/a.png,a\n\n,b\n", "line 4: the path is empty"),
@@ -110,7 +110,7 @@ def test_bad_lists(text, message, birds):
         load_examples("list", where)
 
 
-def test_an_unreadable_picture_has_no_box(birds):
+def test_an_unreadable_image_has_no_box(birds):
     """The scan says so, or skips it."""
     where = birds("path,label,x,y,w,h\nlist.csv,a,1,2,9,3\nimg/a.png,a,0,0,10,10\n")
     assert [e.box for e in load_examples("list", where)] == [None, (0, 0, 1, 0.5)]
@@ -127,7 +127,7 @@ def test_scenes_of_birds():
     found = load_examples("list", SCENES)
     assert len(found) == 6033
     assert len({example.label for example in found}) == 200
-    # Its README: square boxes of 0.35 to 0.7 of a 256-pixel picture.
+    # Its README: square boxes of 0.35 to 0.7 of a 256-pixel image.
     for example in found:
         assert example.box is not None and example.split is None
         ymin, xmin, ymax, xmax = example.box

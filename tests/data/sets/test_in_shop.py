@@ -16,10 +16,10 @@ ROWS = [
 ]
 
 
-def lay_out(folder, pictures="Img", lists="Eval"):
+def lay_out(folder, images="Img", lists="Eval"):
     lines = ["8", "image_name item_id evaluation_status"]
     for item, role, name in ROWS:
-        place = folder / pictures / "img/MEN" / item
+        place = folder / images / "img/MEN" / item
         place.mkdir(parents=True, exist_ok=True)
         (place / f"{name}.jpg").touch()
         lines.append(f"img/MEN/{item}/{name}.jpg    {item}   {role}")
@@ -28,11 +28,11 @@ def lay_out(folder, pictures="Img", lists="Eval"):
     return folder
 
 
-@pytest.mark.parametrize("pictures", ["Img", ""])
+@pytest.mark.parametrize("images", ["Img", ""])
 @pytest.mark.parametrize("lists", ["Eval", ""])
-def test_clothes(pictures, lists, tmp_path):
-    found = load_examples("in_shop", lay_out(tmp_path, pictures, lists))
-    path = tmp_path / pictures / "img/MEN/id_4/a.jpg"
+def test_clothes(images, lists, tmp_path):
+    found = load_examples("in_shop", lay_out(tmp_path, images, lists))
+    path = tmp_path / images / "img/MEN/id_4/a.jpg"
     assert found[5] == Example(str(path), "id_4", "query")
     split = zero_shot_split(found)
     assert [e.label for e in split.train] == ["id_1", "id_1", "id_2"]
@@ -69,18 +69,18 @@ LIST = "DIR/Eval/list_eval_partition.txt"
             "holds Eval/list_eval_partition.txt and Img/img/",
         ),
         (
-            lambda folder: (folder / "Img").rename(folder / "Pictures"),
+            lambda folder: (folder / "Img").rename(folder / "Images"),
             "there is no folder img in DIR/Eval, DIR/Eval/Img, DIR/Img or DIR; unpack "
             "img.zip there",
         ),
         (
             replace("8\n", ""),
             f"{LIST}, line 1: 'image_name item_id evaluation_status' is not the number "
-            "of pictures; take the file from the archive again",
+            "of images; take the file from the archive again",
         ),
         (
             replace("8\n", "9\n"),
-            f"{LIST}, line 1: 9 pictures are announced and 8 listed; take the file "
+            f"{LIST}, line 1: 9 images are announced and 8 listed; take the file "
             "from the archive again",
         ),
         (
@@ -114,7 +114,7 @@ LIST = "DIR/Eval/list_eval_partition.txt"
         ),
         (
             lambda folder: (folder / "Eval/list_eval_partition.txt").write_text(""),
-            f"{LIST}, line 1: '' is not the number of pictures; take the file from the "
+            f"{LIST}, line 1: '' is not the number of images; take the file from the "
             "archive again",
         ),
     ],

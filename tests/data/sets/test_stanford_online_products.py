@@ -9,7 +9,7 @@ HEADER = "image_id class_id super_class_id path\n"
 
 @pytest.fixture
 def products(tmp_path):
-    """Two classes to train on and two to test on, of two pictures each."""
+    """Two classes to train on and two to test on, of two images each."""
     for name in ("bicycle_final", "mug_final"):
         (tmp_path / name).mkdir()
         for n in range(4):

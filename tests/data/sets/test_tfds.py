@@ -16,7 +16,7 @@ from deml_tf.data.batches import BatchTable, class_ids, training_dataset
 from deml_tf.data.catalog import load_examples
 from deml_tf.data.sets import tfds_records
 from deml_tf.data.sets.tfds import read_tfds
-from deml_tf.data.sets.tfds_records import find_pictures
+from deml_tf.data.sets.tfds_records import find_images
 from deml_tf.data.splits import zero_shot_split
 from deml_tf.data.stored import place_of, read_bytes
 from deml_tf.errors import DataError, UsageError
@@ -103,13 +103,13 @@ def products(data_dir):
         "class_id": F.ClassLabel(num_classes=5),
         "super_class_id": F.ClassLabel(num_classes=2),
     }
-    pictures = [
+    images = [
         {"image": io.BytesIO(jpeg(n)), "class_id": n % 5, "super_class_id": n % 2}
         for n in range(10)
     ]
     splits = {
-        "train": [p for p in pictures if p["class_id"] < 3],
-        "test": [p for p in pictures if p["class_id"] >= 3],
+        "train": [p for p in images if p["class_id"] < 3],
+        "test": [p for p in images if p["class_id"] >= 3],
     }
     return prepared(data_dir, "tiny_products", features, splits)
 
@@ -145,9 +145,9 @@ def test_batches_hold_the_pixels_that_tfds_gives(birds, data_dir):
             square = center_crop(fit_square(row["image"], 24), 20).numpy()
             given[square.tobytes()] = NAMES[int(row["label"])]
     count = 0
-    for pictures, numbers in batches:
-        for picture, number in zip(pictures.numpy(), numbers.numpy(), strict=True):
-            assert given[picture.tobytes()] == names[number]
+    for images, numbers in batches:
+        for image, number in zip(images.numpy(), numbers.numpy(), strict=True):
+            assert given[image.tobytes()] == names[number]
             count += 1
     assert count == 16
 
@@ -186,14 +186,14 @@ def test_a_cache_that_is_damaged_or_cannot_be_written(birds, data_dir, tmp_path)
         assert load_examples("tfds:tiny_birds", data_dir) == found
 
 
-def test_pictures_without_a_class_are_left_out_and_told(data_dir, capsys):
+def test_images_without_a_class_are_left_out_and_told(data_dir, capsys):
     features = {"image": F.Image(), "label": F.ClassLabel(num_classes=4)}
     splits = {"train": rows(range(8)), "unlabelled": rows(range(8, 11))}
     for row in splits["unlabelled"]:
         row["label"] = -1
     prepared(data_dir, "tiny_part", features, splits)
     assert len(load_examples("tfds:tiny_part", data_dir)) == 8
-    assert "WARNING: tfds:tiny_part: 3 of 11 pictures have no class and are left" in (
+    assert "WARNING: tfds:tiny_part: 3 of 11 images have no class and are left" in (
         capsys.readouterr().out
     )
 
@@ -207,17 +207,17 @@ def test_damaged_shards(tmp_path):
 
     write(b"no example")
     with pytest.raises(DataError, match="s.tfrecord-0, record at byte 0: not one pict"):
-        find_pictures([str(shard)], "image", "label")
+        find_images([str(shard)], "image", "label")
     write(tf.train.Example().SerializeToString())
-    with pytest.raises(DataError, match="not one picture 'image' with one class 'lab"):
-        find_pictures([str(shard)], "image", "label")
+    with pytest.raises(DataError, match="not one image 'image' with one class 'lab"):
+        find_images([str(shard)], "image", "label")
     for size in (20, 5):
         write(b"x" * 50)
         os.truncate(shard, size)
         with pytest.raises(DataError, match="at byte 0: the shard ends before it does"):
-            find_pictures([str(shard)], "image", "label")
+            find_images([str(shard)], "image", "label")
     with pytest.raises(DataError, match="cannot read the shard .*gone"):
-        find_pictures([str(tmp_path / "gone")], "image", "label")
+        find_images([str(tmp_path / "gone")], "image", "label")
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_damaged_shards(tmp_path):
         ("a b", "--dataset=tfds:a b is no set's name"),
         (
             "scan",
-            r"has not one picture a record \(its features are commands, actions\)",
+            r"has not one image a record \(its features are commands, actions\)",
         ),
-        ("div2k", "has not one class a record|has not one picture a record"),
+        ("div2k", "has not one class a record|has not one image a record"),
     ],
 )
-def test_names_that_are_no_set_of_pictures(name, message, birds, data_dir):
+def test_names_that_are_no_set_of_images(name, message, birds, data_dir):
     with pytest.raises(UsageError, match=message):
         read_tfds(name, data_dir)
 
@@ -267,7 +267,7 @@ def test_a_failed_download_is_explained(name, layout, tmp_path, monkeypatch):
     assert message.startswith(
         f"tensorflow-datasets cannot prepare {name} (cannot find "
     )
-    assert message.endswith(f"get the pictures yourself, {layout} --data_dir=FOLDER")
+    assert message.endswith(f"get the images yourself, {layout} --data_dir=FOLDER")
     assert not (tmp_path / "new").exists()
 
 

@@ -1,4 +1,4 @@
-"""Pictures that cannot be read, found by the scan before training."""
+"""Images that cannot be read, found by the scan before training."""
 
 import io
 import struct
@@ -6,7 +6,7 @@ import zlib
 
 from bad_case import Case
 from PIL import Image
-from world import also, embedder, own_pictures, write
+from world import also, embedder, own_images, write
 
 LISTED = frozenset({"run", "run/bad_images.csv"})
 MEND = "mend or remove what run/bad_images.csv lists, or give --bad_images=skip."
@@ -36,23 +36,23 @@ def bomb(side):
 
 
 def replaced(content, name="0.png"):
-    """Spoils one picture of the set `own`."""
-    return also(own_pictures, write(f"own/class 00/{name}", content))
+    """Spoils one image of the set `own`."""
+    return also(own_images, write(f"own/class 00/{name}", content))
 
 
 def a_folder(folder):
-    own_pictures(folder)
+    own_images(folder)
     (folder / "own/class 00/x.jpg").mkdir()
 
 
 def a_broken_link(folder):
-    own_pictures(folder)
+    own_images(folder)
     (folder / "own/class 00/gone.png").symlink_to("nowhere.png")
 
 
 def most(folder):
-    """Only the first class keeps its pictures."""
-    own_pictures(folder)
+    """Only the first class keeps its images."""
+    own_images(folder)
     for path in folder.glob("own/*/*.png"):
         if path.parent.name != "class 00":
             path.write_bytes(b"")
@@ -63,22 +63,22 @@ def case(what, name, reason, make, count=40):
         what,
         "train TINY --data_dir=own",
         1,
-        f"cannot read the picture own/class 00/{name} ({reason}), of {count}; {MEND}",
+        f"cannot read the image own/class 00/{name} ({reason}), of {count}; {MEND}",
         make,
         LISTED,
     )
 
 
 CASES = [
-    case("an empty picture", "0.png", "it is empty", replaced(b"")),
+    case("an empty image", "0.png", "it is empty", replaced(b"")),
     case(
-        "a picture cut short",
+        "an image cut short",
         "0.png",
         "Invalid PNG data, size 300",
         replaced(encoded("PNG")[:300]),
     ),
     case(
-        "a text called a picture",
+        "a text called an image",
         "0.png",
         "Unknown image file format",
         replaced("a bird"),
@@ -104,7 +104,7 @@ CASES = [
         41,
     ),
     Case(
-        "too few pictures left after --bad_images=skip",
+        "too few images left after --bad_images=skip",
         "train TINY --data_dir=own --bad_images=skip",
         1,
         "--bad_images=skip leaves 0 classes to train, which needs two or more; mend "
@@ -113,18 +113,18 @@ CASES = [
         LISTED,
     ),
     Case(
-        "an unknown way with bad pictures",
+        "an unknown way with bad images",
         "train TINY --bad_images=ignore",
         2,
         "--bad_images=ignore: give fail or skip.",
     ),
     Case(
-        "a bad picture where an embedder is scored",
+        "a bad image where an embedder is scored",
         "evaluate --embedder=embedder.keras --dataset=folder --data_dir=own",
         1,
-        "cannot read the picture own/class 07/0.png (it is empty), of 20; mend or "
+        "cannot read the image own/class 07/0.png (it is empty), of 20; mend or "
         "remove what embedder.scores.bad_images.csv lists, or give --bad_images=skip.",
-        also(embedder(), own_pictures, write("own/class 07/0.png", b"")),
+        also(embedder(), own_images, write("own/class 07/0.png", b"")),
         frozenset({"embedder.scores.bad_images.csv"}),
     ),
 ]
