@@ -52,7 +52,14 @@ print(json.dumps({"heavy": heavy, "names": names}))
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDER = "runs/mine/embedder.keras"
 EXPORT = "export/models/mine/1"
-BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+PAGES = ("README.md", "docs/export.md")  # those with code for another program
+BLOCKS = {
+    f"{page}-{n}": block
+    for page in PAGES
+    for n, block in enumerate(
+        re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
+    )
+}
 
 
 def images_of(*shape, seed=0):
@@ -190,21 +197,32 @@ def test_embedders_load_in_a_fresh_process_that_imports_us_alone(
         np.testing.assert_allclose(found[name], numbers, atol=1e-6, rtol=0)
 
 
-def test_the_readme_shows_the_three_uses():
-    for use in ("load_model(", "ObjectAttention(", "TFSMLayer("):
-        assert sum(use in block for block in BLOCKS) == 1
+def test_the_pages_show_the_uses():
+    for use in ("build_deml(", "load_model(", "ObjectAttention(", "TFSMLayer("):
+        assert sum(use in block for block in BLOCKS.values()) == 1
+
+
+def test_no_other_page_has_code_that_is_not_run():
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    found = {p.relative_to(ROOT).as_posix() for p in pages if "```" in p.read_text()}
+    assert found == set(PAGES)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", BLOCKS, ids=range(len(BLOCKS)))
-def test_the_readme_runs(block, kept, embedder, monkeypatch):
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_pages_run(name, kept, embedder, monkeypatch):
     """Each block by itself, among the files and names it takes for granted."""
     monkeypatch.chdir(kept)
     images = images_of(8, 96, 96, 3).astype("uint8")
     names = {"images": images, "labels": np.repeat(np.arange(4), 2)}
-    exec(compile(block, "README.md", "exec"), names)
+    block = BLOCKS[name]
+    exec(compile(block, name, "exec"), names)
     if EMBEDDER in block or EXPORT in block:
         expected = np.asarray(embedder(images))
         np.testing.assert_allclose(names["embeddings"], expected, atol=1e-6, rtol=0)
+    elif "build_deml(" in block:
+        assert names["embeddings"].shape == (8, 512)
+        assert 0 <= names["scores"]["recall_at_1"] <= 1
     else:
+        assert names["model"](images).shape == (8, 3, 64)
         assert np.isfinite(names["model"](images)).all()

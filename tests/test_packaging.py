@@ -1,6 +1,7 @@
 """What is built, and whether it works where nothing but it was installed."""
 
 import ast
+import email
 import json
 import os
 import re
@@ -91,7 +92,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built, sources):
         for path in (sources / "deml_tf").rglob("*")
         if path.is_file()
     }
-    assert {"deml_tf/py.typed", "deml_tf/report.html.jinja"} <= expected
+    assert {"deml_tf/py.typed", "deml_tf/reports/templates/run.html.jinja"} <= expected
     assert {name for name in files if ".dist-info/" not in name} == expected
     assert len(wheel.read_bytes()) < 1_000_000
 
@@ -106,30 +107,59 @@ def test_the_sdist_holds_what_the_readme_speaks_of(built, sources):
         }
     for name in ("README.md", "Makefile", "requirements.lock", "tests/conftest.py"):
         assert name in files
-    for folder in ("configs", "tests", "deml_tf"):
+    for name in ("LICENSE", "CITATION.cff", "CONTRIBUTING.md", "SECURITY.md"):
+        assert name in files
+    for folder in ("configs", "docs", "export", "tests", "deml_tf"):
         there = {
             str(path.relative_to(sources))
             for path in (sources / folder).rglob("*")
             if path.is_file()
         }
-        assert there <= files
+        assert there - set(LEFT_LYING) <= files
     assert not files & set(LEFT_LYING)
 
 
-def test_every_command_has_a_script(built):
-    commands = {
-        path.stem
-        for path in PACKAGE.glob("*.py")
+def test_what_packaging_tools_are_told(built):
+    files = read_wheel(built[1])
+    (text,) = (t for name, t in files.items() if name.endswith("/METADATA"))
+    found = email.message_from_bytes(text)
+    assert found["License-Expression"] == "Apache-2.0"
+    assert found["License-File"] == "LICENSE"
+    assert found["Version"] in (ROOT / "CITATION.cff").read_text()
+    assert found["Version"] in (ROOT / "CHANGELOG.md").read_text()
+    assert found["Author"] and found.get_all("Project-URL")
+    extras = set(found.get_all("Provides-Extra"))
+    readme = (ROOT / "README.md").read_text()
+    assert extras >= {"gpu"} and all(
+        f"`{e}`" in readme for e in extras - {"gpu", "dev"}
+    )
+    assert "pip install '.[gpu]'" in readme
+
+
+def commands():
+    """The package's commands by name, each with its source."""
+    sources = [*PACKAGE.glob("*.py"), *PACKAGE.glob("*/__main__.py")]
+    return {
+        path.parent.name if path.stem == "__main__" else path.stem: path
+        for path in sources
         if 'if __name__ == "__main__":' in path.read_text()
     }
-    assert commands >= {"train", "evaluate", "compare", "audit", "export"}
+
+
+def test_every_command_has_a_script(built):
+    modules = {
+        name: ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for name, path in commands().items()
+    }
+    assert set(modules) >= {"train", "evaluate", "compare", "audit", "export", "client"}
     files = read_wheel(built[1])
     (listed,) = (text for name, text in files.items() if "entry_points" in name)
     scripts = dict(
         line.split(" = ") for line in listed.decode().split("\n")[1:] if line
     )
     assert scripts == {
-        f"deml-tf-{name.replace('_', '-')}": f"deml_tf.{name}:cli" for name in commands
+        f"deml-tf-{name.replace('_', '-')}": f"{module}:cli"
+        for name, module in modules.items()
     }
 
 
@@ -154,46 +184,83 @@ def environment_variables():
     return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "80"}
 
 
-def test_it_works_where_it_is_installed(environment, tmp_path):
+@pytest.fixture(scope="module")
+def tried(environment, tmp_path_factory):
+    """What installed.py found there, and the embeddings of here and of there."""
+    folder = tmp_path_factory.mktemp("tried")
     model = build_deml(
         weights="none", width=0.25, input_size=40, scales=2, learners=2, embedding_dim=8
     )
-    model.save(tmp_path / "embedder.keras")
+    model.save(folder / "embedder.keras")
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3)).astype("uint8")
-    np.save(tmp_path / "images.npy", images)
-    files = [tmp_path / name for name in ("images.npy", "embedder.keras", "out.npy")]
+    np.save(folder / "images.npy", images)
+    files = [folder / name for name in ("images.npy", "embedder.keras", "out.npy")]
     scripts = environment / "bin"
     # Isolated, or tests/ would be the first place to import from.
     start = [scripts / "python", "-I", ROOT / "tests" / "installed.py"]
-    output = run(*start, *files, scripts, cwd=tmp_path, env=environment_variables())
-    said = json.loads(output.splitlines()[-1])
+    output = run(*start, *files, scripts, cwd=folder, env=environment_variables())
+    return json.loads(output.splitlines()[-1]), np.asarray(model(images)), files[2]
+
+
+def test_it_works_where_it_is_installed(environment, tried):
+    said, expected, found = tried
     home = Path(said["home"])
     assert home.is_relative_to(environment)  # and so is not the work tree
-    for name in ("report.html.jinja", "audit.html.jinja", "py.typed"):
-        assert (home / name).read_bytes() == (PACKAGE / name).read_bytes()
-    np.testing.assert_allclose(np.load(files[2]), model(images), atol=1e-6, rtol=0)
-    for name, helps in said["helps"].items():
+    data = [*PACKAGE.rglob("*.jinja"), PACKAGE / "py.typed"]
+    assert len(data) > 2
+    for path in data:
+        assert (home / path.relative_to(PACKAGE)).read_bytes() == path.read_bytes()
+    np.testing.assert_allclose(np.load(found), expected, atol=1e-6, rtol=0)
+
+
+def test_scripts_are_the_commands(environment, tried):
+    helps = tried[0]["helps"]
+    assert set(helps) == {f"deml-tf-{n.replace('_', '-')}" for n in commands()}
+    for name, path in commands().items():
         # The flags stand below the program's name, which differs.
-        script, module = (re.sub(r"\n\S+:\n", "\n", text) for text in helps)
+        texts = helps[f"deml-tf-{name.replace('_', '-')}"]
+        script, module = (re.sub(r"\n\S+:\n", "\n", text) for text in texts)
         assert script == module and "\n  --" in script
-        stem = name.removeprefix("deml-tf-").replace("-", "_")
-        source = PACKAGE / f"{stem}.py"
-        purpose = ast.get_docstring(ast.parse(source.read_text())) or ""
+        purpose = ast.get_docstring(ast.parse(path.read_text())) or ""
         assert script.startswith(purpose.splitlines()[0])
 
 
-def test_a_script_starts(environment, tmp_path):
+def test_a_script_starts(environment, tried):
     """By itself, from another folder; wrong usage ends as with `python -m`."""
-    done = subprocess.run(
-        [environment / "bin" / "deml-tf-compare", "--outptu=x"],
-        cwd=tmp_path,
-        env=environment_variables(),
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith("error: --outptu=x is no flag of")
+    script = environment / "bin" / "deml-tf-compare"
+    assert os.access(script, os.X_OK)
+    first = script.read_text().splitlines()[0]
+    assert Path(first.removeprefix("#!")).samefile(environment / "bin" / "python")
+    status, _, errors = tried[0]["mistake"]
+    assert status == 2
+    assert errors.splitlines()[-1].startswith("error: --outptu=x is no flag of")
+
+
+def test_the_pages_name_flags_that_there_are(tried):
+    """On a command's line those of that command, in the text those of any."""
+    helps = tried[0]["helps"]
+    flags = {
+        name.removeprefix("deml-tf-").replace("-", "_"): {
+            flag for flag in re.findall(r"^  --(?:\[no\])?(\w+)", texts[0], re.M)
+        }
+        for name, texts in helps.items()
+    }
+    everywhere = {"flagfile", "help"}
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    pages += [ROOT / "export" / "README.md", *(ROOT / "configs").glob("*.cfg")]
+    seen = 0
+    for page in pages:
+        text = page.read_text().replace("\\\n", " ")
+        if page.name == "CHANGELOG.md":
+            continue  # it names flags that were
+        for name, rest in re.findall(r"python -m deml_tf\.(\w+)([^\n`]*)", text):
+            own = set(re.findall(r"(?<= )--(\w+)", rest.partition(" -- ")[0]))
+            assert own <= flags[name] | everywhere, (page.name, name)
+            seen += len(own)
+        for flag in re.findall(r"`--(\w+)", text):
+            assert flag in everywhere.union(*flags.values()), (page.name, flag)
+            seen += 1
+    assert seen > 60
 
 
 def test_types_reach_another_program(environment, tmp_path):
