@@ -21,17 +21,16 @@ demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (
 	$(BIN)/python -m deml_tf.train --flagfile=configs/plumage.cfg
 	$(BIN)/python -m deml_tf.compare --output=runs/plumage.html runs/plumage_u512 runs/plumage
 
-test: $(STAMP) ## every test, the quick ones first, two at a time
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "slow and not long"
+test: $(STAMP) ## every test, two at a time (ten minutes)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not long"
 
 test-fast: $(STAMP) ## the quick tests alone
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
 
 test-long: $(STAMP) ## four replicas and two workers against one (twenty minutes)
 	$(BIN)/python -m pytest -q -s -m long
 
-bad-input: $(STAMP) ## write tests/BAD_INPUT.md anew, of what the commands say
+bad-input: $(STAMP) ## write tests/BAD_INPUT.md anew, of what the commands must say
 	WRITE_BAD_INPUT=1 $(BIN)/python -m pytest -q tests/bad_input
 
 lint: $(STAMP) ## lint, format and type checks

@@ -1,14 +1,11 @@
 """Tiny data sets and commands, for tests of the whole."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from forks import Fork, run_module
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def paint(folder, classes=8, images=5, side=56, seed=0):
@@ -70,13 +67,7 @@ def start():
     """Starts a command of the package in a process of its own."""
 
     def begin(module, *flags):
-        return subprocess.Popen(
-            [sys.executable, "-m", f"deml_tf.{module}", *map(str, flags)],
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        return Fork(run_module, f"deml_tf.{module}", *map(str, flags))
 
     return begin
 
@@ -87,7 +78,7 @@ def command(start):
 
     def run(module, *flags):
         process = start(module, *flags)
-        output, errors = process.communicate(timeout=600)
+        output, errors = process.communicate()
         return process.returncode, output, errors
 
     return run

@@ -1,9 +1,8 @@
 """Every kind of wrong input: one sentence, the right status, nothing left behind.
 
-The page BAD_INPUT.md is made of what the commands say; `make bad-input` rewrites it.
+The page BAD_INPUT.md is made of the same cases; `make bad-input` rewrites it.
 """
 
-import json
 import os
 import re
 import subprocess
@@ -20,6 +19,7 @@ import pytest
 import runs_cases
 import weights_cases
 import world
+from forks import Fork, run_module
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "BAD_INPUT.md"
@@ -42,27 +42,6 @@ WRITE = "WRITE_BAD_INPUT"  # environment variable: write the page, do not compar
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server():
-    process = subprocess.Popen(
-        [sys.executable, HERE / "fork_server.py"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=QUIET,
-        text=True,
-    )
-    yield process
-    process.stdin.close()
-    process.wait(timeout=60)
-
-
-@pytest.fixture(scope="module")
-def said():
-    """Status and message of each case, to become the page."""
-    return {}
-
-
 @pytest.fixture
 def folder(tmp_path, painted):
     world.lay_out(tmp_path / "DIR", painted)
@@ -78,14 +57,19 @@ def tree(folder):
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what.replace(" ", "_"))
-def test_bad_input(case, server, folder, tmp_path, said):
+def test_bad_input(case, folder):
     case.make(folder)
     before = tree(folder)
-    job = case.job() | {"folder": str(folder), "output": str(tmp_path)}
-    print(json.dumps(job), file=server.stdin, flush=True)
-    status = int(server.stdout.readline())
-    errors = (tmp_path / "stderr").read_text().replace(str(folder), "DIR")
-    said[case] = status, errors.removeprefix("error: ").removesuffix("\n")
+    job = case.job()
+    process = Fork(
+        run_module,
+        f"deml_tf.{job['module']}",
+        *job["flags"],
+        folder=folder,
+        environment=QUIET | job["environment"],
+    )
+    errors = process.communicate()[1].replace(str(folder), "DIR")
+    status = process.returncode
     assert errors == f"error: {case.message}\n"
     assert status == case.status
     after = tree(folder)
@@ -122,17 +106,15 @@ def test_a_fork_is_no_different(what, folder):
     assert process.returncode == case.status
 
 
-def test_the_page_shows_what_the_commands_say(said):
-    if said.keys() != set(CASES):
-        pytest.skip("only some of the cases ran")
-    text = page_of(said)
+def test_the_page_shows_what_the_commands_say():
+    text = page()
     if os.environ.get(WRITE):
         PAGE.write_text(text)
     assert PAGE.read_text() == text, "the page is old: make bad-input"
 
 
-def page_of(said):
-    """The page, of the statuses and messages found."""
+def page():
+    """The page, of the statuses and messages that `test_bad_input` compares."""
     lines = [
         "# Bad input",
         "",
@@ -154,7 +136,7 @@ def page_of(said):
         lines += ["", f"## {title}", ""]
         lines += ["| what is wrong | command | exit | error |", "|---|---|---|---|"]
         for case in cases:
-            status, message = said[case]
-            cells = (case.what, f"`{case.command}`", str(status), message)
+            typed, status = f"`{case.command}`", str(case.status)
+            cells = (case.what, typed, status, case.message)
             lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -1,28 +1,17 @@
 import json
-import os
-import pathlib
-import subprocess
-import sys
 
 import pytest
-
-SCRIPT = pathlib.Path(__file__).with_name("two_replicas.py")
+import two_replicas
+from forks import Fork
 
 
 @pytest.fixture(scope="module")
 def report():
     """Two replicas need a process whose devices nobody has touched yet."""
-    root = str(SCRIPT.parents[2])
-    environment = {
-        **os.environ,
-        "CUDA_VISIBLE_DEVICES": "",
-        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
-    }
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT)], env=environment, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    process = Fork(two_replicas.main)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors[-4000:]
+    return json.loads(output.splitlines()[-1])
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Run as a process of its own: two replicas against one device, as JSON."""
+"""What a process of its own runs: two replicas against one device, as JSON."""
 
 import json
 
@@ -129,7 +129,3 @@ def main():
         "losses": [mirrored_loss, single_loss],
     }
     print(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main()

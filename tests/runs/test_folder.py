@@ -1,14 +1,15 @@
 import fcntl
 import json
 import os
-import subprocess
-import sys
+import signal
+import time
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
 from absl import flags as absl_flags
+from forks import Fork
 
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.folder import RunFolder
@@ -114,24 +115,21 @@ def test_finished(reopen):
     assert reopen().finished and RunFolder(run.path).finished
 
 
+def hold_the_lock(path):
+    RunFolder.open(path, {})
+    print("open", flush=True)
+    time.sleep(60)
+
+
 def test_lock_keeps_another_process_out_until_it_is_killed(tmp_path):
-    code = (
-        "import sys, time; from deml_tf.runs.folder import RunFolder; "
-        "RunFolder.open(sys.argv[1], {}); print('open', flush=True); time.sleep(60)"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
+    process = Fork(hold_the_lock, tmp_path)
     try:
-        assert process.stdout is not None and process.stdout.readline() == "open\n"
+        assert process.stdout.readline() == "open\n"
         with pytest.raises(UsageError, match=f"{tmp_path}.*another process"):
             RunFolder.open(tmp_path, {})
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
     RunFolder.open(tmp_path, {}).close()
 
 
@@ -236,18 +234,18 @@ def test_unreadable_json_is_named(reopen, name):
         run.read_json(name)
 
 
+def die_in_mid_write(path):
+    run = RunFolder.open(path, {})
+    os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+    run.write_text("results.json", "new")
+
+
 def test_kill_in_mid_write_leaves_the_old_file_and_reopening_cleans_up(tmp_path):
     run = RunFolder.open(tmp_path, {})
     run.write_text("results.json", "old")
     run.close()
-    code = (
-        "import os, signal, sys; from deml_tf.runs.folder import RunFolder; "
-        "run = RunFolder.open(sys.argv[1], {}); "
-        "os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL); "
-        "run.write_text('results.json', 'new')"
-    )
-    root = Path(__file__).parents[2]
-    process = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=root)
+    process = Fork(die_in_mid_write, tmp_path)
+    process.communicate()
     assert process.returncode == -9
     assert len(list(tmp_path.glob(".*.tmp"))) == 1
     assert (tmp_path / "results.json").read_text() == "old"

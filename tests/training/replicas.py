@@ -1,4 +1,4 @@
-"""Run as a process of its own: several replicas against one, as JSON.
+"""What a process of its own runs: several replicas against one, as JSON.
 
 Its argument: the number of logical CPUs, or "workers" for those of TF_CONFIG.
 """
@@ -106,7 +106,3 @@ def main(asked):
         print(case, through, error, name, file=sys.stderr, flush=True)
     chief_says(strategy, cluster, 0)
     print(json.dumps(report))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -5,14 +5,13 @@ import errno
 import os
 import resource
 import subprocess
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from forks import Fork, run_module
 
 from deml_tf.cli import command
 from deml_tf.cli.disk import explain_disk, no_room
@@ -190,21 +189,19 @@ def test_whole_files_name_themselves_and_leave_the_old_one(tmp_path):
     assert path.read_bytes() == b"old" and files(tmp_path) == ["results.json"]
 
 
+def train_with_small_files(*flags):
+    with largest_file(2**20):
+        run_module("deml_tf.train", *flags)
+
+
 @pytest.mark.slow
 def test_a_training_ends_with_a_sentence(tiny_flags, tmp_path):
     run = tmp_path / "run"
     flags = [*tiny_flags, "--scales=1", "--learners=1", "--decoupling=none"]
     flags += ["--checkpoint_every=1", "--validation_classes=0", f"--run_dir={run}"]
-    limited = "import resource, runpy, sys; sys.argv[0] = 'train'; "
-    limited += "resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, 2**20)); "
-    limited += "runpy.run_module('deml_tf.train', run_name='__main__', alter_sys=True)"
-    process = subprocess.run(
-        [sys.executable, "-c", limited, *flags],
-        cwd=Path(__file__).resolve().parents[2],
-        capture_output=True,
-        text=True,
-    )
-    assert process.returncode == 1, process.stderr
-    assert "checkpoint of step 1 could not be written" in process.stderr
-    assert "File too large" in process.stderr and "Traceback" not in process.stderr
+    process = Fork(train_with_small_files, *flags)
+    _, errors = process.communicate()
+    assert process.returncode == 1, errors
+    assert "checkpoint of step 1 could not be written" in errors
+    assert "File too large" in errors and "Traceback" not in errors
     assert files(run / "checkpoints") == []

@@ -2,36 +2,28 @@
 
 import json
 import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+import replicas
+from forks import Fork
 
 from deml_tf.launch import free_addresses, tf_config
 
-HERE = Path(__file__).parent
 GRADIENTS, TRAINED, LOGS = 1e-5, 1e-4, 1e-5  # largest difference over largest value
 
 
 def start(argument, **variables):
     """Starts `replicas.py` in a process whose TensorFlow has not begun."""
-    return subprocess.Popen(
-        [sys.executable, HERE / "replicas.py", argument],
-        cwd=HERE.parent.parent,
-        env={**os.environ, "PYTHONPATH": str(HERE.parent.parent), **variables},
-        # The standard error is pytest's: nobody would empty a pipe of it while another
-        # process is waited for.
-        stdout=subprocess.PIPE,
-        text=True,
+    return Fork(
+        replicas.main, argument, environment={**os.environ, **variables}, longest=2400
     )
 
 
 def reports(processes):
     """What each of the processes found."""
-    outputs = [process.communicate(timeout=2400)[0] for process in processes]
-    assert all(process.returncode == 0 for process in processes), outputs
-    return [json.loads(output.splitlines()[-1]) for output in outputs]
+    found = [process.communicate() for process in processes]
+    assert all(process.returncode == 0 for process in processes), found
+    return [json.loads(output.splitlines()[-1]) for output, _ in found]
 
 
 def check(found):
@@ -50,10 +42,10 @@ def check(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.long)])
-def test_replicas_equal_one(replicas):
-    (found,) = reports([start(str(replicas))])
-    assert found["replicas"] == replicas
+@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
+def test_replicas_equal_one(count):
+    (found,) = reports([start(str(count))])
+    assert found["replicas"] == count
     check(found)
 
 

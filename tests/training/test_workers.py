@@ -1,19 +1,18 @@
 """Whole trainings on two workers, on other numbers of replicas, through a service."""
 
+import os
 import signal
-import subprocess
 import time
 
 import keras
 import numpy as np
 import pytest
+from forks import Fork, run_module
 
-from deml_tf.launch import free_addresses, start_worker
+from deml_tf.launch import free_addresses, tf_config
 from deml_tf.runs.folder import RunFolder
 
 pytestmark = pytest.mark.slow
-PIPES = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-MINUTE = 60
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +91,15 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
 
     def begin():
         addresses = free_addresses(2)
-        return [start_worker(rank, addresses, flags, **PIPES) for rank in range(2)]
+        return [
+            Fork(
+                run_module,
+                "deml_tf.train",
+                *flags,
+                environment=os.environ | {"TF_CONFIG": tf_config(rank, addresses)},
+            )
+            for rank in range(2)
+        ]
 
     chief, worker = begin()
     while last_step(run) < 5:
@@ -100,7 +107,7 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
         time.sleep(0.005)
     worker.send_signal(signal.SIGKILL)
     killed = time.monotonic()
-    _, errors = chief.communicate(timeout=MINUTE)
+    _, errors = chief.communicate()
     with capsys.disabled():
         print(f"\nthe chief ended {time.monotonic() - killed:.1f} s after the kill")
     worker.communicate()
@@ -110,8 +117,8 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
     assert not run.finished
 
     chief, worker = begin()
-    output, errors = chief.communicate(timeout=10 * MINUTE)
-    worker.communicate(timeout=MINUTE)
+    output, errors = chief.communicate()
+    worker.communicate()
     assert chief.returncode == worker.returncode == 0, errors
     assert "Going on from step" in output
     undisturbed, resumed = weights(two), weights(run)
