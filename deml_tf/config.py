@@ -1,16 +1,17 @@
-"""Every flag, defined once: name, default, choices and help.
+"""Every setting, once: name, default, range or choices, unit and help.
 
-Each dataclass is one part of a run; `flags.py` makes absl flags of its fields.
+Each dataclass is one part of a run; `cli/flags.py` makes command-line flags of its
+fields. A setting that names a member of a literal dict, such as
+`losses.METRIC_LOSSES`, says so by `registered`; the constructor arguments of the
+member that is chosen stand in the mapping beside it.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT
-from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT
 
-
-def _flag(
+def _setting(
     default: Any,
     help_text: str,
     *,
@@ -18,8 +19,9 @@ def _flag(
     at_least: float | None = None,
     above: float | None = None,
     below: float | None = None,
+    registered: str | None = None,
 ) -> Any:
-    """A dataclass field that knows how it is asked for and what it may be."""
+    """A dataclass field with its help, its range and where its choices are listed."""
     return dataclasses.field(
         default=default,
         metadata={
@@ -28,167 +30,205 @@ def _flag(
             "at_least": at_least,
             "above": above,
             "below": below,
+            "registered": registered,
         },
     )
 
 
+def _arguments_of(choice: str) -> Any:
+    """A field for the constructor arguments of what another setting chooses."""
+    return dataclasses.field(default_factory=dict, metadata={"arguments_of": choice})
+
+
+def default_resize_size(input_size: int) -> int:
+    """Return the side that images are resized to before the crop, in pixels.
+
+    The margin for random crops is the usual one, 256 to 224.
+
+    Args:
+        input_size: Side of the crop, in pixels.
+    """
+    return round(input_size * 8 / 7)
+
+
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which images, and which of them are seen."""
+    """Which images there are, and which of them are used for training."""
 
-    dataset: str | None = _flag(
+    dataset: str | None = _setting(
         None,
-        "What data_dir holds: folder (one a class), list (CSV or TSV), a benchmark in "
-        "its official layout (cub200_2011, cars196, sop, in_shop), tfds:NAME (an image "
-        "set of tensorflow-datasets), or plumage, the procedural birds, which are "
-        "drawn there on first use.",
+        "What data_dir holds: folder (one subfolder for each class), list (a CSV or "
+        "TSV file), a benchmark in its official layout (cub200_2011, cars196, sop, "
+        "in_shop), tfds:NAME (an image set of tensorflow-datasets), or plumage, "
+        "generated bird images that are drawn there on first use.",
     )
-    data_dir: str | None = _flag(
+    data_dir: str | None = _setting(
         None,
-        "The data set's folder; for lists the file, or a folder with list.csv; for "
-        "tfds the folder of its prepared sets, default its own.",
+        "Folder of the data set; for a list, the file or a folder that holds list.csv; "
+        "for tfds, the folder of its prepared sets, by default its own.",
     )
-    validation_classes: float = _flag(
+    validation_classes: float = _setting(
         0.0,
-        "Share of the seen classes held out of training for every choice: best "
-        "step, early stop. 0 keeps the last step.",
+        "Share of the training classes that are held out to choose the best step and "
+        "to stop early. With 0, the last step is kept.",
         at_least=0.0,
         below=1.0,
     )
-    bad_images: str = _flag(
+    bad_images: str = _setting(
         "fail",
-        "What to do about images that cannot be read: fail before training, or skip "
+        "What to do with images that cannot be read: fail before training, or skip "
         "them. Either way bad_images.csv in the run folder lists them.",
         choices=("fail", "skip"),
     )
-    plumage_species: int = _flag(
-        200, "Species of a new Plumage.", at_least=4, below=1000
+    plumage_species: int = _setting(
+        200, "Number of species in a new Plumage data set.", at_least=4, below=1000
     )
-    plumage_images: int = _flag(30, "Images of each species.", at_least=2, below=100)
+    plumage_images: int = _setting(
+        30,
+        "Number of images of each species in a new Plumage data set.",
+        at_least=2,
+        below=100,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
     """The embedder DeML(I, J): the arguments of `build_deml`."""
 
-    backbone: str = _flag(
+    backbone: str = _setting(
         "efficientnet_lite0",
         "Network of each scale: efficientnet_lite0, googlenet (the paper's), the name "
         "of a keras.applications model (resnet50, ...) or of a vision transformer of "
         "keras-hub (vit:PRESET).",
     )
-    weights: str = _flag(
+    weights: str = _setting(
         "imagenet", "Initial weights of the backbone: imagenet, none or a file."
     )
-    width: float = _flag(1.0, "Channel multiplier of the backbone.", above=0.0)
-    output_stride: int = _flag(
-        32, "32, or 16 to keep useful maps on small images.", choices=(16, 32)
+    width: float = _setting(
+        1.0, "Factor on the number of channels of the backbone.", above=0.0
     )
-    cut_layer: str | None = _flag(
-        None, "Layer at which channel attention sits; default the backbone's own."
+    output_stride: int = _setting(
+        32,
+        "Stride of the last feature map, in pixels: 32, or 16 to keep useful maps of "
+        "small images.",
+        choices=(16, 32),
     )
-    batch_norm: str = _flag(
+    cut_layer: str | None = _setting(
+        None,
+        "Layer after which channel attention is applied; by default the backbone's "
+        "own choice.",
+    )
+    batch_norm: str = _setting(
         "auto",
-        "BatchNorm: auto freezes it where weights are given.",
+        "Batch normalisation: frozen, train, or auto, which freezes it if the "
+        "backbone starts from given weights.",
         choices=("auto", "frozen", "train"),
     )
-    scales: int = _flag(3, "Scales I; the walk zooms I - 1 times.", at_least=1)
-    learners: int = _flag(3, "Learners J of each scale.", at_least=1)
-    embedding_dim: int = _flag(
-        512, "Numbers in the embedding, shared out evenly over I x J.", at_least=1
+    scales: int = _setting(
+        3, "Number of scales I; object attention zooms I - 1 times.", at_least=1
     )
-    shared_projection: bool = _flag(True, "One projection for a scale's learners.")
-    channel_attention: bool | None = _flag(
-        None, "Gate the learners; default if there is more than one."
+    learners: int = _setting(3, "Number of learners J of each scale.", at_least=1)
+    embedding_dim: int = _setting(
+        512,
+        "Length of the embedding, divided evenly among the I x J parts.",
+        at_least=1,
     )
-    pooled_gates: bool = _flag(False, "Gates from pooled features.")
-    gate_bias: float | None = _flag(
-        None, "Bias the gates start with; default the backbone's own."
+    shared_projection: bool = _setting(
+        True, "Whether the learners of a scale share one projection."
     )
-    walk_steps: int | None = _flag(
-        None, "Steps of the random walk, 10 in the release; default exact.", at_least=1
+    channel_attention: bool | None = _setting(
+        None,
+        "Whether each learner has channel gates; by default only if there is more "
+        "than one learner.",
     )
-    epsilon: float = _flag(
-        0.15, "Width of the walk's location kernel, in sides of the map.", above=0.0
+    pooled_gates: bool = _setting(
+        False, "Whether the gates are computed from pooled features."
     )
-    border: str = _flag(
-        "shift",
-        "A box that crosses the border is shifted inside or clipped (the release).",
-        choices=("shift", "clip"),
+    gate_bias: float | None = _setting(
+        None, "Initial bias of the gates; by default the backbone's own."
     )
-    prior_correction: bool = _flag(False, "Take the walk's centre prior out.")
-    multi_layer: bool = _flag(False, "Join the walks of two layers.")
-    zoom_source: str = _flag(
+    region_rule: str = _setting(
+        "walk",
+        "Rule that finds the region which the next scale zooms to.",
+        registered="layers.REGION_RULES",
+    )
+    region_arguments: Mapping[str, Any] = _arguments_of("region_rule")
+    zoom_source: str = _setting(
         "original",
-        "What later scales are cut from; the release cuts the previous crop.",
+        "Image that the later scales are cut from: the original image, or the "
+        "previous crop (the release).",
         choices=("original", "previous"),
     )
-    input_size: int = _flag(224, "Side of what each scale sees, pixels.", at_least=32)
-    resize_size: int | None = _flag(
+    input_size: int = _setting(
+        224, "Side of the image that each scale sees, in pixels.", at_least=32
+    )
+    resize_size: int | None = _setting(
         None,
-        "Side images are brought to before they are cropped to input_size, "
-        "pixels; default input_size * 8 / 7, rounded.",
+        "Side that images are resized to before they are cropped to input_size, in "
+        "pixels; by default input_size * 8 / 7, rounded.",
         at_least=32,
     )
-    source_size: int | None = _flag(
+    source_size: int | None = _setting(
         None,
-        "Side of the crop that later scales are cut from, pixels; default input_size.",
+        "Side of the crop that the later scales are cut from, in pixels; by default "
+        "input_size.",
         at_least=32,
     )
-    fit: str = _flag(
+    fit: str = _setting(
         "squash",
-        "How an image becomes square: squashed, or padded with zeros.",
+        "How an image becomes square: squash changes its proportions, pad adds black "
+        "borders.",
         choices=("squash", "pad"),
     )
-    precision: str = _flag(
+    precision: str = _setting(
         "float32",
-        "Arithmetic of the backbone; the walk and the embedding stay float32.",
-        choices=("float32", "bfloat16"),
+        "Number format of the backbone; object attention and the embedding stay in "
+        "float32. With float64 the embedding has it too, to tell rounding from error.",
+        choices=("float32", "bfloat16", "float64"),
     )
 
     def __post_init__(self):
-        """The default margin for random crops, 256 : 224 as is usual."""
+        """Fill in the default of resize_size."""
         if self.resize_size is None:
-            object.__setattr__(self, "resize_size", round(self.input_size * 8 / 7))
+            size = default_resize_size(self.input_size)
+            object.__setattr__(self, "resize_size", size)
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
-    """The four losses of the method."""
+    """The metric loss, the decoupling of the learners and the regularisers."""
 
-    alpha: float = _flag(2.0, "Slope of the binomial deviance.", above=0.0)
-    beta: float = _flag(0.5, "Its margin, a cosine.")
-    cost_positive: float = _flag(1.0, "Its factor on same-class pairs.", above=0.0)
-    cost_negative: float | None = _flag(
-        None,
-        "Its factor on other pairs; default 35, and 25 for DeML(1, 1) (the release).",
-        above=0.0,
+    loss: str = _setting(
+        "binomial_deviance",
+        "Metric loss of each learner.",
+        registered="losses.METRIC_LOSSES",
     )
-    pairs: str = _flag(
+    loss_arguments: Mapping[str, Any] = _arguments_of("loss")
+    pairs: str = _setting(
         "global",
-        "Pairs of the batch over all replicas, or those within each replica alone (the "
-        "release).",
+        "Pairs that the metric loss compares: those of the batch of all replicas, or "
+        "only those within each replica (the release).",
         choices=("global", "replica"),
     )
-    decoupling: str = _flag(
+    decoupling: str = _setting(
         "hinge",
-        "What keeps a scale's learners different.",
-        choices=("hinge", "adversary", "reversal", "none"),
+        "Rule that makes the learners of a scale differ.",
+        registered="decoupling.DECOUPLINGS",
     )
-    decoupling_weight: float = _flag(
-        LEARNER_HINGE_WEIGHT,
-        "Its weight; 0.2 is the release's for its hinge, the paper gives none for the "
-        "adversary.",
+    decoupling_arguments: Mapping[str, Any] = _arguments_of("decoupling")
+    decoupling_weight: float = _setting(
+        0.2,
+        "Weight of the decoupling term. The release uses 0.2 for its hinge; the paper "
+        "gives no weight for the adversary.",
         at_least=0.0,
     )
-    adversary_steps: int = _flag(
-        1, "Adversary updates for each metric update.", at_least=1
+    activation_decay_weight: float = _setting(
+        0.014, "Weight of the activation decay.", at_least=0.0
     )
-    activation_decay_weight: float = _flag(
-        ACTIVATION_DECAY_WEIGHT, "Weight of the activation decay.", at_least=0.0
-    )
-    unit_rows_weight: float = _flag(
-        1.0, "Weight of the unit-row penalty.", at_least=0.0
+    unit_rows_weight: float = _setting(
+        1.0,
+        "Weight of the penalty on projection rows that are not of unit length.",
+        at_least=0.0,
     )
 
 
@@ -196,50 +236,71 @@ class LossConfig:
 class TrainConfig:
     """Batches, optimizer and the run itself."""
 
-    run_dir: str | None = _flag(None, "Folder of the run; started again, it goes on.")
-    seed: int = _flag(0, "Of weights, batches and crops.", at_least=0, below=2**32)
-    steps: int = _flag(1000, "Metric updates of the whole training.", at_least=1)
-    classes_per_batch: int = _flag(32, "P, the classes of a batch.", at_least=2)
-    images_per_class: int = _flag(2, "K, the images of each of them.", at_least=2)
-    learning_rate: float = _flag(1e-5, "Adam's learning rate.", above=0.0)
-    schedule: str = _flag(
+    run_dir: str | None = _setting(
+        None, "Folder of the run. Started again, an unfinished run goes on."
+    )
+    seed: int = _setting(
+        0,
+        "Seed of the initial weights, the batches and the random crops.",
+        at_least=0,
+        below=2**32,
+    )
+    steps: int = _setting(1000, "Number of training steps.", at_least=1)
+    classes_per_batch: int = _setting(32, "Number of classes P in a batch.", at_least=2)
+    images_per_class: int = _setting(
+        2, "Number of images K of each class in a batch.", at_least=2
+    )
+    learning_rate: float = _setting(1e-5, "Learning rate of Adam.", above=0.0)
+    schedule: str = _setting(
         "constant",
-        "Learning rate: constant, or multiplied by decay_rate at each decay_steps.",
+        "Schedule of the learning rate: constant, or step, which multiplies it by "
+        "decay_rate at each of decay_steps.",
         choices=("constant", "step"),
     )
-    decay_steps: tuple[int, ...] = _flag((), "Steps at which a step schedule decays.")
-    decay_rate: float = _flag(0.8, "Factor of a step schedule.", above=0.0)
-    head_multiplier: float = _flag(
-        10.0, "Learning-rate factor of projections and gates.", above=0.0
+    decay_steps: tuple[int, ...] = _setting(
+        (), "Steps at which the step schedule lowers the learning rate."
     )
-    bias_multiplier: float = _flag(2.0, "Learning-rate factor of biases.", above=0.0)
-    l2: float = _flag(2e-4, "Coupled L2 on weights, none on biases.", at_least=0.0)
-    clip_norm: float | None = _flag(
-        None, "Clip gradients to this global norm; default no clipping.", above=0.0
+    decay_rate: float = _setting(
+        0.8, "Factor on the learning rate at each of decay_steps.", above=0.0
     )
-    adversary_learning_rate: float = _flag(
-        1e-3, "Adam's learning rate of the adversaries.", above=0.0
+    head_multiplier: float = _setting(
+        10.0, "Factor on the learning rate of projections and gates.", above=0.0
     )
-    log_every: int = _flag(10, "Steps between lines of metrics.jsonl.", at_least=1)
-    evaluate_every: int | None = _flag(
+    bias_multiplier: float = _setting(
+        2.0, "Factor on the learning rate of biases.", above=0.0
+    )
+    l2: float = _setting(
+        2e-4,
+        "L2 penalty on the weights, added to the gradients; biases have none.",
+        at_least=0.0,
+    )
+    clip_norm: float | None = _setting(
         None,
-        "Steps between scorings of the validation classes; default steps / 10.",
+        "Largest global norm of the gradients; by default they are not clipped.",
+        above=0.0,
+    )
+    log_every: int = _setting(10, "Steps between lines of metrics.jsonl.", at_least=1)
+    evaluate_every: int | None = _setting(
+        None,
+        "Steps between evaluations of the validation classes; by default steps / 10.",
         at_least=1,
     )
-    checkpoint_every: int | None = _flag(
-        None, "Steps between checkpoints; default steps / 10.", at_least=1
+    checkpoint_every: int | None = _setting(
+        None, "Steps between checkpoints; by default steps / 10.", at_least=1
     )
-    patience: int | None = _flag(
+    patience: int | None = _setting(
         None,
-        "Stop after so many scorings without a better validation MAP@R; default never.",
+        "Number of evaluations without a better validation MAP@R after which training "
+        "stops; by default it never stops early.",
         at_least=1,
     )
-    deterministic: bool = _flag(
-        True, "Bit-identical runs on one machine, at some speed."
+    deterministic: bool = _setting(
+        True,
+        "Whether runs on one machine are equal bit for bit, which costs some speed.",
     )
 
     def __post_init__(self):
-        """Ten scorings and checkpoints a run where nothing else is asked for."""
+        """Fill in the defaults: ten evaluations and ten checkpoints a run."""
         for name in ("evaluate_every", "checkpoint_every"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, max(1, self.steps // 10))
@@ -247,35 +308,37 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ScoreConfig:
-    """How unseen classes are scored."""
+    """How retrieval among unseen classes is scored."""
 
-    ranks: tuple[int, ...] = _flag(
+    ranks: tuple[int, ...] = _setting(
         (),
-        "Ranks K of Recall@K; default the data set's own: 1,2,4,8, for sop "
+        "Ranks K of Recall@K; by default those of the data set: 1,2,4,8, for sop "
         "1,10,100,1000, for in_shop 1,10,20,30.",
     )
-    scoring_batch_size: int = _flag(64, "Images embedded at once.", at_least=1)
+    scoring_batch_size: int = _setting(
+        64, "Number of images that are embedded at once.", at_least=1
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class DistributionConfig:
-    """On what a run computes: not part of what it is, so it may change at a restart."""
+    """The devices that a run uses; they may change when it is started again."""
 
-    strategy: str = _flag(
+    strategy: str = _setting(
         "auto",
         "Devices: one; mirrored, all GPUs of this machine; multiworker, all machines "
         "of the environment variable TF_CONFIG; auto, whatever there is.",
         choices=("auto", "one", "mirrored", "multiworker"),
     )
-    logical_cpus: int | None = _flag(
+    logical_cpus: int | None = _setting(
         None,
-        "Replicas on the CPU of a machine without GPUs, to try several.",
+        "Number of replicas on the CPU of a machine without GPUs, to try several.",
         at_least=1,
     )
-    data_service: str | None = _flag(
+    data_service: str | None = _setting(
         None,
         "Address HOST:PORT of a tf.data service (python -m deml_tf.data_service) that "
-        "reads the training images; default this process.",
+        "reads the training images; by default this process reads them.",
     )
 
 

@@ -2,28 +2,27 @@
 
 import dataclasses
 import json
-import zipfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 from absl import flags
-from rich.table import Table
 
-from deml_tf.cli import command
+from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define_flags, from_flags
-from deml_tf.config import (
-    DataConfig,
-    ScoreConfig,
-    TrainConfig,
-)
+from deml_tf.config import DataConfig, ScoreConfig, TrainConfig
 from deml_tf.data.catalog import needs_folder
+from deml_tf.data.example import Example
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split
 from deml_tf.data.sets.published import ranks_of
-from deml_tf.errors import DataError, UsageError
-from deml_tf.models.embedder import CORE, explainer, geometry_of
+from deml_tf.data.splits import Split
+from deml_tf.errors import UsageError
+from deml_tf.models.embedder import explainer, geometry_of
+from deml_tf.models.load import load_embedder
+from deml_tf.reports.score_tables import class_table, summary_table
 from deml_tf.retrieval.metrics import per_class
 from deml_tf.retrieval.scoring import embed, inference, score
 from deml_tf.runs.atomic import check_output, write_atomically
@@ -32,21 +31,73 @@ from deml_tf.runs.finished import open_finished
 FLAGS = flags.FLAGS
 
 
-def main(arguments):
-    """Loads, embeds, ranks, prints and writes."""
-    if arguments:
-        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
-    path, output, values = _sources()
-    check_output("output", output)
-    data = from_flags(DataConfig, values)
-    seed = from_flags(TrainConfig, values).seed
-    scoring = from_flags(ScoreConfig, FLAGS)
-    embedder = load_embedder(path)
-    split = readable(read_split(data, seed), data, output)
-    examples, gallery = getattr(split, FLAGS.split), split.gallery
-    if not examples:
-        raise UsageError(f"--split={FLAGS.split}: the data set has no such images.")
+class Source(NamedTuple):
+    """What is scored: an embedder's file, the data set, and where the scores go."""
 
+    embedder: Path
+    output: Path
+    data: DataConfig
+    seed: int
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Load, embed, rank, print and write."""
+    no_words(arguments)
+    source = _source()
+    check_output("output", source.output)
+    embedder = load_embedder(source.embedder)
+    split = readable(source, FLAGS.split)
+    examples = getattr(split, FLAGS.split)
+    if not examples:
+        raise UsageError(f"split={FLAGS.split}: the data set has no such images.")
+    scoring = from_flags(ScoreConfig, FLAGS)
+    ranks = scoring.ranks or ranks_of(source.data.dataset)
+    scoring = dataclasses.replace(scoring, ranks=ranks)
+    scores = score_images(embedder, examples, split.gallery, scoring, source.seed)
+    report = {"embedder": str(source.embedder), "split": FLAGS.split, **scores}
+    console().print(summary_table(scores))
+    console().print(class_table(scores["classes"], FLAGS.classes))
+    write_atomically(source.output, json.dumps(report, indent=2).encode())
+    print(f"Scores: {source.output}")
+
+
+def readable(source: Source, role: str) -> Split:
+    """Read what is scored, without the images that cannot be read.
+
+    Args:
+        source: Of the images. A list of bad ones is written beside the scores.
+        role: "train", "validation" or "test".
+
+    Returns:
+        The split of that role, its gallery included, with no images of another.
+    """
+    split = read_split(source.data, source.seed)
+    wanted = (role, *["gallery"] * (role == "test"))
+    others = {f.name for f in dataclasses.fields(split)} - {*wanted}
+    split = dataclasses.replace(split, **dict.fromkeys(others, ()))
+    listed = source.output.with_suffix(".bad_images.csv")
+    return take_out_bad(split, source.data.bad_images, listed)
+
+
+def score_images(
+    embedder: keras.Model,
+    examples: Sequence[Example],
+    gallery: Sequence[Example],
+    scoring: ScoreConfig,
+    seed: int,
+) -> dict[str, Any]:
+    """Score an embedder on images.
+
+    Args:
+        embedder: What `build_deml` built.
+        examples: The queries, and what they search where there is no gallery.
+        gallery: What the queries search, if it is something else.
+        scoring: Ranks of Recall@K and the size of a batch.
+        seed: Of the clustering.
+
+    Returns:
+        What `score` gives, and `classes`, one record for each class.
+    """
     geometry = geometry_of(embedder)
     forward = inference(explainer(embedder))()
     embedding = {
@@ -61,7 +112,7 @@ def main(arguments):
     scores = score(
         outputs,
         examples,
-        ranks=scoring.ranks or ranks_of(data.dataset),
+        ranks=scoring.ranks,
         seed=seed,
         gallery_outputs=searched,
         gallery=gallery,
@@ -72,115 +123,39 @@ def main(arguments):
         gallery_embeddings=searched and searched["embedding"],
         gallery_labels=np.array([e.label for e in gallery]) if gallery else None,
     )
-
-    console = command.console()
-    console.print(summary_table(scores))
-    console.print(class_table(classes, FLAGS.classes))
-    report = {"embedder": str(path), "split": FLAGS.split, **scores, "classes": classes}
-    write_atomically(output, json.dumps(report, indent=2).encode())
-    print(f"Scores: {output}")
+    return {**scores, "classes": classes}
 
 
-def readable(split, data, output):
-    """What is scored, without the images that cannot be read.
-
-    Args:
-        split: The `Split`.
-        data: The `DataConfig`; --bad_images given to this command wins over it.
-        output: File of the scores; that of the bad images lies beside it.
-
-    Returns:
-        The `Split` of the role that is scored, its gallery included.
-    """
-    wanted = (FLAGS.split, *["gallery"] * (FLAGS.split == "test"))
-    roles = [field.name for field in dataclasses.fields(split)]
-    split = dataclasses.replace(
-        split, **{role: () for role in roles if role not in wanted}
-    )
-    given = FLAGS["bad_images"]
-    choice = str(given.value) if given.present else data.bad_images
-    return take_out_bad(split, choice, output.with_suffix(".bad_images.csv"))
-
-
-def load_embedder(path):
-    """Loads an `embedder.keras`, in Keras's safe mode.
-
-    Raises:
-        DataError: The file is missing or no embedder.
-    """
-    if not Path(path).is_file():
-        raise DataError(f"There is no embedder at {path}: name an embedder.keras.")
-    try:
-        embedder = cast(keras.Model, keras.saving.load_model(path, compile=False))
-        embedder.get_layer(CORE)
-    except Exception as error:  # Keras, zip and HDF5 raise a dozen kinds
-        reason = " ".join(str(error).split()).partition(". ")[0].rstrip(".")
-        if not zipfile.is_zipfile(path):
-            reason = "it is cut short, or no .keras file"
-        raise DataError(
-            f"{path} is no embedder of this project ({reason}): name an embedder.keras "
-            "that a training has written."
-        ) from error
-    return embedder
-
-
-def summary_table(scores):
-    """Metrics of the joined embedding and of each scale alone."""
-    rows = [("joined", scores["joined"])]
-    rows += [(f"scale {row['scale']}", row) for row in scores["per_scale"]]
-    names = [n for n in scores["joined"] if not n.startswith("queries")]
-    table = Table("", *names, title="Unseen classes")
-    for title, row in rows:
-        values = [row.get(name) for name in names]
-        table.add_row(title, *("" if v is None else f"{v:.4f}" for v in values))
-    joined = scores["joined"]
-    table.caption = (
-        f"{joined['queries']} queries, {joined['queries_left_out']} left out (the only "
-        "image of their class)"
-    )
-    return table
-
-
-def class_table(classes, count):
-    """The hardest classes."""
-    hardest = sorted(classes, key=lambda row: row["recall_at_1"])[:count]
-    table = Table("class", "queries", "R@1", "RP", "MAP@R", title="Hardest classes")
-    for row in hardest:
-        table.add_row(
-            str(row["label"]),
-            str(row["queries"]),
-            *(f"{row[n]:.3f}" for n in ("recall_at_1", "r_precision", "map_at_r")),
-        )
-    return table
-
-
-def _sources():
-    """Embedder file, output file, and the flags that say which images."""
+def _source() -> Source:
+    """Read from the flags what is scored: a run, or an embedder and a data set."""
     if FLAGS.run_dir and FLAGS.embedder:
         raise UsageError(
-            f"--run_dir={FLAGS.run_dir} has an embedder of its own: leave it out, or "
-            f"--embedder={FLAGS.embedder}."
+            f"run_dir={FLAGS.run_dir} has an embedder of its own: leave it out, or "
+            f"embedder={FLAGS.embedder}."
         )
-    if not FLAGS.run_dir and not FLAGS.embedder:
+    if FLAGS.embedder:
+        path = Path(FLAGS.embedder)
+        for name in ("dataset", *["data_dir"] * needs_folder(FLAGS.dataset)):
+            if not FLAGS[name].value:
+                raise UsageError(f"--{name} is missing: --embedder needs it.")
+        output = Path(FLAGS.output or path.with_suffix(".scores.json"))
+        data, seed = from_flags(DataConfig, FLAGS), FLAGS.seed
+        return Source(path, output, data, seed)
+    if not FLAGS.run_dir:
         raise UsageError(
             "--run_dir is missing: give it, or --embedder with --dataset and "
             "--data_dir."
         )
-    if FLAGS.embedder:
-        for name in ("dataset", "data_dir"):
-            if not FLAGS[name].value and (
-                name == "dataset" or needs_folder(FLAGS.dataset)
-            ):
-                raise UsageError(f"--{name} is missing: --embedder needs it.")
-        path = Path(FLAGS.embedder)
-        return path, Path(FLAGS.output or path.with_suffix(".scores.json")), FLAGS
-    run, values = open_finished(FLAGS.run_dir)
-    output = Path(FLAGS.output or run.path / f"scores_{FLAGS.split}.json")
-    return run.embedder_path, output, values
+    folder, configs = open_finished(FLAGS.run_dir)
+    data = configs.data
+    if FLAGS["bad_images"].present:
+        data = dataclasses.replace(data, bad_images=FLAGS.bad_images)
+    output = Path(FLAGS.output or folder.path / f"scores_{FLAGS.split}.json")
+    return Source(folder.embedder_path, output, data, configs.train.seed)
 
 
-def cli():
-    """Defines the flags and runs: what `deml-tf-evaluate` starts."""
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-evaluate` starts."""
     define_flags(DataConfig, TrainConfig, ScoreConfig)
     flags.DEFINE_string("embedder", None, "An embedder.keras, in place of --run_dir.")
     flags.DEFINE_enum(
@@ -188,7 +163,7 @@ def cli():
     )
     flags.DEFINE_integer("classes", 10, "Lines of the printed class table.")
     flags.DEFINE_string("output", None, "JSON file to write; default beside the model.")
-    command.run(main)
+    run(main)
 
 
 if __name__ == "__main__":

@@ -13,13 +13,12 @@ import keras
 from absl import flags
 
 from deml_tf.cli import command
-from deml_tf.cli.flags import read_configs
 from deml_tf.config import Configs
 from deml_tf.data.selection import read_split
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError, UsageError
-from deml_tf.evaluate import load_embedder
 from deml_tf.models.embedder import core_of, scales_and_learners
+from deml_tf.models.load import load_embedder
 from deml_tf.models.parts import chosen, precision_of, with_precision
 from deml_tf.runs.finished import open_finished
 from deml_tf.runs.folder import RunFolder
@@ -300,9 +299,9 @@ def read_source(run_dir: str | None, embedder: str | None) -> Source:
         raise UsageError("Give either --run_dir, or --embedder=FILE.keras.")
     if embedder:
         return Source(Path(embedder).stem, load_embedder(embedder))
-    run, values = open_finished(str(run_dir))
+    run, configs = open_finished(str(run_dir))
     name = run.path.resolve().name
-    return Source(name, load_embedder(run.embedder_path), run, read_configs(values))
+    return Source(name, load_embedder(run.embedder_path), run, configs)
 
 
 def whole_numbers(name: str, listed: list[str] | None) -> tuple[int, ...] | None:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from absl import flags
 
 from deml_tf.cli import command
+from deml_tf.cli.error_text import is_lost, service_error
 from deml_tf.cli.flags import (
     as_flags,
     define_flags,
@@ -27,7 +28,7 @@ from deml_tf.data.catalog import needs_folder
 from deml_tf.data.images import explain_unreadable
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import fill_batches, read_split
-from deml_tf.data.service import check_service, service_error
+from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
@@ -140,15 +141,18 @@ def build_trainer(embedder, loss, train):
     """The compiled trainer around the embedder's core."""
     core = core_of(embedder)
     baseline = core.output["parts"].shape[1:3] == (1, 1)
-    cost_negative = loss.cost_negative or (25.0 if baseline else 35.0)
+    opponent = {"steps": 1, "learning_rate": 1e-3, "hidden": 256}
+    opponent |= loss.decoupling_arguments
     trainer = Trainer(
         core,
         BinomialDeviance(
-            loss.alpha, loss.beta, loss.cost_positive, cost_negative, loss.pairs
+            **(BinomialDeviance.BASELINE if baseline else {}) | loss.loss_arguments,
+            pairs=loss.pairs,
         ),
         decoupling=loss.decoupling,
         decoupling_weight=loss.decoupling_weight,
-        adversary_steps=loss.adversary_steps,
+        adversary_steps=opponent["steps"],
+        adversary_hidden=opponent["hidden"],
         ramp_steps=train.steps,
         activation_decay_weight=loss.activation_decay_weight,
         unit_rows_weight=loss.unit_rows_weight,
@@ -173,7 +177,7 @@ def build_trainer(embedder, loss, train):
             epsilon=1e-8,
             global_clipnorm=train.clip_norm,
         ),
-        keras.optimizers.Adam(train.adversary_learning_rate),
+        keras.optimizers.Adam(opponent["learning_rate"]),
     )
     return trainer
 
@@ -256,7 +260,7 @@ def fit(
             images = distribute(read, table.batch_size, strategy, cluster)
             loop.fit(trainer, images, callbacks, strategy)
         except tf.errors.OpError as error:
-            if cluster.size > 1 and lost_worker.is_lost(error):
+            if cluster.size > 1 and is_lost(error):
                 raise
             # Raised when the batch after the last finished step is consumed.
             step = int(checkpoints.progress.step)

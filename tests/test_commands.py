@@ -108,8 +108,10 @@ def test_finished_run_says_so_and_other_flags_are_refused(run, command, tiny_fla
     where = f"--run_dir={folder.path}"
     status, output, _ = command("train", *tiny_flags, where)
     assert status == 0 and "is finished" in output
-    status, _, errors = command("train", *tiny_flags, where, "--alpha=3")
-    assert status == 2 and "alpha: 2.0 -> 3.0" in errors
+    status, _, errors = command(
+        "train", *tiny_flags, where, "--binomial_deviance_alpha=3"
+    )
+    assert status == 2 and "binomial_deviance_alpha: (unset) -> 3.0" in errors
     assert "Traceback" not in errors
     assert folder.results_path.read_bytes() == before
 

@@ -1,24 +1,30 @@
-"""How every command starts and how it ends on a user's mistake."""
+"""How every command starts, and how it ends when the user made a mistake."""
 
 import sys
+from collections.abc import Callable, Sequence
 
 from absl import app, flags, logging
 from rich.console import Console
 
-from deml_tf.cli.disk import explain_disk
-from deml_tf.cli.parsing import parse, sentence
+from deml_tf.cli.error_text import explain_disk, sentence
+from deml_tf.cli.flags import names_of_flags
+from deml_tf.cli.parsing import parse
 from deml_tf.errors import DataError, UsageError
 
 
-def run(main, interrupted="Interrupted.", hint="see --help for all"):
-    """Parses the flags and calls a command.
+def run(
+    main: Callable[[list[str]], object],
+    interrupted: str = "Interrupted.",
+    hint: str = "see --help for all",
+) -> None:
+    """Parse the flags and call a command.
 
-    Exit status: 0 done, 2 wrong usage, 1 wrong data; either with one sentence on
-    the standard error and no traceback.
+    The exit status is 0 when it is done, 2 for wrong usage and 1 for wrong data; either
+    with one sentence on the standard error and no traceback.
 
     Args:
-        main: Function of the remaining arguments.
-        interrupted: What to say to Ctrl-C, which exits with 130.
+        main: Function of the arguments that are no flags.
+        interrupted: What to say after Ctrl-C, which exits with 130.
         hint: What to do about an unknown flag.
     """
     _introduce(main.__module__)
@@ -28,14 +34,27 @@ def run(main, interrupted="Interrupted.", hint="see --help for all"):
     )
 
 
-def console():
-    """Where tables go: as wide as the terminal, or wide enough where there is none."""
+def no_words(arguments: Sequence[str]) -> None:
+    """Refuse arguments that are no flags.
+
+    Args:
+        arguments: What a command's `main` gets.
+
+    Raises:
+        UsageError: There are some.
+    """
+    if arguments:
+        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
+
+
+def console() -> Console:
+    """Return where tables go: as wide as the terminal, or 120 columns without one."""
     found = Console()
     return found if found.is_terminal else Console(width=120)
 
 
-def _introduce(module):
-    """Has --help say of a console script what it says of `python -m MODULE`.
+def _introduce(module: str) -> None:
+    """Have --help of a console script say the same as that of `python -m MODULE`.
 
     absl describes the main module, which there is a stub of pip's.
     """
@@ -44,19 +63,22 @@ def _introduce(module):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def _parse(argv, hint):
+def _parse(argv: Sequence[str], hint: str) -> list[str]:
     try:
         return parse(flags.FLAGS, argv, hint=hint)
     except UsageError as error:
         _fail(error, 2)
+        raise
 
 
-def _guarded(main, argv, interrupted):
+def _guarded(
+    main: Callable[[list[str]], object], argv: Sequence[str], interrupted: str
+) -> None:
     if not flags.FLAGS["verbosity"].present:
         # TensorFlow tells each checkpoint's timing at the level absl shows by default.
         logging.set_verbosity(logging.WARNING)
     try:
-        main(argv[1:])
+        main(list(argv[1:]))
     except UsageError as error:
         _fail(error, 2)
     except DataError as error:
@@ -70,6 +92,7 @@ def _guarded(main, argv, interrupted):
         _fail(explained, 1)
 
 
-def _fail(error, status):
-    print(f"error: {sentence(error, flags.FLAGS)}", file=sys.stderr)
+def _fail(error: BaseException, status: int) -> None:
+    names = names_of_flags(flags.FLAGS)
+    print(f"error: {sentence(error, names)}", file=sys.stderr)
     sys.exit(status)

@@ -1,13 +1,22 @@
 """Configs as absl flags and back; nothing below a command's `main` sees FLAGS."""
 
 import dataclasses
+import functools
 import math
 import sys
-from typing import Any, TypeVar, cast
+from collections.abc import Iterator
+from typing import Any, TypeVar
 
 from absl import flags
 
+from deml_tf.cli.settings import (
+    Setting,
+    argument_fields,
+    constructor_settings,
+    field_settings,
+)
 from deml_tf.config import (
+    CONFIGS,
     Configs,
     DataConfig,
     LossConfig,
@@ -20,51 +29,105 @@ from deml_tf.errors import UsageError
 C = TypeVar("C")
 
 
-def define_flags(*configs, flag_values=flags.FLAGS):
-    """Defines the absl flags of config classes."""
+def define_flags(*configs: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the absl flags of config classes.
+
+    A registered class that a config can choose brings flags of its own, `NAME_ARGUMENT`
+    for each argument of its constructor.
+
+    Args:
+        *configs: Dataclasses of `deml_tf.config`.
+        flag_values: Where the flags are defined.
+    """
     for config in configs:
-        for field in dataclasses.fields(config):
-            _define(field, flag_values)
+        for setting in field_settings(config):
+            define(setting, flag_values)
+        for _, choice, rules in argument_fields(config):
+            for name, rule in rules.items():
+                for setting in constructor_settings(rule):
+                    text = f"With {choice}={name}: {setting.help}"
+                    flag = f"{name}_{setting.name}"
+                    define(setting._replace(name=flag, help=text), flag_values)
 
 
-def as_flags(*configs):
-    """The values of config instances by flag name, as a run keeps them."""
-    return {
-        field.name: getattr(config, field.name)
-        for config in configs
-        for field in dataclasses.fields(config)
-        if field.name != "run_dir"  # where a run lies is not what it is
-    }
+def define(setting: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the absl flag of one setting, with a validator for its range.
+
+    Args:
+        setting: What the flag is made of.
+        flag_values: Where the flag is defined.
+    """
+    name, default, text = setting.name, setting.default, setting.help
+    # Listed by --help as the command's own flags.
+    where: Any = {"flag_values": flag_values, "module_name": sys.argv[0]}
+    if setting.kind is tuple:
+        commas = flags.CsvListSerializer(",")
+        flags.DEFINE(_WholeNumbers(), name, default, text, serializer=commas, **where)
+    elif setting.kind is str and setting.choices:
+        flags.DEFINE_enum(name, default, setting.choices, text, **where)
+    else:
+        define: Any = {
+            bool: flags.DEFINE_bool,
+            int: flags.DEFINE_integer,
+            float: flags.DEFINE_float,
+            str: flags.DEFINE_string,
+        }[setting.kind]
+        define(name, default, text, **where)
+    if setting.kind in (int, float):
+        check = functools.partial(_check, setting)
+        flags.register_validator(name, check, flag_values=flag_values)
+
+
+def as_flags(*configs: Any) -> dict[str, Any]:
+    """Return the values of config instances by flag name, as a run keeps them.
+
+    Constructor arguments are among them only where they were given.
+    """
+    values = {}
+    for config in configs:
+        own = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+        for field, choice, _ in argument_fields(type(config)):
+            rule = own[choice]
+            values |= {f"{rule}_{n}": value for n, value in own.pop(field).items()}
+        values |= own
+    values.pop("run_dir", None)  # where a run lies is not what it is
+    return values
 
 
 def from_flags(config: type[C], values: flags.FlagValues) -> C:
-    """Reads a config back, checked.
+    """Read a config back from parsed flags.
 
     Args:
         config: The dataclass.
-        values: absl's FLAGS after parsing.
+        values: The flags after parsing.
 
     Returns:
         An instance of `config`.
 
     Raises:
-        UsageError: A value is out of its range.
+        UsageError: A flag belongs to a registered class that is not chosen.
     """
-    arguments = {}
-    for field in dataclasses.fields(cast(Any, config)):
-        value = getattr(values, field.name)
-        if isinstance(field.default, tuple):
-            value = _whole_numbers(field.name, value)
-        _check(field, value)
-        arguments[field.name] = value
+    arguments = {s.name: values[s.name].value for s in field_settings(config)}
+    for field, choice, rules in argument_fields(config):
+        chosen = str(arguments[choice])
+        for flag, rule in _not_chosen(choice, rules, values):
+            raise UsageError(
+                f"{flag}={values[flag].value} is for {choice}={rule}, not {chosen}: "
+                f"leave it out, or give {choice}={rule}."
+            )
+        arguments[field] = {
+            setting.name: flag.value
+            for setting in constructor_settings(rules[chosen])
+            if not (flag := values[f"{chosen}_{setting.name}"]).using_default_value
+        }
     return config(**arguments)
 
 
 def read_configs(values: flags.FlagValues) -> Configs:
-    """Reads all parts of a training run back, checked.
+    """Read all parts of a training run back from parsed flags.
 
     Raises:
-        UsageError: A value is out of its range.
+        UsageError: A flag belongs to a registered class that is not chosen.
     """
     return Configs(
         from_flags(DataConfig, values),
@@ -75,53 +138,86 @@ def read_configs(values: flags.FlagValues) -> Configs:
     )
 
 
-def _define(field, flag_values):
-    name, default = field.name, field.default
-    text, choices = field.metadata["help"], field.metadata["choices"]
-    kind = str(field.type)
-    # Listed by --help as the command's own flags.
-    where = {"flag_values": flag_values, "module_name": sys.argv[0]}
-    if isinstance(default, tuple):
-        flags.DEFINE_list(name, [str(v) for v in default], text, **where)
-    elif "bool" in kind:
-        flags.DEFINE_bool(name, default, text, **where)
-    elif choices and "int" not in kind:
-        flags.DEFINE_enum(name, default, choices, text, **where)
-    elif "int" in kind:
-        flags.DEFINE_integer(name, default, text, **where)
-    elif "float" in kind:
-        flags.DEFINE_float(name, default, text, **where)
-    else:
-        flags.DEFINE_string(name, default, text, **where)
+def drop_not_chosen(values: flags.FlagValues) -> None:
+    """Take back the flags of registered classes that are not chosen.
+
+    Older versions wrote them into a run's flags whether or not they were used.
+    """
+    for _, choice, rules in _argument_fields(values):
+        for flag, _ in _not_chosen(choice, rules, values):
+            values[flag].unparse()
 
 
-def _whole_numbers(name, values):
-    try:
-        numbers = tuple(int(v) for v in values)
-    except ValueError:
-        numbers = None
-    if numbers is None or any(n < 1 for n in numbers):
-        raise UsageError(
-            f"--{name}={','.join(map(str, values))}: give whole numbers from 1 up, "
-            "separated by commas."
-        )
-    return numbers
+def names_of_flags(values: flags.FlagValues) -> dict[str, str]:
+    """Return the flag of each name by which a message may call it.
+
+    The class behind `binomial_deviance_alpha` says `alpha`, if it is the chosen one.
+    """
+    names = {}
+    for _, choice, rules in _argument_fields(values):
+        chosen = values[choice].value
+        for setting in constructor_settings(rules[chosen]) if chosen in rules else ():
+            names[setting.name] = f"{chosen}_{setting.name}"
+    return names | {name: name for name in values}
 
 
-def _check(field, value):
-    if value is None or not isinstance(value, int | float):
-        return
-    limits = field.metadata
+def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]:
+    """The argument fields of all configs whose flags are defined."""
+    for config in CONFIGS:
+        for field, choice, rules in argument_fields(config):
+            if choice in values:
+                yield field, choice, rules
+
+
+def _not_chosen(
+    choice: str, rules: Any, values: flags.FlagValues
+) -> Iterator[tuple[str, str]]:
+    """Flags that are given, and their class, although another class is chosen."""
+    for name, rule in rules.items():
+        if name != values[choice].value:
+            for setting in constructor_settings(rule):
+                flag = f"{name}_{setting.name}"
+                if not values[flag].using_default_value:
+                    yield flag, name
+
+
+class _WholeNumbers(flags.ArgumentParser[Any]):
+    """Parses "5,10" as (5, 10); absl's lists are of strings."""
+
+    def parse(self, argument: Any) -> tuple[int, ...]:
+        """Return the numbers, none for an empty text."""
+        texts = argument if isinstance(argument, tuple) else argument.split(",")
+        try:
+            numbers = tuple(int(text) for text in texts) if argument else ()
+        except ValueError:
+            numbers = (0,)
+        if any(number < 1 for number in numbers):
+            raise ValueError("give whole numbers from 1 up, separated by commas")
+        return numbers
+
+    def flag_type(self) -> str:
+        """Return the name of the type in the help."""
+        return "whole numbers"
+
+
+def _check(setting: Setting, value: Any) -> bool:
+    """Validate a number, with a message that says what it must be."""
+    limits = setting.limits
     wrong = None
+    if value is None:
+        return True
     if not math.isfinite(value):
         wrong = "a finite number"
-    elif limits["at_least"] is not None and not value >= limits["at_least"]:
+    elif value < limits.get("at_least", -math.inf):
         wrong = f"at least {limits['at_least']}"
-    elif limits["above"] is not None and not value > limits["above"]:
+    elif value > limits.get("at_most", math.inf):
+        wrong = f"at most {limits['at_most']}"
+    elif value <= limits.get("above", -math.inf):
         wrong = f"above {limits['above']}"
-    elif limits["below"] is not None and not value < limits["below"]:
+    elif value >= limits.get("below", math.inf):
         wrong = f"below {limits['below']}"
-    elif limits["choices"] and value not in limits["choices"]:
-        wrong = " or ".join(str(c) for c in limits["choices"])
+    elif setting.choices and value not in setting.choices:
+        wrong = " or ".join(map(str, setting.choices))
     if wrong:
-        raise UsageError(f"--{field.name}={value}: it must be {wrong}.")
+        raise flags.ValidationError(f"it must be {wrong}")
+    return True

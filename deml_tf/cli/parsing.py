@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def parse(
     command: str = "this command",
     hint: str = "see --help for all",
 ) -> list[str]:
-    """Parses a command line, with absl's complaints as sentences of ours.
+    """Parse a command line, with absl's complaints as one sentence each.
 
     Args:
         values: absl's flags; filled in.
@@ -45,7 +45,7 @@ def parse(
             f"{error.flagvalue} is no flag of {command}: {mend}{hint}."
         ) from error
     except flags.Error as error:
-        if isinstance(error, flags.IllegalFlagValueError) and error.__context__:
+        if isinstance(error, flags.IllegalFlagValueError):
             raise UsageError(_illegal(values, error)) from error
         # "Missing value for flag --NAME" or "--flagfile with no argument"
         name = re.sub("Missing value for flag | with no argument", "", str(error))
@@ -57,28 +57,24 @@ def parse(
         ) from error
 
 
-def sentence(error: Exception, names: Iterable[str]) -> str:
-    """What a library function says, in the words of the command line.
-
-    Functions speak of their arguments, `width=2`; where an argument is also a flag,
-    that is `--width=2`. The full stop at the end, which some leave out, is put there.
-
-    Args:
-        error: What was raised.
-        names: Of the command's flags.
-    """
-    flag = rf"(?<![^\s(])({'|'.join(map(re.escape, names))})(?==)"
-    return re.sub(flag, r"--\1", str(error)).rstrip(".") + "."
-
-
 def _illegal(values: flags.FlagValues, error: flags.Error) -> str:
-    """What absl says is `flag --NAME=VALUE: REASON`; the reason is the context."""
-    given = str(error).removesuffix(f": {error.__context__}").removeprefix("flag ")
+    """What absl says is `flag --NAME=VALUE: REASON`; a parser's is the context."""
+    said = str(error).removeprefix("flag ")
+    reason = error.__context__
+    if reason is None:  # a validator's, one line for each flag
+        return f"{said.splitlines()[0]}."
+    given = said.removesuffix(f": {reason}")
     name = re.split("[= ]", given.removeprefix("--"))[0]
     choices = getattr(values[name].parser, "enum_values", None)
-    kinds = {"bool": "true or false", "int": "a whole number", "float": "a number"}
-    kind = kinds.get(values[name].flag_type(), "its value after =")
-    return f"{given}: give {' or '.join(choices) if choices else kind}."
+    kinds = {
+        "bool": "give true or false",
+        "int": "give a whole number",
+        "float": "give a number",
+    }
+    mend = kinds.get(values[name].flag_type(), str(reason))
+    if choices:
+        mend = f"give {' or '.join(choices)}"
+    return f"{given}: {mend}."
 
 
 def _check_flagfile(argument: str, including: tuple[Path, ...] = ()) -> None:

@@ -1,12 +1,12 @@
 """One image: read it, cut it, mirror it, and say which file it was if that fails."""
 
 import os
-import re
 from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
+from deml_tf.cli.error_text import why_not
 from deml_tf.data.decoding import decode_stored
 from deml_tf.data.orientation import turn_upright
 from deml_tf.data.stored import read
@@ -90,19 +90,3 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
         f"cannot read the image {first}{more}; replace the file or take it out of "
         "the data set"
     )
-
-
-def why_not(error: tf.errors.OpError) -> str:
-    """The sentence in TensorFlow's message, without what surrounds it.
-
-    Args:
-        error: of an operation, eager or in a graph.
-
-    Returns:
-        One line without a full stop.
-    """
-    message = str(error.message).partition("\n\t [[")[0].partition(" [Op:")[0]
-    lines = re.sub(r"\{\{.*?\}\} ", "", message).split("\n")  # graphs' and nodes' names
-    line = next((line for line in reversed(lines) if line.strip()), "")
-    # Without the list of formats, and as one sentence.
-    return line.partition(". One of ")[0].rstrip(".").replace(". ", ": ")

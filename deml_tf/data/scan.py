@@ -15,8 +15,8 @@ import tensorflow as tf
 from PIL import Image
 from rich.progress import track
 
+from deml_tf.cli.error_text import why_not
 from deml_tf.data.decoding import decode_stored
-from deml_tf.data.images import why_not
 from deml_tf.data.scan_cache import ScanCache
 from deml_tf.data.splits import Split
 from deml_tf.data.stored import file_of, read_bytes

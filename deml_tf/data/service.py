@@ -1,14 +1,13 @@
 """Batches read by other machines: tf.data service, exact order and resume kept."""
 
-import re
 import socket
 from collections.abc import Callable
 from typing import Any, cast
 
 import tensorflow as tf
 
+from deml_tf.cli.error_text import why_not
 from deml_tf.data.address import MEND, split
-from deml_tf.data.images import why_not
 from deml_tf.errors import DataError, UsageError
 
 _AHEAD = 64  # batches that may come before one that is waited for
@@ -121,12 +120,6 @@ def through_service(
 
     _, signature = cast(Any, numbered.element_spec)
     return tf.data.Dataset.from_generator(in_order, output_signature=signature)
-
-
-def service_error(error: tf.errors.OpError) -> DataError | None:
-    """Finds what `through_service` said in the error that TensorFlow makes of it."""
-    found = re.search(r"DataError: (data_service=.+)", str(error))
-    return DataError(found.group(1)) if found else None
 
 
 def _parts(address: str, flag: str = "data_service") -> tuple[str, int]:

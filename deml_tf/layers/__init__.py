@@ -10,7 +10,10 @@ from deml_tf.layers.prepare import Prepare, RestoreBoxes
 from deml_tf.layers.projection import Projection
 from deml_tf.layers.zoom import Zoom
 
+REGION_RULES = {"walk": ObjectAttention}
+
 __all__ = [
+    "REGION_RULES",
     "ChannelAttention",
     "Convolution",
     "GradientReversal",

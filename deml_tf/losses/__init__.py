@@ -6,9 +6,12 @@ from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
 from deml_tf.losses.predictability import ordered_pairs, predictability
 from deml_tf.losses.unit_rows import unit_rows
 
+METRIC_LOSSES = {"binomial_deviance": BinomialDeviance}
+
 __all__ = [
     "ACTIVATION_DECAY_WEIGHT",
     "LEARNER_HINGE_WEIGHT",
+    "METRIC_LOSSES",
     "BinomialDeviance",
     "activation_decay",
     "binomial_deviance",

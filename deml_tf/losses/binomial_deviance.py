@@ -1,6 +1,7 @@
 """Binomial deviance over the pairs of a batch: the metric loss."""
 
 import math
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -109,6 +110,9 @@ class BinomialDeviance(keras.losses.Loss):
 
     Keras hands labels over as float32: whole numbers stay exact below 2**24.
     """
+
+    # Arguments of the release's U512, the baseline of one scale and one learner.
+    BASELINE: ClassVar[dict[str, float]] = {"cost_negative": 25.0}
 
     def __init__(
         self,

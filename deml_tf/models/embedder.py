@@ -33,6 +33,8 @@ def build_deml(
     channel_attention=None,
     pooled_gates=False,
     gate_bias=None,
+    region_rule="walk",
+    region_arguments=None,
     walk_steps=None,
     epsilon=0.15,
     border="shift",
@@ -77,6 +79,8 @@ def build_deml(
         pooled_gates: Gates from pooled features (squeeze and excitation).
         gate_bias: Bias the gates start with; None is the backbone's own (0 for
             the release's GoogLeNet, 3 where frozen BatchNorm needs open gates).
+        region_rule: Rule that finds where the next scale looks: "walk".
+        region_arguments: Arguments of the rule, in place of the next ones.
         walk_steps: Steps of the random walk (10 in the release); None is exact.
         epsilon: Width of the walk's location kernel, in sides of the map.
         border: "shift" or "clip" (the release) for boxes that cross the border.
@@ -128,7 +132,7 @@ def build_deml(
         "prior_correction": prior_correction,
         "resolution": input_size,
         "dtype": "float32",
-    }
+    } | (region_arguments or {})
     part_dim = embedding_dim // (scales * learners)
 
     source = keras.Input((source_size, source_size, 3), name="source")

@@ -10,7 +10,7 @@ from deml_tf.errors import UsageError
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Writes a file so that a kill leaves the old one or the new one, both whole.
+    """Write a file so that a kill leaves the old one or the new one, both whole.
 
     Args:
         path: The file; its folder is made.
@@ -37,11 +37,11 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         os.close(folder)
 
 
-def check_output(flag: str, path: str | os.PathLike[str]) -> None:
-    """Refuses, before long work, a file that cannot be written after it.
+def check_output(argument: str, path: str | os.PathLike[str]) -> None:
+    """Refuse, before long work, a file that cannot be written after it.
 
     Args:
-        flag: Name of the flag that asks for the file.
+        argument: Name of the argument that asks for the file.
         path: The file; folders on its way may be missing.
 
     Raises:
@@ -58,13 +58,13 @@ def check_output(flag: str, path: str | os.PathLike[str]) -> None:
         wrong = f"cannot be written into {standing}"
     else:
         return
-    raise UsageError(f"--{flag}={path} {wrong}: name a file elsewhere.")
+    raise UsageError(f"{argument}={path} {wrong}: name a file elsewhere.")
 
 
 def save_atomically(
     path: str | os.PathLike[str], save: Callable[[Path], object]
 ) -> None:
-    """Writes atomically what a library saves to a file of its own.
+    """Write atomically what a library saves to a file of its own.
 
     Args:
         path: The file; its folder is made.

@@ -4,23 +4,22 @@ import os
 
 from absl import flags
 
-from deml_tf.cli.flags import define_flags, read_configs
+from deml_tf.cli.flags import define_flags, drop_not_chosen, read_configs
 from deml_tf.cli.parsing import parse
-from deml_tf.config import CONFIGS
+from deml_tf.config import CONFIGS, Configs
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.flagfile import renamed_lines
 from deml_tf.runs.folder import RunFolder
 
 
-def open_finished(
-    path: str | os.PathLike[str],
-) -> tuple[RunFolder, flags.FlagValues]:
-    """Opens a finished run and reads the flags that it was trained with.
+def open_finished(path: str | os.PathLike[str]) -> tuple[RunFolder, Configs]:
+    """Open a finished run and read the settings that it was trained with.
 
     Args:
         path: The run's folder.
 
     Returns:
-        The folder, and the flags, checked.
+        The folder and the settings.
 
     Raises:
         UsageError: The run is not finished.
@@ -32,11 +31,13 @@ def open_finished(
     values = flags.FlagValues()
     define_flags(*CONFIGS, flag_values=values)
     try:
-        parse(values, ["", f"--flagfile={run.flags_path}"])
-        read_configs(values)
+        _, *words = parse(values, ["", *renamed_lines(run.flag_lines())])
+        if words:
+            raise UsageError(f"{words[0]!r} is no flag")
+        drop_not_chosen(values)
+        return run, read_configs(values)
     except UsageError as error:
         raise DataError(
             f"{run.flags_path} is not what a training writes ({str(error).rstrip('.')})"
             ": name another run."
         ) from error
-    return run, values

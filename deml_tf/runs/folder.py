@@ -1,21 +1,18 @@
 """A training run is a folder: flags as used, environment, metrics, results, models."""
 
 import contextlib
-import csv
 import fcntl
-import io
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.atomic import write_atomically
 from deml_tf.runs.environment import environment
+from deml_tf.runs.flagfile import flag_text, parsed_lines
+from deml_tf.runs.json_text import json_text
 
 FLAGS = "flags.cfg"
 ENVIRONMENT = "environment.json"
@@ -36,7 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Names a run's folder, see the class."""
+        """Name a run's folder, see the class."""
         self.path = Path(path)
         self._lock: int | None = None
         self._fresh = False  # whether `open` wrote the flags
@@ -46,7 +43,7 @@ class RunFolder:
     def open(
         cls, path: str | os.PathLike[str], flags: Mapping[str, object]
     ) -> "RunFolder":
-        """Makes a run's folder, or reopens the one made with the same flags.
+        """Make a run's folder, or reopen the one made with the same flags.
 
         Takes the folder's lock until the process ends (killed or not) or `close`,
         drops the temporary files and the torn metrics line of a killed run, and writes
@@ -67,7 +64,7 @@ class RunFolder:
         """
         run = cls(path)
         wanted = {
-            name: _flag_text(name, value)
+            name: flag_text(name, value)
             for name, value in sorted(flags.items())
             if value is not None
         }
@@ -80,7 +77,7 @@ class RunFolder:
         except OSError as error:
             raise UsageError(
                 f"Run folder {run.path} cannot be made or written "
-                f"({error.strerror}): name another --run_dir."
+                f"({error.strerror}): name another with run_dir=FOLDER."
             ) from error
         try:
             for leftover in run.path.rglob(".*.tmp"):
@@ -101,14 +98,14 @@ class RunFolder:
         return run
 
     def close(self) -> None:
-        """Gives the lock back before the process ends."""
+        """Give the lock back before the process ends."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     @contextlib.contextmanager
     def undone_on_error(self) -> Iterator[None]:
-        """Undoes what `open` made if the block raises, so that no half run is left.
+        """Undo what `open` made if the block raises, so that no half run is left.
 
         For what comes before the first step: a folder with the flags of a mistake
         would refuse the mended ones. A run that is older than this process stays, and
@@ -175,25 +172,32 @@ class RunFolder:
 
     # What is in them.
 
-    def flags(self) -> dict[str, str]:
-        """The flags as used, each value as text; empty where there are none.
+    def flag_lines(self) -> list[str]:
+        """Return the lines of the flagfile; none where there is no file.
 
         Raises:
             DataError: The file is no text.
         """
         if not self.flags_path.exists():
-            return {}
+            return []
         try:
-            text = self.flags_path.read_text(encoding="utf-8")
+            return self.flags_path.read_text(encoding="utf-8").splitlines()
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{self.flags_path} is no UTF-8 text: name the folder of a whole run, "
                 "or a new one."
             ) from error
-        return dict(_flag_lines(text))
+
+    def flags(self) -> dict[str, str]:
+        """Return the flags as used, each value as text; none where there is no file.
+
+        Raises:
+            DataError: The file is no text.
+        """
+        return parsed_lines(self.flag_lines())
 
     def read_json(self, name: str) -> Any:
-        """Reads a JSON file of the folder.
+        """Read a JSON file of the folder.
 
         Raises:
             DataError: It is missing or no JSON.
@@ -207,25 +211,24 @@ class RunFolder:
             ) from error
 
     def write_json(self, name: str, data: object) -> None:
-        """Writes JSON atomically; numpy values as numbers and lists, NaN as null."""
-        text = json.dumps(_plain(data), indent=2, ensure_ascii=False, allow_nan=False)
-        self.write_text(name, text + "\n")
+        """Write JSON atomically; numpy values as numbers and lists, NaN as null."""
+        self.write_text(name, json_text(data, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Writes UTF-8 text atomically."""
+        """Write UTF-8 text atomically."""
         self.write_bytes(name, text.encode())
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Writes a file of the folder atomically, see `write_atomically`."""
+        """Write a file of the folder atomically, see `write_atomically`."""
         write_atomically(self.path / name, data)
 
     def append_metrics(self, record: Mapping[str, object]) -> None:
-        """Adds one record to metrics.jsonl; NaN and infinities become null."""
+        """Add one record to metrics.jsonl; NaN and infinities become null."""
         with self.metrics_path.open("ab") as file:
-            file.write(_line(record))
+            file.write(f"{json_text(record)}\n".encode())
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The records of metrics.jsonl, without a last line torn by a kill.
+        """Return the records of metrics.jsonl, without a last line torn by a kill.
 
         Raises:
             DataError: A line before the last is no JSON.
@@ -246,13 +249,13 @@ class RunFolder:
         return records
 
     def truncate_metrics(self, step: int) -> None:
-        """Drops, atomically, the records after a step: a resumed run repeats them."""
+        """Drop, atomically, the records after a step: a resumed run repeats them."""
         if self.metrics_path.exists():
             kept = [r for r in self.metrics() if r.get("step", step) <= step]
             self._rewrite_metrics(kept)
 
     def _rewrite_metrics(self, records: list[dict[str, Any]]) -> None:
-        self.write_bytes(METRICS, b"".join(map(_line, records)))
+        self.write_text(METRICS, "".join(f"{json_text(r)}\n" for r in records))
 
     def _refuse_foreign(self) -> None:
         """A kill before the flags were written leaves a lock and temporary files."""
@@ -264,7 +267,8 @@ class RunFolder:
             ):
                 raise UsageError(
                     f"Folder {self.path} is not empty and is no run ({FLAGS} is "
-                    f"missing, {entry.name} is there): name another --run_dir."
+                    f"missing, {entry.name} is there): name another with "
+                    "run_dir=FOLDER."
                 )
 
     def _take_lock(self) -> None:
@@ -278,7 +282,7 @@ class RunFolder:
                 raise
             raise UsageError(
                 f"Run folder {self.path} is in use by another process: wait for it to "
-                "end or name another --run_dir."
+                "end, or name another with run_dir=FOLDER."
             ) from None
         self._lock = lock
 
@@ -292,54 +296,6 @@ class RunFolder:
         if changes:
             raise UsageError(
                 f"Run folder {self.path} was made with other flags "
-                f"({'; '.join(changes)}): name another --run_dir or use the old flags."
+                f"({'; '.join(changes)}): name another with run_dir=FOLDER, or use "
+                "the old flags."
             )
-
-
-def _flag_text(name: str, value: object) -> str:
-    """The value as absl reads it back from a line of a flagfile."""
-    if isinstance(value, bool | np.bool_):
-        return str(value).lower()
-    if isinstance(value, list | tuple):
-        row = io.StringIO()
-        csv.writer(row, lineterminator="").writerow(value)
-        text = row.getvalue()
-        lost = any(str(item) != str(item).strip() for item in value)
-    else:
-        text = str(value)
-        lost = text != text.rstrip()
-    if lost or len(text.splitlines()) > 1:
-        raise UsageError(
-            f"--{name} is {value!r}, which no line of a flagfile can hold: leave out "
-            "line breaks and the blanks at its ends."
-        )
-    return text
-
-
-def _flag_lines(text: str) -> Iterator[tuple[str, str]]:
-    for line in text.splitlines():
-        name, equals, value = line.strip().partition("=")
-        if equals and name.startswith("--"):
-            yield name[2:], value
-
-
-def _line(record: Mapping[str, object]) -> bytes:
-    text = json.dumps(_plain(record), ensure_ascii=False, allow_nan=False)
-    return text.encode() + b"\n"
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's own types; whatever has no number there becomes null."""
-    if value is None or isinstance(value, str | bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "__array__"):  # numpy, TensorFlow and Keras values
-        return _plain(np.asarray(value).tolist())
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{value!r} cannot be written as JSON.")

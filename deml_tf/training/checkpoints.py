@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from deml_tf.cli.disk import no_room
+from deml_tf.cli.error_text import no_room
 from deml_tf.errors import DataError
 
 

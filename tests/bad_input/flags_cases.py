@@ -43,9 +43,9 @@ CASES = (
     ),
     Case(
         "none of a flag's choices",
-        "train TINY --border=wrap",
+        "train TINY --fit=stretch",
         2,
-        "--border=wrap: give shift or clip.",
+        "--fit=stretch: give squash or pad.",
     ),
     Case(
         "neither true nor false",
@@ -94,8 +94,8 @@ CASES = (
         "a path that a flagfile cannot hold",
         "train TINY '--data_dir=a '",
         2,
-        "--data_dir is 'a ', which no line of a flagfile can hold: leave "
-        "out line breaks and the blanks at its ends.",
+        "--data_dir='a ' fits on no line of a flagfile: leave out line breaks "
+        "and the blanks at its ends.",
     ),
     Case(
         "a flagfile that is missing",
@@ -158,7 +158,7 @@ CASES = (
         "a walk without steps",
         "train TINY --walk_steps=0",
         2,
-        "--walk_steps=0: it must be at least 1.",
+        "--walk_steps=0 is no walk; use at least 1, or None.",
     ),
     Case(
         "scoring never",
@@ -204,15 +204,15 @@ CASES = (
     ),
     Case(
         "an infinite margin",
-        "train TINY --beta=inf",
+        "train TINY --binomial_deviance_beta=inf",
         2,
-        "--beta=inf: it must be a finite number.",
+        "--binomial_deviance_beta=inf: it must be a finite number.",
     ),
     Case(
         "a kernel without width",
-        "train TINY --epsilon=0",
+        "train TINY --walk_epsilon=0",
         2,
-        "--epsilon=0.0: it must be above 0.0.",
+        "--walk_epsilon=0.0 is no width; use more than 0.",
     ),
     Case(
         "a negative width",

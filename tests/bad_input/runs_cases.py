@@ -25,28 +25,28 @@ CASES = (
         "train TINY --run_dir=tiny.cfg",
         2,
         "Run folder tiny.cfg cannot be made or written (File exists): "
-        "name another --run_dir.",
+        "name another with --run_dir=FOLDER.",
     ),
     Case(
         "a run folder below a file",
         "train TINY --run_dir=tiny.cfg/run",
         2,
         "Run folder tiny.cfg/run cannot be made or written (Not a "
-        "directory): name another --run_dir.",
+        "directory): name another with --run_dir=FOLDER.",
     ),
     Case(
         "a run folder with other things in it",
         "train TINY --run_dir=images",
         2,
         "Folder images is not empty and is no run (flags.cfg is "
-        "missing, class 00 is there): name another --run_dir.",
+        "missing, class 00 is there): name another with --run_dir=FOLDER.",
     ),
     Case(
         "a run of other flags",
         "train TINY --scales=3",
         2,
         "Run folder run was made with other flags (scales: 2 -> 3): name "
-        "another --run_dir or use the old flags.",
+        "another with --run_dir=FOLDER, or use the old flags.",
         run(),
     ),
     Case(

@@ -3,7 +3,7 @@
 import pytest
 from absl import flags
 
-from deml_tf.cli.parsing import parse, sentence
+from deml_tf.cli.parsing import parse
 from deml_tf.errors import UsageError
 
 
@@ -14,20 +14,6 @@ def values():
     flags.DEFINE_enum("fit", "pad", ["pad", "squash"], "", flag_values=values)
     flags.DEFINE_bool("fast", True, "", flag_values=values)
     return values
-
-
-@pytest.mark.parametrize(
-    "said, heard",
-    [
-        ("width=2 is odd: set width=1", "--width=2 is odd: set --width=1."),
-        ("give (width=1).", "give (--width=1)."),
-        ("--width=2 is odd.", "--width=2 is odd."),
-        ("'width=2' in a.cfg, runs/width=3", "'width=2' in a.cfg, runs/width=3."),
-        ("bandwidth=2", "bandwidth=2."),
-    ],
-)
-def test_arguments_become_flags(said, heard):
-    assert sentence(ValueError(said), ["width", "fit"]) == heard
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,9 @@ import threading
 import pytest
 import tensorflow as tf
 
+from deml_tf.cli.error_text import service_error
 from deml_tf.data.address import is_host, split
-from deml_tf.data.service import check_service, service_error, through_service
+from deml_tf.data.service import check_service, through_service
 from deml_tf.errors import DataError
 
 service = tf.data.experimental.service

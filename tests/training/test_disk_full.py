@@ -14,7 +14,7 @@ import tensorflow as tf
 from forks import Fork, run_module
 
 from deml_tf.cli import command
-from deml_tf.cli.disk import explain_disk, no_room
+from deml_tf.cli.error_text import explain_disk, no_room
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 from deml_tf.training.checkpoints import Checkpoints

@@ -1,0 +1,146 @@
+"""The settings that become flags: fields of a config, arguments of a constructor.
+
+A metric loss, a region rule or a decoupling states its own settings once, as the
+arguments of its constructor: annotation, default, and help in the docstring.
+"""
+
+import dataclasses
+import importlib
+import inspect
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NamedTuple
+
+# Constructor arguments that the program gives, never the user.
+_FILLED_IN = {
+    "dtype",
+    "name",
+    "num_classes",
+    "pairs",
+    "reduction",
+    "resolution",
+    "weight",
+}
+_LIMITS = ("at_least", "above", "below")
+_KINDS = (bool, int, float, str)
+
+
+class Setting(NamedTuple):
+    """One setting: what a flag is made of.
+
+    Attributes:
+        name: Of the flag, without dashes.
+        kind: bool, int, float or str; tuple for a list of whole numbers.
+        default: A value of that kind, or None.
+        help: What the setting does, with its unit.
+        choices: The only values it may have, or None.
+        limits: `at_least`, `at_most`, `above` and `below`, where there are any.
+    """
+
+    name: str
+    kind: type
+    default: Any
+    help: str
+    choices: tuple[Any, ...] | None = None
+    limits: Mapping[str, float] = types.MappingProxyType({})
+
+
+def registered(place: str) -> Mapping[str, type]:
+    """Return the literal dict of a seam.
+
+    Args:
+        place: Such as "losses.METRIC_LOSSES".
+    """
+    module, _, name = place.rpartition(".")
+    return getattr(importlib.import_module(f"deml_tf.{module}"), name)
+
+
+def field_settings(config: Any) -> Iterator[Setting]:
+    """Give the settings of a config's own fields.
+
+    Args:
+        config: One of the dataclasses in `deml_tf.config`.
+    """
+    for field in dataclasses.fields(config):
+        if "arguments_of" in field.metadata:
+            continue
+        facts = field.metadata
+        kind, _ = _kind_and_choices(f"{config.__name__}.{field.name}", field.type)
+        place, choices = facts["registered"], facts["choices"]
+        yield Setting(
+            field.name,
+            kind,
+            field.default,
+            facts["help"],
+            tuple(registered(place)) if place else choices,
+            {n: facts[n] for n in _LIMITS if facts[n] is not None},
+        )
+
+
+def argument_fields(config: Any) -> Iterator[tuple[str, str, Mapping[str, type]]]:
+    """Give the fields that hold constructor arguments of a registered class.
+
+    Args:
+        config: One of the dataclasses in `deml_tf.config`.
+
+    Returns:
+        Of each its name, the name of the setting that chooses the class, and the dict
+        in which the classes are registered.
+    """
+    places = {f.name: f.metadata.get("registered") for f in dataclasses.fields(config)}
+    for field in dataclasses.fields(config):
+        choice = field.metadata.get("arguments_of")
+        if choice is not None:
+            yield field.name, choice, registered(str(places[choice]))
+
+
+def constructor_settings(rule: type) -> list[Setting]:
+    """Return the settings that a registered class states in its constructor.
+
+    Arguments without a default are left out, and so are those that the program gives.
+
+    Args:
+        rule: The class.
+
+    Raises:
+        TypeError: An argument has no annotation, or one that no flag can have.
+    """
+    texts = _argument_texts(inspect.getdoc(rule) or "")
+    settings = []
+    for argument in inspect.signature(rule.__init__, eval_str=True).parameters.values():
+        if argument.default is argument.empty or argument.name in _FILLED_IN:
+            continue
+        place = f"{rule.__name__}({argument.name}=)"
+        kind, choices = _kind_and_choices(place, argument.annotation)
+        text = texts.get(argument.name, f"Argument of {rule.__name__}.")
+        settings.append(Setting(argument.name, kind, argument.default, text, choices))
+    return settings
+
+
+def _kind_and_choices(place: str, annotation: Any) -> tuple[type, Any]:
+    """What `int | None`, `tuple[int, ...]` or `Literal["a", "b"]` mean for a flag."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        (annotation,) = (
+            a for a in typing.get_args(annotation) if a is not types.NoneType
+        )
+    if typing.get_origin(annotation) is Literal:
+        return str, typing.get_args(annotation)
+    if annotation == tuple[int, ...]:
+        return tuple, None
+    if annotation not in _KINDS:
+        raise TypeError(
+            f"{place} is annotated with {annotation}, which no flag can have: use "
+            "bool, int, float, str or a Literal of strings."
+        )
+    return annotation, None
+
+
+def _argument_texts(docstring: str) -> dict[str, str]:
+    """The text of each argument in the section Args of a docstring."""
+    section = re.search(r"^Args:\n((?:[ ]+.*\n?|\n)*)", docstring, re.MULTILINE)
+    found = re.findall(
+        r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", section[1] if section else "", re.MULTILINE
+    )
+    return {name: " ".join(text.split()) for name, text in found}

@@ -1,0 +1,40 @@
+"""An embedder from its file."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import cast
+
+import keras
+
+from deml_tf.cli.error_text import first_sentence
+from deml_tf.errors import DataError
+from deml_tf.models.embedder import CORE
+
+
+def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
+    """Load an `embedder.keras`, in Keras's safe mode.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The embedder, as `build_deml` builds it.
+
+    Raises:
+        DataError: The file is missing or no embedder.
+    """
+    if not Path(path).is_file():
+        raise DataError(f"There is no embedder at {path}: name an embedder.keras.")
+    try:
+        embedder = cast(keras.Model, keras.saving.load_model(path, compile=False))
+        embedder.get_layer(CORE)
+    except Exception as error:  # Keras, zip and HDF5 raise a dozen kinds
+        reason = first_sentence(error)
+        if not zipfile.is_zipfile(path):
+            reason = "it is cut short, or no .keras file"
+        raise DataError(
+            f"{path} is no embedder of this project ({reason}): name an embedder.keras "
+            "that a training has written."
+        ) from error
+    return embedder

@@ -1,0 +1,40 @@
+"""Values as JSON that every reader takes: numpy's as numbers, NaN as null."""
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def json_text(data: object, indent: int | None = None) -> str:
+    """Write a value as JSON.
+
+    Args:
+        data: Nested mappings, lists and tuples of texts, paths, and numbers or arrays
+            of numpy, TensorFlow and Keras.
+        indent: Blanks of each level; None for one line.
+
+    Raises:
+        TypeError: A value is of another kind.
+    """
+    return json.dumps(_plain(data), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's own types; whatever has no number there becomes null."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "__array__"):  # numpy, TensorFlow and Keras values
+        return _plain(np.asarray(value).tolist())
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{value!r} cannot be written as JSON.")
