@@ -45,7 +45,7 @@ def parse(
             f"{error.flagvalue} is no flag of {command}: {mend}{hint}."
         ) from error
     except flags.Error as error:
-        if isinstance(error, flags.IllegalFlagValueError):
+        if str(error).startswith("flag "):
             raise UsageError(_illegal(values, error)) from error
         # "Missing value for flag --NAME" or "--flagfile with no argument"
         name = re.sub("Missing value for flag | with no argument", "", str(error))
