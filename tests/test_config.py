@@ -12,13 +12,12 @@ from deml_tf.cli.flags import (
     define_flags,
     drop_not_chosen,
     from_flags,
-    names_of_flags,
     read_configs,
 )
 from deml_tf.cli.parsing import parse
 from deml_tf.cli.settings import constructor_settings
 from deml_tf.config import CONFIGS, DataConfig, LossConfig, ModelConfig, TrainConfig
-from deml_tf.errors import UsageError
+from deml_tf.errors import UsageError, arguments_of
 from deml_tf.losses import METRIC_LOSSES
 
 CONFIGS_FOLDER = Path(__file__).parent.parent / "configs"
@@ -143,7 +142,6 @@ def test_a_constructors_arguments_are_flags(sphere):
     )
     assert values["sphere_radius"].default == 2.0
     assert values["loss"].parser.enum_values == ["binomial_deviance", "sphere"]
-    assert names_of_flags(values)["radius"] == "sphere_radius"
 
 
 @pytest.mark.parametrize(
@@ -182,6 +180,16 @@ def test_flags_of_what_is_not_chosen_can_be_dropped(sphere):
     configs = read_configs(values)
     assert configs.loss == LossConfig()
     assert configs.model.region_arguments == {"steps": 5}
+
+
+def test_messages_of_a_constructor_name_its_flags():
+    with pytest.raises(UsageError) as caught, arguments_of("walk", ["steps", "a"]):
+        raise UsageError("steps=0 (a=1) is no walk of ba=1 in steps; width=2.")
+    assert str(caught.value) == (
+        "walk_steps=0 (walk_a=1) is no walk of ba=1 in steps; width=2."
+    )
+    with pytest.raises(UsageError, match="^width=2$"), arguments_of("walk", ()):
+        raise UsageError("width=2")
 
 
 def test_an_argument_that_no_flag_can_have_is_refused():

@@ -7,7 +7,6 @@ from absl import app, flags, logging
 from rich.console import Console
 
 from deml_tf.cli.error_text import explain_disk, sentence
-from deml_tf.cli.flags import names_of_flags
 from deml_tf.cli.parsing import parse
 from deml_tf.errors import DataError, UsageError
 
@@ -93,6 +92,5 @@ def _guarded(
 
 
 def _fail(error: BaseException, status: int) -> None:
-    names = names_of_flags(flags.FLAGS)
-    print(f"error: {sentence(error, names)}", file=sys.stderr)
+    print(f"error: {sentence(error, flags.FLAGS)}", file=sys.stderr)
     sys.exit(status)

@@ -7,7 +7,7 @@ library, which name arguments, become messages of the command line, which name f
 import errno
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 import tensorflow as tf
 
@@ -38,7 +38,7 @@ _COLLECTIVE_WORDS = (
 )
 
 
-def sentence(error: BaseException, names: Mapping[str, str]) -> str:
+def sentence(error: BaseException, names: Iterable[str]) -> str:
     """Return the message of a library function in the words of the command line.
 
     Functions name their arguments, `width=2`; where there is a flag for an argument,
@@ -46,11 +46,10 @@ def sentence(error: BaseException, names: Mapping[str, str]) -> str:
 
     Args:
         error: What was raised.
-        names: For each argument the flag that gives it.
+        names: Of the flags.
     """
     argument = rf"(?<![^\s(])({'|'.join(map(re.escape, names))})(?==)"
-    text = re.sub(argument, lambda found: f"--{names[found[1]]}", str(error))
-    return text.rstrip(".") + "."
+    return re.sub(argument, r"--\1", str(error)).rstrip(".") + "."
 
 
 def first_sentence(error: BaseException) -> str:

@@ -148,19 +148,6 @@ def drop_not_chosen(values: flags.FlagValues) -> None:
             values[flag].unparse()
 
 
-def names_of_flags(values: flags.FlagValues) -> dict[str, str]:
-    """Return the flag of each name by which a message may call it.
-
-    The class behind `binomial_deviance_alpha` says `alpha`, if it is the chosen one.
-    """
-    names = {}
-    for _, choice, rules in _argument_fields(values):
-        chosen = values[choice].value
-        for setting in constructor_settings(rules[chosen]) if chosen in rules else ():
-            names[setting.name] = f"{chosen}_{setting.name}"
-    return names | {name: name for name in values}
-
-
 def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]:
     """The argument fields of all configs whose flags are defined."""
     for config in CONFIGS:

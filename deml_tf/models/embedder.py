@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from deml_tf.backbones.backbone import build_backbone
-from deml_tf.errors import UsageError
+from deml_tf.errors import UsageError, arguments_of
 from deml_tf.layers.channel_attention import ChannelAttention
 from deml_tf.layers.object_attention import ObjectAttention
 from deml_tf.layers.prepare import Prepare, RestoreBoxes
@@ -173,7 +173,9 @@ def build_deml(
         part = Projection(
             part_dim, shared_projection, dtype=exact, name=f"scale{i}_projection"
         )(mean)  # (b, j, d)
-        found = ObjectAttention(name=f"scale{i}_object_attention", **attention)(
+        with arguments_of(region_rule, region_arguments or {}):
+            rule = ObjectAttention(name=f"scale{i}_object_attention", **attention)
+        found = rule(
             *([_first(last, learners)] + [_first(middle, learners)] * multi_layer)
         )
         parts.append(
