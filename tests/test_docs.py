@@ -37,7 +37,7 @@ def test_files_that_a_page_names_exist(page):
         return  # it names what was
     named = re.findall(r"`((?:[\w.]+/)+(?:[\w.]+\.(?:py|cfg|md))?)`", page.read_text())
     made = ("runs/", "export/models/", "images/", "checkpoints/", "tensorboard/")
-    made += ("car_ims/", "Img/", "img/")
+    made += ("assets.extra/", "car_ims/", "Img/", "img/", "dist/")
     for name in named:
         if not name.startswith(made):
             assert (ROOT / name).exists() or (ROOT / "deml_tf" / name).exists(), name
