@@ -167,7 +167,7 @@ def test_embedders_load_in_a_fresh_process_that_imports_us_alone(
         | {"width": 0.25, "input_size": 64, "scales": 2}
         | {"precision": "bfloat16", "zoom_source": "previous"},
         "vit:tiny": small | {"input_size": 48},
-        "mobilenet_v2": small | {"input_size": 64},
+        "mobilenet": small | {"input_size": 64, "cut_layer": "conv_pw_11_relu"},
     }
     images = images_of(2, 50, 70, 3)
     np.save(tmp_path / "images.npy", images)
