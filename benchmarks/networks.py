@@ -23,7 +23,7 @@ from benchmarks.models import U512, training_step
 from benchmarks.timing import Row, interleaved
 from deml_tf.models.cost import gmacs, graph_gmacs, parameters
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.retrieval.scoring import inference
+from deml_tf.retrieval.embedding import inference
 
 ROOT = Path(__file__).parent.parent
 TORCH = ROOT / ".venv-torch" / "bin" / "python"

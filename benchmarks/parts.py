@@ -24,7 +24,6 @@ from benchmarks.timing import Row, interleaved, wait
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.data.batches import BatchTable, class_ids, training_dataset
 from deml_tf.data.catalog import load_examples
-from deml_tf.kernels.compiled import compiled_parts
 from deml_tf.layers.random_walk import saliency_map
 from deml_tf.layers.regions import region_boxes
 from deml_tf.losses.activation_decay import activation_decay
@@ -137,8 +136,7 @@ def _both_ways(layer: Any, inputs: tf.Tensor, to_input: bool = True) -> Run:
     """Forward, and backward to the weights and, where more lies below, the input."""
 
     def last_of(inputs):
-        with compiled_parts():
-            return tf.nest.flatten(layer(inputs, training=True))[-1]
+        return tf.nest.flatten(layer(inputs, training=True))[-1]
 
     @tf.function(autograph=False)
     def run(inputs, upstream):

@@ -23,8 +23,9 @@ from deml_tf.errors import UsageError
 from deml_tf.models.embedder import explainer, geometry_of
 from deml_tf.models.load import load_embedder
 from deml_tf.reports.score_tables import class_table, summary_table
+from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import per_class
-from deml_tf.retrieval.scoring import embed, inference, score
+from deml_tf.retrieval.scoring import score
 from deml_tf.runs.atomic import check_output, write_atomically
 from deml_tf.runs.finished import open_finished
 

@@ -30,6 +30,7 @@ from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import fill_batches, read_split
 from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
+from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
 from deml_tf.reports.run_page import comparison_table
@@ -119,6 +120,8 @@ def train_and_score(configs, strategy, cluster, data_service=None):
             )
         with strategy.scope():
             embedder = build_deml(**dataclasses.asdict(model), seed=train.seed)
+            if tf.config.list_physical_devices("GPU"):
+                use_cpu_gradients(core_of(embedder), False)
             trainer = build_trainer(embedder, loss, train)
     fit(run, trainer, embedder, split, train, score, strategy, cluster, data_service)
     results = None

@@ -6,8 +6,6 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deml_tf.kernels.folding import Folding
-
 # Each with its gradient, of the output's gradient and the output.
 _ACTIVATIONS: dict[str | None, tuple[Callable, Callable]] = {
     None: (lambda y: y, lambda upstream, y: upstream),
@@ -23,14 +21,22 @@ _ACTIVATIONS: dict[str | None, tuple[Callable, Callable]] = {
 
 
 def convolution(
-    x, kernel, bias, strides, padding, dilations, activation=None, training=True
+    x: Any,
+    kernel: Any,
+    bias: Any,
+    strides: list[int],
+    padding: Any,  # TensorFlow's hints want a literal
+    dilations: list[int],
+    activation: str | None = None,
+    cpu_gradients: bool = True,
 ) -> Any:  # a tensor, which tf.custom_gradient hides
-    """Convolves, adds a bias, and clips.
+    """Convolve, add a bias, and clip.
 
-    In float32 on CPUs two gradients are computed in another way. TensorFlow lets oneDNN
-    sum the bias's together with the kernel's, which takes 1.1 to 2.3 times as long as
-    one after the other. And the kernel's at 1 x 1 takes .6 to .85 of the time as a
-    product of matrices.
+    The gradients made for the CPU differ from TensorFlow's in two places. There,
+    oneDNN sums the bias's gradient together with the kernel's, which takes 1.1 to 2.3
+    times as long as one after the other. And the gradient of a 1 x 1 kernel takes 0.6
+    to 0.85 of the time as a product of matrices. Neither is gained but in float32, so
+    every other type takes TensorFlow's gradients.
 
     Args:
         x: (b, h, w, c).
@@ -40,7 +46,8 @@ def convolution(
         padding: "SAME" or "VALID".
         dilations: Of both axes.
         activation: None, "relu" or "relu6".
-        training: Whether gradients will be asked for.
+        cpu_gradients: Whether the gradients are those made for the CPU; give False
+            where none will be asked for.
 
     Returns:
         (b, h', w', d).
@@ -51,8 +58,7 @@ def convolution(
         y = tf.nn.conv2d(x, kernel, strides, padding, dilations=dilations)
         return activate(tf.nn.bias_add(y, bias))
 
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    if gpu or not training or x.dtype != tf.float32 or dilations != [1, 1]:
+    if not cpu_gradients or x.dtype != tf.float32 or dilations != [1, 1]:
         return forward(x, kernel, bias)
     settings: dict[str, Any] = {"strides": [1, *strides, 1], "padding": padding}
 
@@ -80,10 +86,8 @@ def convolution(
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
-class Convolution(keras.layers.Conv2D, Folding):
-    """Keras's `Conv2D` with a bias, whose gradients are those of `convolution`.
-
-    What it folds is the rounding of its weights to the compute dtype.
+class Convolution(keras.layers.Conv2D):
+    """Convolve as Keras's `Conv2D` with a bias, with the gradients of `convolution`.
 
     Args:
         filters: Channels of the output.
@@ -97,6 +101,10 @@ class Convolution(keras.layers.Conv2D, Folding):
 
     Raises:
         ValueError: Another activation, no bias, groups, dilation, or channels first.
+
+    Attributes:
+        cpu_gradients: Whether training uses the gradients made for the CPU; default
+            True. See `deml_tf.kernels.cpu_gradients`.
     """
 
     def __init__(
@@ -110,7 +118,7 @@ class Convolution(keras.layers.Conv2D, Folding):
         bias_initializer: Any = "zeros",
         **kwargs,
     ):
-        """Makes Keras's layer; see the class."""
+        """Make Keras's layer; see the class."""
         super().__init__(
             filters,
             kernel_size,
@@ -121,7 +129,7 @@ class Convolution(keras.layers.Conv2D, Folding):
             bias_initializer=bias_initializer,
             **kwargs,
         )
-        name = keras.activations.serialize(self.activation)
+        name: Any = keras.activations.serialize(self.activation)
         self._activation_name = None if name == "linear" else name
         if self._activation_name not in _ACTIVATIONS:
             raise ValueError(f"activation={name!r}: use None, 'relu' or 'relu6'.")
@@ -131,37 +139,54 @@ class Convolution(keras.layers.Conv2D, Folding):
             )
         if self.data_format != "channels_last":
             raise ValueError(f"data_format={self.data_format!r}: use 'channels_last'.")
+        self.cpu_gradients = True
 
-    def fold(self):
-        """The kernel and the bias in the compute dtype."""
+    def fold(self) -> tuple[Any, Any]:
+        """Return the kernel and the bias, rounded to the compute dtype."""
         weights = (self.kernel, self.bias)
-        return tuple(tf.cast(weight, self.compute_dtype) for weight in weights)
+        kernel, bias = (tf.cast(weight, self.compute_dtype) for weight in weights)
+        return kernel, bias
 
-    def call(self, inputs, training=False):
-        """Convolves.
+    def convolve(
+        self, x: Any, kernel: Any, bias: Any, cpu_gradients: bool = False
+    ) -> Any:
+        """Convolve with given weights, as `fold` returns them.
 
         Args:
-            inputs: (b, h, w, c).
-            training: Whether gradients will be asked for.
+            x: (b, h, w, c).
+            kernel: (k, k, c, filters) in the compute dtype.
+            bias: (filters,) in the compute dtype.
+            cpu_gradients: As of `convolution`; default False.
 
         Returns:
             (b, h', w', filters) in the compute dtype.
         """
-        kernel, bias = self.folded()
         return convolution(
-            inputs,
+            x,
             kernel,
             bias,
             list(self.strides),
             self.padding.upper(),
             [1, 1],
             self._activation_name,
-            training,
+            cpu_gradients,
         )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Convolve.
+
+        Args:
+            inputs: (b, h, w, c).
+            training: Whether gradients will be asked for; default False.
+
+        Returns:
+            (b, h', w', filters) in the compute dtype.
+        """
+        return self.convolve(inputs, *self.fold(), training and self.cpu_gradients)
 
 
 def _matrix_gradient(x, upstream, shape):
-    """The gradient of a 1 x 1 kernel of that shape: a sum of outer products."""
+    """Return the gradient of a 1 x 1 kernel of that shape: a sum of outer products."""
     rows = tf.reshape(x, (-1, shape[2]))
     columns = tf.reshape(upstream, (-1, shape[3]))
     return tf.reshape(tf.matmul(rows, columns, transpose_a=True), shape)

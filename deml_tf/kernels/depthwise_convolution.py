@@ -6,13 +6,18 @@ import tensorflow as tf
 
 
 def depthwise_convolution(
-    x, kernel, strides, padding, dilations, training=True
+    x: Any,
+    kernel: Any,
+    strides: list[int],
+    padding: str,
+    dilations: list[int],
+    cpu_gradients: bool = True,
 ) -> Any:  # a tensor, which tf.custom_gradient hides
-    """Convolves each channel on its own.
+    """Convolve each channel on its own.
 
-    On CPUs its gradients are computed in float32 at least: those of oneDNN take two to
-    four times as long in bfloat16. The kernel's gradient at 5 x 5 or more takes 0.6 of
-    oneDNN's time as a convolution of x with the output's gradient.
+    The gradients made for the CPU are computed in float32 at least: those of oneDNN
+    take two to four times as long in bfloat16. The kernel's gradient at 5 x 5 or more
+    takes 0.6 of oneDNN's time as a convolution of x with the output's gradient.
 
     Args:
         x: (b, h, w, c).
@@ -20,15 +25,15 @@ def depthwise_convolution(
         strides: Of both axes.
         padding: "SAME" or "VALID".
         dilations: Of both axes.
-        training: Whether gradients will be asked for.
+        cpu_gradients: Whether the gradients are those made for the CPU; give False
+            where none will be asked for.
 
     Returns:
         (b, h', w', c).
     """
     four = [1, *strides, 1]
     # Dilated convolutions are made of other operations, with gradients of their own.
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    if gpu or not training or dilations != [1, 1]:
+    if not cpu_gradients or dilations != [1, 1]:
         return tf.nn.depthwise_conv2d(x, kernel, four, padding, dilations=dilations)
 
     @tf.custom_gradient
@@ -56,7 +61,7 @@ _LARGE = 5  # side of the kernels whose gradient is a convolution
 
 
 def _kernel_gradient(x, upstream, side, padding):
-    """The kernel's gradient at stride 1: x convolved with the output's gradient.
+    """Return the kernel's gradient at stride 1: x convolved with the output's.
 
     Every channel of every image is a channel of one image:
 

@@ -7,12 +7,11 @@ import tensorflow as tf
 
 from deml_tf.kernels.convolution import convolution
 from deml_tf.kernels.depthwise_convolution import depthwise_convolution
-from deml_tf.kernels.folding import Folding
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
-class NormedConvolution(Folding):
-    """Convolves without a bias, normalises, and clips to 0..6.
+class NormedConvolution(keras.layers.Layer):
+    """Convolve without a bias, normalise, and clip to 0..6.
 
         y = relu6(gamma * (kernel * x - mean) / sqrt(variance + epsilon) + beta)
 
@@ -41,6 +40,8 @@ class NormedConvolution(Folding):
     Attributes:
         convolution: The Keras layer that has the kernel.
         norm: The Keras layer `BatchNormalization`.
+        cpu_gradients: Whether training uses the gradients made for the CPU; default
+            True. See `deml_tf.kernels.cpu_gradients`.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class NormedConvolution(Folding):
         synchronized: bool = False,
         **kwargs,
     ):
-        """Makes the two layers; see the class."""
+        """Make the two layers; see the class."""
         super().__init__(**kwargs)
         self.filters, self.kernel_size = filters, kernel_size
         self.strides, self.padding = strides, padding
@@ -90,9 +91,10 @@ class NormedConvolution(Folding):
             dtype=self.dtype_policy,
             name="norm",
         )
+        self.cpu_gradients = True
 
-    def build(self, x_shape):
-        """Makes the weights.
+    def build(self, x_shape: tuple[int | None, ...]) -> None:
+        """Make the weights.
 
         Args:
             x_shape: (b, h, w, c).
@@ -101,8 +103,8 @@ class NormedConvolution(Folding):
         self.norm.build(self.convolution.compute_output_shape(x_shape))
         self.built = True
 
-    def fold(self):
-        """The kernel with the scale in it, and the shift.
+    def fold(self) -> tuple[Any, Any]:
+        """Return the kernel with the scale in it, and the shift.
 
         Returns:
             Of the kernel's shape and (filters,), in the compute dtype.
@@ -117,25 +119,25 @@ class NormedConvolution(Folding):
         kernel = tf.cast(kernel, scale.dtype) * scale
         return tf.cast(kernel, self.compute_dtype), tf.cast(shift, self.compute_dtype)
 
-    def call(self, x, training=False):
-        """Convolves and normalises x.
+    def convolve(
+        self, x: Any, kernel: Any, shift: Any, cpu_gradients: bool = False
+    ) -> Any:
+        """Convolve with given weights, as `fold` returns them, and clip.
 
         Args:
             x: (b, h, w, c).
-            training: Whether a `norm` that is trainable uses the batch's statistics.
+            kernel: Of the kernel's shape, in the compute dtype.
+            shift: (filters,) in the compute dtype.
+            cpu_gradients: As of `convolution`; default False.
 
         Returns:
             (b, h', w', filters) in the compute dtype.
         """
-        if training and self.norm.trainable:
-            y = self.norm(self.convolution(x), training=True)
-            return tf.nn.relu6(y) if self.relu6 else y
-        kernel, shift = self.folded()
         settings: dict[str, Any] = {
             "strides": [self.strides] * 2,
             "padding": self.padding.upper(),
             "dilations": [self.dilation_rate] * 2,
-            "training": training,
+            "cpu_gradients": cpu_gradients,
         }
         if self.filters is not None:
             activation = "relu6" if self.relu6 else None
@@ -143,12 +145,30 @@ class NormedConvolution(Folding):
         y = tf.nn.bias_add(depthwise_convolution(x, kernel, **settings), shift)
         return tf.nn.relu6(y) if self.relu6 else y
 
-    def compute_output_shape(self, x_shape):
-        """(b, h', w', filters)."""
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Convolve and normalise x.
+
+        Args:
+            x: (b, h, w, c).
+            training: Whether a `norm` that is trainable uses the batch's statistics;
+                default False.
+
+        Returns:
+            (b, h', w', filters) in the compute dtype.
+        """
+        if training and self.norm.trainable:
+            y = self.norm(self.convolution(x), training=True)
+            return tf.nn.relu6(y) if self.relu6 else y
+        return self.convolve(x, *self.fold(), training and self.cpu_gradients)
+
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Return (b, h', w', filters)."""
         return self.convolution.compute_output_shape(x_shape)
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "filters": self.filters,

@@ -1,26 +1,29 @@
 """Local response normalisation across channels, as AlexNet and GoogLeNet use it."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from deml_tf.kernels.compiled import fused, parts_are_compiled
-
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class ResponseNorm(keras.layers.Layer):
-    """Divides each channel by the strength of its neighbours at the same place.
+    """Divide each channel by the strength of its neighbours at the same place.
 
         y_c = x_c / (bias + alpha * sum_{|k - c| <= radius} x_k^2) ** beta
 
     Krizhevsky et al. 2012, section 3.3. Computed in float32 at least, for
-    TensorFlow has no bfloat16 kernel of it on CPUs. Its own kernels take three to four
-    times as long as what XLA makes of the formula, which is used within
-    `deml_tf.kernels.compiled.compiled_parts`. The defaults are GoogLeNet's, whose
-    Caffe layer says `local_size: 5, alpha: 1e-4, beta: 0.75`: Caffe divides its alpha
-    by the window's five channels, TensorFlow does not.
+    TensorFlow has no bfloat16 kernel of it on CPUs. TensorFlow's own kernels take three
+    to four times as long as what XLA makes of the formula. XLA is used in training and
+    in the layer's `compiled_twin`; inference with the layer itself is TensorFlow's
+    operation, so that an export runs where there is no XLA. The numbers agree but for
+    rounding.
+
+    The defaults are GoogLeNet's, whose Caffe layer says `local_size: 5, alpha: 1e-4,
+    beta: 0.75`: Caffe divides its alpha by the window's five channels, TensorFlow does
+    not.
 
     Args:
         radius: Channels on each side of the window; default 2.
@@ -38,35 +41,45 @@ class ResponseNorm(keras.layers.Layer):
         bias: float = 1.0,
         **kwargs,
     ):
-        """Keeps the constants; see the class."""
+        """Keep the constants; see the class."""
         super().__init__(**kwargs)
         self.radius = int(radius)
         self.alpha = float(alpha)
         self.beta = float(beta)
         self.bias = float(bias)
+        self._always_compiled = False
 
-    def call(self, x):
-        """Normalises x.
+    def compiled_twin(self) -> "ResponseNorm":
+        """Return a layer that computes the same and uses XLA in inference too."""
+        twin = type(self).from_config(self.get_config())
+        twin._always_compiled = True
+        return twin
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Normalise x.
 
         Args:
             x: Tensor (b, h, w, c) of any floating type.
+            training: Whether gradients will be asked for; default False.
 
         Returns:
             A tensor of the shape and type of x.
         """
         settings = (self.radius, self.bias, self.alpha, self.beta)
         # TensorFlow's own has no float64, which is there to tell rounding from error.
-        if parts_are_compiled() or x.dtype == tf.float64:
+        if training or self._always_compiled or x.dtype == tf.float64:
             return _compiled(*settings)(x)
         y = tf.nn.local_response_normalization(tf.cast(x, tf.float32), *settings)
         return tf.cast(y, x.dtype)
 
-    def compute_output_shape(self, x_shape):
-        """The shape of x."""
+    def compute_output_shape(
+        self, x_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
+        """Return the shape of x."""
         return x_shape
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "radius": self.radius,
@@ -78,17 +91,17 @@ class ResponseNorm(keras.layers.Layer):
 
 @functools.cache
 def _compiled(radius, bias, alpha, beta):
-    """The same of x, and its gradient, each as one kernel of XLA's."""
+    """Return the same as a function of x; XLA compiles it, and so its gradient."""
 
     def strengths(x):
         return bias + alpha * _window_sum(x * x, radius)
 
-    @fused
+    @_fused
     def normalise(x):
         wide = tf.cast(x, _wide(x))
         return tf.cast(wide * _inverse_power(strengths(wide), beta), x.dtype)
 
-    @fused
+    @_fused
     def gradient(x, upstream):
         wide, up = tf.cast(x, _wide(x)), tf.cast(upstream, _wide(x))
         strength = strengths(wide)
@@ -103,19 +116,26 @@ def _compiled(radius, bias, alpha, beta):
     return response_norm
 
 
+def _fused(function: Callable) -> Callable:
+    """Let XLA compile a function of tensors into one kernel, for each shape once."""
+    return functools.wraps(function)(
+        tf.function(function, jit_compile=True, autograph=False)
+    )
+
+
 def _wide(x):
     return x.dtype if x.dtype == tf.float64 else tf.float32
 
 
 def _window_sum(x, radius):
-    """Sums over the channels k with |k - c| <= radius: (..., c) like x."""
+    """Sum over the channels k with |k - c| <= radius: (..., c) like x."""
     channels = x.shape[-1]
     padded: Any = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[radius, radius]])
     return tf.add_n([padded[..., k : k + channels] for k in range(2 * radius + 1)])
 
 
 def _inverse_power(x, exponent):
-    """Raises x to -exponent; the usual 3/4 by roots, a seventh of the time."""
+    """Raise x to -exponent; the usual 3/4 by roots, a seventh of the time."""
     if exponent == 0.75:
         root = tf.math.rsqrt(x)
         return root * tf.sqrt(root)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.utils import check_array
 
 from deml_tf.errors import DataError, UsageError
 
@@ -13,16 +14,16 @@ _CHUNK = 4096  # rows held in float64 at one time
 
 
 @dataclass(frozen=True, slots=True)
-class Images:
-    """Queries and what they are searched in, checked.
+class QueriesAndGallery:
+    """Queries and the gallery that is searched for them, checked.
 
-    Args:
+    Attributes:
         queries: (n, d) float32 or float64, as given: not normalised.
-        query_codes: (n,) int32 class numbers, -1 where labels play no part.
-        gallery: (m, d); the queries themselves where there is no gallery.
+        query_codes: (n,) int32 class numbers; -1 where there are no labels.
+        gallery: (m, d); the queries themselves where no gallery is given.
         gallery_codes: (m,) int32 class numbers, none of them -1.
-        classes: (c,) the sorted distinct labels that the codes count.
-        leaves_itself_out: there is no gallery, so a query must not find itself.
+        classes: (c,) the sorted distinct labels that the class numbers index.
+        leaves_itself_out: No gallery is given, so a query must not find itself.
     """
 
     queries: np.ndarray
@@ -33,12 +34,12 @@ class Images:
     leaves_itself_out: bool
 
 
-def checked_images(
+def check_inputs(
     embeddings: ArrayLike,
     labels: ArrayLike | None,
     gallery_embeddings: ArrayLike | None = None,
     gallery_labels: ArrayLike | None = None,
-) -> Images:
+) -> QueriesAndGallery:
     """Check queries and gallery by themselves and against one another.
 
     Args:
@@ -47,9 +48,12 @@ def checked_images(
         gallery_embeddings: (m, d); None: the embeddings are their own gallery.
         gallery_labels: (m,) given exactly where both of the two before are.
 
+    Returns:
+        Them, checked.
+
     Raises:
-        UsageError: arrays of the wrong kind or shape, or that do not fit together.
-        DataError: a row that holds NaN or inf, or nothing but zeros.
+        UsageError: Arrays of the wrong kind or shape, or that do not fit together.
+        DataError: A row that holds NaN or inf, or nothing but zeros.
     """
     alone = gallery_embeddings is None
     if (gallery_labels is None) != (alone or labels is None):
@@ -57,56 +61,63 @@ def checked_images(
             "gallery_labels must be given exactly where labels and "
             "gallery_embeddings both are."
         )
-    queries = checked_rows(embeddings, "embeddings")
+    queries = check_rows(embeddings, "embeddings")
     gallery = queries
     if gallery_embeddings is not None:
-        gallery = checked_rows(gallery_embeddings, "gallery_embeddings")
+        gallery = check_rows(gallery_embeddings, "gallery_embeddings")
         if gallery.shape[1] != queries.shape[1]:
             raise UsageError(
                 f"gallery_embeddings has {gallery.shape[1]} numbers a row and "
                 f"embeddings {queries.shape[1]}; give both from one model."
             )
+    n, m = len(queries), len(gallery)
     if labels is None:
-        unused = np.full(len(queries), -1, np.int32)
-        zeros = np.zeros(len(gallery), np.int32)
-        return Images(queries, unused, gallery, zeros, np.zeros(1, np.int32), alone)
-    names = _checked_labels(labels, len(queries), "labels", "embeddings")
-    if gallery_labels is None:
-        classes, codes = np.unique(names, return_inverse=True)
-        codes = codes.astype(np.int32)
-        return Images(queries, codes, gallery, codes, classes, alone)
-    gallery_names = _checked_labels(
-        gallery_labels, len(gallery), "gallery_labels", "gallery_embeddings"
-    )
-    if (names.dtype.kind == "U") != (gallery_names.dtype.kind == "U"):
-        # Joined, numbers would turn into strings and 1 would equal "1".
-        raise UsageError(
-            f"labels are {names.dtype} and gallery_labels {gallery_names.dtype}; "
-            "give both as integers or both as strings."
-        )
-    both = np.concatenate([names, gallery_names])
-    classes, codes = np.unique(both, return_inverse=True)
+        codes, classes = np.repeat([-1, 0], [n, m]), np.zeros(1, np.int32)
+    else:
+        names = _check_labels(labels, n, "labels", "embeddings")
+        gallery_names = names
+        if gallery_labels is not None:
+            rows = ("gallery_labels", "gallery_embeddings")
+            gallery_names = _check_labels(gallery_labels, m, *rows)
+        if (names.dtype.kind == "U") != (gallery_names.dtype.kind == "U"):
+            # Joined, numbers would turn into strings and 1 would equal "1".
+            raise UsageError(
+                f"labels are {names.dtype} and gallery_labels {gallery_names.dtype}; "
+                "give both as integers or both as strings."
+            )
+        both = np.concatenate([names, gallery_names])
+        classes, codes = np.unique(both, return_inverse=True)
     codes = codes.astype(np.int32)
-    n = len(names)
-    return Images(queries, codes[:n], gallery, codes[n:], classes, alone)
+    return QueriesAndGallery(queries, codes[:n], gallery, codes[n:], classes, alone)
 
 
-def checked_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
-    """The embeddings as a float32 or float64 matrix whose rows can be normalised.
+def check_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
+    """Return embeddings as a matrix of floats whose rows can be normalised.
 
-    Integers become float64, everything narrower than float32 float32; an array that
-    is already one of the two comes back as it is. Raises as `checked_images`.
+    Args:
+        embeddings: (n, d) numbers of any real type.
+        name: What a message calls them.
+
+    Returns:
+        (n, d): the array itself if it is float32 or float64; float64 made of integers,
+        float32 made of narrower floats.
+
+    Raises:
+        UsageError: Another shape, or no real numbers.
+        DataError: A row that holds NaN or inf, or nothing but zeros.
     """
     values = np.asarray(embeddings)
-    if values.ndim != 2 or 0 in values.shape:
+    is_wide = values.dtype.kind in "iu" or values.dtype == np.float64
+    dtype: Any = np.float64 if is_wide else np.float32
+    try:
+        if values.dtype.kind in "SUOMm":  # of which NumPy makes numbers where it can
+            raise ValueError("no numbers")
+        values = check_array(values, dtype=dtype, ensure_all_finite=False)
+    except ValueError as error:
         raise UsageError(
-            f"{name} has shape {values.shape}; give one row an image, (n, d), "
-            "with n and d at least 1."
-        )
-    if values.dtype not in (np.float32, np.float64):
-        if values.dtype.kind in "cSUOMm":
-            raise UsageError(f"{name} has dtype {values.dtype}; give real numbers.")
-        values = values.astype(np.float64 if values.dtype.kind in "iu" else np.float32)
+            f"{name} has shape {values.shape} and dtype {values.dtype}; give one row "
+            "of real numbers an image, (n, d), with n and d at least 1."
+        ) from error
     largest = np.concatenate(
         [np.abs(values[i : i + _CHUNK]).max(axis=1) for i in _starts(values)]
     )  # (n,): NaN and inf reach the maximum
@@ -116,9 +127,15 @@ def checked_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
 
 
 def unit_rows(values: np.ndarray) -> np.ndarray:
-    """Rows of length 1, in float64: (n, d) -> (n, d).
+    """Scale rows to length 1, in float64.
 
     Each row is divided by its largest entry first, so that no square overflows.
+
+    Args:
+        values: (n, d), no row of zeros.
+
+    Returns:
+        (n, d) float64.
     """
     rows = values.astype(np.float64)
     rows /= np.abs(rows).max(axis=1, keepdims=True)
@@ -127,14 +144,21 @@ def unit_rows(values: np.ndarray) -> np.ndarray:
 
 
 def unit_rows_float32(values: np.ndarray) -> np.ndarray:
-    """The rows of `unit_rows` rounded to float32, a chunk at a time."""
+    """Return the rows of `unit_rows` rounded to float32, computed a chunk at a time.
+
+    Args:
+        values: (n, d), no row of zeros.
+
+    Returns:
+        (n, d) float32.
+    """
     units = np.empty(values.shape, np.float32)
     for i in _starts(values):
         units[i : i + _CHUNK] = unit_rows(values[i : i + _CHUNK])
     return units
 
 
-def _checked_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray:
+def _check_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray:
     values = np.asarray(labels)
     if values.ndim != 1:
         raise UsageError(f"{name} has shape {values.shape}; give one label an image.")
@@ -158,8 +182,18 @@ def _checked_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarr
     return values
 
 
-def checked_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
-    """The K of Recall@K as integers, at least one and each at least 1."""
+def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+    """Return the K of Recall@K as integers.
+
+    Args:
+        ranks: At least one, each at least 1.
+
+    Returns:
+        The same.
+
+    Raises:
+        UsageError: None at all, or one that is no whole number from 1 up.
+    """
     values: list[Any] = list(np.atleast_1d(np.asarray(ranks)))
     if not values:
         raise UsageError("ranks is empty; give at least one, such as (1, 2, 4, 8).")

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike
 from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval.clustering import nmi_of_kmeans
 from deml_tf.retrieval.inputs import (
-    Images,
-    checked_images,
-    checked_ranks,
+    QueriesAndGallery,
+    check_inputs,
+    check_ranks,
     unit_rows_float32,
 )
 from deml_tf.retrieval.neighbours import Ranker
@@ -48,7 +48,7 @@ class QueryScores:
 
     def summary(self, ranks: Sequence[int]) -> dict[str, float]:
         """Means over the queries, and how many these are; as `evaluate` gives."""
-        ranks = checked_ranks(ranks)
+        ranks = check_ranks(ranks)
         if max(ranks) > self.depth:
             raise UsageError(
                 f"Recall@{max(ranks)} cannot be read off a ranking of depth "
@@ -113,9 +113,9 @@ def score_queries(
         UsageError: as in `evaluate`.
         DataError: as in `evaluate`.
     """
-    (depth,) = checked_ranks([depth])
-    images = checked_images(embeddings, labels, gallery_embeddings, gallery_labels)
-    return _score(images, depth, block_size)
+    (depth,) = check_ranks([depth])
+    inputs = check_inputs(embeddings, labels, gallery_embeddings, gallery_labels)
+    return _score(inputs, depth, block_size)
 
 
 def evaluate(
@@ -159,14 +159,14 @@ def evaluate(
         DataError: rows that hold NaN or inf, or only zeros; no class with anything
             to find.
     """
-    ranks = checked_ranks(ranks)
-    images = checked_images(embeddings, labels, gallery_embeddings, gallery_labels)
-    scores = _score(images, max(ranks), block_size).summary(ranks)
+    ranks = check_ranks(ranks)
+    inputs = check_inputs(embeddings, labels, gallery_embeddings, gallery_labels)
+    scores = _score(inputs, max(ranks), block_size).summary(ranks)
     if nmi:
-        units, codes = unit_rows_float32(images.queries), images.query_codes
-        if not images.leaves_itself_out:
-            units = np.concatenate([units, unit_rows_float32(images.gallery)])
-            codes = np.concatenate([codes, images.gallery_codes])
+        units, codes = unit_rows_float32(inputs.queries), inputs.query_codes
+        if not inputs.leaves_itself_out:
+            units = np.concatenate([units, unit_rows_float32(inputs.gallery)])
+            codes = np.concatenate([codes, inputs.gallery_codes])
         scores["nmi"] = nmi_of_kmeans(units, codes, seed)
     return scores
 
@@ -207,8 +207,8 @@ def per_class(
     ).by_class()
 
 
-def _score(images: Images, depth: int, block_size: int) -> QueryScores:
-    ranker = Ranker(images, block_size)
+def _score(inputs: QueriesAndGallery, depth: int, block_size: int) -> QueryScores:
+    ranker = Ranker(inputs, block_size)
     rows = np.flatnonzero(ranker.relevant_counts)
     if not rows.size:
         raise DataError(
@@ -219,17 +219,17 @@ def _score(images: Images, depth: int, block_size: int) -> QueryScores:
     hits, precision, average = np.empty((3, len(rows)))
     depths = np.minimum(np.maximum(depth, counts), ranker.available)
     for block, indices, _ in ranker.blocks(rows, depths):
-        wanted = images.query_codes[rows[block], None]
-        relevant = images.gallery_codes[indices] == wanted  # (b, k)
+        wanted = inputs.query_codes[rows[block], None]
+        relevant = inputs.gallery_codes[indices] == wanted  # (b, k)
         hits[block] = first_hits(relevant)
         precision[block] = r_precision(relevant, counts[block])
         average[block] = average_precision_at_r(relevant, counts[block])
     return QueryScores(
         queries=rows,
-        labels=images.classes[images.query_codes[rows]],
+        labels=inputs.classes[inputs.query_codes[rows]],
         first_hit=hits,
         r_precision=precision,
         average_precision=average,
         depth=depth,
-        left_out=len(images.queries) - len(rows),
+        left_out=len(inputs.queries) - len(rows),
     )

@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from deml_tf.errors import UsageError
 from deml_tf.retrieval.inputs import (
-    Images,
-    checked_images,
+    QueriesAndGallery,
+    check_inputs,
     unit_rows,
     unit_rows_float32,
 )
@@ -37,19 +37,19 @@ class Ranker:
     greater by more than `TIE`; cosines are float64, of the embeddings as given.
 
     Args:
-        images: queries and gallery; without labels no image is of the class.
+        inputs: queries and gallery; without labels no image is of the class.
         block_size: queries searched for at a time, at most.
     """
 
-    def __init__(self, images: Images, block_size: int = _ROWS):
+    def __init__(self, inputs: QueriesAndGallery, block_size: int = _ROWS):
         """Index the gallery: one float32 copy of it."""
         if block_size < 1:
             raise UsageError(f"block_size is {block_size}; give 1 or more.")
-        self._queries, self._query_codes = images.queries, images.query_codes
-        self._gallery, self._gallery_codes = images.gallery, images.gallery_codes
-        self._alone = images.leaves_itself_out
+        self._queries, self._query_codes = inputs.queries, inputs.query_codes
+        self._gallery, self._gallery_codes = inputs.gallery, inputs.gallery_codes
+        self._alone = inputs.leaves_itself_out
         self.available = len(self._gallery) - self._alone
-        sizes = np.bincount(self._gallery_codes, minlength=len(images.classes))
+        sizes = np.bincount(self._gallery_codes, minlength=len(inputs.classes))
         self.relevant_counts = np.where(  # (n,) images there are to be found
             self._query_codes < 0, 0, sizes[self._query_codes] - self._alone
         )
@@ -249,9 +249,9 @@ def nearest(
         UsageError: k or an index out of range, or arrays that do not fit together.
         DataError: rows that hold NaN or inf, or only zeros.
     """
-    images = checked_images(embeddings, labels, gallery_embeddings, gallery_labels)
-    ranker = Ranker(images)
-    count = len(images.queries)
+    inputs = check_inputs(embeddings, labels, gallery_embeddings, gallery_labels)
+    ranker = Ranker(inputs)
+    count = len(inputs.queries)
     if not 1 <= k <= ranker.available:
         raise UsageError(
             f"k is {k}; give a number from 1 to {ranker.available}, as many as there "

@@ -13,7 +13,7 @@ import tensorflow as tf
 from deml_tf.data.catalog import Example
 from deml_tf.data.images import decode
 from deml_tf.models.embedder import explainer, geometry_of
-from deml_tf.retrieval.scoring import embed
+from deml_tf.retrieval.embedding import embed
 
 
 class Trained:

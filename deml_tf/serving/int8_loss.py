@@ -12,8 +12,8 @@ from deml_tf.data.batches import class_ids
 from deml_tf.data.catalog import Example
 from deml_tf.data.images import explain_unreadable
 from deml_tf.models.embedder import Geometry
+from deml_tf.retrieval.embedding import embed
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.retrieval.scoring import embed
 from deml_tf.serving import threshold
 from deml_tf.serving.fresh_runtime import litert
 

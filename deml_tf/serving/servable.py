@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deml_tf.kernels.folding import FoldedWeights
+from deml_tf.kernels.inference_twin import inference_twins
 from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import core_of, geometry_of
 from deml_tf.models.parts import part_core
@@ -50,20 +50,21 @@ class Servable(tf.Module):
         self.geometry = geometry_of(embedder)
         self.core = part_core(core, scales, learners)
         self.explaining_core = part_core(core, scales, learners, explain=True)
-        self._folded = FoldedWeights(self.core, self.explaining_core)
+        self._twins, _ = inference_twins(
+            self.core, self.explaining_core, compiled=False
+        )
         side = self.geometry.input_size
         squares = tf.TensorSpec((None, side, side, 3), tf.float32, "squares")
 
-        def inference(core):
-            def infer(images):
-                with self._folded.used():
-                    return dict(core(images, training=False))
-
-            return tf.function(infer, [squares], autograph=False)
+        def inference(twin):
+            return tf.function(
+                lambda images: dict(twin(images, training=False)),
+                [squares],
+                autograph=False,
+            )
 
         # One traced function each, which all signatures share.
-        self._embed = inference(self.core)
-        self._explain = inference(self.explaining_core)
+        self._embed, self._explain = map(inference, self._twins)
 
     @functools.cached_property
     def signatures(self) -> dict[str, Any]:
@@ -112,10 +113,8 @@ class Servable(tf.Module):
 
     def kept_variables(self) -> list[Any]:
         """The variables that the functions read, each once."""
-        variables = (*self.core.variables, *self.explaining_core.variables)
-        replaced = {id(v) for layer in self._folded.layers for v in layer.variables}
-        kept = {id(v): v.value for v in variables if id(v) not in replaced}
-        return [*kept.values(), *self._folded.variables]
+        variables = [v for twin in self._twins for v in twin.variables]
+        return list({id(v): v.value for v in variables}.values())
 
     def _from_bytes(self, image_bytes, network):
         squares, valid, shapes = read_squares(image_bytes, self.geometry)

@@ -12,7 +12,7 @@ from deml_tf.data.batches import class_ids
 from deml_tf.data.catalog import Example
 from deml_tf.data.images import explain_unreadable
 from deml_tf.errors import UsageError
-from deml_tf.retrieval.scoring import embed
+from deml_tf.retrieval.embedding import embed
 from deml_tf.serving.servable import Servable
 
 _BLOCK = 1024  # queries compared at one time

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from deml_tf.data.batches import class_ids
 from deml_tf.models.embedder import core_of
+from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.retrieval.scoring import embed, inference
 from deml_tf.runs.atomic import save_atomically
 
 

@@ -11,13 +11,9 @@ from deml_tf.models.embedder import (
 )
 from deml_tf.reports.examples import attention_examples, retrievals, write_images
 from deml_tf.reports.run_page import write_report
+from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.retrieval.scoring import (
-    embed,
-    inference,
-    labels_of,
-    score,
-)
+from deml_tf.retrieval.scoring import labels_of, score
 from deml_tf.runs.atomic import save_atomically
 from deml_tf.runs.folder import RunFolder
 

@@ -4,7 +4,6 @@ import keras
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
-from deml_tf.kernels.compiled import compiled_parts
 from deml_tf.layers.adversary import Adversary
 from deml_tf.layers.gradient_reversal import GradientReversal
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
@@ -149,8 +148,7 @@ class Trainer(keras.Model):
         adversary_variables = self.adversary_variables
 
         with tf.GradientTape() as tape:
-            with compiled_parts():
-                outputs = self.core(images, training=True)
+            outputs = self.core(images, training=True)
             parts = tf.unstack(outputs["parts"], axis=1)  # I x (b, j, d)
             pooled = tf.unstack(outputs["pooled"], axis=1)  # I x (b, c)
             if self.decoupling == "adversary":

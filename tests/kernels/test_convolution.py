@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.kernels.convolution import Convolution
+from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 
 SETTINGS = [
     {"filters": 6, "kernel_size": 1, "activation": "relu"},
@@ -91,8 +92,10 @@ def test_a_batch_of_unknown_size():
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def test_bias_and_kernel_gradients_stay_apart_and_inference_is_plain():
+def test_bias_and_kernel_gradients_stay_apart_unless_switched_off():
     ours, _ = pair(SETTINGS[0])
+    inner = keras.Sequential([keras.Input((9, 8, 4)), ours])
+    model = keras.Sequential([keras.Input((9, 8, 4)), inner])
     spec = tf.TensorSpec((2, 9, 8, 4))
 
     def operations(training):
@@ -104,9 +107,13 @@ def test_bias_and_kernel_gradients_stay_apart_and_inference_is_plain():
         graph = tf.function(run).get_concrete_function(spec).graph
         return {operation.type for operation in graph.get_operations()}
 
-    if not tf.config.list_physical_devices("GPU"):
-        assert not operations(True) & {"BiasAddGrad", "Conv2DBackpropFilter"}
-    assert operations(False) >= {"BiasAddGrad", "Conv2DBackpropFilter"}
+    plain = {"BiasAddGrad", "Conv2DBackpropFilter"}
+    assert not operations(training=True) & plain
+    assert operations(training=False) >= plain
+    use_cpu_gradients(model, False)
+    assert operations(training=True) >= plain
+    use_cpu_gradients(model, True)
+    assert not operations(training=True) & plain
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,11 @@ def assert_close(found, expected, step):
         assert np.abs(a - b).max() <= step * np.abs(b).max()
 
 
+@pytest.mark.parametrize("cpu_gradients", [True, False])
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_frozen_equals_its_layers_one_by_one(settings):
+def test_frozen_equals_its_layers_one_by_one(settings, cpu_gradients):
     layer, x = layer_of(settings), noise(3, 8, 8, 4)
+    layer.cpu_gradients = cpu_gradients
     found = with_gradients(layer, layer, x)
     expected = with_gradients(
         lambda x, training: separate(layer, x, training), layer, x

@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.kernels.compiled import compiled_parts
 from deml_tf.kernels.response_norm import ResponseNorm
 
 
@@ -91,16 +90,21 @@ def test_the_compiled_part_is_the_same(settings, policy):
     x = tf.cast(maps(2, 3, 3, 9), layer.compute_dtype)
     weights = tf.cast(maps(2, 3, 3, 9, seed=1), layer.compute_dtype)
 
-    @tf.function
-    def run(x):
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x)
-        return y, tape.gradient(y, x, weights)
+    def run(layer, training):
+        @tf.function
+        def both(x):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x, training=training)
+            return y, tape.gradient(y, x, weights)
 
-    plain = run(x)
-    with compiled_parts():
-        compiled = run.python_function(x)
+        return both(x)
+
+    plain = run(layer, training=False)
+    twin = layer.compiled_twin()
+    compiled = run(twin, training=False)
+    for a, b in zip(compiled, run(layer, training=True), strict=True):
+        np.testing.assert_array_equal(a, b)
     assert compiled[0].dtype == compiled[1].dtype == layer.compute_dtype
     step = 2.0**-7 if layer.compute_dtype == "bfloat16" else 2e-6
     for a, b in zip(compiled, plain, strict=True):
@@ -116,17 +120,18 @@ def test_float64_loses_nothing():
     np.testing.assert_allclose(y, naive(x, 2, 2e-5, 0.75, 1.0), rtol=1e-13)
 
 
-def test_only_within_compiled_parts():
-    """Exports stay plain operations."""
+def test_inference_is_a_plain_operation_unless_compiled():
+    """Exports run where there is no XLA."""
     layer, x = ResponseNorm(), tf.TensorSpec((1, 2, 2, 8))
 
-    def operations():
-        graph = tf.function(lambda x: layer(x)).get_concrete_function(x).graph
+    def operations(layer, training=False):
+        function = tf.function(lambda x: layer(x, training=training))
+        graph = function.get_concrete_function(x).graph
         return [o.type for o in graph.get_operations()]
 
-    with compiled_parts():
-        assert "LRN" not in operations()
-    assert "LRN" in operations()
+    assert "LRN" in operations(layer)
+    assert "LRN" not in operations(layer, training=True)
+    assert "LRN" not in operations(layer.compiled_twin())
 
 
 def test_it_saves_and_loads(tmp_path):

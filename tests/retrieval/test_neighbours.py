@@ -5,7 +5,7 @@ import pytest
 
 from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval import nearest, neighbours
-from deml_tf.retrieval.inputs import checked_images
+from deml_tf.retrieval.inputs import check_inputs
 from deml_tf.retrieval.neighbours import TIE, Ranker
 
 
@@ -147,7 +147,7 @@ def test_blocks_of_any_size_rank_alike(monkeypatch, entries, rows_held):
 
 def test_blocks_cover_each_row_once_at_its_depth():
     rng = np.random.default_rng(10)
-    images = checked_images(rng.normal(size=(50, 4)), rng.integers(0, 5, 50))
+    images = check_inputs(rng.normal(size=(50, 4)), rng.integers(0, 5, 50))
     rows, depths = rng.permutation(50)[:33], rng.integers(1, 49, size=33)
     ranker = Ranker(images, block_size=4)
     seen = []

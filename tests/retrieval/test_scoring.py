@@ -1,54 +1,9 @@
-import keras
 import numpy as np
 import pytest
-import tensorflow as tf
 
-from deml_tf.data.catalog import Example, load_examples
-from deml_tf.layers.prepare import fit_square
+from deml_tf.data.example import Example
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.retrieval.scoring import (
-    embed,
-    inference,
-    intersection_over_union,
-    score,
-)
-
-
-def test_embed_keeps_order_and_partial_batches(painted):
-    examples = load_examples("folder", painted)[:11]
-    images = keras.Input((None, None, 3))
-    mean = keras.layers.GlobalAveragePooling2D()(images)
-    model = keras.Model(images, {"mean": mean, "twice": 2 * mean})
-    outputs = embed(
-        inference(model)(), examples, resize_size=24, fit="squash", batch_size=4
-    )
-    for n, example in enumerate(examples):
-        image = tf.io.decode_image(tf.io.read_file(example.path), channels=3)
-        expected = fit_square(image, 24).numpy().mean((0, 1))
-        np.testing.assert_allclose(outputs["mean"][n], expected, rtol=1e-4)
-    np.testing.assert_allclose(outputs["twice"], 2 * outputs["mean"], rtol=1e-6)
-
-
-@pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_embed_gives_boxes_on_the_images_themselves(tmp_path, fit):
-    """The middle quarter of the square is another part of each padded image."""
-    shapes = [(40, 80), (80, 40), (60, 60)]
-    examples = []
-    for n, shape in enumerate(shapes):
-        path = str(tmp_path / f"{n}.png")
-        keras.utils.save_img(path, np.zeros((*shape, 3)), scale=False)
-        examples.append(Example(path, "bird"))
-    middle = np.float32([[0.25, 0.25, 0.75, 0.75]])
-
-    def forward(images):
-        return {"boxes": tf.tile(middle[None], [len(images), 1, 1])}
-
-    boxes = embed(forward, examples, resize_size=16, fit=fit, batch_size=2)["boxes"]
-    expected = {
-        "squash": [middle] * 3,
-        "pad": [[[0, 0.25, 1, 0.75]], [[0.25, 0, 0.75, 1]], middle],
-    }
-    np.testing.assert_allclose(boxes, expected[fit], atol=1e-6)
+from deml_tf.retrieval.scoring import intersection_over_union, score
 
 
 @pytest.mark.parametrize(
