@@ -54,7 +54,7 @@ def convolution(
     """
     activate, gradient = _ACTIVATIONS[activation]
 
-    def forward(x, kernel, bias):
+    def forward(x: Any, kernel: Any, bias: Any):
         y = tf.nn.conv2d(x, kernel, strides, padding, dilations=dilations)
         return activate(tf.nn.bias_add(y, bias))
 
@@ -63,10 +63,10 @@ def convolution(
     settings: dict[str, Any] = {"strides": [1, *strides, 1], "padding": padding}
 
     @tf.custom_gradient
-    def convolve(x, kernel, bias):
+    def convolve(x: Any, kernel: Any, bias: Any):
         y = forward(x, kernel, bias)
 
-        def gradients(upstream):
+        def gradients(upstream: Any):
             up = gradient(upstream, y)
             of_x = tf.raw_ops.Conv2DBackpropInput(
                 input_sizes=tf.shape(x), filter=kernel, out_backprop=up, **settings
@@ -185,7 +185,7 @@ class Convolution(keras.layers.Conv2D):
         return self.convolve(inputs, *self.fold(), training and self.cpu_gradients)
 
 
-def _matrix_gradient(x, upstream, shape):
+def _matrix_gradient(x: Any, upstream: Any, shape: tuple[Any, ...]):
     """Return the gradient of a 1 x 1 kernel of that shape: a sum of outer products."""
     rows = tf.reshape(x, (-1, shape[2]))
     columns = tf.reshape(upstream, (-1, shape[3]))

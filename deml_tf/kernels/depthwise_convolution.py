@@ -37,8 +37,8 @@ def depthwise_convolution(
         return tf.nn.depthwise_conv2d(x, kernel, four, padding, dilations=dilations)
 
     @tf.custom_gradient
-    def convolve(x, kernel):
-        def gradients(upstream):
+    def convolve(x: Any, kernel: Any):
+        def gradients(upstream: Any):
             dtype = x.dtype if x.dtype == tf.float64 else tf.float32
             wide, tap, up = [tf.cast(t, dtype) for t in (x, kernel, upstream)]
             of_x = tf.nn.depthwise_conv2d_backprop_input(
@@ -60,7 +60,7 @@ def depthwise_convolution(
 _LARGE = 5  # side of the kernels whose gradient is a convolution
 
 
-def _kernel_gradient(x, upstream, side, padding):
+def _kernel_gradient(x: Any, upstream: Any, side: int, padding: str):
     """Return the kernel's gradient at stride 1: x convolved with the output's.
 
     Every channel of every image is a channel of one image:

@@ -34,7 +34,7 @@ def inference_twins(
     twins: dict[int, Any] = {}
     folded: list[_FoldedConvolution] = []
 
-    def make(layer):
+    def make(layer: Any):
         if isinstance(layer, Convolution | NormedConvolution):
             folded.append(_FoldedConvolution(layer))
             return folded[-1]
@@ -47,7 +47,7 @@ def inference_twins(
             return keras.models.clone_model(layer, clone_function=twin_of)
         return layer
 
-    def twin_of(layer):
+    def twin_of(layer: Any):
         if id(layer) not in twins:
             twins[id(layer)] = make(layer)
         return twins[id(layer)]

@@ -93,7 +93,7 @@ class NormedConvolution(keras.layers.Layer):
         )
         self.cpu_gradients = True
 
-    def build(self, x_shape: tuple[int | None, ...]) -> None:
+    def build(self, x_shape: tuple[Any, ...]) -> None:
         """Make the weights.
 
         Args:
@@ -161,9 +161,7 @@ class NormedConvolution(keras.layers.Layer):
             return tf.nn.relu6(y) if self.relu6 else y
         return self.convolve(x, *self.fold(), training and self.cpu_gradients)
 
-    def compute_output_shape(
-        self, x_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, x_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return (b, h', w', filters)."""
         return self.convolution.compute_output_shape(x_shape)
 

@@ -72,9 +72,7 @@ class ResponseNorm(keras.layers.Layer):
         y = tf.nn.local_response_normalization(tf.cast(x, tf.float32), *settings)
         return tf.cast(y, x.dtype)
 
-    def compute_output_shape(
-        self, x_shape: tuple[int | None, ...]
-    ) -> tuple[int | None, ...]:
+    def compute_output_shape(self, x_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the shape of x."""
         return x_shape
 
@@ -90,19 +88,19 @@ class ResponseNorm(keras.layers.Layer):
 
 
 @functools.cache
-def _compiled(radius, bias, alpha, beta):
+def _compiled(radius: int, bias: float, alpha: float, beta: float):
     """Return the same as a function of x; XLA compiles it, and so its gradient."""
 
-    def strengths(x):
+    def strengths(x: Any):
         return bias + alpha * _window_sum(x * x, radius)
 
     @_fused
-    def normalise(x):
+    def normalise(x: Any):
         wide = tf.cast(x, _wide(x))
         return tf.cast(wide * _inverse_power(strengths(wide), beta), x.dtype)
 
     @_fused
-    def gradient(x, upstream):
+    def gradient(x: Any, upstream: Any):
         wide, up = tf.cast(x, _wide(x)), tf.cast(upstream, _wide(x))
         strength = strengths(wide)
         factor = _inverse_power(strength, beta)
@@ -110,7 +108,7 @@ def _compiled(radius, bias, alpha, beta):
         return tf.cast(up * factor - 2 * alpha * beta * wide * shared, x.dtype)
 
     @tf.custom_gradient
-    def response_norm(x):
+    def response_norm(x: Any):
         return normalise(x), lambda upstream: gradient(x, upstream)
 
     return response_norm
@@ -123,18 +121,18 @@ def _fused(function: Callable) -> Callable:
     )
 
 
-def _wide(x):
+def _wide(x: Any):
     return x.dtype if x.dtype == tf.float64 else tf.float32
 
 
-def _window_sum(x, radius):
+def _window_sum(x: Any, radius: int):
     """Sum over the channels k with |k - c| <= radius: (..., c) like x."""
     channels = x.shape[-1]
     padded: Any = tf.pad(x, [[0, 0]] * (x.shape.rank - 1) + [[radius, radius]])
     return tf.add_n([padded[..., k : k + channels] for k in range(2 * radius + 1)])
 
 
-def _inverse_power(x, exponent):
+def _inverse_power(x: Any, exponent: float):
     """Raise x to -exponent; the usual 3/4 by roots, a seventh of the time."""
     if exponent == 0.75:
         root = tf.math.rsqrt(x)

@@ -1,6 +1,7 @@
 """Channel attention: one gate over the features for each learner."""
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -61,7 +62,7 @@ class ChannelAttention(keras.layers.Layer):
         self.pooled = pooled
         self.bias = bias
 
-    def build(self, features_shape):
+    def build(self, features_shape: tuple[Any, ...]) -> None:
         """Makes the weights, with fans counted for each learner by itself.
 
         Args:
@@ -89,7 +90,7 @@ class ChannelAttention(keras.layers.Layer):
         )
         self.built = True
 
-    def gates(self, features):
+    def gates(self, features: Any) -> tf.Tensor:
         """Computes the gates alone.
 
         Args:
@@ -106,7 +107,7 @@ class ChannelAttention(keras.layers.Layer):
         gates = tf.einsum("bjhwr,jrc->bjhwc", hidden, self.gate_kernel)
         return tf.sigmoid(gates + self.gate_bias[:, None, None, :])
 
-    def call(self, features):
+    def call(self, features: Any) -> tf.Tensor:
         """Gates the features.
 
         Args:
@@ -117,12 +118,12 @@ class ChannelAttention(keras.layers.Layer):
         """
         return self.gates(features) * features[:, None]
 
-    def compute_output_shape(self, features_shape):
+    def compute_output_shape(self, features_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """(b, j, h, w, c)."""
         batch, *rest = features_shape
         return (batch, self.num_learners, *rest)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {
             **super().get_config(),

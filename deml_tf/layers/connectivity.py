@@ -15,7 +15,7 @@ cell: 16 x 16 of them for a 7 x 7 map. Sizes and extents follow from lengths of 
 """
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -53,7 +53,7 @@ def pixel_axis(side: int, resolution: int) -> Axis:
     return Axis(weights.astype("float32"), knots, before, after)
 
 
-def interior_runs(values, knots):
+def interior_runs(values: Any, knots: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
     """Counts, between neighbouring knots of a row, the pixels that belong to each.
 
     Args:
@@ -77,7 +77,9 @@ def interior_runs(values, knots):
     return tf.pad(backward, [*edge, [1, 0]]), tf.pad(forward, [*edge, [0, 1]])
 
 
-def diagonal_links(values, row_knots, column_knots):
+def diagonal_links(
+    values: Any, row_knots: np.ndarray, column_knots: np.ndarray
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds opposite corners that meet at the saddle of the rectangle between knots.
 
     Args:
@@ -99,7 +101,7 @@ def diagonal_links(values, row_knots, column_knots):
     saddle_x = tf.clip_by_value(saddle_x, 0.0, width - 1.0)
     saddle_y = tf.clip_by_value(saddle_y, 0.0, height - 1.0)
 
-    def is_above(y, x):
+    def is_above(y: Any, x: Any):
         v, u = y / height, x / width
         return (1 - v) * ((1 - u) * a + u * b) + v * ((1 - u) * c + u * d) > 0
 
@@ -110,7 +112,7 @@ def diagonal_links(values, row_knots, column_knots):
     return falling, rising
 
 
-def label_regions(above, falling, rising):
+def label_regions(above: Any, falling: Any, rising: Any) -> tf.Tensor:
     """Gives every knot the largest number of a knot in its region; 0 outside any.
 
     Knots of one label are a group, each knot its own at first. In a round every group
@@ -139,7 +141,7 @@ def label_regions(above, falling, rising):
     from_upper_right = tf.pad(rising, [[0, 0], [1, 0], [0, 1]])
     from_lower_left = tf.pad(rising, [[0, 0], [0, 1], [1, 0]])
 
-    def spread(labels, _):
+    def spread(labels: Any, _: Any):
         around = tf.pad(labels, [[0, 0], [1, 1], [1, 1]])
         best = tf.maximum(labels, around[:, :-2, 1:-1])
         best = tf.maximum(best, around[:, 2:, 1:-1])

@@ -174,16 +174,16 @@ class Prepare(keras.layers.Layer):
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
 
-    def call(self, images):
+    def call(self, images: Any) -> tf.Tensor:
         """`(b, h, w, 3)` of 0..255 to float32 `(b, input_size, input_size, 3)`."""
         square = fit_square(images, self.resize_size, self.fit)
         return center_crop(square, self.input_size)
 
-    def compute_output_shape(self, images_shape):
+    def compute_output_shape(self, images_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Shape of `call`'s result."""
         return (*images_shape[:-3], self.input_size, self.input_size, images_shape[-1])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return super().get_config() | {
             "resize_size": self.resize_size,
@@ -223,21 +223,25 @@ class RestoreBoxes(keras.layers.Layer):
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
 
-    def build(self, boxes_shape, images_shape):
+    def build(
+        self, boxes_shape: tuple[Any, ...], images_shape: tuple[Any, ...]
+    ) -> None:
         """Nothing to build."""
 
-    def call(self, boxes, images):
+    def call(self, boxes: Any, images: Any) -> tf.Tensor:
         """`(b, i, 4)` boxes and the `(b, h, w, 3)` images to `(b, i, 4)` boxes."""
         shape = tf.shape(images)[-3:-1]
         return boxes_to_original(
             boxes, shape, self.resize_size, self.input_size, self.fit
         )
 
-    def compute_output_shape(self, boxes_shape, images_shape):
+    def compute_output_shape(
+        self, boxes_shape: tuple[Any, ...], images_shape: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
         """Shape of `call`'s result."""
         return boxes_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return super().get_config() | {
             "resize_size": self.resize_size,
@@ -246,7 +250,7 @@ class RestoreBoxes(keras.layers.Layer):
         }
 
 
-def _placement(shape: tf.Tensor, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
+def _placement(shape: Any, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
     """Height and width of images of `shape` in the square, and their top and left."""
     if fit == "squash":
         extent = tf.fill(tf.shape(shape), size)

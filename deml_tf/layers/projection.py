@@ -1,5 +1,7 @@
 """The linear map from pooled features to a learner's part of the embedding."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -21,14 +23,18 @@ class Projection(keras.layers.Layer):
     """
 
     def __init__(
-        self, units, shared=True, kernel_initializer="glorot_uniform", **kwargs
+        self,
+        units: int,
+        shared: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        **kwargs,
     ):
         super().__init__(**kwargs)
         self.units = units
         self.shared = shared
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[Any, ...]) -> None:
         """Creates one kernel `(c, d)` when shared, else one for each learner."""
         _, learners, channels = input_shape
         shape = (channels, self.units)
@@ -41,18 +47,18 @@ class Projection(keras.layers.Layer):
         ]
         self.built = True
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> tf.Tensor:
         """Returns the parts `(b, j, d)`, not normalised."""
         if self.shared:
             return tf.einsum("bjc,cd->bjd", inputs, self.kernels[0])
         kernels = tf.stack([tf.convert_to_tensor(kernel) for kernel in self.kernels])
         return tf.einsum("bjc,jcd->bjd", inputs, kernels)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """`(b, j, c)` to `(b, j, units)`."""
         return (*input_shape[:2], self.units)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {
             **super().get_config(),

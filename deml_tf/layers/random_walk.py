@@ -1,5 +1,7 @@
 """The random walk on a feature map, whose end says what stands out."""
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -28,7 +30,7 @@ def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
     return kernel.astype("float32")
 
 
-def feature_distances(features):
+def feature_distances(features: Any) -> tuple[tf.Tensor, tf.Tensor]:
     """Euclidean distances between the features of all positions.
 
     From the Gram matrix of the features less their mean, so that a large common part
@@ -56,7 +58,7 @@ def feature_distances(features):
     return tf.where(differ[:, None, None], distances, 0.0), differ
 
 
-def transition_matrix(distances):
+def transition_matrix(distances: Any) -> tf.Tensor:
     """Turns weighted distances into a Markov chain: P = D / column sums.
 
     Args:
@@ -71,7 +73,7 @@ def transition_matrix(distances):
     )
 
 
-def walk(distances, start, steps: int):
+def walk(distances: Any, start: Any, steps: int) -> tf.Tensor:
     """Walks: m_{t+1} = P m_t.
 
     Args:
@@ -89,7 +91,7 @@ def walk(distances, start, steps: int):
     return state[:, :, 0]
 
 
-def stationary(distances):
+def stationary(distances: Any) -> tf.Tensor:
     """Where the walk ends: row sums of D / sum of D, D being symmetric.
 
     Args:
@@ -102,7 +104,13 @@ def stationary(distances):
     return tf.math.divide_no_nan(rows, tf.reduce_sum(rows, axis=1, keepdims=True))
 
 
-def saliency_map(features, steps, epsilon, prior_correction=False, start=None):
+def saliency_map(
+    features: Any,
+    steps: int | None,
+    epsilon: float,
+    prior_correction: bool = False,
+    start: Any = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Saliency of each position of a feature map.
 
     D_pq = ||f_p - f_q|| K_pq; m = the walk's state after `steps` from m_0, or where it

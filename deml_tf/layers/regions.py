@@ -4,6 +4,8 @@ The map is read as an image of `resolution` x `resolution` pixels, as the releas
 but that image is never made: `connectivity` says why its knots are enough.
 """
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -20,7 +22,7 @@ BORDERS = ("shift", "clip")
 FLAT = 1e-5  # a relative range of float32 sums that says nothing
 
 
-def heights_above_mean(maps, rows: Axis, columns: Axis):
+def heights_above_mean(maps: Any, rows: Axis, columns: Axis) -> tf.Tensor:
     """Min-maxes maps and takes off the mean of the pixels they are read as.
 
     Args:
@@ -42,7 +44,7 @@ def heights_above_mean(maps, rows: Axis, columns: Axis):
     return tf.where(is_usable, heights, tf.zeros_like(heights))
 
 
-def region_sizes(labels, heights, rows: Axis, columns: Axis):
+def region_sizes(labels: Any, heights: Any, rows: Axis, columns: Axis) -> tf.Tensor:
     """Adds up the pixels of every region.
 
     Args:
@@ -71,7 +73,13 @@ def region_sizes(labels, heights, rows: Axis, columns: Axis):
     return tf.reshape(sizes, (-1, count)) * has_label
 
 
-def first_region(is_candidate, labels, tops, heights, columns: Axis):
+def first_region(
+    is_candidate: Any,
+    labels: Any,
+    tops: Any,
+    heights: Any,
+    columns: Axis,
+) -> tf.Tensor:
     """Finds the region whose first pixel comes first in raster order.
 
     Args:
@@ -96,7 +104,7 @@ def first_region(is_candidate, labels, tops, heights, columns: Axis):
     return tf.where(tf.reduce_any(is_candidate, axis=(1, 2)), label, -1)
 
 
-def largest_region(maps, resolution: int = 227):
+def largest_region(maps: Any, resolution: int = 227) -> tuple[tf.Tensor, tf.Tensor]:
     """Finds the extents of the largest 8-connected region above the mean.
 
     Exact: what labelling all `resolution`^2 pixels of the bilinearly resized map
@@ -135,14 +143,14 @@ def largest_region(maps, resolution: int = 227):
     return tf.stack([ymin, xmin, ymax, xmax], axis=1), tf.cast(size[:, 0], tf.int32)
 
 
-def _runs(heights, axis: Axis):
+def _runs(heights: Any, axis: Axis):
     """First and one past the last pixel of each knot's run along the last axis."""
     backward, forward = interior_runs(heights, axis.knots)
     first = tf.cast(axis.knots - backward, tf.int32)
     return first, tf.cast(axis.knots + 1.0 + forward, tf.int32)
 
 
-def square_boxes(extents, border: str = "shift"):
+def square_boxes(extents: Any, border: str = "shift") -> tf.Tensor:
     """Makes relative boxes square: same centre, side = (width + height) / 2.
 
     Args:
@@ -162,7 +170,9 @@ def square_boxes(extents, border: str = "shift"):
     return tf.clip_by_value(tf.concat([start, start + side], axis=1), 0.0, 1.0)
 
 
-def region_boxes(maps, resolution: int = 227, border: str = "shift"):
+def region_boxes(
+    maps: Any, resolution: int = 227, border: str = "shift"
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Cuts the box of what stands out in each map.
 
     Min-max, bilinear resize, pixels above the mean, largest 8-connected region, its

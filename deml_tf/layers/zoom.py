@@ -6,6 +6,7 @@ axis would be nearly empty, and take three times as long.
 """
 
 import math
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,7 +17,9 @@ from deml_tf.errors import UsageError
 BLOCK = 16  # samples that share a window: about as many as the window's margin pays
 
 
-def hat_windows(start, stop, pixels: int, size: int, block: int = BLOCK):
+def hat_windows(
+    start: Any, stop: Any, pixels: int, size: int, block: int = BLOCK
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Weights of source pixels in `size` samples of the span [start, stop], by blocks.
 
     weight = relu(1 - |source - pixel| / max(1, scale)), rows normalised, where source =
@@ -58,7 +61,7 @@ def hat_windows(start, stop, pixels: int, size: int, block: int = BLOCK):
     return weights / tf.reduce_sum(weights, axis=3, keepdims=True), window
 
 
-def hat_weights(start, stop, pixels: int, size: int):
+def hat_weights(start: Any, stop: Any, pixels: int, size: int) -> tf.Tensor:
     """Weights of all pixels in all samples: `hat_windows` of one block.
 
     Args:
@@ -73,7 +76,7 @@ def hat_weights(start, stop, pixels: int, size: int):
     return hat_windows(start, stop, pixels, size, block=size)[0][:, 0]
 
 
-def resample(lines, start, stop, size: int):
+def resample(lines: Any, start: Any, stop: Any, size: int) -> tf.Tensor:
     """Samples the span [start, stop] of an axis with the weights of `hat_windows`.
 
     Args:
@@ -95,7 +98,7 @@ def resample(lines, start, stop, size: int):
     return tf.reshape(tf.matmul(weights, taken), (-1, samples, m))
 
 
-def zoom(images, boxes, size: int):
+def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
     """Cuts boxes out of images and resizes them bilinearly to a square.
 
     x_{i+1} = zoom(x_i, box_i), the step from one scale to the next (Chen & Deng, CVPR
@@ -125,7 +128,7 @@ def zoom(images, boxes, size: int):
     return tf.transpose(columns, (0, 2, 1, 3))[:, :size, :size]
 
 
-def compose_boxes(outer, inner):
+def compose_boxes(outer: Any, inner: Any) -> Any:
     """Reads boxes that are relative to a crop as relative to the image it is from.
 
     Args:
@@ -163,7 +166,9 @@ class Zoom(keras.layers.Layer):
             raise UsageError(f"size={size} is no image; use at least 1.")
         self.size = size
 
-    def build(self, images_shape, boxes_shape):
+    def build(
+        self, images_shape: tuple[Any, ...], boxes_shape: tuple[Any, ...]
+    ) -> None:
         """Checks that all of the images' shape but their number is known.
 
         Args:
@@ -179,7 +184,7 @@ class Zoom(keras.layers.Layer):
             )
         self.built = True
 
-    def call(self, images, boxes):
+    def call(self, images: Any, boxes: Any) -> tf.Tensor:
         """Zooms.
 
         Args:
@@ -191,15 +196,17 @@ class Zoom(keras.layers.Layer):
         """
         return zoom(images, boxes, self.size)
 
-    def compute_output_shape(self, images_shape, boxes_shape):
+    def compute_output_shape(
+        self, images_shape: tuple[Any, ...], boxes_shape: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
         """(b, size, size, c)."""
         return (images_shape[0], self.size, self.size, images_shape[3])
 
-    def compute_output_spec(self, images, boxes):
+    def compute_output_spec(self, images: Any, boxes: Any) -> keras.KerasTensor:
         """(b, size, size, c) float32."""
         shape = self.compute_output_shape(images.shape, boxes.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The constructor's arguments."""
         return {**super().get_config(), "size": self.size}

@@ -49,7 +49,7 @@ def score(
             **options,
         )
 
-    def of_scale(i):
+    def of_scale(i: int):
         return lambda given: given["parts"][:, i].reshape(len(given["parts"]), -1)
 
     return {
