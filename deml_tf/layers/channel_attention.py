@@ -11,7 +11,7 @@ from deml_tf.errors import UsageError
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class ChannelAttention(keras.layers.Layer):
-    """Gates a feature map J times, once for each learner (CAM).
+    """Gate a feature map J times, once for each learner.
 
     A_j = gate_j(U) * U, gate_j(U) = sigmoid(conv1x1_c(relu(conv1x1_{c/8}(U)))) (Chen &
     Deng, CVPR 2019, channel attention; sizes as in the authors' release: 512 -> 64 ->
@@ -27,7 +27,7 @@ class ChannelAttention(keras.layers.Layer):
             channel (the squeeze-and-excitation reading); default False, the release.
         bias: Where the output's bias starts. 0, the default and the release, has every
             gate start near one half; 3 has them near one, for backbones whose frozen
-            BatchNorm does not survive halved features.
+            BatchNorm was not made for halved features.
         **kwargs: As for any Keras layer.
 
     Raises:
@@ -47,7 +47,7 @@ class ChannelAttention(keras.layers.Layer):
         bias: float = 0.0,
         **kwargs,
     ):
-        """Keeps the arguments; see the class."""
+        """Keep the arguments; see the class."""
         super().__init__(**kwargs)
         for name, value in [
             ("num_learners", num_learners),
@@ -63,7 +63,7 @@ class ChannelAttention(keras.layers.Layer):
         self.bias = bias
 
     def build(self, features_shape: tuple[Any, ...]) -> None:
-        """Makes the weights, with fans counted for each learner by itself.
+        """Make the weights, with fans counted for each learner by itself.
 
         Args:
             features_shape: (b, h, w, c).
@@ -91,7 +91,7 @@ class ChannelAttention(keras.layers.Layer):
         self.built = True
 
     def gates(self, features: Any) -> tf.Tensor:
-        """Computes the gates alone.
+        """Compute the gates alone.
 
         Args:
             features: (b, h, w, c), U.
@@ -108,7 +108,7 @@ class ChannelAttention(keras.layers.Layer):
         return tf.sigmoid(gates + self.gate_bias[:, None, None, :])
 
     def call(self, features: Any) -> tf.Tensor:
-        """Gates the features.
+        """Gate the features.
 
         Args:
             features: (b, h, w, c), U.
@@ -119,12 +119,12 @@ class ChannelAttention(keras.layers.Layer):
         return self.gates(features) * features[:, None]
 
     def compute_output_shape(self, features_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """(b, j, h, w, c)."""
+        """Return (b, j, h, w, c)."""
         batch, *rest = features_shape
         return (batch, self.num_learners, *rest)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "num_learners": self.num_learners,

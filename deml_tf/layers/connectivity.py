@@ -22,7 +22,7 @@ import tensorflow as tf
 
 
 class Axis(NamedTuple):
-    """How pixels of one axis lie on its grid: constants, known before any map."""
+    """Where the pixels of one axis lie on its grid: constants, alike for all maps."""
 
     weights: np.ndarray  # (pixels, side), bilinear, half-pixel centres
     knots: np.ndarray  # (knots,), the first and last pixel of every cell
@@ -32,14 +32,14 @@ class Axis(NamedTuple):
 
 @functools.lru_cache(maxsize=64)
 def pixel_axis(side: int, resolution: int) -> Axis:
-    """Lays `resolution` pixels over `side` grid points.
+    """Lay `resolution` pixels over `side` grid points.
 
     Args:
         side: Number of grid points.
         resolution: Number of pixels.
 
     Returns:
-        The axis; arrays are read-only by convention, as they are cached.
+        The axis. It is cached, so nobody may write into its arrays.
     """
     pixels = np.arange(resolution)
     source = (pixels + 0.5) * side / resolution - 0.5
@@ -54,7 +54,7 @@ def pixel_axis(side: int, resolution: int) -> Axis:
 
 
 def interior_runs(values: Any, knots: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]:
-    """Counts, between neighbouring knots of a row, the pixels that belong to each.
+    """Count, between neighbouring knots of a row, the pixels that belong to each.
 
     Args:
         values: (..., knots), heights above the threshold.
@@ -80,7 +80,7 @@ def interior_runs(values: Any, knots: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]
 def diagonal_links(
     values: Any, row_knots: np.ndarray, column_knots: np.ndarray
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds opposite corners that meet at the saddle of the rectangle between knots.
+    """Find opposite corners that meet at the saddle of the rectangle between knots.
 
     Args:
         values: (b, rows, columns), heights above the threshold at the knots.
@@ -113,12 +113,12 @@ def diagonal_links(
 
 
 def label_regions(above: Any, falling: Any, rising: Any) -> tf.Tensor:
-    """Gives every knot the largest number of a knot in its region; 0 outside any.
+    """Label every knot with the largest number of a knot in its region, 0 outside.
 
-    Knots of one label are a group, each knot its own at first. In a round every group
-    takes the largest label next to any of its knots, and groups that did so in a row
-    fall together: the number of rounds grows about as the logarithm of a region's
-    length, and is bounded by the number of knots.
+    Knots with the same label form a group; at first each knot is a group of its own. In
+    a round every group takes the largest label next to any of its knots, and a chain of
+    such groups becomes one. The number of rounds grows about as the logarithm of a
+    region's length, and is at most the number of knots.
 
     Args:
         above: (b, rows, columns) boolean.
@@ -131,11 +131,11 @@ def label_regions(above: Any, falling: Any, rising: Any) -> tf.Tensor:
     rows, columns = above.shape[1], above.shape[2]
     count = rows * columns
     batch = tf.shape(above)[0]
-    # Numbers that no other image of the batch has; an image's first is for outside.
+    # Numbers that no other image of the batch uses; an image's first means outside.
     outside = (count + 1) * tf.range(batch)[:, None, None]
     own = outside + tf.reshape(tf.range(1, count + 1), (1, rows, columns))
     falling, rising = tf.cast(falling, tf.int32), tf.cast(rising, tf.int32)
-    # For each knot the neighbours it is linked with on diagonals: 1, else 0.
+    # For each knot 1 where it is linked with the neighbour on that diagonal, else 0.
     from_upper_left = tf.pad(falling, [[0, 0], [1, 0], [1, 0]])
     from_lower_right = tf.pad(falling, [[0, 0], [0, 1], [0, 1]])
     from_upper_right = tf.pad(rising, [[0, 0], [1, 0], [0, 1]])

@@ -15,15 +15,15 @@ FITS = ("squash", "pad")
 
 
 def check_geometry(resize_size: int, input_size: int, fit: str) -> None:
-    """Refuses a preparation that cannot be.
+    """Refuse a preparation that is impossible.
 
     Args:
-        resize_size: side of the square before the crop, in pixels.
-        input_size: side of the crop, in pixels.
-        fit: how images become square.
+        resize_size: Side of the square before the crop, in pixels.
+        input_size: Side of the crop, in pixels.
+        fit: How images become square.
 
     Raises:
-        UsageError: unknown `fit`, or sizes that do not fit each other.
+        UsageError: Unknown `fit`, or sizes that do not fit each other.
     """
     if fit not in FITS:
         raise UsageError(f"fit={fit!r} is unknown; use one of {', '.join(FITS)}")
@@ -35,33 +35,32 @@ def check_geometry(resize_size: int, input_size: int, fit: str) -> None:
 
 
 def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
-    """Resizes images to a square, bilinear with half-pixel centres and antialiasing.
+    """Resize images to a square, bilinear with half-pixel centres and antialiasing.
 
-    `squash` ignores the shape of the image. `pad` scales the longer side to `size`
+    "squash" ignores the shape of the image. "pad" scales the longer side to `size`
     and lays the image in the middle of a black square (the odd pixel of padding
     goes below and to the right). An image of that size already keeps its values.
 
-    The paper does not say; the authors' release pads with zeros (to 256) without
-    scaling, on images already scaled by hand.
+    The paper does not describe this step; the authors' release pads with zeros (to 256)
+    without scaling, on images that were scaled by hand before.
 
     Args:
-        images: `(h, w, c)` or `(b, h, w, c)`, any number type, any size.
-        size: side of the square, in pixels.
-        fit: `"squash"` or `"pad"`.
+        images: (h, w, c) or (b, h, w, c), any number type, any size.
+        size: Side of the square, in pixels.
+        fit: "squash" or "pad".
 
     Returns:
-        float32 `(size, size, c)` or `(b, size, size, c)`, in the units of `images`.
+        float32 (size, size, c) or (b, size, size, c), in the units of `images`.
 
     Raises:
-        UsageError: unknown `fit`, or images of another rank.
+        UsageError: Unknown `fit`, or images of another rank.
     """
     check_geometry(size, size, fit)
     images = tf.convert_to_tensor(images)
     rank = images.shape.rank
     if rank not in (3, 4):
         raise UsageError(
-            f"images of shape {images.shape} are no images; give (h, w, 3) or "
-            "(b, h, w, 3)"
+            f"images have shape {images.shape}; give (h, w, 3) or (b, h, w, 3)"
         )
     if fit == "squash":
         square = tf.image.resize(images, (size, size), antialias=True)
@@ -76,17 +75,19 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
 
 
 def center_crop(images: Any, size: int) -> tf.Tensor:
-    """Cuts the middle `size x size` pixels out, the odd one left over at the end.
+    """Cut out the middle `size` x `size` pixels.
+
+    Of an odd number of pixels to drop, one more is dropped at the end.
 
     Args:
-        images: `(..., h, w, c)`, both sides at least `size`.
-        size: side of the cut, in pixels.
+        images: (..., h, w, c), both sides at least `size`.
+        size: Side of the cut, in pixels.
 
     Returns:
-        `(..., size, size, c)`, same type.
+        (..., size, size, c), same type.
 
     Raises:
-        UsageError: a side known to be smaller than `size`.
+        UsageError: A side known to be smaller than `size`.
     """
     images = tf.convert_to_tensor(images)
     for side in images.shape[-3:-1]:
@@ -108,24 +109,24 @@ def boxes_to_original(
     input_size: int,
     fit: str = "squash",
 ) -> tf.Tensor:
-    """Takes boxes on the prepared square back to the image it was made from.
+    """Convert boxes on the prepared square to boxes on the image it was made from.
 
     The inverse of `center_crop(fit_square(images, resize_size, fit), input_size)`,
-    clipped to the image: what lies in the padding is not part of it.
+    clipped to the image, which the padding is not part of.
 
     Args:
-        boxes: `(..., 4)` as (ymin, xmin, ymax, xmax), relative to the square.
-        original_shape: `(h, w)` of the image, in pixels; or `(b, 2)`, one for each
-            first index of boxes `(b, i, 4)`.
-        resize_size: side of the square before the centre crop, in pixels.
-        input_size: side of the centre crop, in pixels.
-        fit: how the image was made square, `"squash"` or `"pad"`.
+        boxes: (..., 4) as (ymin, xmin, ymax, xmax), relative to the square.
+        original_shape: (h, w) of the image, in pixels; or (b, 2), one for each
+            first index of boxes (b, i, 4).
+        resize_size: Side of the square before the centre crop, in pixels.
+        input_size: Side of the centre crop, in pixels.
+        fit: How the image was made square, "squash" or "pad".
 
     Returns:
-        float32 `(..., 4)`, relative to the image, within [0, 1].
+        float32 (..., 4), relative to the image, within [0, 1].
 
     Raises:
-        UsageError: unknown `fit`, or an input size above the resize size.
+        UsageError: Unknown `fit`, or an input size above the resize size.
     """
     check_geometry(resize_size, input_size, fit)
     boxes = tf.cast(tf.convert_to_tensor(boxes), tf.float32)
@@ -143,21 +144,21 @@ def boxes_to_original(
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class Prepare(keras.layers.Layer):
-    """Makes the network's square input of RGB images of any size.
+    """Make the network's square input of RGB images of any size.
 
     `fit_square` to `resize_size`, then the centre `input_size` pixels: the test-time
     preparation of the paper (256 and 227 in the authors' release). Colours stay
     0..255. Always float32, whatever the global precision.
 
     Args:
-        resize_size: side of the square before the centre crop, in pixels.
-        input_size: side of the output, in pixels; at most `resize_size`.
-        fit: `"squash"` or `"pad"`.
-        dtype: leave at float32; eight bits of colour do not fit into bfloat16.
-        **kwargs: of `keras.layers.Layer`.
+        resize_size: Side of the square before the centre crop, in pixels.
+        input_size: Side of the output, in pixels; at most `resize_size`.
+        fit: "squash" or "pad".
+        dtype: Leave at float32; eight bits of colour do not fit into bfloat16.
+        **kwargs: Of `keras.layers.Layer`.
 
     Raises:
-        UsageError: unknown `fit`, or sizes that do not fit each other.
+        UsageError: Unknown `fit`, or sizes that do not fit each other.
     """
 
     def __init__(
@@ -169,22 +170,29 @@ class Prepare(keras.layers.Layer):
         dtype: Any = "float32",
         **kwargs: Any,
     ):
-        """Keeps the arguments; see the class."""
+        """Keep the arguments; see the class."""
         super().__init__(dtype=dtype, **kwargs)
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
 
     def call(self, images: Any) -> tf.Tensor:
-        """`(b, h, w, 3)` of 0..255 to float32 `(b, input_size, input_size, 3)`."""
+        """Prepare.
+
+        Args:
+            images: (b, h, w, 3), RGB 0..255 of any number type.
+
+        Returns:
+            (b, input_size, input_size, 3) float32, 0..255.
+        """
         square = fit_square(images, self.resize_size, self.fit)
         return center_crop(square, self.input_size)
 
     def compute_output_shape(self, images_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Shape of `call`'s result."""
+        """Return (b, input_size, input_size, 3)."""
         return (*images_shape[:-3], self.input_size, self.input_size, images_shape[-1])
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return super().get_config() | {
             "resize_size": self.resize_size,
             "input_size": self.input_size,
@@ -194,19 +202,19 @@ class Prepare(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class RestoreBoxes(keras.layers.Layer):
-    """Takes boxes found on `Prepare`'s output back to the images it was given.
+    """Convert boxes on `Prepare`'s output to boxes on the images it was given.
 
     See `boxes_to_original`. Always float32, whatever the global precision.
 
     Args:
-        resize_size: as in `Prepare`.
-        input_size: as in `Prepare`.
-        fit: as in `Prepare`.
-        dtype: leave at float32; pixels do not fit into bfloat16.
-        **kwargs: of `keras.layers.Layer`.
+        resize_size: As in `Prepare`.
+        input_size: As in `Prepare`.
+        fit: As in `Prepare`.
+        dtype: Leave at float32; pixels do not fit into bfloat16.
+        **kwargs: Of `keras.layers.Layer`.
 
     Raises:
-        UsageError: unknown `fit`, or sizes that do not fit each other.
+        UsageError: Unknown `fit`, or sizes that do not fit each other.
     """
 
     def __init__(
@@ -218,7 +226,7 @@ class RestoreBoxes(keras.layers.Layer):
         dtype: Any = "float32",
         **kwargs: Any,
     ):
-        """Keeps the arguments; see the class."""
+        """Keep the arguments; see the class."""
         super().__init__(dtype=dtype, **kwargs)
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
@@ -226,10 +234,18 @@ class RestoreBoxes(keras.layers.Layer):
     def build(
         self, boxes_shape: tuple[Any, ...], images_shape: tuple[Any, ...]
     ) -> None:
-        """Nothing to build."""
+        """Build nothing: there are no weights."""
 
     def call(self, boxes: Any, images: Any) -> tf.Tensor:
-        """`(b, i, 4)` boxes and the `(b, h, w, 3)` images to `(b, i, 4)` boxes."""
+        """Convert boxes.
+
+        Args:
+            boxes: (b, i, 4), ymin, xmin, ymax, xmax relative to the square.
+            images: (b, h, w, 3), what `Prepare` was given.
+
+        Returns:
+            (b, i, 4) float32, relative to the images.
+        """
         shape = tf.shape(images)[-3:-1]
         return boxes_to_original(
             boxes, shape, self.resize_size, self.input_size, self.fit
@@ -238,11 +254,11 @@ class RestoreBoxes(keras.layers.Layer):
     def compute_output_shape(
         self, boxes_shape: tuple[Any, ...], images_shape: tuple[Any, ...]
     ) -> tuple[Any, ...]:
-        """Shape of `call`'s result."""
+        """Return (b, i, 4)."""
         return boxes_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return super().get_config() | {
             "resize_size": self.resize_size,
             "input_size": self.input_size,
@@ -251,7 +267,7 @@ class RestoreBoxes(keras.layers.Layer):
 
 
 def _placement(shape: Any, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Height and width of images of `shape` in the square, and their top and left."""
+    """Return the height and width of images in the square, and their top and left."""
     if fit == "squash":
         extent = tf.fill(tf.shape(shape), size)
     else:

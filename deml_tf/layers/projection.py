@@ -8,18 +8,17 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class Projection(keras.layers.Layer):
-    """Projects each learner's pooled features: `e_j = W . x_j`, without bias.
+    """Project each learner's pooled features, without bias.
 
-    The release shares one `W` among the learners of a scale; what tells the
-    learners apart is then their gates alone (method: `e_ij = W_i . mean_hw(V_j)`).
+    e_j = W x_j, with x_j = mean_hw(V_j) (Chen & Deng, CVPR 2019). The
+    release shares one W among the learners of a scale, which then differ by their
+    gates alone.
 
     Args:
-        units: Size `d` of one learner's part.
-        shared: One kernel for all learners (the release), else one for each.
-        kernel_initializer: Xavier (glorot_uniform), as the release.
-        **kwargs: Keras layer arguments.
-
-    Input shape: `(b, j, c)`. Output shape: `(b, j, units)`.
+        units: d, the size of one learner's part.
+        shared: Whether all learners have one kernel, as in the release; default True.
+        kernel_initializer: Default "glorot_uniform", the release's xavier.
+        **kwargs: As for any Keras layer.
     """
 
     def __init__(
@@ -29,13 +28,18 @@ class Projection(keras.layers.Layer):
         kernel_initializer: Any = "glorot_uniform",
         **kwargs,
     ):
+        """Keep the arguments; see the class."""
         super().__init__(**kwargs)
         self.units = units
         self.shared = shared
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
-        """Creates one kernel `(c, d)` when shared, else one for each learner."""
+        """Make one kernel (c, d) if shared, else one for each learner.
+
+        Args:
+            input_shape: (b, j, c).
+        """
         _, learners, channels = input_shape
         shape = (channels, self.units)
         # One weight a kernel, so that the initializer sees fans of (c, d).
@@ -48,18 +52,25 @@ class Projection(keras.layers.Layer):
         self.built = True
 
     def call(self, inputs: Any) -> tf.Tensor:
-        """Returns the parts `(b, j, d)`, not normalised."""
+        """Project.
+
+        Args:
+            inputs: (b, j, c), the learners' pooled features.
+
+        Returns:
+            (b, j, d), the parts, not normalised.
+        """
         if self.shared:
             return tf.einsum("bjc,cd->bjd", inputs, self.kernels[0])
         kernels = tf.stack([tf.convert_to_tensor(kernel) for kernel in self.kernels])
         return tf.einsum("bjc,jcd->bjd", inputs, kernels)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
-        """`(b, j, c)` to `(b, j, units)`."""
+        """Return (b, j, d)."""
         return (*input_shape[:2], self.units)
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "units": self.units,

@@ -1,4 +1,4 @@
-"""The random walk on a feature map, whose end says what stands out."""
+"""The random walk on a feature map: where it ends up most often stands out."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import tensorflow as tf
 
 
 def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
-    """Weighs pairs of grid positions by their closeness, and a position itself by 0.
+    """Weigh pairs of grid positions by their closeness, and a position itself by 0.
 
     K_pq = exp(-((dy/h)^2 + (dx/w)^2) / (2 epsilon^2)) for p != q: with h = w the
     release's exp(-(dy^2 + dx^2) / (2 eps^2)), eps = epsilon * side. On other grids each
@@ -21,7 +21,8 @@ def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
 
     Returns:
         (n, n) float32, n = h * w. The diagonal plays no part in the walk, as no
-        position differs from itself; at 0, row sums are those of a featureless D.
+        position differs from itself. It is 0, so that the row sums are those of D where
+        all features differ alike.
     """
     row, column = np.divmod(np.arange(h * w), w)
     square = ((row[:, None] - row) / h) ** 2 + ((column[:, None] - column) / w) ** 2
@@ -31,24 +32,24 @@ def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
 
 
 def feature_distances(features: Any) -> tuple[tf.Tensor, tf.Tensor]:
-    """Euclidean distances between the features of all positions.
+    """Return the Euclidean distances between the features of all positions.
 
-    From the Gram matrix of the features less their mean, so that a large common part
-    costs no digits: errors are some 1e-7 of the largest squared distance.
+    They come from the Gram matrix of the features minus their mean, so that a large
+    common part costs no digits: errors are about 1e-7 of the largest squared distance.
 
     Args:
         features: (b, n, c) float32.
 
     Returns:
-        `distances` (b, n, n) float32; `differ` (b,) boolean, false where features, or
-        their squares, are not finite, or no further apart than the mean's own rounding
-        can bring them: all the same. Distances are 0 there.
+        `distances` (b, n, n) float32; `differ` (b,) boolean. It is false where features
+        or their squares are not finite, and where all features are equal but for the
+        rounding of their mean. Distances are 0 there.
     """
     n = features.shape[1]
     mean = tf.reduce_mean(features, axis=1, keepdims=True)
     features -= mean
     gram = tf.linalg.matmul(features, features, transpose_b=True)  # (b, n, n)
-    # The diagonal, as LiteRT knows it too.
+    # The diagonal, by operations that LiteRT has too.
     square = tf.reduce_sum(tf.where(np.eye(n, dtype=bool), gram, 0.0), axis=2)  # (b, n)
     rounding = (n * 2.0**-24) ** 2 * tf.reduce_sum(mean**2, axis=(1, 2))
     differ = tf.math.is_finite(tf.reduce_sum(square, axis=1))
@@ -59,14 +60,14 @@ def feature_distances(features: Any) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def transition_matrix(distances: Any) -> tf.Tensor:
-    """Turns weighted distances into a Markov chain: P = D / column sums.
+    """Turn weighted distances into a Markov chain: P = D / column sums.
 
     Args:
         distances: (b, n, n), D, not negative.
 
     Returns:
-        (b, n, n); column q is where the walk goes from q, and sums to 1 (to 0 where D
-        has nothing in it).
+        (b, n, n); column q holds the probabilities of going from q to each p, and sums
+        to 1 (to 0 where D's column is all zero).
     """
     return tf.math.divide_no_nan(
         distances, tf.reduce_sum(distances, axis=1, keepdims=True)
@@ -74,7 +75,7 @@ def transition_matrix(distances: Any) -> tf.Tensor:
 
 
 def walk(distances: Any, start: Any, steps: int) -> tf.Tensor:
-    """Walks: m_{t+1} = P m_t.
+    """Walk: m_{t+1} = P m_t.
 
     Args:
         distances: (b, n, n), D, not negative.
@@ -92,13 +93,13 @@ def walk(distances: Any, start: Any, steps: int) -> tf.Tensor:
 
 
 def stationary(distances: Any) -> tf.Tensor:
-    """Where the walk ends: row sums of D / sum of D, D being symmetric.
+    """Return where the walk ends: row sums of D / sum of D, as D is symmetric.
 
     Args:
         distances: (b, n, n), D, symmetric and not negative.
 
     Returns:
-        (b, n), each row summing to 1 (to 0 where D has nothing in it).
+        (b, n), each row summing to 1 (to 0 where D is all zero).
     """
     rows = tf.reduce_sum(distances, axis=2)
     return tf.math.divide_no_nan(rows, tf.reduce_sum(rows, axis=1, keepdims=True))
@@ -111,7 +112,7 @@ def saliency_map(
     prior_correction: bool = False,
     start: Any = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Saliency of each position of a feature map.
+    """Return the saliency of each position of a feature map.
 
     D_pq = ||f_p - f_q|| K_pq; m = the walk's state after `steps` from m_0, or where it
     ends (Chen & Deng, CVPR 2019, object attention).
@@ -120,13 +121,15 @@ def saliency_map(
         features: (b, h, w, c), h and w static, any floating type.
         steps: Number of steps, or None for the exact end.
         epsilon: Width of the location kernel as a part of the side.
-        prior_correction: Whether m is divided by the kernel's own end of the walk, so
-            that features without information give an even map and no centred one.
-        start: (b, h, w), m_0, summing to 1; uniform by default. No effect on the end.
+        prior_correction: Whether m is divided by the end of a walk on the kernel alone,
+            so that features without information give an even map and not a centred one;
+            default False.
+        start: (b, h, w), m_0, summing to 1; uniform by default. Without `steps` it
+            plays no part.
 
     Returns:
-        (b, h, w) float32, summing to 1; 1/n everywhere where the features say nothing;
-        `informed` (b,) boolean, false there.
+        (b, h, w) float32, summing to 1; and `informed` (b,) boolean, false where the
+        features tell nothing: the map is 1/n everywhere then.
     """
     _, h, w, channels = features.shape
     n = h * w

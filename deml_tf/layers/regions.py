@@ -1,7 +1,8 @@
-"""From a saliency map to the box of its largest region, exactly and without a host.
+"""From a saliency map to the box of its largest region, exactly and in the graph.
 
-The map is read as an image of `resolution` x `resolution` pixels, as the release does,
-but that image is never made: `connectivity` says why its knots are enough.
+The map stands for an image of `resolution` x `resolution` pixels, as in the release,
+but that image is never made: a few of its pixels, the knots, are enough
+(`deml_tf.layers.connectivity`).
 """
 
 from typing import Any
@@ -19,11 +20,11 @@ from deml_tf.layers.connectivity import (
 )
 
 BORDERS = ("shift", "clip")
-FLAT = 1e-5  # a relative range of float32 sums that says nothing
+FLAT = 1e-5  # relative range of a map below which its differences may be rounding
 
 
 def heights_above_mean(maps: Any, rows: Axis, columns: Axis) -> tf.Tensor:
-    """Min-maxes maps and takes off the mean of the pixels they are read as.
+    """Scale maps to 0..1 and subtract the mean of the pixels they stand for.
 
     Args:
         maps: (b, h, w) float32.
@@ -45,13 +46,13 @@ def heights_above_mean(maps: Any, rows: Axis, columns: Axis) -> tf.Tensor:
 
 
 def region_sizes(labels: Any, heights: Any, rows: Axis, columns: Axis) -> tf.Tensor:
-    """Adds up the pixels of every region.
+    """Count the pixels of every region.
 
     Args:
         labels: (b, k, l) int32, of the knots.
         heights: (b, p, l) float32, above the mean, of all pixels of the knots' columns.
-        rows: How pixels p and knots k lie.
-        columns: How knots l lie.
+        rows: Where pixels p and knots k lie.
+        columns: Where knots l lie.
 
     Returns:
         (b, k * l + 1) float32, by label; label 0 has no pixels.
@@ -59,7 +60,7 @@ def region_sizes(labels: Any, heights: Any, rows: Axis, columns: Axis) -> tf.Ten
     _, height, width = labels.shape
     backward, forward = interior_runs(heights, columns.knots)
     pixels = tf.where(heights > 0, 1.0 + backward + forward, 0.0)
-    # From a knot to before the next, all pixels above the mean are either's region's.
+    # All pixels above the mean between two knots are of the region of one of the two.
     stretch = (rows.before == np.arange(height)[:, None]).astype("float32")  # (k, p)
     below = tf.pad(labels[:, 1:], [[0, 0], [0, 1], [0, 0]])
     owners = tf.maximum(labels, below)
@@ -80,14 +81,14 @@ def first_region(
     heights: Any,
     columns: Axis,
 ) -> tf.Tensor:
-    """Finds the region whose first pixel comes first in raster order.
+    """Find the region whose first pixel comes first in raster order.
 
     Args:
         is_candidate: (b, k, l) boolean, the knots of the regions to choose from.
         labels: (b, k, l) int32, of the knots.
         tops: (b, k, l) int32, in a knot's column the first row of its run of pixels.
         heights: (b, p, l) float32, as for `region_sizes`.
-        columns: How knots l lie.
+        columns: Where knots l lie.
 
     Returns:
         (b,) int32, a label; -1 where there is no candidate.
@@ -105,14 +106,14 @@ def first_region(
 
 
 def largest_region(maps: Any, resolution: int = 227) -> tuple[tf.Tensor, tf.Tensor]:
-    """Finds the extents of the largest 8-connected region above the mean.
+    """Find the extents of the largest 8-connected region above the mean.
 
     Exact: what labelling all `resolution`^2 pixels of the bilinearly resized map
     (half-pixel centres) gives, up to rounding of pixels that equal the mean.
 
     Args:
         maps: (b, h, w) float32, h and w static.
-        resolution: Side of the image the map is read as, in pixels.
+        resolution: Side in pixels of the image that the map stands for; default 227.
 
     Returns:
         `extents` (b, 4) int32, ymin, xmin, ymax, xmax in pixels, the last two one past
@@ -144,19 +145,19 @@ def largest_region(maps: Any, resolution: int = 227) -> tuple[tf.Tensor, tf.Tens
 
 
 def _runs(heights: Any, axis: Axis):
-    """First and one past the last pixel of each knot's run along the last axis."""
+    """Return the first and one past the last pixel of each knot's run."""
     backward, forward = interior_runs(heights, axis.knots)
     first = tf.cast(axis.knots - backward, tf.int32)
     return first, tf.cast(axis.knots + 1.0 + forward, tf.int32)
 
 
 def square_boxes(extents: Any, border: str = "shift") -> tf.Tensor:
-    """Makes relative boxes square: same centre, side = (width + height) / 2.
+    """Make relative boxes square: same centre, side = (width + height) / 2.
 
     Args:
         extents: (b, 4) float32, ymin, xmin, ymax, xmax relative to the image.
-        border: "shift" moves a square that crosses the border back inside; "clip" cuts
-            it there, out of shape, as the release does.
+        border: "shift" (default) moves a square that crosses the border back inside;
+            "clip" cuts it there, so that it is no longer square, as the release does.
 
     Returns:
         (b, 4) float32 within [0, 1].
@@ -173,24 +174,26 @@ def square_boxes(extents: Any, border: str = "shift") -> tf.Tensor:
 def region_boxes(
     maps: Any, resolution: int = 227, border: str = "shift"
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Cuts the box of what stands out in each map.
+    """Return the box of what stands out in each map.
 
     Min-max, bilinear resize, pixels above the mean, largest 8-connected region, its
-    bounding box made square (object attention's map to box in the authors' release).
+    bounding box made square (the map-to-box rule of object attention in the release).
 
     Args:
         maps: (b, h, w) float32, h and w static, not necessarily equal.
-        resolution: Side of the image the map is read as, in pixels.
-        border: "shift" or "clip", see `square_boxes`.
+        resolution: Side in pixels of the image that the map stands for; default 227.
+        border: "shift" (default) or "clip", see `square_boxes`.
 
     Returns:
         `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the image; `found`
-        (b,) boolean, false where the map is constant or not finite: the box is whole.
+        (b,) boolean, false where the map is constant or not finite: the box is then
+        the whole image.
 
     Raises:
         UsageError: For an unknown border, a resolution below one, or unknown h or w.
 
-    Departures from the release: floats where it truncates the map to 8 bit; "shift".
+    Departures from the release: the map stays in floats, where the release truncates it
+    to 8 bit; and "shift" is the default.
     """
     check_region_arguments(resolution, border)
     if maps.shape.rank != 3 or None in maps.shape[1:]:
@@ -205,7 +208,7 @@ def region_boxes(
 
 
 def check_region_arguments(resolution: int, border: str) -> None:
-    """Refuses a border that is not known and a resolution that is no image.
+    """Refuse an unknown border, and a resolution below one pixel.
 
     Args:
         resolution: Side of the image in pixels.

@@ -1,8 +1,9 @@
-"""Zoom: cuts a box out of each image and resizes it, by gathers and small products.
+"""Zoom: cut a box out of each image and resize it, by gathers and small products.
 
-A sample of the zoomed image needs few pixels, and `BLOCK` samples in a row little
-more: a window that is gathered and multiplied by their weights. Matrices of the whole
-axis would be nearly empty, and take three times as long.
+A sample of the zoomed image is a mean of few pixels, and `BLOCK` neighbouring samples
+need little more: one window of pixels is gathered and multiplied by their weights.
+Matrices of weights for the whole axis would be nearly empty and take three times as
+long.
 """
 
 import math
@@ -14,25 +15,26 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 
-BLOCK = 16  # samples that share a window: about as many as the window's margin pays
+BLOCK = 16  # samples that share a window; more or fewer are slower
 
 
 def hat_windows(
     start: Any, stop: Any, pixels: int, size: int, block: int = BLOCK
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Weights of source pixels in `size` samples of the span [start, stop], by blocks.
+    """Return the weights of source pixels in `size` samples of a span, by blocks.
 
     weight = relu(1 - |source - pixel| / max(1, scale)), rows normalised, where source =
     pixels * (start + (sample + 1/2) / size * (stop - start)) - 1/2 and scale is the
-    number of source pixels a sample covers. Pixels outside the span have no weight, so
-    its edge is repeated outwards.
+    number of source pixels a sample covers. Pixels outside the span have no weight: its
+    edge is repeated outwards.
 
     Args:
         start: (b,) float32, relative to the axis.
         stop: (b,) float32, relative to the axis.
         pixels: Length of the axis in pixels.
         size: Number of samples.
-        block: Samples of a block; those that the last one is short of repeat the last.
+        block: Samples of a block; default `BLOCK`. The last block is filled up with
+            copies of the last sample.
 
     Returns:
         `weights` (b, blocks, block, window) float32, each row summing to 1; `window`
@@ -62,7 +64,7 @@ def hat_windows(
 
 
 def hat_weights(start: Any, stop: Any, pixels: int, size: int) -> tf.Tensor:
-    """Weights of all pixels in all samples: `hat_windows` of one block.
+    """Return the weights of all pixels in all samples: `hat_windows` of one block.
 
     Args:
         start: (b,) float32, relative to the axis.
@@ -77,7 +79,7 @@ def hat_weights(start: Any, stop: Any, pixels: int, size: int) -> tf.Tensor:
 
 
 def resample(lines: Any, start: Any, stop: Any, size: int) -> tf.Tensor:
-    """Samples the span [start, stop] of an axis with the weights of `hat_windows`.
+    """Sample the span [start, stop] of an axis with the weights of `hat_windows`.
 
     Args:
         lines: (b, pixels, m) float32, pixels and m static.
@@ -86,12 +88,12 @@ def resample(lines: Any, start: Any, stop: Any, size: int) -> tf.Tensor:
         size: Number of samples.
 
     Returns:
-        (b, s, m) float32, s being `size` brought to whole blocks: what is more than
-        `size` repeats the last sample.
+        (b, s, m) float32, where s is `size` rounded up to whole blocks; samples beyond
+        `size` are copies of the last.
     """
     _, pixels, m = lines.shape
     weights, window = hat_windows(start, stop, pixels, size)
-    # In the image even of spans that are NaN, whose weights are too.
+    # Within the image even where the span is NaN; the weights are NaN then too.
     index = tf.clip_by_value(tf.cast(window, tf.int32), 0, pixels - 1)
     taken = tf.gather(lines, index, axis=1, batch_dims=1)  # (b, blocks, window, m)
     samples = -(-size // BLOCK) * BLOCK
@@ -99,11 +101,12 @@ def resample(lines: Any, start: Any, stop: Any, size: int) -> tf.Tensor:
 
 
 def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
-    """Cuts boxes out of images and resizes them bilinearly to a square.
+    """Cut boxes out of images and resize them bilinearly to a square.
 
     x_{i+1} = zoom(x_i, box_i), the step from one scale to the next (Chen & Deng, CVPR
-    2019, object attention). Half-pixel centres and hats widened when the crop shrinks,
-    as `tf.image.resize(crop, antialias=True)` has them, which XLA cannot compile.
+    2019, object attention). Half-pixel centres and hats that widen when
+    the crop shrinks, as in `tf.image.resize(crop, antialias=True)`, which XLA cannot
+    compile.
 
     Args:
         images: (b, h, w, c), h, w and c static; gradient flows to them.
@@ -129,14 +132,14 @@ def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
 
 
 def compose_boxes(outer: Any, inner: Any) -> Any:
-    """Reads boxes that are relative to a crop as relative to the image it is from.
+    """Convert boxes relative to a crop to boxes relative to the crop's image.
 
     Args:
         outer: (..., 4), the crop's box: ymin, xmin, ymax, xmax relative to the image.
         inner: (..., 4), relative to the crop.
 
     Returns:
-        (..., 4), `inner` relative to the image.
+        (..., 4), `inner`, relative to the image.
     """
     start, stop = outer[..., :2], outer[..., 2:]
     side = stop - start
@@ -146,7 +149,7 @@ def compose_boxes(outer: Any, inner: Any) -> Any:
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class Zoom(keras.layers.Layer):
-    """Cuts one box out of each image and resizes it; float32 whatever the policy.
+    """Cut one box out of each image and resize it; float32 under any policy.
 
     See `zoom` for the formula.
 
@@ -159,7 +162,7 @@ class Zoom(keras.layers.Layer):
     """
 
     def __init__(self, size: int, **kwargs):
-        """Keeps the size; see the class."""
+        """Keep the size; see the class."""
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         if size < 1:
@@ -169,7 +172,7 @@ class Zoom(keras.layers.Layer):
     def build(
         self, images_shape: tuple[Any, ...], boxes_shape: tuple[Any, ...]
     ) -> None:
-        """Checks that all of the images' shape but their number is known.
+        """Check that the images' height, width and channels are known.
 
         Args:
             images_shape: (b, h, w, c).
@@ -185,7 +188,7 @@ class Zoom(keras.layers.Layer):
         self.built = True
 
     def call(self, images: Any, boxes: Any) -> tf.Tensor:
-        """Zooms.
+        """Zoom.
 
         Args:
             images: (b, h, w, c), integer or floating.
@@ -199,14 +202,14 @@ class Zoom(keras.layers.Layer):
     def compute_output_shape(
         self, images_shape: tuple[Any, ...], boxes_shape: tuple[Any, ...]
     ) -> tuple[Any, ...]:
-        """(b, size, size, c)."""
+        """Return (b, size, size, c)."""
         return (images_shape[0], self.size, self.size, images_shape[3])
 
     def compute_output_spec(self, images: Any, boxes: Any) -> keras.KerasTensor:
-        """(b, size, size, c) float32."""
+        """Return (b, size, size, c) float32."""
         shape = self.compute_output_shape(images.shape, boxes.shape)
         return keras.KerasTensor(shape, dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
+        """Return the constructor's arguments."""
         return {**super().get_config(), "size": self.size}

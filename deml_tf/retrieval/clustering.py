@@ -1,4 +1,4 @@
-"""How well k-means finds the classes again."""
+"""How well clusters found by k-means agree with the classes."""
 
 import warnings
 from typing import Any
@@ -9,16 +9,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import normalized_mutual_info_score
 from threadpoolctl import threadpool_limits
 
-_CAREFUL = 2**28  # k-means++ costs rows x clusters x width a try
+_CAREFUL = 2**28  # rows x clusters x width, the cost of one k-means++ start
 
 
 def nmi_of_kmeans(units: np.ndarray, codes: np.ndarray, seed: int = 0) -> float:
-    """Normalised mutual information of k-means with as many clusters as classes.
+    """Return the normalised mutual information of k-means clusters and classes.
 
-    2 I(clusters; classes) / (H(clusters) + H(classes)). Lloyd's k-means on unit rows,
-    the best of three k-means++ starts; beyond about 2^28 numbers (rows x clusters x
-    width), where those would take hours, one random start and 20 rounds, as is usual
-    for Stanford Online Products.
+    2 I(clusters; classes) / (H(clusters) + H(classes)), with as many clusters as
+    classes. Lloyd's k-means on unit rows, the best of three k-means++ starts; beyond
+    about 2^28 numbers (rows x clusters x width), where those would take hours, one
+    random start and 20 rounds, as is usual for Stanford Online Products.
 
     Args:
         units: (n, d) rows of length 1.
@@ -41,7 +41,7 @@ def nmi_of_kmeans(units: np.ndarray, codes: np.ndarray, seed: int = 0) -> float:
     # A small problem's threads mostly wait for one another, for long on busy cores.
     threads = 1 if careful else None
     with threadpool_limits(threads), warnings.catch_warnings():
-        # Fewer distinct rows than classes: the score says it well enough.
+        # It warns of fewer distinct rows than classes; the score shows that too.
         warnings.simplefilter("ignore", ConvergenceWarning)
         found = kmeans.fit_predict(units)
     return float(normalized_mutual_info_score(codes, found))

@@ -25,9 +25,9 @@ from deml_tf.retrieval.relevance import (
 
 @dataclass(frozen=True, slots=True)
 class QueryScores:
-    """What a ranking tells of every query that has something to find.
+    """The scores of every query whose class has another image to find.
 
-    Args:
+    Attributes:
         queries: (q,) indices of the queries scored, ascending.
         labels: (q,) their labels.
         first_hit: (q,) rank of the first neighbour of the query's class, inf where
@@ -47,7 +47,18 @@ class QueryScores:
     left_out: int
 
     def summary(self, ranks: Sequence[int]) -> dict[str, float]:
-        """Means over the queries, and how many these are; as `evaluate` gives."""
+        """Return the means over the queries and their number, as `evaluate` does.
+
+        Args:
+            ranks: the K of Recall@K, at most `depth`.
+
+        Returns:
+            `recall_at_K` for each K, `r_precision`, `map_at_r`, `queries` and
+            `queries_left_out`.
+
+        Raises:
+            UsageError: a rank below 1 or above `depth`.
+        """
         ranks = check_ranks(ranks)
         if max(ranks) > self.depth:
             raise UsageError(
@@ -64,7 +75,11 @@ class QueryScores:
         return scores
 
     def by_class(self) -> list[dict[str, Any]]:
-        """Means by class, in the order of the sorted labels; as `per_class` gives."""
+        """Return the means by class, in the order of the sorted labels.
+
+        Returns:
+            What `per_class` returns.
+        """
         labels, codes, queries = np.unique(
             self.labels, return_inverse=True, return_counts=True
         )
@@ -93,18 +108,18 @@ def score_queries(
     gallery_labels: ArrayLike | None = None,
     block_size: int = 4096,
 ) -> QueryScores:
-    """Rank all images for every query, once, for a summary and a table by class.
+    """Rank all images for every query once, for a summary and a table by class.
 
     Beside the embeddings this holds one float32 copy of the gallery and one block of
-    neighbours.
+    neighbours in memory.
 
     Args:
-        embeddings: as in `evaluate`; so are all the others but this one:
-        labels: (n,).
-        depth: the greatest K of Recall@K that will be asked for.
-        gallery_embeddings: (m, d).
-        gallery_labels: (m,).
-        block_size: queries ranked at a time, at most.
+        embeddings: (n, d), as in `evaluate`.
+        labels: (n,), as in `evaluate`.
+        depth: the greatest K of Recall@K that will be asked for; default 8.
+        gallery_embeddings: (m, d), as in `evaluate`.
+        gallery_labels: (m,), as in `evaluate`.
+        block_size: queries ranked at a time, at most; default 4096.
 
     Returns:
         The scores by query, from which `summary` and `by_class` are means.
@@ -129,7 +144,7 @@ def evaluate(
     seed: int = 0,
     block_size: int = 4096,
 ) -> dict[str, float]:
-    """Recall@K, R-precision, MAP@R and NMI of an exact ranking by cosine.
+    """Compute Recall@K, R-precision, MAP@R and NMI of an exact ranking by cosine.
 
     Every image is a query against all others (the protocol of the paper's section
     on experiments), left out of its own ranking by its index. An image of the
@@ -179,13 +194,13 @@ def per_class(
     gallery_labels: ArrayLike | None = None,
     block_size: int = 4096,
 ) -> list[dict[str, Any]]:
-    """Recall@1, R-precision and MAP@R of each class.
+    """Compute Recall@1, R-precision and MAP@R of each class.
 
     Args:
-        embeddings: (n, d), as in `evaluate`, like all the others.
-        labels: (n,).
-        gallery_embeddings: (m, d).
-        gallery_labels: (m,).
+        embeddings: (n, d), as in `evaluate`.
+        labels: (n,), as in `evaluate`.
+        gallery_embeddings: (m, d), as in `evaluate`.
+        gallery_labels: (m,), as in `evaluate`.
         block_size: queries ranked at a time, at most.
 
     Returns:

@@ -1,10 +1,10 @@
-"""Exact nearest neighbours by cosine, ties never in the query's favour.
+"""Exact nearest neighbours by cosine; ties never count in the query's favour.
 
-FAISS's flat search finds candidates in float32, a block of queries at a time: no
-N x N matrix. What float32 cannot decide, namely whether an image of the query's
-class is nearer than one of another class, is computed again in float64 from the
-embeddings as given. The bound on float32's error is the worst case over all orders
-of summation, so results depend neither on block size nor on the number of threads.
+FAISS's flat search finds candidates in float32, for a block of queries at a time,
+without an N x N matrix. Where float32 cannot tell whether an image of the query's class
+is nearer than one of another class, both cosines are computed again in float64 from the
+embeddings as given. The bound on float32's error is the worst case over all orders of
+summation, so the results depend neither on block size nor on the number of threads.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from deml_tf.retrieval.inputs import (
 TIE = 2.0**-23
 """Cosines no further apart than float32's step at 1 (1.2e-7) are equal."""
 
-_ENTRIES = 2**22  # neighbours held at one time: about 0.2 GB with all that hangs on
+_ENTRIES = 2**22  # neighbours held at one time: with all their arrays about 0.2 GB
 _PAIRS = 2**8  # pairs of rows held in float64 at one time: they fit in the cache
 _ROWS = 4096  # queries in a block at most
 _PART = 256  # of them put in order at one time: their neighbours fit in the cache
@@ -37,7 +37,7 @@ class Ranker:
     greater by more than `TIE`; cosines are float64, of the embeddings as given.
 
     Args:
-        inputs: queries and gallery; without labels no image is of the class.
+        inputs: queries and gallery; without labels no image is of the query's class.
         block_size: queries searched for at a time, at most.
     """
 
@@ -111,7 +111,7 @@ class Ranker:
     def _order(
         self, rows: np.ndarray, indices: np.ndarray, cosines: np.ndarray, k: int
     ) -> np.ndarray:
-        """Put the first k in order, in place; give the rows that need all cosines."""
+        """Put the first k in order, in place; return the rows that need all cosines."""
         found, similar = indices, cosines
         if self._alone:
             keep = found != rows[:, None]
@@ -132,7 +132,7 @@ class Ranker:
     def _undecided_at_the_cut(
         self, rows: np.ndarray, cosines: np.ndarray, relevant: np.ndarray, k: int
     ) -> np.ndarray:
-        """Rows whose first k could change with what was not fetched."""
+        """Return the rows whose first k may depend on neighbours not fetched."""
         if cosines.shape[1] == self.available:
             return np.empty(0, np.int64)
         clear = cosines[:, -1].astype(np.float64) + self._near  # (b,)
@@ -178,7 +178,7 @@ class Ranker:
         flat_cosines[wide] = exact[order]
 
     def _pairs(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Cosines of pairs (p,), in float64; fast where equal rows come together."""
+        """Return the cosines (p,) of pairs, in float64; faster where equal rows adjoin."""
         cosines = np.empty(len(rows))
         for start in range(0, len(rows), _PAIRS):
             part = slice(start, start + _PAIRS)
@@ -191,7 +191,7 @@ class Ranker:
         return cosines
 
     def _rank_whole(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first k out of every cosine with the gallery, in float64."""
+        """Find the first k from all cosines with the gallery, in float64."""
         queries = unit_rows(self._queries[rows])
         cosines = np.empty((len(rows), len(self._gallery)))
         for start in range(0, len(self._gallery), _ROWS):
@@ -208,7 +208,7 @@ class Ranker:
 
 
 def _union(first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """The numbers that lie in any of the ranges, ascending.
+    """Return the numbers that lie in any of the ranges, ascending.
 
     Args:
         first: (r,) where each range begins, ascending.
@@ -229,14 +229,14 @@ def nearest(
     gallery_labels: ArrayLike | None = None,
     queries: ArrayLike | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The k nearest images of each query, by cosine, best first.
+    """Find the k nearest images of each query, by cosine, best first.
 
     Args:
         embeddings: (n, d) embeddings, of any length.
         k: neighbours a query, at least 1.
-        labels: (n,) labels; with them ties go as in scoring, against the query, so
-            that the first neighbour is a hit exactly where Recall@1 counts one.
-            Without them, ties come in no particular order.
+        labels: (n,) labels. With them ties are decided as in scoring, against the
+            query, so that the first neighbour is a hit exactly where Recall@1 counts
+            one. Without them ties come in no particular order.
         gallery_embeddings: (m, d) what is searched; by default the embeddings
             themselves, each query left out by its index.
         gallery_labels: (m,) the gallery's labels, where both are given.

@@ -1,17 +1,17 @@
-"""Scores of a query as pure functions of which neighbours are of the query's class.
+"""Scores of queries, computed from which neighbours are of the query's class.
 
-Everywhere `relevant` is (b, k) booleans, best neighbour first, the query itself not
-among them, and `counts` (b,) how many images of its class each query could find
-(R, at least 1). Each function gives one number a query; the metric is their mean.
+`relevant` is (b, k) booleans, best neighbour first, without the query itself. `counts`
+is (b,), the number R of images of its class that each query could find, at least 1.
+Each function returns one number a query; the metric is their mean.
 """
 
 import numpy as np
 
 
 def first_hits(relevant: np.ndarray) -> np.ndarray:
-    """Rank of the first neighbour of the query's class, from 1; inf where none is.
+    """Return the rank of the first neighbour of the query's class, inf where none is.
 
-    Recall@K is the share of queries whose first hit is at most K.
+    Ranks count from 1. Recall@K is the share of queries whose first hit is at most K.
 
     Args:
         relevant: (b, k) booleans.
@@ -23,7 +23,7 @@ def first_hits(relevant: np.ndarray) -> np.ndarray:
 
 
 def r_precision(relevant: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Share of the query's class among its first R neighbours.
+    """Return the share of the query's class among its first R neighbours.
 
     Args:
         relevant: (b, k) booleans, k at least the greatest of `counts`.
@@ -36,7 +36,7 @@ def r_precision(relevant: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def average_precision_at_r(relevant: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Average precision over the first R neighbours; its mean is MAP@R.
+    """Return the average precision over the first R neighbours; its mean is MAP@R.
 
     `(1/R) sum_{k=1..R} relevant_k * (relevant_1 + ... + relevant_k) / k`
     (Musgrave et al., "A Metric Learning Reality Check", ECCV 2020, section 3.3).

@@ -65,7 +65,7 @@ def score(
 def labels_of(
     examples: Sequence[Example], gallery: Sequence[Example] = ()
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Number the classes of queries and of their gallery alike.
+    """Give the classes of queries and gallery numbers, the same in both.
 
     Args:
         examples: The queries.
