@@ -178,7 +178,7 @@ class Ranker:
         flat_cosines[wide] = exact[order]
 
     def _pairs(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return the cosines (p,) of pairs, in float64; faster where equal rows adjoin."""
+        """Return cosines (p,) of pairs, in float64; faster where equal rows adjoin."""
         cosines = np.empty(len(rows))
         for start in range(0, len(rows), _PAIRS):
             part = slice(start, start + _PAIRS)
