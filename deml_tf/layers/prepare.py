@@ -60,7 +60,8 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
     rank = images.shape.rank
     if rank not in (3, 4):
         raise UsageError(
-            f"images have shape {images.shape}; give (h, w, 3) or (b, h, w, 3)"
+            f"images of shape {images.shape} are no images; give (h, w, 3) or "
+            "(b, h, w, 3)"
         )
     if fit == "squash":
         square = tf.image.resize(images, (size, size), antialias=True)

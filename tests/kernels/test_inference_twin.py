@@ -1,3 +1,5 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from deml_tf.kernels.normed_convolution import NormedConvolution
 IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype("f4")
 
 
+@functools.cache  # tests may move its weights: each compares with them as they are
 def network(name="efficientnet_lite0", dtype="float32"):
     """Both pieces one after the other, with norms that are not as they start."""
     settings = {"input_size": 64, "width": 0.25, "prefix": "b_", "dtype": dtype}

@@ -359,15 +359,18 @@ def test_bfloat16_features_are_lifted(arguments):
     np.testing.assert_allclose(kept["saliency"], exact["saliency"], rtol=1e-6)
 
 
-@pytest.mark.parametrize("steps", [None, 10])
-def test_xla_agrees_with_eager(steps):
-    layer = ObjectAttention(steps=steps, prior_correction=True)
+def test_xla_agrees_with_eager():
+    layer = ObjectAttention(steps=10, prior_correction=True)
     maps, lower = tf.constant(blobs(5)), tf.constant(blobs(5, 10, 10, 8))
     eager = layer(maps, lower)
     compiled = tf.function(layer, jit_compile=True)(maps, lower)
     np.testing.assert_allclose(compiled["boxes"], eager["boxes"], atol=0.006)
     np.testing.assert_allclose(compiled["saliency"], eager["saliency"], atol=1e-6)
     np.testing.assert_array_equal(compiled["fallback"], eager["fallback"])
+    # The exact end differs in the walk alone; the box takes long to compile.
+    end = tf.function(saliency_map, jit_compile=True)(maps, None, 0.15, True)
+    for a, b in zip(end, saliency_map(maps, None, 0.15, True), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
 
 
 def test_nothing_runs_on_the_host():
