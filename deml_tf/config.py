@@ -7,8 +7,11 @@ member that is chosen stand in the mapping beside it.
 """
 
 import dataclasses
+import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from deml_tf.errors import UsageError
 
 
 def _setting(
@@ -353,3 +356,46 @@ class Configs(NamedTuple):
 
 
 CONFIGS = (DataConfig, ModelConfig, LossConfig, TrainConfig, ScoreConfig)
+
+
+def check(settings: Any) -> None:
+    """Refuse values outside of their ranges and choices.
+
+    Flags are checked where they are parsed; this is for settings given in a program.
+
+    Args:
+        settings: An instance of one of the dataclasses above.
+
+    Raises:
+        UsageError: A value is out of its range, or none of the choices.
+    """
+    for field in dataclasses.fields(settings):
+        value, facts = getattr(settings, field.name), field.metadata
+        if value is None or "help" not in facts:
+            continue
+        wrong = None
+        if facts["choices"] and value not in facts["choices"]:
+            wrong = " or ".join(map(str, facts["choices"]))
+        elif facts["at_least"] is not None and not value >= facts["at_least"]:
+            wrong = f"at least {facts['at_least']}"
+        elif facts["above"] is not None and not value > facts["above"]:
+            wrong = f"above {facts['above']}"
+        elif facts["below"] is not None and not value < facts["below"]:
+            wrong = f"below {facts['below']}"
+        if wrong:
+            raise UsageError(f"{field.name}={value}: it must be {wrong}.")
+
+
+def describe(config: type, indent: int = 0) -> str:
+    """Write the settings of a dataclass as the `Args:` of a docstring.
+
+    Args:
+        config: One of the dataclasses above.
+        indent: Blanks before each line but the first.
+    """
+    lines = []
+    for field in dataclasses.fields(config):
+        if "help" in field.metadata:
+            text = f"{field.name}: {field.metadata['help']} Default: {field.default!r}."
+            lines += textwrap.wrap(text, 88 - indent, subsequent_indent="    ")
+    return ("\n" + " " * indent).join(lines)

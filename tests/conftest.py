@@ -7,6 +7,15 @@ import pytest
 from forks import Fork, run_module
 from PIL import Image
 
+TINY = {
+    "weights": "none",
+    "width": 0.25,
+    "input_size": 40,
+    "resize_size": 48,
+    "output_stride": 16,
+    "embedding_dim": 24,
+}
+
 
 def paint(folder, classes=8, images=5, side=56, seed=0):
     """An image folder: each class a colour of square on noise, at a random place."""
@@ -82,3 +91,11 @@ def command(start):
         return process.returncode, output, errors
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    """Builds a tiny embedder; other arguments of `build_deml` win."""
+    from deml_tf.models.embedder import build_deml  # takes seconds
+
+    return lambda **arguments: build_deml(**{**TINY, **arguments})

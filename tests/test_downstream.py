@@ -28,7 +28,7 @@ TINY = {
     "scales": 2,
     "learners": 2,
     "embedding_dim": 32,
-    "multi_layer": True,
+    "walk_multi_layer": True,
     "pooled_gates": True,
     "source_size": 48,
 }

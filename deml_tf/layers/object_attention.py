@@ -74,7 +74,9 @@ class ObjectAttention(keras.layers.Layer):
         prior_correction: Whether the map is divided by the end of the walk on the
             location kernel alone (for the exact end: each row sum of D by the kernel's)
             and made to sum to 1 again, which takes out the walk's pull to the centre.
-        resolution: Side in pixels of the image the map is read as; default 227.
+        multi_layer: Whether an embedder hands over the middle maps as
+            `lower_features`; default False. A call with two maps fuses them anyway.
+        resolution: Side in pixels of the image that the map stands for; default 227.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 
     Raises:
@@ -90,6 +92,7 @@ class ObjectAttention(keras.layers.Layer):
         epsilon: float = 0.15,
         border: str = "shift",
         prior_correction: bool = False,
+        multi_layer: bool = False,
         resolution: int = 227,
         **kwargs,
     ):
@@ -105,6 +108,7 @@ class ObjectAttention(keras.layers.Layer):
         self.epsilon = epsilon
         self.border = border
         self.prior_correction = prior_correction
+        self.multi_layer = multi_layer
         self.resolution = resolution
 
     def build(self, features_shape, lower_features_shape=None):
@@ -190,5 +194,6 @@ class ObjectAttention(keras.layers.Layer):
             "epsilon": self.epsilon,
             "border": self.border,
             "prior_correction": self.prior_correction,
+            "multi_layer": self.multi_layer,
             "resolution": self.resolution,
         }

@@ -95,17 +95,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
 
 def score_frozen(model, split, ranks, seed, embedding):
     """Scores the untrained backbone's pooled features: what training must beat."""
-    names = (
-        "backbone",
-        "weights",
-        "width",
-        "output_stride",
-        "cut_layer",
-        "input_size",
-        "resize_size",
-        "fit",
-    )
-    frozen = build_frozen(**{name: getattr(model, name) for name in names}, seed=seed)
+    frozen = build_frozen(model, seed)
     forward = inference(frozen)()
     features = embed(forward, split.test, progress="frozen start", **embedding)
     labels, gallery_labels = labels_of(split.test, split.gallery)

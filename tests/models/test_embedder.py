@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deml_tf.config import ModelConfig
 from deml_tf.errors import UsageError
 from deml_tf.layers.zoom import zoom
 from deml_tf.models.embedder import (
@@ -127,8 +128,8 @@ def test_both_zoom_sources_see_the_same_places():
     "options",
     [
         {},
-        {"walk_steps": 10, "border": "clip", "zoom_source": "previous"},
-        {"multi_layer": True, "prior_correction": True},
+        {"walk_steps": 10, "walk_border": "clip", "zoom_source": "previous"},
+        {"walk_multi_layer": True, "walk_prior_correction": True},
         {"pooled_gates": True, "shared_projection": False, "source_size": 96},
         {"fit": "pad", "gate_bias": 0.0, "cut_layer": "stage4"},
     ],
@@ -144,7 +145,7 @@ def test_saved_and_loaded(options, tmp_path):
 
 def test_core_runs_anywhere():
     """No host operation, and XLA compiles it to the same numbers."""
-    core = core_of(tiny(scales=2, learners=2, multi_layer=True))
+    core = core_of(tiny(scales=2, learners=2, walk_multi_layer=True))
     images = tf.constant(random_images(2, 64, 64))
     traced = tf.function(lambda x: core(x, training=False))
     graph = traced.get_concrete_function(images).graph
@@ -181,15 +182,7 @@ def test_any_size_is_prepared_inside():
 
 
 def test_frozen_start_is_the_pooled_backbone():
-    names = {k: v for k, v in TINY.items() if k != "embedding_dim"}
-    frozen = build_frozen(
-        backbone="efficientnet_lite0",
-        cut_layer=None,
-        resize_size=72,
-        fit="squash",
-        seed=0,
-        **names,
-    )
+    frozen = build_frozen(ModelConfig(**TINY, resize_size=72, learners=2), seed=0)
     core = core_of(tiny(scales=1, learners=1))
     images = random_images(2, 72, 72)
     cropped = images[:, 4:68, 4:68]
@@ -207,12 +200,16 @@ def test_frozen_start_is_the_pooled_backbone():
         ({"embedding_dim": 8}, "embedding_dim=8"),
         ({"resize_size": 60}, "resize_size=60"),
         ({"source_size": 32}, "source_size=32"),
-        ({"zoom_source": "first"}, "zoom_source='first'"),
-        ({"precision": "float16"}, "precision='float16'"),
+        ({"zoom_source": "first"}, "zoom_source=first: it must be original or prev"),
+        ({"precision": "float16"}, "precision=float16"),
+        ({"width": 0.0}, "width=0.0: it must be above 0.0"),
+        ({"scale": 2}, "scale=2 is no setting of build_deml: did you mean scales"),
+        ({"region_rule": "run"}, "region_rule='run' is unknown: use walk"),
+        ({"walk_stepps": 2}, "walk_stepps is no argument .* did you mean walk_steps"),
         ({"channel_attention": False}, "without channel attention"),
         ({"backbone": "vgg"}, "vgg"),
         ({"weights": "imagenet"}, "width"),
-        ({"border": "wrap"}, "wrap"),
+        ({"walk_border": "wrap"}, "wrap"),
     ],
 )
 def test_wrong_arguments(options, words):

@@ -15,7 +15,7 @@ from deml_tf.models.parts import (
 VARIANTS = {
     "default": {},
     "release": {"zoom_source": "previous", "shared_projection": False},
-    "large source": {"source_size": 64, "multi_layer": True, "pooled_gates": True},
+    "large source": {"source_size": 64, "walk_multi_layer": True, "pooled_gates": True},
 }
 CHOICES = [
     ("default", (0,), (0, 1)),

@@ -1,27 +1,10 @@
-"""Tiny embedders and encoded images, for the tests of serving."""
+"""Encoded images, for the tests of serving."""
 
 import io
 
 import numpy as np
 import pytest
 from PIL import Image
-
-from deml_tf.models.embedder import build_deml
-
-TINY = {
-    "weights": "none",
-    "width": 0.25,
-    "input_size": 40,
-    "resize_size": 48,
-    "output_stride": 16,
-    "embedding_dim": 24,
-}
-
-
-@pytest.fixture(scope="session")
-def tiny():
-    """Builds a tiny embedder; other arguments of `build_deml` win."""
-    return lambda **arguments: build_deml(**{**TINY, **arguments})
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,94 @@
+"""A region rule is one class and one line: everything else takes it as it is."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import deml_tf
+from deml_tf.layers import REGION_RULES
+from deml_tf.models.embedder import build_deml, core_of, explainer
+from deml_tf.models.parts import part_core
+
+
+@keras.saving.register_keras_serializable(package="deml_tf_tests")
+class Corner(keras.layers.Layer):
+    """Looks at a corner of the view, whatever the maps are.
+
+    Args:
+        share: Side of the box as a share of the side of the view.
+        resolution: Not used.
+    """
+
+    def __init__(self, share: float = 0.5, resolution: int = 1, **kwargs):
+        super().__init__(**kwargs)
+        self.share, self.resolution = share, resolution
+
+    def call(self, last, middle):
+        count, h, w = tf.shape(last)[0], *last.shape[1:3]
+        assert middle.shape[1] >= h
+        box = tf.constant([[0.0, 0.0, self.share, self.share]])
+        return {
+            "boxes": tf.tile(box, [count, 1]),
+            "saliency": tf.ones((count, h, w)) / (h * w),
+            "fallback": tf.zeros((count,), tf.bool),
+        }
+
+    def get_config(self):
+        own = {"share": self.share, "resolution": self.resolution}
+        return super().get_config() | own
+
+
+@pytest.fixture(scope="module")
+def embedder():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(REGION_RULES, "corner", Corner)
+        yield build_deml(
+            region_rule="corner",
+            corner_share=0.25,
+            weights="none",
+            width=0.25,
+            input_size=32,
+            resize_size=32,
+            output_stride=16,
+            scales=3,
+            learners=2,
+            embedding_dim=24,
+        )
+
+
+@pytest.fixture(scope="module")
+def images():
+    numbers = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3))
+    return numbers.astype("float32")
+
+
+def test_the_scales_look_where_it_says(embedder, images):
+    boxes = explainer(embedder)(images)["boxes"].numpy()
+    expected = [[0, 0, 1, 1], [0, 0, 0.25, 0.25], [0, 0, 0.0625, 0.0625]]
+    np.testing.assert_allclose(boxes, np.tile(expected, (2, 1, 1)), atol=1e-6)
+
+
+def test_it_is_saved_and_loaded(embedder, images, tmp_path):
+    embedder.save(tmp_path / "embedder.keras")
+    loaded = keras.saving.load_model(tmp_path / "embedder.keras")
+    np.testing.assert_array_equal(loaded(images), embedder(images))
+
+
+def test_fewer_parts_keep_it(embedder, images):
+    core = core_of(embedder)
+    whole = core(images)
+    some = part_core(core, (1, 2), (1,), explain=True)(images)
+    np.testing.assert_allclose(some["boxes"], whole["boxes"][:, 1:], atol=1e-6)
+    np.testing.assert_allclose(
+        some["parts"], whole["parts"].numpy()[:, 1:, 1:], atol=1e-6
+    )
+
+
+def test_settings_are_documented():
+    text, signature = deml_tf.build_deml.__doc__, inspect.signature(build_deml)
+    assert "input_size: Side of" in text and "{settings}" not in text
+    assert signature.parameters["input_size"].default == 224
+    assert signature.parameters["seed"].default == 0
