@@ -13,8 +13,10 @@ from PIL import Image
 
 from benchmarks.memory import resident
 from benchmarks.timing import Row
-from deml_tf.data.batches import BatchTable, class_ids, training_dataset
-from deml_tf.data.catalog import load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.batch_table import BatchTable
+from deml_tf.data.batches import class_ids, training_dataset
+from deml_tf.data.selection import read_examples
 from deml_tf.data.splits import zero_shot_split
 
 EXAMPLES, CLASSES, FOLDERS = 60_000, 22_634, 12
@@ -100,7 +102,7 @@ def lay_out(folder: Path) -> None:
 def _once(folder: str) -> dict[str, float]:
     """In a process of its own, so that the memory is the index's alone."""
     before, start = resident(), time.perf_counter()
-    split = zero_shot_split(load_examples("list", folder))
+    split = zero_shot_split(read_examples(DataConfig("list", folder)))
     labels, _ = class_ids(split.train)
     table = BatchTable(labels, 65, 2)
     listed, memory = time.perf_counter() - start, resident() - before

@@ -21,9 +21,10 @@ import tensorflow as tf
 from benchmarks.models import GOOGLENET, training_step
 from benchmarks.step_input import photographs
 from benchmarks.timing import Row, interleaved, wait
-from deml_tf.config import LossConfig, TrainConfig
-from deml_tf.data.batches import BatchTable, class_ids, training_dataset
-from deml_tf.data.catalog import load_examples
+from deml_tf.config import DataConfig, LossConfig, TrainConfig
+from deml_tf.data.batch_table import BatchTable
+from deml_tf.data.batches import class_ids, training_dataset
+from deml_tf.data.selection import read_examples
 from deml_tf.layers.random_walk import saliency_map
 from deml_tf.layers.regions import region_boxes
 from deml_tf.losses.activation_decay import activation_decay
@@ -225,7 +226,7 @@ def _embeddings(core: Any) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
 
 def _batches(folder: Path, side: int) -> Iterator[Any]:
     photographs(folder)
-    examples = load_examples("folder", str(folder))
+    examples = read_examples(DataConfig("folder", str(folder)))
     table = BatchTable(class_ids(examples)[0], BATCH // 2, 2)
     return iter(
         training_dataset(

@@ -8,8 +8,10 @@ from PIL import Image
 
 from benchmarks.models import GOOGLENET, U512, training_step
 from benchmarks.timing import Row, interleaved
-from deml_tf.data.batches import BatchTable, class_ids, training_dataset
-from deml_tf.data.catalog import load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.batch_table import BatchTable
+from deml_tf.data.batches import class_ids, training_dataset
+from deml_tf.data.selection import read_examples
 
 BATCH, SHARE = 32, 0.05
 MODELS = {
@@ -29,7 +31,7 @@ def measure(repeats: int) -> list[Row]:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         photographs(Path(folder))
-        examples = load_examples("folder", folder)
+        examples = read_examples(DataConfig("folder", folder))
         for name, model in MODELS.items():
             side = model["input_size"]
             step, ready = training_step(BATCH, **model)

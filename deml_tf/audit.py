@@ -11,10 +11,10 @@ from rich.text import Text
 from deml_tf.cli import command
 from deml_tf.cli.flags import define_flags, from_flags
 from deml_tf.config import DataConfig
-from deml_tf.data.catalog import load_examples, needs_folder
 from deml_tf.data.duplicates import HASH_SIDE, NEAR, fingerprints
 from deml_tf.data.findings import HALVES, find, spoilers
-from deml_tf.data.selection import read_split
+from deml_tf.data.selection import read_examples, read_split
+from deml_tf.data.sets import find_set
 from deml_tf.errors import DataError, UsageError
 from deml_tf.reports import audit_page
 from deml_tf.runs.atomic import check_output, write_atomically
@@ -30,7 +30,7 @@ def main(arguments):
     data = from_flags(DataConfig, FLAGS)
     for name in ("dataset", "data_dir"):
         if not getattr(data, name) and (
-            name == "dataset" or needs_folder(data.dataset)
+            name == "dataset" or find_set(data.dataset).needs_data_dir
         ):
             raise UsageError(f"--{name} is missing: say which images to look over.")
     page, document = _outputs()
@@ -81,9 +81,7 @@ def read_roles(data, seed):
     try:
         split = read_split(data, seed)
     except DataError as error:
-        if data.dataset == "plumage":
-            raise
-        examples = load_examples(data.dataset, data.data_dir)  # or raises the same
+        examples = read_examples(data)  # or raises the same
         if any(_role(example) not in HALVES for example in examples):
             raise
         listed = {r: [e for e in examples if _role(e) == r] for r in HALVES}

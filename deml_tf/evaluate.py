@@ -13,11 +13,10 @@ from absl import flags
 from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define_flags, from_flags
 from deml_tf.config import DataConfig, ScoreConfig, TrainConfig
-from deml_tf.data.catalog import needs_folder
 from deml_tf.data.example import Example
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split
-from deml_tf.data.sets.published import ranks_of
+from deml_tf.data.sets import find_set
 from deml_tf.data.splits import Split
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import explainer, geometry_of
@@ -52,7 +51,7 @@ def main(arguments: Sequence[str]) -> None:
     if not examples:
         raise UsageError(f"split={FLAGS.split}: the data set has no such images.")
     scoring = from_flags(ScoreConfig, FLAGS)
-    ranks = scoring.ranks or ranks_of(source.data.dataset)
+    ranks = scoring.ranks or find_set(source.data.dataset).ranks
     scoring = dataclasses.replace(scoring, ranks=ranks)
     scores = score_images(embedder, examples, split.gallery, scoring, source.seed)
     report = {"embedder": str(source.embedder), "split": FLAGS.split, **scores}
@@ -136,8 +135,10 @@ def _source() -> Source:
         )
     if FLAGS.embedder:
         path = Path(FLAGS.embedder)
-        for name in ("dataset", *["data_dir"] * needs_folder(FLAGS.dataset)):
-            if not FLAGS[name].value:
+        for name in ("dataset", "data_dir"):
+            if not FLAGS[name].value and (
+                name == "dataset" or find_set(FLAGS.dataset).needs_data_dir
+            ):
                 raise UsageError(f"--{name} is missing: --embedder needs it.")
         output = Path(FLAGS.output or path.with_suffix(".scores.json"))
         data, seed = from_flags(DataConfig, FLAGS), FLAGS.seed

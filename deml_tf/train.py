@@ -18,17 +18,17 @@ from deml_tf.cli.flags import (
     read_configs,
 )
 from deml_tf.config import CONFIGS, DistributionConfig
+from deml_tf.data.batch_table import BatchTable
 from deml_tf.data.batches import (
-    BatchTable,
     batch_files,
     class_ids,
     training_dataset,
 )
-from deml_tf.data.catalog import needs_folder
 from deml_tf.data.images import explain_unreadable
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import fill_batches, read_split
 from deml_tf.data.service import check_service
+from deml_tf.data.sets import find_set
 from deml_tf.errors import UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.losses.binomial_deviance import BinomialDeviance
@@ -60,7 +60,7 @@ def main(arguments):
     cluster = read_cluster()
     data, model, loss, train, score = configs
     _require(dataset=data.dataset)
-    if needs_folder(data.dataset):
+    if find_set(data.dataset).needs_data_dir:
         _require(data_dir=data.data_dir)
     _require(run_dir=train.run_dir)
 

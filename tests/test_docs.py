@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deml_tf.data.catalog import DATASETS
+from deml_tf.data.sets import SETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted(
@@ -53,7 +53,7 @@ def test_every_guide_is_listed():
 
 def test_every_data_set_and_config_is_explained():
     text = (ROOT / "docs" / "data.md").read_text()
-    for name in DATASETS:
+    for name in SETS:
         assert f"`{name}`" in text
     for path in (ROOT / "configs").glob("*.cfg"):
         if not path.name.startswith(("cub200_2010", "smoke")):

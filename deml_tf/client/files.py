@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from deml_tf.data.sets.class_folders import SUFFIXES
+from deml_tf.data.image_files import SUFFIXES, is_image
 from deml_tf.errors import UsageError
 
 MOST_BYTES = 32 * 2**20
@@ -47,7 +47,7 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     for path in map(Path, names):
         if path.is_dir():
             files = (Path(place, n) for place, _, names in os.walk(path) for n in names)
-            below = sorted(f for f in files if f.suffix.lower() in SUFFIXES)
+            below = sorted(f for f in files if is_image(f.name))
             if not below:
                 raise UsageError(
                     f"{path} holds no images ({', '.join(SUFFIXES)}): name another "

@@ -1,1 +1,1 @@
-"""From images on disk to batches: catalog, splits, batches, images, plumage."""
+"""From images on disk to batches: data sets, splits, checks, decoding, batches."""

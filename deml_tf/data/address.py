@@ -1,4 +1,4 @@
-"""HOST:PORT, as flags and TF_CONFIG give it."""
+"""Addresses of the form HOST:PORT, as flags and TF_CONFIG give them."""
 
 import re
 
@@ -8,18 +8,18 @@ MEND = f"write HOST:PORT, with a port from 1 to {LAST_PORT}"
 
 
 def is_host(text: str) -> bool:
-    """Whether a text may be the name or the number of a machine."""
+    """Tell whether a text may be the name or the IP address of a machine."""
     return _HOST.fullmatch(text) is not None
 
 
 def split(address: str) -> tuple[str, int] | None:
-    """Takes an address apart.
+    """Split an address into host and port.
 
     Args:
         address: HOST:PORT.
 
     Returns:
-        Host and port; None if it is no such address.
+        Host and port, or None if it is not such an address.
     """
     host, _, port = address.rpartition(":")
     number = int(port) if port.isascii() and port.isdecimal() else 0

@@ -1,4 +1,4 @@
-"""Batches of P classes x K images, a function of the seed and the step alone."""
+"""Batches of images, to train on and to score."""
 
 import os
 from collections.abc import Sequence
@@ -7,102 +7,23 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from deml_tf.data.catalog import Example
+from deml_tf.data.batch_table import BatchTable, fold, random_key
+from deml_tf.data.example import Example
 from deml_tf.data.images import decode, random_crop_and_mirror
 from deml_tf.data.service import through_service
 from deml_tf.errors import UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
-# Streams of random numbers of one seed.
-_BATCHES, _AUGMENTATION = 0, 1
-
-
-class BatchTable:
-    """Draws the examples of any training step without a state.
-
-    Every batch holds P different classes, all equally likely, and of each K different
-    images, all equally likely: the authors' release trains on 65 x 2. Random numbers
-    are keyed by (seed, step), so step n is the same batch in every run, and a run
-    that starts there goes on as one that never stopped. The cost of a batch does not
-    grow with the number of images.
-
-    Args:
-        labels: `(n,)` integers, the class of each example.
-        classes_per_batch: P.
-        images_per_class: K.
-        seed: any integer of 64 bits.
-
-    Raises:
-        UsageError: fewer than P classes, or a class with fewer than K images.
-    """
-
-    def __init__(
-        self,
-        labels: Any,
-        classes_per_batch: int,
-        images_per_class: int,
-        seed: int = 0,
-    ):
-        """Sorts the examples by class; see the class."""
-        labels = np.asarray(labels)
-        names, counts = np.unique(labels, return_counts=True)
-        if min(classes_per_batch, images_per_class) < 1 or (
-            len(names) < classes_per_batch or counts.min() < images_per_class
-        ):
-            raise UsageError(
-                f"{classes_per_batch} classes x {images_per_class} images cannot be "
-                f"drawn from {len(names)} classes of {min(counts, default=0)} images "
-                "or more; lower --classes_per_batch or --images_per_class"
-            )
-        self.classes_per_batch = classes_per_batch
-        self.images_per_class = images_per_class
-        self.batch_size = classes_per_batch * images_per_class
-        self.num_examples = len(labels)
-        self.seed = seed
-        with tf.device("CPU:0"):
-            order = np.argsort(labels, kind="stable")
-            self._order = tf.constant(order, tf.int64)  # examples, class by class
-            self._starts = tf.constant(np.cumsum(counts) - counts, tf.int64)
-            self._counts = tf.constant(counts, tf.int64)
-
-    def indices(self, step: Any) -> tf.Tensor:
-        """The examples of a step.
-
-        Args:
-            step: scalar integer, from 0; a Python number or a tensor.
-
-        Returns:
-            `(P * K,)` int64, positions in `labels`, the K images of a class together.
-        """
-        p, k = self.classes_per_batch, self.images_per_class
-        with tf.device("CPU:0"):
-            key = _fold(_key(self.seed, _BATCHES), step)
-            class_key, image_key = tf.unstack(tf.random.split(key, 2, alg="philox"))
-            # The P largest of independent draws are P classes without replacement.
-            draws = _uniform(tf.shape(self._counts), class_key)
-            classes = tf.math.top_k(draws, p).indices  # (p,)
-            counts = tf.gather(self._counts, classes)
-            # Floyd's sampling: draw among one more image each time; what was drawn
-            # before gives way to the newest.
-            draws = _uniform([k, p], image_key)
-            picks: list[tf.Tensor] = []
-            for i in range(k):
-                newest = counts - k + i
-                pick = tf.cast(draws[i] * tf.cast(newest + 1, tf.float64), tf.int64)
-                for earlier in picks[:i]:
-                    pick = tf.where(tf.equal(earlier, pick), newest, pick)
-                picks.append(pick)
-            places = tf.gather(self._starts, classes)[:, None] + tf.stack(picks, 1)
-            return tf.reshape(tf.gather(self._order, places), [p * k])
+_STREAM = 1  # of the seed's random numbers; 0 is for batches
 
 
 def batch_files(examples: Sequence[Example], table: BatchTable, step: int) -> list[str]:
-    """Names the files of a step's batch, in the batch's order.
+    """Return the files of the batch of a step, in its order.
 
     Args:
-        examples: those whose labels the table holds.
-        table: the batches.
-        step: from 0.
+        examples: Examples whose labels the table holds.
+        table: Table of the batches.
+        step: Number of the step, from 0.
 
     Returns:
         P * K paths.
@@ -111,13 +32,13 @@ def batch_files(examples: Sequence[Example], table: BatchTable, step: int) -> li
 
 
 def class_ids(examples: Sequence[Example]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers the classes of examples in the order of their names.
+    """Return a number for the class of each example, in the order of class names.
 
     Args:
-        examples: n of them.
+        examples: n examples.
 
     Returns:
-        `(n,)` int32 class numbers, and the names they stand for.
+        `(n,)` int32 class numbers, and the names of the classes by number.
     """
     names = tuple(sorted({example.label for example in examples}))
     number = {name: i for i, name in enumerate(names)}
@@ -138,35 +59,36 @@ def training_dataset(
     share: tuple[int, int, int] | None = None,
     service: str | None = None,
 ) -> tf.data.Dataset:
-    """Batches of the steps from `first_step` to before `last_step`.
+    """Return the batches of the steps from `first_step` to before `last_step`.
 
     Each image is made square, cut at a random place and mirrored half of the time
-    (the augmentation of the authors' release: 227 of 256 pixels). All of it is a
-    function of the seeds, the step and the place in the batch.
+    (the augmentation of the authors' release: 227 of 256 pixels). The result depends
+    on the seeds, the step and the place in the batch alone.
 
     Args:
-        examples: those whose labels the table holds.
-        table: the batches.
-        resize_size: side of the square before the cut, in pixels.
-        input_size: side of the cut, in pixels.
+        examples: Examples whose labels the table holds.
+        table: Table of the batches.
+        resize_size: Side of the square before the cut, pixels.
+        input_size: Side of the cut, pixels.
         fit: `"squash"` or `"pad"`; see `fit_square`.
-        first_step: of this run; a resumed one starts where it stopped.
-        last_step: the first step that is not run.
-        seed: of cuts and mirrors.
+        first_step: First step of this run; a resumed run starts where it stopped.
+        last_step: First step that is not run.
+        seed: Seed of cuts and mirrors.
         augment: False cuts the centre and never mirrors.
-        share: `(start, stop, size)`: of each step's batch only the images from
-            `start` to before `stop`, `size` of them at a time, each with the cut and
-            the mirror that it has in the whole; by default all at once.
-        service: address of a tf.data service that reads the images, see
-            `deml_tf.data.service`; by default this process does.
+        share: `(start, stop, size)` gives only the images from `start` to before `stop`
+            of each batch, `size` of them at a time. Each has the cut and the mirror
+            that it has in the whole batch. By default the whole batch at once.
+        service: Address of a tf.data service that reads the images, see
+            `deml_tf.data.service`; by default this process reads them.
 
     Returns:
         Images, float32 `(P * K, input_size, input_size, 3)` in 0..255, and class
-        numbers of `class_ids`, int32 `(P * K,)`; of a share, `size` in place of P * K.
+        numbers as of `class_ids`, int32 `(P * K,)`. With a share, `size` instead of
+        P * K.
 
     Raises:
-        UsageError: unknown `fit`, sizes that do not fit each other, or a table of
-            other examples.
+        UsageError: `fit` is unknown, the sizes do not fit each other, or the table is
+            of other examples.
     """
     check_geometry(resize_size, input_size, fit)
     if len(examples) != table.num_examples:
@@ -176,13 +98,13 @@ def training_dataset(
         )
     paths = _paths(examples, whole=service is not None)
     labels = tf.constant(class_ids(examples)[0])
-    key = _key(seed, _AUGMENTATION)
+    key = random_key(seed, _STREAM)
 
     start, stop, size = share or (0, table.batch_size, table.batch_size)
     parts = (stop - start) // size
 
-    def places(part):
-        # Of the batches that this share comes in, `part` counts all from step 0 on.
+    def places(part: Any) -> tf.data.Dataset:
+        # Each step has `parts` parts of this share; `part` counts them from step 0.
         step, place = part // parts, start + part % parts * size
         place = tf.cast(place, tf.int32) + tf.range(size)
         indices = tf.gather(table.indices(step), place)
@@ -190,16 +112,16 @@ def training_dataset(
             (indices, tf.repeat(step, size), place)
         )
 
-    def load(index, step, place):
+    def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
         square = fit_square(decode(paths[index]), resize_size, fit)
         if augment:
-            own_key = _fold(_fold(key, step), place)
+            own_key = fold(fold(key, step), place)
             image = random_crop_and_mirror(square, input_size, own_key)
         else:
             image = center_crop(square, input_size)
         return image, labels[index]
 
-    def read(numbers):
+    def read(numbers: tf.data.Dataset) -> tf.data.Dataset:
         images = numbers.flat_map(places).map(
             load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
@@ -209,7 +131,7 @@ def training_dataset(
     numbers = tf.data.Dataset.range(first, last)
     served = service is not None
     batches = through_service(numbers, read, service) if served else read(numbers)
-    # flat_map hides the number of batches from the progress bar.
+    # After flat_map, the progress bar would not know the number of batches.
     count = tf.data.experimental.assert_cardinality(last - first)
     return batches.apply(count).prefetch(2)
 
@@ -221,24 +143,24 @@ def scoring_dataset(
     fit: str = "squash",
     batch_size: int = 64,
 ) -> tf.data.Dataset:
-    """All images once, in order, squares as an embedder's `Prepare` makes them.
+    """Return all images once, in order, as squares like those of `Prepare`.
 
     Args:
-        examples: what to embed.
-        resize_size: side of the square, in pixels; the embedder cuts its centre.
+        examples: Examples to embed.
+        resize_size: Side of the square, pixels; the embedder cuts its centre.
         fit: `"squash"` or `"pad"`; see `fit_square`.
-        batch_size: images in a batch; the last one may be smaller.
+        batch_size: Images in a batch; the last batch may be smaller.
 
     Returns:
-        Images, float32 `(b, resize_size, resize_size, 3)` in 0..255, and their
-        heights and widths before that, int32 `(b, 2)`.
+        Images, float32 `(b, resize_size, resize_size, 3)` in 0..255, and their height
+        and width before that, int32 `(b, 2)`.
 
     Raises:
-        UsageError: unknown `fit` or no size.
+        UsageError: `fit` is unknown, or a size is not valid.
     """
     check_geometry(resize_size, resize_size, fit)
 
-    def load(path):
+    def load(path: Any) -> tuple[Any, Any]:
         image = decode(path)
         return fit_square(image, resize_size, fit), tf.shape(image)[:2]
 
@@ -249,22 +171,8 @@ def scoring_dataset(
 
 
 def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:
-    """The paths; whole ones for processes that were started elsewhere."""
+    """Return the paths, absolute ones for processes in other folders."""
     paths = (os.path.abspath(e.path) if whole else e.path for e in examples)
     with tf.device("CPU:0"):
         # As bytes: a file's name need not be UTF-8.
         return tf.constant([os.fsencode(path) for path in paths], tf.string)
-
-
-def _key(seed: int, stream: int) -> Any:
-    with tf.device("CPU:0"):
-        return tf.constant([seed, stream], tf.int64)
-
-
-def _fold(key: Any, data: Any) -> Any:
-    return tf.random.fold_in(key, tf.cast(data, tf.int64), alg="philox")
-
-
-def _uniform(shape: Any, key: Any) -> Any:
-    # 53 random bits: with float32's 23, classes would tie and large ones be uneven.
-    return tf.random.stateless_uniform(shape, key, dtype=tf.float64, alg="philox")

@@ -1,10 +1,16 @@
-"""Images from their bytes, with what TensorFlow's decoder leaves out."""
+"""Decode images, including the kinds that TensorFlow's decoder gets wrong."""
 
 from typing import Any
 
 import tensorflow as tf
 
-from deml_tf.data.byte_strings import cut, length, number, starts, take
+from deml_tf.data.tensor_bytes import (
+    byte_count,
+    bytes_at,
+    slice_bytes,
+    starts_with,
+    to_number,
+)
 
 # RE2, where \C is any byte.
 _WEBP = r"RIFF\C{4}WEBP"
@@ -14,17 +20,18 @@ _ANIMATED, _ALPHA = 2, 16
 _BYTES = [bytes([n]) for n in range(256)]
 
 
-def decode_stored(encoded: Any) -> tf.Tensor:
-    """Decodes an image the way it is stored: `tf.io.decode_image` with its gaps shut.
+def decode_as_stored(encoded: Any) -> tf.Tensor:
+    """Decode an image without turning it upright.
 
-    TensorFlow 2.21 refuses to decode a WebP with transparency or animation to three
-    channels, and takes a BMP's numbers of palette colours for greys.
+    This is `tf.io.decode_image` without two of its faults: TensorFlow 2.21 cannot
+    decode a WebP file with transparency or animation to three channels, and it takes
+    the palette indices of a BMP file for grey levels.
 
     Args:
-        encoded: scalar string: JPEG, PNG, GIF, BMP or WebP.
+        encoded: Scalar string, a JPEG, PNG, GIF, BMP or WebP file.
 
     Returns:
-        uint8 `(h, w, 3)`; of an animation the first frame.
+        uint8 `(h, w, 3)`, the first frame of an animation.
     """
     webp = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, 12), _WEBP)
     bmp = tf.strings.regex_full_match(tf.strings.substr(encoded, 0, 30), _BMP_OF_8_BITS)
@@ -39,7 +46,7 @@ def decode_stored(encoded: Any) -> tf.Tensor:
 @tf.function(
     input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)],
     autograph=False,
-    # Inlined, its operations would pass by for every image that needs none of them.
+    # Inlined, its operations would run for images that need none of them.
     experimental_attributes={"_noinline": True},
 )
 def _decode_rare(encoded: Any, webp: Any) -> Any:
@@ -49,21 +56,22 @@ def _decode_rare(encoded: Any, webp: Any) -> Any:
 
 
 def _decode_webp(encoded: Any) -> Any:
-    """After the WebP container's specification and that of its lossless bitstream."""
-    head = take(encoded, 12, 9)
-    flags = tf.where(starts(head, b"VP8X"), head[8], 0)
-    # A lossless image says itself whether it is transparent.
+    """Decode a WebP file, following the specifications of container and bitstream."""
+    head = bytes_at(encoded, 12, 9)
+    flags = tf.where(starts_with(head, b"VP8X"), head[8], 0)
+    # The header of a lossless image has a flag of its own for transparency.
     parts = tf.raw_ops.StringSplitV2(input=[encoded], sep="VP8L", maxsplit=1).values
-    own = take(encoded, length(parts[0]) + 12, 1)[0]
-    lossless = (tf.size(parts) > 1) & ~starts(head, b"VP8 ")
+    own = bytes_at(encoded, byte_count(parts[0]) + 12, 1)[0]
+    lossless = (tf.size(parts) > 1) & ~starts_with(head, b"VP8 ")
     transparent = _has(tf.where(lossless, own, flags), _ALPHA)
-    # Animations have four channels always, which TensorFlow gives to transparent ones.
+    # Animations always have four channels; TensorFlow decodes four if it finds the
+    # flag of transparency.
     animated = _has(flags, _ANIMATED)
     flag = tf.gather(_BYTES, tf.bitwise.bitwise_or(flags, _ALPHA))
     marked = [
         tf.strings.substr(encoded, 0, 20),
         flag,
-        cut(encoded, 21, length(encoded)),
+        slice_bytes(encoded, 21, byte_count(encoded)),
     ]
     encoded = tf.where(animated, tf.strings.join(marked), encoded)
     return tf.cond(
@@ -74,10 +82,10 @@ def _decode_webp(encoded: Any) -> Any:
 
 
 def _decode_palette(encoded: Any) -> Any:
-    # The file's head has 14 bytes; then comes the image's, which begins with its
-    # size, then the palette: blue, green, red and an empty byte for each colour.
-    at = 14 + number(take(encoded, 14, 4), True)
-    palette = tf.reshape(take(encoded, at, 1024), [256, 4])[:, 2::-1]
+    # After 14 bytes of file header comes the image header, whose first number is its
+    # size; then the palette, with blue, green, red and an unused byte for each colour.
+    at = 14 + to_number(bytes_at(encoded, 14, 4), True)
+    palette = tf.reshape(bytes_at(encoded, at, 1024), [256, 4])[:, 2::-1]
     indices = tf.cast(_decode(encoded, 3)[..., 0], tf.int32)
     return tf.cast(tf.gather(palette, indices), tf.uint8)
 

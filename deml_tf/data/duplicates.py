@@ -1,12 +1,15 @@
-"""Copies of images in a data set: of the same bytes, and of nearly the same look.
+"""Find copies of images in a data set: the same bytes, or nearly the same look.
 
-Look is a perceptual hash of 256 bits: the signs, about their median, of the 16 x 16
-lowest frequencies (DCT) of the image in grey, 64 x 64 (imagehash's `phash`). Of 6,033
-photographs of birds (Caltech-UCSD Birds 200-2010) every pair within 68 bits shows one
-scene. Pairs of different scenes begin at 70 and double every two bits; at 62 where one
-is mirrored. Copies re-encoded, rescaled, stretched, turned grey, brightened, marked or
-cropped by 2 % a side stay within 44. The usual 64 bits do not tell these apart: there
-different scenes are within 6, and copies cropped by 2 % up to 12.
+The look is a perceptual hash of 256 bits (`phash` of imagehash): the image is made grey
+and scaled to 64 x 64 pixels, and each bit tells whether one of the 16 x 16 lowest
+frequencies of its DCT is above their median.
+
+Measured on 6,033 photographs of birds (Caltech-UCSD Birds 200-2010): pairs within 68
+bits always show the same scene. Pairs of different scenes begin at 70 bits, at 62 if
+one of them is mirrored, and double with every two bits. Copies that are re-encoded,
+rescaled, stretched, turned grey, brightened, marked or cropped by 2 % a side stay
+within 44 bits. The usual hash of 64 bits does not separate them: there, different
+scenes lie within 6 bits, and copies cropped by 2 % up to 12 bits apart.
 """
 
 import hashlib
@@ -25,20 +28,21 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
+from deml_tf.data.image_bytes import read_bytes
+from deml_tf.data.image_files import FORMATS
 from deml_tf.data.orientation import header_orientation
-from deml_tf.data.stored import read_bytes
 
 HASH_SIDE = 16  # 16 x 16 = 256 bits
 NEAR = 48
-"""Bits of 256 in which near copies differ at most. Carried on from those birds, 120,000
+"""Bits of 256 in which near copies differ at most. By the figures above, 120,000
 photographs hold less than one pair of different scenes within it."""
 MOST_PAIRS = 1_000_000
+"""Pairs after which the search for near copies stops."""
 
 _SIDE = 4 * HASH_SIDE  # pixels that phash looks at
-_EVEN = 3  # grey levels: the hash of an image with less contrast is rounding alone
+_EVEN = 3  # grey levels: with less contrast, a hash shows rounding errors only
 _BLOCK = 512  # images read at a time
 _QUERIES = 64  # hashes searched for at a time: 1 GB even if all of 120,000 match
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +50,16 @@ class Fingerprint:
     """What tells one image from another.
 
     Attributes:
-        problem: why it cannot be read; empty if it can. Without it the rest is set.
+        problem: Why the image cannot be read; empty if it can. The other attributes are
+            only set if it can.
         digest: SHA-256 of its bytes.
-        width: pixels, as shown, that is after its EXIF rotation.
-        height: likewise.
-        kind: format and mode as stored, such as "JPEG RGB".
-        rotated: whether EXIF turns or mirrors it.
-        look: its perceptual hash, 32 bytes; empty for an image of one even colour,
-            whose hash says nothing.
-        mirrored_look: that of its mirror image (left to right).
+        width: Pixels, after the rotation that EXIF asks for.
+        height: Pixels, likewise.
+        kind: Format and mode as stored, such as "JPEG RGB".
+        rotated: Whether EXIF asks to turn or mirror it.
+        look: Its perceptual hash, 32 bytes; empty for an image of one colour, whose
+            hash means nothing.
+        mirrored_look: The hash of its mirror image (left to right).
     """
 
     problem: str = ""
@@ -70,7 +75,7 @@ class Fingerprint:
 class Pairs(NamedTuple):
     """Near pairs `first < second`, `(p,)` each, nearest first.
 
-    `complete` is false if the search ended before its end, at so many pairs.
+    `complete` is false if the search stopped early because it found too many.
     """
 
     first: np.ndarray
@@ -82,14 +87,14 @@ class Pairs(NamedTuple):
 def fingerprints(
     paths: Sequence[str], progress: str | None = None
 ) -> list[Fingerprint]:
-    """Reads images, several at a time, and takes their fingerprints.
+    """Read images, several at a time, and take their fingerprints.
 
     Args:
-        paths: where they are stored, as `read_bytes` takes them.
-        progress: title of a progress bar; None shows none.
+        paths: Paths of the images, as `read_bytes` takes them.
+        progress: Title of a progress bar; None shows none.
 
     Returns:
-        One for each path; an image that cannot be read has a `problem`.
+        One for each path. An image that cannot be read has a `problem`.
     """
     found = []
     workers = len(os.sched_getaffinity(0))  # pillow decodes without the GIL
@@ -103,13 +108,14 @@ def fingerprints(
 
 
 def fingerprint(path: str) -> Fingerprint:
-    """Reads one image and takes its fingerprint.
+    """Read one image and take its fingerprint.
 
-    JPEGs are decoded at the smallest scale that keeps four pixels for each one that is
-    hashed: five times as fast at 2048 x 1536, and never more than 2 of 256 bits off.
+    JPEG files are decoded at the smallest scale that keeps four pixels for each one
+    that is hashed. That is five times as fast at 2048 x 1536 pixels, and changes at
+    most 2 of 256 bits.
 
     Args:
-        path: where it is stored, as `read_bytes` takes it.
+        path: Path of the image, as `read_bytes` takes it.
 
     Returns:
         Its fingerprint, with a `problem` if it cannot be read.
@@ -118,7 +124,7 @@ def fingerprint(path: str) -> Fingerprint:
         data = read_bytes(path)
         if not data:
             return Fingerprint(problem="the file is empty")
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             kind = f"{image.format} {image.mode}"
             turn = header_orientation(image)
             width, height = image.size[:: -1 if turn > 4 else 1]
@@ -136,20 +142,23 @@ def fingerprint(path: str) -> Fingerprint:
 
 
 def perceptual_hash(image: Image.Image) -> bytes:
-    """The look of an image in 32 bytes (256 bits).
+    """Return the perceptual hash of an image.
 
     Args:
-        image: of any size and mode.
+        image: An image of any size and mode.
+
+    Returns:
+        32 bytes (256 bits).
     """
     bits = imagehash.phash(image, hash_size=HASH_SIDE).hash
     return np.packbits(bits).tobytes()
 
 
 def same_bytes(digests: Sequence[bytes]) -> list[list[int]]:
-    """Groups of two or more equal digests.
+    """Return the groups of two or more equal digests.
 
     Args:
-        digests: of images; empty ones belong to no group.
+        digests: Digests of images; empty ones belong to no group.
 
     Returns:
         For each group the indices of its images, in order.
@@ -168,17 +177,17 @@ def near_pairs(
     mirrored_looks: Sequence[bytes] | None = None,
     most: int = MOST_PAIRS,
 ) -> Pairs:
-    """Finds every pair of hashes that differ in few bits; exact (FAISS, flat).
+    """Find every pair of hashes that differ in few bits; exact (FAISS, flat).
 
     Args:
-        looks: n hashes of one length, a multiple of 8 bits; empty ones have no pairs.
-        distance: bits in which a pair differs at most.
-        mirrored_looks: hashes of the mirror images; with them the pairs are those of
-            which one, mirrored, is near the other, the smaller distance counting.
-        most: the search ends after the block in which it has found more pairs.
+        looks: n hashes of one length, a multiple of 8 bits. Empty ones have no pairs.
+        distance: Bits in which a pair differs at most.
+        mirrored_looks: Hashes of the mirror images. With them, a pair is an image near
+            the mirror image of another; the smaller of the two distances counts.
+        most: Number of pairs after which the search stops.
 
     Returns:
-        The pairs, indices into `looks`.
+        The pairs, as indices into `looks`.
     """
     known = np.flatnonzero([bool(look) for look in looks])
     if len(known) < 2:
@@ -215,14 +224,14 @@ _LANCZOS = Image.Resampling.LANCZOS
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """The image in 8-bit grey; of 16 bits the upper 8."""
+    """Return the image in 8-bit grey; of 16 bits, the upper 8 are kept."""
     if image.mode.startswith("I"):  # 16 bit, which pillow would clip, not scale
         return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
     return image.convert("L")
 
 
 def upright(image: Image.Image, turn: int) -> Image.Image:
-    """Turns an image the way its EXIF orientation, 1 to 8, says."""
+    """Turn an image as its EXIF orientation (1 to 8) asks."""
     turned = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -243,6 +252,6 @@ def _reason(error: Exception) -> str:
 
 
 def _array(looks: Sequence[bytes], known: np.ndarray) -> np.ndarray:
-    """The hashes as rows `(n, bytes)`, uint8."""
+    """Return the known hashes as rows `(n, bytes)`, uint8."""
     rows = b"".join(looks[n] for n in known)
     return np.frombuffer(rows, np.uint8).reshape(len(known), -1)

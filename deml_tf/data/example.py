@@ -12,12 +12,12 @@ class Example:
     """One labelled image.
 
     Attributes:
-        path: the image's file, or its place in a shard; see `stored`.
-        label: name of its class.
-        split: its role if the data set gives one: train, validation, test, or query
-            and gallery where queries are searched in images of their own.
-        box: (ymin, xmin, ymax, xmax) of its object, relative to the upright
-            image; see `exif`.
+        path: File of the image, or its place in a shard; see `image_bytes`.
+        label: Name of its class.
+        split: Its role if the data set gives one: train, validation or test; or query
+            and gallery, if queries are searched in a set of its own.
+        box: (ymin, xmin, ymax, xmax) of its object, each 0 to 1, relative to the
+            upright image.
     """
 
     path: str

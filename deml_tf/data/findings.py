@@ -1,4 +1,4 @@
-"""What an audit finds in a split: classes, sizes and copies, as one JSON document."""
+"""Audit a split: count its classes, sizes and copies, as one JSON document."""
 
 import unicodedata
 from collections import Counter, defaultdict
@@ -31,17 +31,17 @@ def find(
     input_size: int,
     most_pairs: int = MOST_PAIRS,
 ) -> dict[str, Any]:
-    """Looks a split over.
+    """Audit a split.
 
     Args:
-        roles: the examples of train, validation, test and gallery; some may lack.
-        fingerprints: of all examples, role after role.
-        near_distance: bits in which near copies differ at most.
-        input_size: images with a side below are counted, pixels.
-        most_pairs: the search for near copies ends at more pairs.
+        roles: Examples of train, validation, test and gallery; some may be missing.
+        fingerprints: Fingerprints of all examples, role after role.
+        near_distance: Bits in which near copies differ at most.
+        input_size: Side in pixels; images with a shorter side are counted.
+        most_pairs: Number of pairs after which the search for near copies stops.
 
     Returns:
-        What `--json` writes, plain JSON values; `WHERE` names the kinds of copies.
+        The findings, plain JSON values. `WHERE` names the kinds of copies.
     """
     images = [(role, e) for role, examples in roles.items() for e in examples]
     readable = [f for f in fingerprints if not f.problem]
@@ -81,10 +81,13 @@ def find(
 
 
 def spoilers(findings: Mapping[str, Any]) -> list[str]:
-    """What makes unseen classes seen, as parts of a sentence; `--strict` refuses it.
+    """Return what makes the test classes known in training, in parts of a sentence.
 
     Args:
-        findings: as `find` gives them.
+        findings: Findings as `find` returns them.
+
+    Returns:
+        Parts of a sentence; none if the split is a zero-shot split.
     """
     shared, alike, exact = (
         len(findings["shared_classes"]),
@@ -104,12 +107,15 @@ def spoilers(findings: Mapping[str, Any]) -> list[str]:
 
 
 def count(copies: Sequence[Mapping[str, Any]], where: str, **wanted: object) -> int:
-    """How many groups or pairs of copies are of a kind.
+    """Count the groups or pairs of copies of one kind.
 
     Args:
-        copies: the `exact` or `near` of the findings.
-        where: a key of `WHERE`.
-        **wanted: further values that a finding has to have.
+        copies: The entry `exact` or `near` of the findings.
+        where: A key of `WHERE`.
+        **wanted: Further values that a finding has to have.
+
+    Returns:
+        Their number.
     """
     wanted["where"] = where
     return sum(all(copy[k] == v for k, v in wanted.items()) for copy in copies)
@@ -128,7 +134,7 @@ class _Copies:
         return _worst_first([self._finding(group) for group in groups])
 
     def near(self, distance: int, most: int) -> tuple[list[dict[str, Any]], bool]:
-        """Pairs of other bytes but the same look, also after a mirror."""
+        """Find pairs with different bytes but the same look, mirrored or not."""
         looks = [f.look for f in self._fingerprints]
         mirrored_looks = [f.mirrored_look for f in self._fingerprints]
         upright = near_pairs(looks, distance, most=most)
@@ -184,7 +190,7 @@ def _roles_of_classes(roles: Mapping[str, Sequence[Example]]) -> dict[str, list[
 
 
 def _shared_classes(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]:
-    """Classes in two roles; a gallery is there to share those of test."""
+    """Find classes in two roles; test and gallery share theirs on purpose."""
     return [
         {"class": label, "roles": given}
         for label, given in _roles_of_classes(roles).items()
@@ -193,7 +199,7 @@ def _shared_classes(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, An
 
 
 def _alike_names(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]:
-    """Classes whose names differ in case, spaces or Unicode's forms alone."""
+    """Find classes whose names differ only in case, spaces or Unicode form."""
     alike = defaultdict(list)
     for label, given in _roles_of_classes(roles).items():
         folded = unicodedata.normalize("NFKC", label).casefold()
@@ -208,7 +214,7 @@ def _alike_names(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]
 
 
 def _sizes(readable: Sequence[Fingerprint], input_size: int) -> dict[str, Any]:
-    """Least, quartiles and most of the sides in pixels and of width / height."""
+    """Return 0, 5, 50, 95 and 100 % quantiles of sides in pixels and of aspect."""
     if not readable:
         return {}
     sides = np.array([(f.width, f.height) for f in readable])  # (n, 2)

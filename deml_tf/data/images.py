@@ -7,52 +7,52 @@ from typing import Any
 import tensorflow as tf
 
 from deml_tf.cli.error_text import why_not
-from deml_tf.data.decoding import decode_stored
+from deml_tf.data.decoding import decode_as_stored
+from deml_tf.data.image_bytes import read_tensor
 from deml_tf.data.orientation import turn_upright
-from deml_tf.data.stored import read
 from deml_tf.errors import DataError
 
 
 def decode(path: Any) -> tf.Tensor:
-    """Reads an image.
+    """Read and decode an image.
 
     Args:
-        path: scalar string, a file or a place in a shard; see `stored`.
+        path: Scalar string, a file or a place in a shard; see `image_bytes`.
 
     Returns:
-        As `decode_bytes` gives it.
+        uint8 `(h, w, 3)`, as `decode_bytes` gives it.
     """
-    return decode_bytes(read(path))
+    return decode_bytes(read_tensor(path))
 
 
 def decode_bytes(encoded: Any) -> tf.Tensor:
-    """Decodes an image and turns it upright.
+    """Decode an image and turn it upright.
 
-    JPEG, PNG, GIF (its first frame), BMP and WebP, told apart by their bytes; grey
-    images, palettes and CMYK become RGB, of 16 bits the high eight are kept,
-    transparency is dropped.
+    The format (JPEG, PNG, GIF, BMP or WebP) is recognised by the bytes. The first
+    frame of an animation is taken. Grey, palette and CMYK images become RGB, the upper
+    eight of 16 bits are kept, and transparency is dropped.
 
     Args:
-        encoded: scalar string.
+        encoded: Scalar string, the file.
 
     Returns:
         uint8 `(h, w, 3)`.
     """
-    return turn_upright(decode_stored(encoded), encoded)
+    return turn_upright(decode_as_stored(encoded), encoded)
 
 
 def random_crop_and_mirror(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:
-    """Cuts a square at a random place and mirrors it left to right half of the time.
+    """Cut a square at a random place, and mirror it left to right half of the time.
 
-    The augmentation of the authors' release (227 of 256 pixels, mirrored).
+    This is the augmentation of the authors' release (227 of 256 pixels, mirrored).
 
     Args:
         image: `(h, w, c)`, both sides at least `size`.
-        size: side of the cut, in pixels.
-        seed: `(2,)` integers; the result is a function of them and the image.
+        size: Side of the cut in pixels.
+        seed: `(2,)` integers. The result depends on them and on the image alone.
 
     Returns:
-        `(size, size, c)`, same type.
+        `(size, size, c)`, of the same type.
     """
     crop_seed, mirror_seed = tf.unstack(tf.random.split(seed, 2, alg="philox"))
     cut = tf.image.stateless_random_crop(

@@ -1,6 +1,7 @@
-"""EXIF orientation: which way up an image is meant to be shown.
+"""EXIF orientation: which way up an image is to be shown.
 
-String and tensor operations alone, so that a served model does what training does.
+It is read with string and tensor operations only, so that a served model does the same
+as training.
 """
 
 from collections.abc import Callable
@@ -10,16 +11,20 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from deml_tf.data.byte_strings import cut, length, number, starts, take
-from deml_tf.data.example import Box
+from deml_tf.data.tensor_bytes import (
+    byte_count,
+    bytes_at,
+    slice_bytes,
+    starts_with,
+    to_number,
+)
 
 Chunk = Callable[[Any, Any], tuple[Any, Any, Any]]
 
 _TAG = 0x0112  # Orientation, in the first directory (EXIF 2.32, table 4)
 _SHORT, _LONG = 3, 4
 _EXIF = b"Exif\0\0"
-# A PNG's pixels alone may be thousands of chunks; every turn moves on, so a walk
-# ends in any case.
+# The pixels of a PNG file alone may take thousands of chunks.
 _MOST_CHUNKS = 100_000
 _NOWHERE, _FIRST = np.int64(-1), np.int32(1)
 
@@ -27,16 +32,17 @@ _of_bytes = tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograp
 
 
 def turn_upright(image: Any, encoded: Any) -> tf.Tensor:
-    """Turns a decoded image the way its file says.
+    """Turn a decoded image as its file asks.
 
     Args:
         image: uint8 `(h, w, 3)`, as stored.
-        encoded: scalar string, its file.
+        encoded: Scalar string, its file.
 
     Returns:
         uint8 `(h, w, 3)`, upright.
     """
-    # Most images hold no EXIF, and to look for its name costs far less than to walk.
+    # Most images hold no EXIF. To search for its name costs far less than to go
+    # through the chunks.
     turned = tf.cond(
         _marked(encoded) > 0, lambda: _turned(image, encoded), lambda: image
     )
@@ -45,19 +51,19 @@ def turn_upright(image: Any, encoded: Any) -> tf.Tensor:
 
 @_of_bytes
 def orientation(encoded: Any) -> tf.Tensor:
-    """Reads the EXIF orientation of an encoded image.
+    """Read the EXIF orientation of an encoded image.
 
-    JPEG (APP1 segment), PNG (eXIf chunk) and WebP (EXIF chunk), after Exif 2.32 and
-    the specifications of the three. Orientations written as XMP alone, or as text of
-    a PNG, do not count.
+    It is looked for in the APP1 segment of JPEG, the eXIf chunk of PNG and the EXIF
+    chunk of WebP files, as Exif 2.32 and the three specifications say. An orientation
+    that is given only as XMP, or as text of a PNG file, does not count.
 
     Args:
-        encoded: scalar string, the image's file; any bytes at all.
+        encoded: Scalar string, the file of the image; any bytes at all.
 
     Returns:
-        Scalar int32 in 1..8; 1, as stored, wherever there is nothing valid to read.
+        Scalar int32, 1 to 8; 1 (as stored) wherever nothing valid is found.
     """
-    # Not tf.switch_case, which has every operation of the branches not taken pass by.
+    # tf.switch_case would schedule every operation of the branches not taken.
     branches = (_as_stored, _of_jpeg, _of_png, _of_webp)
     (found,) = tf.raw_ops.StatelessCase(
         branch_index=_marked(encoded),
@@ -69,11 +75,11 @@ def orientation(encoded: Any) -> tf.Tensor:
 
 
 def upright(image: Any, orientation: Any) -> tf.Tensor:
-    """Turns a stored image the way an orientation says.
+    """Turn an image by an orientation.
 
     Args:
-        image: `(h, w, c)`.
-        orientation: scalar integer in 1..8, as EXIF numbers them.
+        image: `(h, w, c)`, as stored.
+        orientation: Scalar integer, 1 to 8, as EXIF numbers them.
 
     Returns:
         `(h, w, c)`, or `(w, h, c)` for 5 to 8.
@@ -89,50 +95,30 @@ def upright(image: Any, orientation: Any) -> tf.Tensor:
     row, column = tf.range(rows)[:, None], tf.range(columns)
     row = tf.where(among(3, 4, 7, 8), rows - 1 - row, row)
     column = tf.where(among(2, 3, 6, 7), columns - 1 - column, column)
-    # tf.transpose of bytes logs an error of oneDNN's on some machines.
+    # On some machines tf.transpose of bytes logs an error of oneDNN.
     place = tf.where(swap, row + column * w, row * w + column)
     turned = tf.gather(tf.reshape(image, [h * w, c]), place)
     return tf.ensure_shape(turned, [None, None, image.shape[-1]])
 
 
-def upright_box(box: Box, orientation: int) -> Box:
-    """Turns a box with its image.
-
-    Args:
-        box: (ymin, xmin, ymax, xmax) relative to the image as stored.
-        orientation: of the image, 1..8.
-
-    Returns:
-        The box relative to the upright image, as `upright` makes it.
-    """
-    ymin, xmin, ymax, xmax = box
-    if orientation >= 5:
-        ymin, xmin, ymax, xmax = xmin, ymin, xmax, ymax
-    if orientation in (3, 4, 7, 8):
-        ymin, ymax = 1 - ymax, 1 - ymin
-    if orientation in (2, 3, 6, 7):
-        xmin, xmax = 1 - xmax, 1 - xmin
-    return ymin, xmin, ymax, xmax
-
-
 def header_orientation(image: Image.Image) -> int:
-    """The orientation of an image that Pillow has opened, without decoding it.
+    """Return the orientation of an image that Pillow has opened but not decoded.
 
-    For lists of boxes: it reads a file's head alone, and so misses what a PNG says
-    after its pixels.
+    It reads the beginning of the file only, and so misses what a PNG file gives after
+    its pixels. Good enough for lists of boxes.
 
     Args:
-        image: as `PIL.Image.open` gives it.
+        image: The image, as `PIL.Image.open` returns it.
 
     Returns:
-        1..8; 1 where there is nothing valid to read.
+        1 to 8; 1 where nothing valid is found.
     """
     stored = image.info.get("exif")
     return int(_from_directory(stored)) if stored else 1
 
 
 def _marked(encoded: Any) -> Any:
-    """0 for an image without EXIF; by its first byte 1 JPEG, 2 PNG, 3 WebP."""
+    """Return 0 for an image without EXIF, else 1 for JPEG, 2 for PNG, 3 for WebP."""
     first = tf.equal(tf.strings.substr(encoded, 0, 1), [b"\xff", b"\x89", b"R"])
     kind = tf.reduce_sum(tf.where(first, [1, 2, 3], 0))
     mark = tf.gather([_EXIF, _EXIF, b"eXIf", b"EXIF"], kind)
@@ -146,7 +132,7 @@ def _marked(encoded: Any) -> Any:
         tf.TensorSpec([], tf.string),
     ],
     autograph=False,
-    # Inlined, its operations would pass by for every image that needs none of them.
+    # Inlined, its operations would run for images that need none of them.
     experimental_attributes={"_noinline": True},
 )
 def _turned(image: Any, encoded: Any) -> Any:
@@ -166,7 +152,7 @@ def _of_jpeg(encoded: Any) -> Any:
         last = tf.equal(marker, 0xDA) | tf.equal(marker, 0xD9) | (size < 2)
         following = tf.where(fill, at + 1, tf.where(last, _NOWHERE, at + 2 + size))
         valid = tf.equal(head[0], 0xFF)
-        found = valid & tf.equal(marker, 0xE1) & starts(head[4:], _EXIF)
+        found = valid & tf.equal(marker, 0xE1) & starts_with(head[4:], _EXIF)
         following = tf.where(valid, following, _NOWHERE)
         return following, tf.where(found, at + 10, _NOWHERE), size - 8
 
@@ -176,9 +162,9 @@ def _of_jpeg(encoded: Any) -> Any:
 @_of_bytes
 def _of_png(encoded: Any) -> Any:
     def chunk(head: Any, at: Any) -> tuple[Any, Any, Any]:
-        size = number(head[:4], False)
-        last = starts(head[4:], b"IEND")
-        found = tf.where(starts(head[4:], b"eXIf"), at + 8, _NOWHERE)
+        size = to_number(head[:4], False)
+        last = starts_with(head[4:], b"IEND")
+        found = tf.where(starts_with(head[4:], b"eXIf"), at + 8, _NOWHERE)
         return tf.where(last, _NOWHERE, at + 12 + size), found, size
 
     return _walk(encoded, b"\x89PNG\r\n\x1a\n", 8, chunk)
@@ -187,29 +173,29 @@ def _of_png(encoded: Any) -> Any:
 @_of_bytes
 def _of_webp(encoded: Any) -> Any:
     def chunk(head: Any, at: Any) -> tuple[Any, Any, Any]:
-        size = number(head[4:], True)
-        found = tf.where(starts(head, b"EXIF"), at + 8, _NOWHERE)
+        size = to_number(head[4:], True)
+        found = tf.where(starts_with(head, b"EXIF"), at + 8, _NOWHERE)
         return at + 8 + size + size % 2, found, size
 
-    # RIFF, the size, WEBP; of the chunks the first says whether there may be others.
-    extended = starts(take(encoded, 8, 8), b"WEBPVP8X")
-    flagged = tf.not_equal(tf.bitwise.bitwise_and(take(encoded, 20, 1)[0], 8), 0)
+    # After RIFF, the size and WEBP, the first chunk tells whether others may follow.
+    extended = starts_with(bytes_at(encoded, 8, 8), b"WEBPVP8X")
+    flagged = tf.not_equal(tf.bitwise.bitwise_and(bytes_at(encoded, 20, 1)[0], 8), 0)
     encoded = tf.where(extended & flagged, encoded, b"")
     return _walk(encoded, b"RIFF", 8, chunk, 12)
 
 
 def _walk(encoded: Any, signature: bytes, width: int, read: Chunk, at: int = 0) -> Any:
-    """Goes from chunk to chunk to the first with EXIF, and reads the orientation there.
+    """Go from chunk to chunk to the first with EXIF, and read the orientation there.
 
-    `read` takes the first `width` bytes of a chunk and its place, and gives the place
-    of the next chunk (-1 after the last), and the block's start (or -1) and size.
+    `read` takes the first `width` bytes of a chunk and its place. It returns the place
+    of the next chunk (-1 after the last), and start (or -1) and size of the EXIF block.
     """
-    end = length(encoded)
-    valid = starts(take(encoded, 0, len(signature)), signature)
+    end = byte_count(encoded)
+    valid = starts_with(bytes_at(encoded, 0, len(signature)), signature)
     first = tf.where(valid, np.int64(at or len(signature)), end)
 
-    def step(at, start, size):
-        following, start, size = read(take(encoded, at, width), at)
+    def step(at: Any, start: Any, size: Any) -> list[Any]:
+        following, start, size = read(bytes_at(encoded, at, width), at)
         return [tf.where(following > at, following, end), start, size]
 
     _, start, size = tf.while_loop(
@@ -219,31 +205,31 @@ def _walk(encoded: Any, signature: bytes, width: int, read: Chunk, at: int = 0) 
         maximum_iterations=_MOST_CHUNKS,
         parallel_iterations=1,
     )
-    return _from_directory(cut(encoded, tf.where(start < 0, end, start), size))
+    return _from_directory(slice_bytes(encoded, tf.where(start < 0, end, start), size))
 
 
 @_of_bytes
 def _from_directory(block: Any) -> Any:
-    """The orientation in a block of EXIF: a TIFF file's head and first directory."""
-    # Where no prefix belongs, as in a PNG, some programs write it all the same.
+    """Read the orientation in the first directory of an EXIF block, a TIFF file."""
+    # Some programs write the prefix where it does not belong, as in a PNG.
     prefixed = tf.equal(tf.strings.substr(block, 0, 6), _EXIF)
-    block = cut(block, tf.where(prefixed, 6, 0), length(block))
-    head = take(block, 0, 8)
-    little = starts(head, b"II*\0")
-    valid = little | starts(head, b"MM\0*")
-    at = number(head[4:], little)
-    count = number(take(block, at, 2), little)
-    table = tf.io.decode_raw(cut(block, at + 2, count * 12), tf.uint8)
+    block = slice_bytes(block, tf.where(prefixed, 6, 0), byte_count(block))
+    head = bytes_at(block, 0, 8)
+    little = starts_with(head, b"II*\0")
+    valid = little | starts_with(head, b"MM\0*")
+    at = to_number(head[4:], little)
+    count = to_number(bytes_at(block, at, 2), little)
+    table = tf.io.decode_raw(slice_bytes(block, at + 2, count * 12), tf.uint8)
     table = tf.reshape(table[: tf.size(table) // 12 * 12], [-1, 12])
     table = tf.cast(table, tf.int64)
-    kind = number(table[:, 2:4], little)
+    kind = to_number(table[:, 2:4], little)
     short, long = tf.equal(kind, _SHORT), tf.equal(kind, _LONG)
     value = tf.where(
-        short, number(table[:, 8:10], little), number(table[:, 8:], little)
+        short, to_number(table[:, 8:10], little), to_number(table[:, 8:], little)
     )
     match = (
-        tf.equal(number(table[:, :2], little), _TAG)
-        & tf.equal(number(table[:, 4:8], little), 1)
+        tf.equal(to_number(table[:, :2], little), _TAG)
+        & tf.equal(to_number(table[:, 4:8], little), 1)
         & (short | long)
         & (value >= 1)
         & (value <= 8)

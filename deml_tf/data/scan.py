@@ -1,4 +1,4 @@
-"""Finds the images that cannot be read before a run begins, not in its middle."""
+"""Find images that cannot be read before a run begins, instead of in its middle."""
 
 import csv
 import dataclasses
@@ -16,22 +16,22 @@ from PIL import Image
 from rich.progress import track
 
 from deml_tf.cli.error_text import why_not
-from deml_tf.data.decoding import decode_stored
-from deml_tf.data.scan_cache import ScanCache
+from deml_tf.data.decoding import decode_as_stored
+from deml_tf.data.disk_cache import DiskCache, file_state
+from deml_tf.data.image_bytes import containing_file, read_bytes
+from deml_tf.data.image_files import FORMATS, MOST_PIXELS
 from deml_tf.data.splits import Split
-from deml_tf.data.stored import file_of, read_bytes
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 
-# 300 MB decoded. TensorFlow's own limit is five times that, Pillow warns at 89 million.
-MOST_PIXELS = 100_000_000
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
+# Another decoder, or another rule of what is bad (then raise the number), judges anew.
+CACHE = f"scan-2-tf{tf.__version__}"
 _AT_ONCE = 256  # images between two writes to the cache
 _MOST_THREADS = 16  # each may hold a decoded image
 
 
 class _Verdict(NamedTuple):
-    """Why an image is bad ("" if it is not), and whether its bytes alone say so."""
+    """Why an image is bad ("" if it is good), and whether this can be remembered."""
 
     reason: str
     lasts: bool = True
@@ -40,19 +40,20 @@ class _Verdict(NamedTuple):
 def take_out_bad(
     split: Split, bad_images: str, listing: Path, writes: bool = True
 ) -> Split:
-    """Checks every image of a split, and lists those that cannot be read.
+    """Check every image of a split, and list those that cannot be read.
 
     Args:
-        split: all that the run will read.
+        split: All images that the run will read.
         bad_images: "fail" or "skip".
-        listing: CSV file for path and reason of the bad ones; removed if none is.
-        writes: whether to touch it; of several workers only the first does.
+        listing: CSV file for path and reason of each bad image; removed if there is
+            none.
+        writes: Whether to write the listing; of several workers only the first does.
 
     Returns:
-        The split without them.
+        The split without the bad images.
 
     Raises:
-        DataError: some are bad and `bad_images` is "fail", or too few are left.
+        DataError: Some are bad and `bad_images` is "fail", or too few are left.
     """
     roles = [field.name for field in dataclasses.fields(split)]
     paths = [example.path for role in roles for example in getattr(split, role)]
@@ -68,11 +69,11 @@ def take_out_bad(
         more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(
             f"cannot read the image {path} ({reason}){more}, of {len(set(paths))}; "
-            f"mend or remove what {listing} lists, or give --bad_images=skip"
+            f"mend or remove what {listing} lists, or give bad_images=skip"
         )
     print(
-        f"--bad_images=skip: {len(bad)} of {len(set(paths))} images are left out, "
-        f"see {listing}."
+        f"{len(bad)} of {len(set(paths))} images are left out because they cannot be "
+        f"read; see {listing}."
     )
     kept = {
         role: tuple(e for e in getattr(split, role) if e.path not in bad)
@@ -82,44 +83,45 @@ def take_out_bad(
         left = {example.label for example in examples}
         if getattr(split, role) and len(left) < 2:
             raise DataError(
-                f"--bad_images=skip leaves {len(left)} classes to {role}, which needs "
+                f"bad_images=skip leaves {len(left)} classes to {role}, which needs "
                 f"two or more; mend what {listing} lists"
             )
     return Split(**kept)
 
 
 def find_bad(paths: Iterable[str]) -> dict[str, str]:
-    """Finds the images that a run could not read.
+    """Find the images that a run could not read.
 
-    Each is read and decoded once, several at a time, with a progress bar; what was
-    found is remembered by path, size and time, see `ScanCache`.
+    Each image is read and decoded once, several at a time, with a progress bar. The
+    result is remembered by path, size and time.
 
     Args:
-        paths: of the images; a path given twice is looked at once.
+        paths: Paths of the images. A path given twice is checked once.
 
     Returns:
-        Why, by path, in the order of the paths.
+        The reason for each bad image, by path, in the order of the paths.
     """
     found, unknown = {}, []
-    with ScanCache() as cache:
+    with DiskCache(CACHE) as cache:
         for path in dict.fromkeys(paths):
             status, found[path] = _look(path)
             if status:
-                known = cache.get(path, status)
-                found[path] = known or ""
+                state = file_state(status)
+                known = cache.get(_key(path), state)
+                found[path] = known.decode() if known else ""
                 if known is None:
-                    unknown.append((path, status))
+                    unknown.append((path, state))
         title = "checking images"
         judged = _judge_all([path for path, _ in unknown])
         news = []
-        for (path, status), verdict in zip(
+        for (path, state), verdict in zip(
             unknown,
             track(judged, title, total=len(unknown), disable=not unknown),
             strict=True,
         ):
             found[path] = verdict.reason
             if verdict.lasts:
-                news.append((path, status, verdict.reason))
+                news.append((_key(path), state, verdict.reason.encode()))
             if len(news) == _AT_ONCE:
                 cache.put(news)
                 news = []
@@ -127,9 +129,14 @@ def find_bad(paths: Iterable[str]) -> dict[str, str]:
     return {path: reason for path, reason in found.items() if reason}
 
 
+def _key(path: str) -> bytes:
+    # As bytes: a file's name need not be UTF-8.
+    return os.fsencode(os.path.abspath(path))
+
+
 def _look(path: str) -> tuple[os.stat_result | None, str]:
-    """The file's status, or None and what is wrong with the file itself."""
-    file = file_of(path)
+    """Return the status of a file, or None and what is wrong with it."""
+    file = containing_file(path)
     try:
         status = os.stat(file)
     except OSError as error:
@@ -146,7 +153,7 @@ def _look(path: str) -> tuple[os.stat_result | None, str]:
 def _judge_all(paths: list[str]) -> Iterator[_Verdict]:
     threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
     with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        # Of sizes below our own limit, and of odd metadata that nobody asks for.
+        # They concern sizes below our own limit, and odd metadata that is not used.
         warnings.simplefilter("ignore")
         for start in range(0, len(paths), _AT_ONCE):
             yield from pool.map(_judge, paths[start : start + _AT_ONCE])
@@ -178,13 +185,13 @@ def _judge(path: str) -> _Verdict:
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
 def _decodes(encoded: Any) -> Any:
-    return tf.shape(decode_stored(encoded))
+    return tf.shape(decode_as_stored(encoded))
 
 
 def _pixels(encoded: bytes) -> float:
-    """What the header says, without decoding; 0 if Pillow finds no header."""
+    """Return the pixels that the header gives; 0 if Pillow finds no header."""
     try:
-        with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             return image.width * image.height
     except Image.DecompressionBombError:
         return float("inf")
@@ -193,13 +200,13 @@ def _pixels(encoded: bytes) -> float:
 
 
 def _kind(encoded: bytes) -> str:
-    """Names a format that Pillow knows and TensorFlow does not."""
+    """Name a format that Pillow knows and TensorFlow does not."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             kind = str(image.format)
     except Exception:  # as above
         return ""
-    if kind in (*_FORMATS, "MPO"):
+    if kind in (*FORMATS, "MPO"):
         return ""
     return f"it is {kind}, not JPEG, PNG, GIF, BMP or WebP"
 

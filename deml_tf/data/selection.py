@@ -1,44 +1,61 @@
-"""The images of a run: read, split into seen and unseen classes, counted."""
+"""The images of a run: read, split into classes to train and to test on, counted."""
 
 import dataclasses
 
-from deml_tf.data.catalog import load_examples
-from deml_tf.data.plumage.generator import write_plumage
-from deml_tf.data.sets.published import differences
-from deml_tf.data.splits import check_batches, large_classes, protocol, zero_shot_split
+from deml_tf.config import DataConfig
+from deml_tf.data.example import Example
+from deml_tf.data.sets import find_set
+from deml_tf.data.splits import (
+    Split,
+    check_batches,
+    large_classes,
+    protocol,
+    zero_shot_split,
+)
 from deml_tf.errors import DataError
 
+_PURPOSE = {"train": "train on", "test": "test on", "gallery": "search in"}
 
-def read_split(data, seed):
-    """Reads a data set and prints what is seen and what is not.
 
-    Of the benchmarks, counts that are not the published ones are warned of.
+def read_examples(data: DataConfig) -> list[Example]:
+    """List the images of a data set without reading them.
 
     Args:
-        data: The `DataConfig`.
+        data: Names the data set and its place; see `deml_tf.data.sets.SETS`.
+
+    Returns:
+        The examples, in an order that depends on names (folders), rows (lists) or
+        records (tensorflow-datasets) alone.
+
+    Raises:
+        UsageError: There is no such data set, or nothing at `data_dir`.
+        DataError: What is there is not such a data set.
+    """
+    return find_set(data.dataset).read(data)
+
+
+def read_split(data: DataConfig, seed: int) -> Split:
+    """Read a data set, split its classes and print how many there are.
+
+    A benchmark whose counts are not the published ones is warned of.
+
+    Args:
+        data: Names the data set, its place and the share of validation classes.
         seed: Of the choice of validation classes.
 
     Returns:
-        The `Split`.
+        The examples by role.
 
     Raises:
-        UsageError: There is no such data set.
-        DataError: It is not what it should be, or cannot be split.
+        UsageError: There is no such data set, or nothing at `data_dir`.
+        DataError: What is there is not such a data set, or cannot be split.
     """
-    if data.dataset == "plumage":
-        plumage = write_plumage(
-            data.data_dir,
-            species=data.plumage_species,
-            images=data.plumage_images,
-        )
-        examples = load_examples("list", plumage / "annotations.csv")
-    else:
-        examples = load_examples(data.dataset, data.data_dir)
+    examples = read_examples(data)
     try:
         split = zero_shot_split(examples, data.validation_classes, seed)
     except DataError as error:
         name = "data_dir" if data.data_dir else "dataset"
-        raise DataError(f"--{name}={getattr(data, name)}: {error}") from error
+        raise DataError(f"{name}={getattr(data, name)}: {error}") from error
     counts = protocol(split)
     for role in ("train", "validation", "test", "gallery"):
         if counts.get(f"{role}_classes"):
@@ -46,21 +63,21 @@ def read_split(data, seed):
                 f"{role}: {counts[f'{role}_classes']} classes, "
                 f"{counts[f'{role}_images']} images"
             )
-    for difference in differences(data.dataset, split):
+    for difference in _unlike_published(data.dataset, split):
         print(f"WARNING: {difference}")
     return split
 
 
-def fill_batches(split, classes_per_batch, images_per_class):
-    """Leaves training classes out that are too small for a batch, and says so.
+def fill_batches(split: Split, classes_per_batch: int, images_per_class: int) -> Split:
+    """Leave training classes out that are too small for a batch, and print how many.
 
     Args:
-        split: The `Split`.
+        split: The examples by role.
         classes_per_batch: P, classes in a batch.
         images_per_class: K, images of each of them.
 
     Returns:
-        The `Split` whose training classes have K images or more.
+        The split with only those training classes that have K images or more.
 
     Raises:
         UsageError: Fewer than P classes are left.
@@ -71,7 +88,31 @@ def fill_batches(split, classes_per_batch, images_per_class):
         return split
     classes = len({e.label for e in split.train}) - len({e.label for e in kept})
     print(
-        f"left out of training: {classes} classes with fewer than --images_per_class="
-        f"{images_per_class} images, {len(split.train) - len(kept)} images"
+        f"left out of training: {classes} classes with fewer than "
+        f"{images_per_class} images (images_per_class), "
+        f"{len(split.train) - len(kept)} images"
     )
     return dataclasses.replace(split, train=kept)
+
+
+def _unlike_published(dataset: str | None, split: Split) -> list[str]:
+    """Return a sentence for each role whose counts are not as published."""
+    found, sentences = protocol(split), []
+    for role, published in find_set(dataset).counts.items():
+        # Validation classes are held out of those published as training classes.
+        roles = (role, "validation") if role == "train" else (role,)
+        counted = tuple(
+            sum(found.get(f"{name}_{what}", 0) for name in roles)
+            for what in ("classes", "images")
+        )
+        if counted != published:
+            sentences.append(
+                f"{dataset} has {_counted(counted)} to {_PURPOSE[role]}, and "
+                f"{_counted(published)} are published"
+            )
+    return sentences
+
+
+def _counted(counts: tuple[int, ...]) -> str:
+    classes, images = counts
+    return f"{classes:,} classes with {images:,} images"

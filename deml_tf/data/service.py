@@ -1,4 +1,4 @@
-"""Batches read by other machines: tf.data service, exact order and resume kept."""
+"""Have other machines read the batches (tf.data service), in the same order."""
 
 import socket
 from collections.abc import Callable
@@ -12,20 +12,21 @@ from deml_tf.errors import DataError, UsageError
 
 _AHEAD = 64  # batches that may come before one that is waited for
 _PATIENCE = 5  # seconds
-# A gRPC client's first words: HTTP/2, and no settings of its own; the server's follow.
+# What a gRPC client sends first: the preface of HTTP/2 and no settings of its own. A
+# server answers with its settings.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
 def check_service(address: str, flag: str = "data_service") -> None:
-    """Refuses an address at which no service answers, for TensorFlow waits an hour.
+    """Refuse an address at which no service answers; TensorFlow would wait an hour.
 
     Args:
-        address: HOST:PORT of a service's dispatcher.
-        flag: which has it.
+        address: HOST:PORT of the dispatcher of a service.
+        flag: Name of the argument that gives it, for the error message.
 
     Raises:
-        UsageError: the address is none.
-        DataError: nothing answers there, or nothing that speaks gRPC.
+        UsageError: It is not an address.
+        DataError: Nothing answers there, or something that does not speak gRPC.
     """
     host, port = _parts(address, flag)
     try:
@@ -50,24 +51,25 @@ def through_service(
     read: Callable[[tf.data.Dataset], tf.data.Dataset],
     address: str,
 ) -> tf.data.Dataset:
-    """Has a tf.data service read the batches, and puts them back in order.
+    """Have a tf.data service read the batches, and put them back in order.
 
-    The service hands the numbers of batches out to its workers as they get free; a
-    number is all that a batch depends on. So nothing of the service need be saved: a
-    training that goes on asks for the numbers that are left.
+    The service gives numbers of batches to those of its workers that are free. A batch
+    depends on its number alone, so no state of the service has to be saved: a training
+    that is resumed asks for the numbers that are left.
 
     Args:
-        numbers: a range of batch numbers.
-        read: makes of such a dataset one of batches, one for each number, in order.
-        address: HOST:PORT of the service's dispatcher.
+        numbers: A range of batch numbers.
+        read: Turns such a dataset into one of batches, one for each number, in order.
+        address: HOST:PORT of the dispatcher of the service.
 
     Returns:
-        What `read(numbers)` would give, element for element.
+        The elements of `read(numbers)`, in the same order.
 
     Raises:
-        UsageError: the address is none.
-        DataError: what answers there is no such service; when iterated, if the service
-            cannot be reached, cannot read a batch or lost one.
+        UsageError: It is not an address.
+        DataError: What answers there is not such a service. Also raised while
+            iterating, if the service cannot be reached, cannot read a batch or loses
+            one.
     """
     host, port = _parts(address)
     # One number at a time, each beside its batch.

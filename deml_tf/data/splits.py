@@ -1,4 +1,4 @@
-"""Zero-shot protocols: who is seen, who is held out to choose by, who is tested."""
+"""Zero-shot splits: which classes are trained on, validated on and tested on."""
 
 import hashlib
 import math
@@ -15,15 +15,16 @@ _SIDE = {"query": "test", "gallery": "test"}
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Examples by role; no class has two roles but test and gallery.
+    """Examples by role. Only test and gallery share classes.
 
     Attributes:
-        train: what the embedder is trained on.
-        validation: classes of the seen half held out to choose by; may be empty.
-        test: unseen classes, for the end. Each image is searched in all others of
-            them; or in the gallery where there is one.
-        gallery: what the test images are searched in if that is another set
-            (In-Shop Clothes); empty otherwise.
+        train: Examples that the embedder is trained on.
+        validation: Classes of the training half that are held out to choose the best
+            step; may be empty.
+        test: Classes that are scored at the end. Each image is searched among all
+            others of them, or in the gallery if there is one.
+        gallery: Images in which the test images are searched if that is a set of its
+            own (In-Shop Clothes); otherwise empty.
     """
 
     train: tuple[Example, ...]
@@ -35,30 +36,31 @@ class Split:
 def zero_shot_split(
     examples: Sequence[Example], validation_classes: float = 0.0, seed: int = 0
 ) -> Split:
-    """Splits by class, so that the test classes are never seen in training.
+    """Split by class, so that the test classes are never seen in training.
 
-    Without roles in the list, the first half of the classes sorted by name trains and
-    the second tests (the protocol of CUB-200-2011 and Cars196; a middle class tests).
-    Roles given by the list win, its validation role over `validation_classes` too.
-    The roles query and gallery stand in place of test and share their classes.
+    If the examples have no roles, the first half of the classes by name is trained on
+    and the second half is tested on (the protocol of CUB-200-2011 and Cars196); of an
+    odd number, the middle class is tested on. Roles of the examples are kept, and a
+    validation role replaces `validation_classes`. The roles query and gallery stand
+    for test and share their classes.
 
     Args:
-        examples: all of them.
-        validation_classes: share of the seen classes held out for validation, 0 to
-            below 1; at least two classes if above 0.
-        seed: chooses the held-out classes.
+        examples: All examples of the data set.
+        validation_classes: Share of the training classes held out for validation, 0 to
+            below 1. Above 0, at least two classes are held out.
+        seed: Seed of the choice of validation classes.
 
     Returns:
-        The split; within each role the examples keep their order.
+        The split. Within each role the examples keep their order.
 
     Raises:
-        UsageError: a share outside [0, 1).
-        DataError: roles for some examples only, classes in two roles, fewer than two
-            classes in a role, or queries and a gallery that do not fit together.
+        UsageError: The share is not in [0, 1).
+        DataError: Only some examples have roles, a class has two roles, a role has
+            fewer than two classes, or queries and gallery do not fit together.
     """
     if not 0.0 <= validation_classes < 1.0:
         raise UsageError(
-            f"--validation_classes={validation_classes} is no share of the seen "
+            f"validation_classes={validation_classes} is no share of the seen "
             "classes; give a number from 0 to below 1"
         )
     role = _listed_roles(examples) or _halves(examples)
@@ -79,14 +81,14 @@ def zero_shot_split(
 
 
 def protocol(split: Split) -> dict[str, int]:
-    """Counts the classes and images of each role.
+    """Count the classes and images of each role.
 
     Args:
-        split: as `zero_shot_split` gives it.
+        split: Examples by role.
 
     Returns:
-        `train_classes`, `train_images`, and the same of `validation` and `test`; of
-        `gallery` too where there is one.
+        `train_classes`, `train_images`, and the same for `validation` and `test`, and
+        for `gallery` if there is one.
     """
     counts = {}
     for name in ("train", "validation", "test", "gallery")[: 3 + bool(split.gallery)]:
@@ -99,13 +101,13 @@ def protocol(split: Split) -> dict[str, int]:
 def large_classes(
     examples: Sequence[Example], images_per_class: int
 ) -> tuple[Example, ...]:
-    """Leaves out the classes that cannot fill their place in a batch.
+    """Leave out the classes that are too small for a batch.
 
-    In-Shop and other sets have a few classes of one image; nothing pulls it towards
-    another, so there is little to learn from it.
+    In-Shop and other sets have a few classes of one image. Such a class has no pair of
+    images, so there is little to learn from it.
 
     Args:
-        examples: of the training role.
+        examples: Examples of the training role.
         images_per_class: K, images of each class in a batch.
 
     Returns:
@@ -118,12 +120,12 @@ def large_classes(
 def check_batches(
     examples: Iterable[Example], classes_per_batch: int, images_per_class: int
 ) -> None:
-    """Refuses batches that the examples cannot fill or that hold no pair to learn from.
+    """Refuse batches that the examples cannot fill, or that hold no pairs.
 
     Classes with fewer than K images do not count: `large_classes` leaves them out.
 
     Args:
-        examples: of the training role.
+        examples: Examples of the training role.
         classes_per_batch: P, classes in a batch.
         images_per_class: K, images of each of them.
 
@@ -135,13 +137,13 @@ def check_batches(
         if value >= 2:
             name, value = ("images_per_class", images_per_class)
         raise UsageError(
-            f"--{name}={value} leaves no pairs of the same class and of different "
+            f"{name}={value} leaves no pairs of the same class and of different "
             "classes in a batch; give 2 or more"
         )
     counts = Counter(example.label for example in examples)
     if len(counts) < classes_per_batch:
         raise UsageError(
-            f"--classes_per_batch={classes_per_batch} is more than the {len(counts)} "
+            f"classes_per_batch={classes_per_batch} is more than the {len(counts)} "
             f"classes trained on ({_name(sorted(counts))}); give {len(counts)} or less"
         )
     small = sorted(label for label in counts if counts[label] < images_per_class)
@@ -152,9 +154,9 @@ def check_batches(
         if most >= 2:
             mend = f"give {most} or less"
         elif large >= 2:
-            mend = f"give --classes_per_batch={large} or less"
+            mend = f"give classes_per_batch={large} or less"
         raise UsageError(
-            f"--images_per_class={images_per_class} is more than the images of "
+            f"images_per_class={images_per_class} is more than the images of "
             f"{_name(small, counts)} and leaves {large} of the {classes_per_batch} "
             f"classes of a batch; {mend}"
         )
@@ -218,7 +220,7 @@ def _halves(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def _lot(label: str, seed: int) -> bytes:
-    """A draw that no library's version and no other class changes."""
+    """Draw a lot that depends on neither other classes nor versions of libraries."""
     text = f"{seed}/{label}".encode(errors="surrogateescape")
     return hashlib.sha256(text).digest()
 
@@ -229,7 +231,7 @@ def _check_classes(split: Split, validation_classes: float) -> None:
         found = counts[f"{name}_classes"]
         if found >= 2 or (name == "validation" and not found):
             continue
-        held_out = f" after --validation_classes={validation_classes}"
+        held_out = f" after validation_classes={validation_classes}"
         raise DataError(
             f"{found} class{'es' * (not found)} left to {name} on"
             f"{held_out * (name == 'train' and bool(validation_classes))}; retrieval "

@@ -20,8 +20,8 @@ from deml_tf.data.findings import (
     count,
     spoilers,
 )
+from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.orientation import header_orientation
-from deml_tf.data.stored import read_bytes
 from deml_tf.reports import tables
 from deml_tf.runs.atomic import write_atomically
 

@@ -5,12 +5,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from deml_tf.data.image_files import MOST_PIXELS
 from deml_tf.data.images import decode_bytes
 from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import Geometry
 from deml_tf.serving.image_header import pixels
 
-MOST_PIXELS = 100_000_000
 """Images of more pixels are refused unread: decoded, these take 300 MB."""
 
 # Images decoded at once: enough for a server's cores to have work, and few enough

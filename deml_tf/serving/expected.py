@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from deml_tf.data.catalog import Example
+from deml_tf.data.example import Example
 from deml_tf.data.images import decode
 from deml_tf.models.embedder import explainer, geometry_of
 from deml_tf.retrieval.embedding import embed

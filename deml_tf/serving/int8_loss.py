@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from deml_tf.data.batches import class_ids
-from deml_tf.data.catalog import Example
+from deml_tf.data.example import Example
 from deml_tf.data.images import explain_unreadable
 from deml_tf.models.embedder import Geometry
 from deml_tf.retrieval.embedding import embed

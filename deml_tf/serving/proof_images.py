@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from deml_tf.data.catalog import Example
-from deml_tf.data.stored import read_bytes
+from deml_tf.data.example import Example
+from deml_tf.data.image_bytes import read_bytes
 
 _ORIENTATION = 0x0112  # EXIF's tag
 _CANDIDATES = 8  # images looked at for each that is taken

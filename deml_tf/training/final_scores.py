@@ -1,7 +1,7 @@
 """The end of a training: score the unseen classes once, save, report."""
 
 from deml_tf.config import Configs
-from deml_tf.data.sets.published import ranks_of
+from deml_tf.data.sets import find_set
 from deml_tf.data.splits import protocol
 from deml_tf.models.cost import gmacs, parameters
 from deml_tf.models.embedder import (
@@ -42,7 +42,7 @@ def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
         "fit": geometry.fit,
         "batch_size": scoring.scoring_batch_size,
     }
-    ranks = scoring.ranks or ranks_of(data.dataset)
+    ranks = scoring.ranks or find_set(data.dataset).ranks
     forward = inference(explainer(embedder))()
     outputs = embed(forward, split.test, progress="scoring", **embedding)
     gallery = None

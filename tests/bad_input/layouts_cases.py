@@ -89,7 +89,7 @@ CASES = (
         CUB,
         1,
         "there is no images.txt in set or set/CUB_200_2011; give the "
-        "--data_dir that holds images.txt, image_class_labels.txt, "
+        "--data_dir=FOLDER that holds images.txt, image_class_labels.txt, "
         "classes.txt, bounding_boxes.txt and images/.",
         images("images"),
     ),
@@ -146,7 +146,7 @@ CASES = (
         "Cars196 that is not there",
         CARS,
         1,
-        "there is no cars_annos.mat in set; give the --data_dir that "
+        "there is no cars_annos.mat in set; give the --data_dir=FOLDER that "
         "holds cars_annos.mat and car_ims/, or one folder a class.",
         images("car_ims"),
     ),
@@ -216,7 +216,7 @@ CASES = (
         1,
         "there is no list_eval_partition.txt in set or set/Eval or "
         "set/Anno or set/In-shop Clothes Retrieval Benchmark/Eval; give "
-        "the --data_dir that holds Eval/list_eval_partition.txt and "
+        "the --data_dir=FOLDER that holds Eval/list_eval_partition.txt and "
         "Img/img/.",
         images("Img/img"),
     ),

@@ -35,7 +35,7 @@ CASES = (
         SET,
         1,
         "set holds no class folders; put the images of each class into "
-        "a folder of its own in there, or give another --data_dir.",
+        "a folder of its own in there, or give another --data_dir=FOLDER.",
         lambda folder: (folder / "set").mkdir(),
     ),
     Case(
@@ -43,7 +43,7 @@ CASES = (
         SET,
         1,
         "set holds no class folders; put the images of each class into "
-        "a folder of its own in there, or give another --data_dir.",
+        "a folder of its own in there, or give another --data_dir=FOLDER.",
         write("set/1.jpg", "of any kind"),
     ),
     Case(

@@ -3,14 +3,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from deml_tf.data.batch_table import BatchTable
 from deml_tf.data.batches import (
-    BatchTable,
     batch_files,
     class_ids,
     scoring_dataset,
     training_dataset,
 )
-from deml_tf.data.catalog import Example
+from deml_tf.data.example import Example
 from deml_tf.data.images import explain_unreadable
 from deml_tf.errors import DataError, UsageError
 from deml_tf.layers.prepare import fit_square

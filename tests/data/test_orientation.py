@@ -10,6 +10,7 @@ import tensorflow as tf
 from PIL import Image, ImageOps
 
 from deml_tf.data import orientation
+from deml_tf.data.boxes import upright_box
 
 ORDERS = {"little": "<", "big": ">"}
 
@@ -203,7 +204,7 @@ def test_boxes_turn_with_their_image(value):
         (rows.max() + 1) / h,
         (columns.max() + 1) / w,
     )
-    box = orientation.upright_box((2 / 20, 8 / 40, 7 / 20, 36 / 40), value)
+    box = upright_box((2 / 20, 8 / 40, 7 / 20, 36 / 40), value)
     assert box == pytest.approx(truth)
 
 

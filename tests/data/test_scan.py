@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deml_tf.data import scan, scan_cache
+from deml_tf.config import DataConfig
+from deml_tf.data import disk_cache, scan
+from deml_tf.data.boxes import relative_box
 from deml_tf.data.example import Example
 from deml_tf.data.images import decode
-from deml_tf.data.pixel_box import relative_box
 from deml_tf.data.sets.class_folders import read_class_folders
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError
@@ -198,7 +199,10 @@ def test_what_a_class_folder_holds_is_never_passed_over(tmp_path):
     (tmp_path / "a" / "folder.jpg").mkdir()
     (tmp_path / "a" / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "b" / "scan.TIF").write_bytes(stored(PHOTO, "TIFF"))
-    paths = [example.path for example in read_class_folders(tmp_path)]
+    paths = [
+        example.path
+        for example in read_class_folders(DataConfig("folder", str(tmp_path)))
+    ]
     bad = scan.find_bad(paths)
     names = ["folder.jpg", "lost.png", "scan.TIF"]
     assert [os.path.basename(path) for path in bad] == names
@@ -273,7 +277,7 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
 ):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DEML_TF_CACHE", str(folder))
-    file = scan_cache.ScanCache().path
+    file = disk_cache.DiskCache(scan.CACHE).path
     if damage == "unwritable":
         folder.write_text("a file in the way")
     else:
@@ -284,7 +288,7 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
             file.mkdir()
         else:
             with sqlite3.connect(file) as connection:
-                connection.execute("CREATE TABLE images (name TEXT)")
+                connection.execute("CREATE TABLE entries (name TEXT)")
     (tmp_path / "good.jpg").write_bytes(JPEG)
     (tmp_path / "bad.jpg").write_bytes(JPEG[:99])
     paths = [str(tmp_path / "good.jpg"), str(tmp_path / "bad.jpg")]
@@ -295,29 +299,30 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
 
 def test_where_the_cache_is(monkeypatch):
     monkeypatch.setenv("DEML_TF_CACHE", "/somewhere")
-    assert str(scan_cache.cache_folder()) == "/somewhere"
+    assert str(disk_cache.cache_folder()) == "/somewhere"
     monkeypatch.delenv("DEML_TF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert str(scan_cache.cache_folder()) == "/elsewhere/deml_tf"
+    assert str(disk_cache.cache_folder()) == "/elsewhere/deml_tf"
 
 
-def test_two_at_once_share_the_cache(tmp_path, capsys):
-    (tmp_path / "x.jpg").write_bytes(JPEG)
-    status = os.stat(tmp_path / "x.jpg")
+def test_two_at_once_share_the_cache(capsys):
+    def key(name, n, i):
+        return f"/{name}/{n}/{i}".encode()
 
     def fill(name):
         for n in range(20):
-            with scan_cache.ScanCache() as cache:
-                cache.put([(f"/{name}/{n}/{i}", status, name) for i in range(50)])
+            with disk_cache.DiskCache("shared") as cache:
+                cache.put([(key(name, n, i), "now", name.encode()) for i in range(50)])
 
     threads = [threading.Thread(target=fill, args=[name]) for name in "ab"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    with scan_cache.ScanCache() as cache:
-        found = [cache.get(f"/{x}/{n}/7", status) for x in "ab" for n in range(20)]
-    assert found == ["a"] * 20 + ["b"] * 20
+    with disk_cache.DiskCache("shared") as cache:
+        found = [cache.get(key(x, n, 7), "now") for x in "ab" for n in range(20)]
+        assert cache.get(key("a", 0, 0), "then") is None
+    assert found == [b"a"] * 20 + [b"b"] * 20
     assert capsys.readouterr().err == ""
 
 
@@ -352,7 +357,7 @@ def test_fail_names_the_first_and_lists_all(split, tmp_path):
     words = str(caught.value)
     assert split.train[-1].path in words and "Invalid JPEG" in words
     assert "and 1 more, of 13" in words
-    assert str(listing) in words and "--bad_images=skip" in words
+    assert str(listing) in words and "bad_images=skip" in words
     rows = listed(listing)
     assert [row["path"] for row in rows] == [split.train[-1].path, split.test[1].path]
     assert "Invalid JPEG" in rows[0]["reason"] and rows[1]["reason"] == "it is empty"

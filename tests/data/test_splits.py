@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from deml_tf.data.catalog import Example
+from deml_tf.data.example import Example
 from deml_tf.data.splits import (
     check_batches,
     large_classes,
@@ -126,11 +126,11 @@ def test_protocol_counts():
 @pytest.mark.parametrize(
     ("given", "share", "error", "message"),
     [
-        (numbered(9), 1.0, UsageError, "--validation_classes=1.0 is no share"),
+        (numbered(9), 1.0, UsageError, "validation_classes=1.0 is no share"),
         (numbered(9), -0.1, UsageError, "from 0 to below 1"),
         (numbered(3), 0.0, DataError, "1 class left to train on; retrieval needs two"),
         (numbered(1), 0.0, DataError, "0 classes left to train on;"),
-        (numbered(6), 0.4, DataError, "1 class left to train on after --validation_cl"),
+        (numbered(6), 0.4, DataError, "1 class left to train on after validation_cl"),
         (numbered(4), 0.9, DataError, "0 classes left to train on after"),
         (
             examples(a="train", b="train", c="test"),
@@ -214,23 +214,23 @@ def test_bad_splits(given, share, error, message):
 @pytest.mark.parametrize(
     ("p", "k", "message"),
     [
-        (6, 2, r"--classes_per_batch=6 is more than the 5 classes trained on \(000, "),
+        (6, 2, r"classes_per_batch=6 is more than the 5 classes trained on \(000, "),
         (6, 2, r"001, 002, 2 more classes\); give 5 or less"),
         (
             6,
             3,
-            r"--images_per_class=3 .* of a \(1\), b \(2\) and leaves 5 of the 6 "
+            r"images_per_class=3 .* of a \(1\), b \(2\) and leaves 5 of the 6 "
             "classes of a batch; give 2 or less",
         ),
-        (7, 3, "of a .* leaves 5 of the 7 .*; give --classes_per_batch=5 or less"),
+        (7, 3, "of a .* leaves 5 of the 7 .*; give classes_per_batch=5 or less"),
         (
             5,
             4,
             r"000 \(3\), 001 \(3\), 002 \(3\), 4 more classes and leaves 0 of the 5 "
             "classes of a batch; give 3 or less",
         ),
-        (1, 2, "--classes_per_batch=1 leaves no pairs"),
-        (2, 1, "--images_per_class=1 leaves no pairs"),
+        (1, 2, "classes_per_batch=1 leaves no pairs"),
+        (2, 1, "images_per_class=1 leaves no pairs"),
     ],
 )
 def test_batches_that_cannot_be_filled(p, k, message):

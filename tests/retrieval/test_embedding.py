@@ -3,15 +3,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.data.catalog import load_examples
+from deml_tf.config import DataConfig
 from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
 from deml_tf.kernels.normed_convolution import NormedConvolution
 from deml_tf.layers.prepare import fit_square
 from deml_tf.retrieval.embedding import embed, inference
 
 
 def test_embed_keeps_order_and_partial_batches(painted):
-    examples = load_examples("folder", painted)[:11]
+    examples = read_examples(DataConfig("folder", str(painted)))[:11]
     images = keras.Input((None, None, 3))
     mean = keras.layers.GlobalAveragePooling2D()(images)
     model = keras.Model(images, {"mean": mean, "twice": 2 * mean})

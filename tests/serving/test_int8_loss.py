@@ -1,6 +1,6 @@
 import numpy as np
 
-from deml_tf.data.catalog import Example
+from deml_tf.data.example import Example
 from deml_tf.serving.int8_loss import as_sentence, smallest_cosine, whole_classes
 
 

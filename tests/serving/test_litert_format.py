@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deml_tf.data.catalog import Example
+from deml_tf.data.example import Example
 from deml_tf.errors import DataError
 from deml_tf.models.embedder import geometry_of
 from deml_tf.serving.file_parity import hold_file_to_parity

@@ -1,13 +1,16 @@
-"""One bird of Plumage as coloured polygons, in a frame of its own.
+"""Draw one bird of Plumage as coloured polygons, in coordinates of its own.
 
-The body is about one unit long, the bird faces right, y points down. The painter turns,
-mirrors and scales all polygons alike, so every bird keeps its markings in any pose.
+The body is about one unit long, the bird faces right, and y points down. Later all
+polygons are turned, mirrored and scaled alike, so a bird keeps its markings in any
+pose.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from deml_tf.data.plumage.outlines import (
     Colour,
@@ -19,6 +22,9 @@ from deml_tf.data.plumage.outlines import (
     stroke,
 )
 from deml_tf.data.plumage.species import PALETTE, Species
+
+Outline = Callable[[ArrayLike], Points]  # from points of a part to those of the bird
+Add = Callable[..., None]  # name, polygons, colour, and what clips them
 
 _DARK: Colour = (34, 28, 32)
 _PALE: Colour = (248, 242, 228)
@@ -36,20 +42,20 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """How one individual holds itself, and how it is built.
+    """Posture and build of one individual.
 
     Attributes:
-        kind: what it does.
-        pitch: how far the chest is raised above the tail, radians.
-        head: turn of the bill above the horizontal, radians.
-        turned: looks back over its shoulder.
-        tail: turn of the tail below the body's axis, radians.
-        flap: turn of the near wing, radians; only in flight.
-        wing_down: the wings of a flying bird are at the end of the stroke.
-        plump: height of the body, as a factor.
-        long: length of the body, as a factor.
-        head_size: radius of the head, body lengths.
-        proportion: factors of bill length, tail length and leg length.
+        kind: What it does.
+        pitch: Angle of the body, chest above tail, radians.
+        head: Angle of the bill above the horizontal, radians.
+        turned: Whether it looks back over its shoulder.
+        tail: Angle of the tail below the axis of the body, radians.
+        flap: Angle of the near wing, radians; only in flight.
+        wing_down: Whether the wings of a flying bird are down.
+        plump: Factor on the height of the body.
+        long: Factor on the length of the body.
+        head_size: Radius of the head, body lengths.
+        proportion: Factors on the length of bill, tail and legs.
     """
 
     kind: Literal["perched", "standing", "flying"]
@@ -66,7 +72,7 @@ class Pose:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Draws a pose: one bird in two perches, one in four flies, the others stand."""
+    """Draw a pose: half of the birds perch, a quarter stand and a quarter fly."""
     kind = ("perched", "perched", "standing", "flying")[rng.integers(4)]
     low, high = {"perched": (0.3, 1.0), "standing": (0.0, 0.6), "flying": (-0.3, 0.5)}[
         kind
@@ -90,15 +96,15 @@ def draw_pose(rng: np.random.Generator) -> Pose:
 def bird_parts(
     species: Species, pose: Pose, rng: np.random.Generator
 ) -> tuple[list[Part], Points]:
-    """Builds a bird.
+    """Build a bird.
 
     Args:
-        species: whose attributes it wears.
-        pose: how it holds itself.
-        rng: the individual's small variations of colour.
+        species: Species, whose attributes it shows.
+        pose: Its posture.
+        rng: Random numbers for small variations of colour.
 
     Returns:
-        Its parts, in the order of painting, and the place of its feet `(2,)`.
+        Its parts in the order of painting, and the place of its feet `(2,)`.
     """
     look = species.attributes
     colours = {name: _vary(rgb, rng) for name, rgb in PALETTE.items()}
@@ -109,16 +115,20 @@ def bird_parts(
     size = pose.head_size
     centre = _body(turn, pose, [(0.37, -0.17)])[0] + (0.07, -0.13)
 
-    def body(points):
+    def body(points: ArrayLike) -> Points:
         return _body(turn, pose, points)
 
-    def head(points, forward=-1.0 if pose.turned else 1.0):
+    def head(
+        points: ArrayLike, forward: float = -1.0 if pose.turned else 1.0
+    ) -> Points:
         points = np.asarray(points, float) @ rotation(-pose.head).T
         return centre + size * points * (forward, 1.0)
 
     parts: list[Part] = []
 
-    def add(name, polygons, colour, inside=None):
+    def add(
+        name: str, polygons: list[Points], colour: Colour, inside: str | None = None
+    ) -> None:
         parts.append(Part(name, polygons, colour, inside))
 
     flying = pose.kind == "flying"
@@ -164,7 +174,9 @@ def bird_parts(
     return parts, foot
 
 
-def _add_tail(add, body, pose: Pose, length: str, wing: Colour, factor: float) -> None:
+def _add_tail(
+    add: Add, body: Outline, pose: Pose, length: str, wing: Colour, factor: float
+) -> None:
     reach = {"short": 0.2, "medium": 0.52, "long": 1.05}[length] * factor
     fan = 0.1 if pose.kind != "flying" else 0.15
     root = np.array([-0.44, -0.01])
@@ -178,7 +190,7 @@ def _add_tail(add, body, pose: Pose, length: str, wing: Colour, factor: float) -
     add("shaft", [body(shaft)], _shade(wing, 0.55))
 
 
-def _add_legs(add, body, pose: Pose) -> Points:
+def _add_legs(add: Add, body: Outline, pose: Pose) -> Points:
     length = 0.26 * pose.proportion[2]
     legs, feet = [], []
     for hip in body([(-0.06, 0.24), (0.07, 0.24)]):
@@ -190,7 +202,7 @@ def _add_legs(add, body, pose: Pose) -> Points:
     return np.mean(feet, axis=0)
 
 
-def _add_bill(add, head, length: float, colour: Colour) -> None:
+def _add_bill(add: Add, head: Outline, length: float, colour: Colour) -> None:
     tip = (0.88 + length, 0.16 + 0.05 * length**2)
     middle = 0.88 + 0.5 * length
     upper = [(0.8, -0.3), (middle, -0.2 + 0.03 * length), tip]
@@ -200,7 +212,9 @@ def _add_bill(add, head, length: float, colour: Colour) -> None:
     add("gape", [head(gape)], _shade(colour, 0.45))
 
 
-def _add_pattern(add, body, pattern: str, breast: Colour, rng) -> None:
+def _add_pattern(
+    add: Add, body: Outline, pattern: str, breast: Colour, rng: np.random.Generator
+) -> None:
     if pattern == "plain":
         return
     colour = _DARK if _luminance(breast) > 75 else _PALE
@@ -221,7 +235,7 @@ def _add_pattern(add, body, pattern: str, breast: Colour, rng) -> None:
     add("pattern", [body(mark) for mark in marks], colour, "breast")
 
 
-def _add_wing(add, body, pose: Pose, bars: str, colour: Colour) -> None:
+def _add_wing(add: Add, body: Outline, pose: Pose, bars: str, colour: Colour) -> None:
     quills, stripes = [], []
     if pose.kind == "flying":
         outline = _open_wing(body, pose)
@@ -255,21 +269,21 @@ def _add_wing(add, body, pose: Pose, bars: str, colour: Colour) -> None:
         add("bars", stripes, _PALE if pale else _DARK, "wing")
 
 
-def _open_wing(body, pose: Pose, far: bool = False) -> Points:
+def _open_wing(body: Outline, pose: Pose, far: bool = False) -> Points:
     edge = [(0.27, -0.06), (0.36, -0.4), (0.2, -0.78), (-0.12, -1.02), (-0.2, -0.78)]
     edge += [(-0.3, -0.62), (-0.32, -0.42), (-0.4, -0.26), (-0.34, 0.0)]
     place = _wing_place(pose, 0.42 if far else 0.0)
     return smooth(body(place(edge) + ((0.1, -0.04) if far else (0.0, 0.0))))
 
 
-def _wing_place(pose: Pose, extra: float = 0.0):
-    """Turns wing points (raised, upright) about the shoulder."""
+def _wing_place(pose: Pose, extra: float = 0.0) -> Outline:
+    """Return a function that turns points of a raised wing about the shoulder."""
     spin = rotation(pose.flap + extra).T
     stroke = np.array([1.0, -0.85 if pose.wing_down else 1.0])
     return lambda points: (np.asarray(points, float) @ spin) * stroke + (0.02, -0.08)
 
 
-def _body(turn: Points, pose: Pose, points) -> Points:
+def _body(turn: Points, pose: Pose, points: ArrayLike) -> Points:
     return (np.asarray(points, float) * (pose.long, pose.plump)) @ turn.T
 
 
@@ -281,8 +295,8 @@ def _shade(rgb: Colour, factor: float) -> Colour:
     return _clip(np.asarray(rgb) * factor)
 
 
-def _clip(rgb) -> Colour:
-    r, g, b = np.clip(rgb, 0, 255).astype(int).tolist()
+def _clip(rgb: ArrayLike) -> Colour:
+    r, g, b = np.clip(np.asarray(rgb), 0, 255).astype(int).tolist()
     return r, g, b
 
 

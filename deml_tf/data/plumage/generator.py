@@ -1,12 +1,13 @@
-"""Plumage, the embedded benchmark: a fine-grained set of drawn birds, written to disk.
+"""Draw Plumage, a fine-grained benchmark of invented birds, and write it to disk.
 
-Two hundred invented species, thirty images each, drawn from a seed: an ordinary image
-folder plus a list with boxes and attributes, and masks. Nothing reads it but as a list.
+There are two hundred species with thirty images each, drawn from a seed. The result is
+an ordinary image folder with masks, and a list with boxes and attributes, by which it
+is read.
 
     images/017.Yellow_crowned_Violet_Kingfisher/05.jpg
     masks/017.Yellow_crowned_Violet_Kingfisher/05.png    the visible bird, 1 bit
     annotations.csv    path,label,x,y,w,h and a column for each attribute
-    plumage.json       what it was drawn with; written last
+    plumage.json       the settings it was drawn with; written last
 """
 
 import csv
@@ -16,7 +17,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -35,9 +36,9 @@ from deml_tf.data.plumage.render import draw_image
 from deml_tf.data.plumage.species import ATTRIBUTES, Species, choose_species
 from deml_tf.errors import DataError, UsageError
 
-VERSION = 1  # of the drawing: raise it with any change that moves a pixel
+VERSION = 1  # of the drawings: raise it with any change of a pixel
 _RECORD = "plumage.json"
-_WORTH_A_WORKER = 600  # images one draws while another starts and imports TensorFlow
+_WORTH_A_WORKER = 600  # images drawn in the time in which another worker starts
 _Row = tuple[str | int, ...]
 
 
@@ -49,29 +50,29 @@ def write_plumage(
     images: int = 30,
     workers: int | None = None,
 ) -> Path:
-    """Draws Plumage into a folder, once.
+    """Draw Plumage into a folder, unless it is there.
 
-    Every image has a stream of random numbers of its own, keyed by seed, species and
-    image, so the result depends on neither the number of workers nor on how much is
-    drawn. All is drawn into a hidden sibling folder that is renamed at the end: a
+    Every image has random numbers of its own, keyed by seed, species and image. So it
+    depends neither on the number of workers nor on how much else is drawn. Everything
+    is drawn into a hidden folder beside `directory`, which is renamed at the end: a
     process that is killed leaves no `directory` behind. Workers are spawned, so a
-    script that calls this needs the usual `if __name__ == "__main__":`.
+    script that calls this function needs the usual `if __name__ == "__main__":`.
 
     Args:
-        directory: a new or empty folder, or one that already holds this very set.
-        seed: seeds species and images, 0 or more.
-        size: side of the square images, pixels, at least 32.
-        species: number of classes, 1 to 999.
-        images: number of images a class, 1 to 99.
-        workers: number of processes, 1 for this process alone; None for one a core, or
-            fewer for a set that is drawn before they have started.
+        directory: A new or empty folder, or one that already holds this very set.
+        seed: Seed of species and images, 0 or more.
+        size: Side of the square images, pixels, at least 32.
+        species: Number of classes, 1 to 999.
+        images: Number of images of each class, 1 to 99.
+        workers: Number of processes; 1 draws in this process. By default one for each
+            core, or fewer for a small set.
 
     Returns:
         The folder.
 
     Raises:
-        UsageError: an argument is out of range, or the folder holds something else.
-        DataError: the folder's plumage.json cannot be read.
+        UsageError: An argument is out of range, or the folder holds something else.
+        DataError: The file `plumage.json` of the folder cannot be read.
     """
     _check(workers, seed, size, species, images)
     wanted = {
@@ -79,7 +80,7 @@ def write_plumage(
         "seed": seed,
         "size": size,
         "species": species,
-        "pictures": images,  # the name in folders drawn by earlier versions
+        "images": images,
     }
     directory = Path(directory)
     if _is_finished(directory, wanted):
@@ -112,16 +113,19 @@ def contact_sheet(
     images: int = 10,
     seed: int = 0,
 ) -> Image.Image:
-    """A page to look at: one species a row, under its name and attributes.
+    """Return a page of examples: one species a row, under its name and attributes.
 
     Args:
-        directory: a folder written by `write_plumage`.
-        species: number of rows, at most as many as there are.
-        images: number of images a row, at most as many as there are.
-        seed: chooses the species and the images.
+        directory: A folder written by `write_plumage`.
+        species: Number of rows; all species if there are fewer.
+        images: Number of images in a row; all images if there are fewer.
+        seed: Seed of the choice of species and images.
+
+    Returns:
+        The page, an RGB image.
 
     Raises:
-        DataError: the folder is not a finished Plumage.
+        DataError: The folder does not hold a finished Plumage.
     """
     directory = Path(directory)
     if not (directory / _RECORD).is_file():
@@ -167,7 +171,7 @@ def _check(
 
 
 def _is_finished(directory: Path, wanted: dict[str, int]) -> bool:
-    """Whether the wanted set is there; refuses any other content."""
+    """Tell whether the wanted set is there; refuse any other content."""
     if not directory.exists():
         return False
     record = directory / _RECORD
@@ -180,6 +184,8 @@ def _is_finished(directory: Path, wanted: dict[str, int]) -> bool:
         return False
     try:
         found = dict(json.loads(record.read_text()))
+        if "pictures" in found:  # the name of images in earlier versions
+            found["images"] = found.pop("pictures")
     except (ValueError, TypeError) as error:
         raise DataError(
             f"{record} cannot be read: remove {directory} and draw it again."
@@ -205,7 +211,7 @@ def _draw_all(
     seed: int,
     workers: int | None,
 ) -> list[_Row]:
-    """Draws all images and returns the rows of the list, in order."""
+    """Draw all images, and return the rows of the list in order."""
     job = partial(_draw_species, str(folder), images=images, size=size, seed=seed)
     if workers is None:
         cores = (
@@ -228,7 +234,9 @@ def _draw_all(
     return sorted(rows)
 
 
-def _run(job, species: list[Species], workers: int) -> Iterator[list[_Row]]:
+def _run(
+    job: Callable[[Species], list[_Row]], species: list[Species], workers: int
+) -> Iterator[list[_Row]]:
     if workers == 1:
         yield from map(job, species)
         return
@@ -245,7 +253,7 @@ def _run(job, species: list[Species], workers: int) -> Iterator[list[_Row]]:
 def _draw_species(
     folder: str, species: Species, *, images: int, size: int, seed: int
 ) -> list[_Row]:
-    """Draws one species' images and masks, and returns its rows of the list."""
+    """Draw images and masks of one species, and return its rows of the list."""
     image_folder = Path(folder, "images", species.label)
     masks = Path(folder, "masks", species.label)
     image_folder.mkdir(parents=True)

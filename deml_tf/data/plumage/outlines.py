@@ -1,4 +1,4 @@
-"""The outlines Plumage is drawn with: curves, strokes, and shapes strewn about."""
+"""Outlines of Plumage: curves, strokes, and scattered shapes."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,19 +8,19 @@ Colour = tuple[int, int, int]
 
 
 def rotation(angle: float) -> Points:
-    """The matrix that turns x towards y by an angle in radians."""
+    """Return the matrix that turns x towards y by an angle in radians."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([(c, -s), (s, c)])
 
 
 def ellipse(centre: ArrayLike, rx: float, ry: float, count: int = 24) -> Points:
-    """An ellipse of `count` points."""
+    """Return an ellipse of `count` points."""
     t = np.linspace(0, 2 * np.pi, count, endpoint=False)
     return np.asarray(centre) + np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1)
 
 
 def smooth(points: ArrayLike, steps: int = 6) -> Points:
-    """A closed Catmull-Rom curve through the points, `steps` to a segment."""
+    """Return a closed Catmull-Rom curve through points, `steps` to a segment."""
     p = np.asarray(points, float)
     t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
     a, b, c, d = (np.roll(p, k, axis=0) for k in (1, 0, -1, -2))
@@ -30,7 +30,7 @@ def smooth(points: ArrayLike, steps: int = 6) -> Points:
 
 
 def thick(line: ArrayLike, half: ArrayLike) -> Points:
-    """A line with a width, as a polygon; `half` is half of it, one or `(n, 1)`."""
+    """Return a line as a polygon; `half` is half its width, a number or `(n, 1)`."""
     p, half = np.asarray(line, float), np.asarray(half, float)
     steps = p[1:] - p[:-1]
     along = np.concatenate([steps[:1], steps[:-1] + steps[1:], steps[-1:]])
@@ -39,14 +39,14 @@ def thick(line: ArrayLike, half: ArrayLike) -> Points:
 
 
 def stroke(points: ArrayLike, width: float) -> Points:
-    """A line of some width, thinner at its ends, as a polygon."""
+    """Return a line of some width, thinner at its ends, as a polygon."""
     half = np.full((np.shape(points)[0], 1), width / 2)
     half[[0, -1]] *= 0.75
     return thick(points, half)
 
 
 def hull(a: Points, ra: float, b: Points, rb: float) -> Points:
-    """The convex hull of two circles."""
+    """Return the convex hull of two circles with centres a, b and radii ra, rb."""
     gap = b - a
     towards = np.arctan2(gap[1], gap[0])
     spread = np.arccos(np.clip((ra - rb) / np.hypot(*gap), -1, 1))
@@ -64,18 +64,18 @@ def strew(
     rng: np.random.Generator,
     lean: float | None = None,
 ) -> NDArray[np.float64]:
-    """Copies of a shape around the centres, each turned, scaled and bent a little.
+    """Place copies of a shape, each turned, scaled and bent a little.
 
     Args:
         kind: "leaf", "petal", "blob", "boulder", "cloud", "ripple", "dab", "flower",
             "berry", "blade" or "trunk".
-        centres: `(n, 2)`, shares of the frame.
-        size: mean size, shares of the frame.
-        rng: the image's stream.
-        lean: the direction of all, radians; None turns each as its kind does.
+        centres: Centres of the copies `(n, 2)`, shares of the frame.
+        size: Mean size, a share of the frame.
+        rng: Random numbers of the image.
+        lean: Direction of all copies, radians; None turns each as its kind does.
 
     Returns:
-        `(n, points, 2)`.
+        Their outlines, `(n, points, 2)`.
     """
     outline, freedom, bend = _SHAPES[kind]
     centres = np.asarray(centres, float)
@@ -90,7 +90,7 @@ def strew(
 
 
 def _shapes() -> dict[str, tuple[Points, float, float]]:
-    """Kind -> outline, spread of its directions in radians, bending of its edge."""
+    """Return by kind: outline, spread of directions in radians, bending of the edge."""
     t = np.linspace(0, 2 * np.pi, 18, endpoint=False)
     circle = np.stack([np.cos(t), np.sin(t)], axis=1)
     leaf = np.stack([np.cos(t), 0.36 * np.sin(t) * (1 - 0.35 * np.cos(t))], axis=1)

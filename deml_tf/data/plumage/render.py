@@ -1,4 +1,4 @@
-"""One image of Plumage: a bird in its place, in some light, partly hidden."""
+"""Draw one image of Plumage: a bird in a scene, with light and occlusion."""
 
 import math
 from dataclasses import dataclass
@@ -21,6 +21,9 @@ SMALLEST, LARGEST = 0.3, 0.9  # longer side of the whole bird, shares of the fra
 LEAST_VISIBLE = 0.7  # share of the bird that occluders must leave
 _OVERSAMPLE = 2
 
+Extent = tuple[float, float, float, float]  # x, y, width, height in pixels
+Ink = int | tuple[int, int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
@@ -28,24 +31,27 @@ class Drawing:
 
     Attributes:
         image: RGB, square.
-        mask: mode "1", the visible part of the bird.
+        mask: Mode "1", the visible part of the bird.
         box: x, y, width, height of the mask, pixels.
-        extent: x, y, width, height of the whole bird, hidden parts included, pixels.
+        extent: x, y, width, height of the whole bird with its hidden parts, pixels.
     """
 
     image: Image.Image
     mask: Image.Image
     box: tuple[int, int, int, int]
-    extent: tuple[float, float, float, float]
+    extent: Extent
 
 
 def draw_image(species: Species, size: int, rng: np.random.Generator) -> Drawing:
-    """Draws one image of a species.
+    """Draw one image of a species.
 
     Args:
-        species: what to draw.
-        size: side of the image, pixels.
-        rng: the image's own stream: the same stream draws the same image.
+        species: Species to draw.
+        size: Side of the image, pixels.
+        rng: Random numbers of the image; the same ones draw the same image.
+
+    Returns:
+        The image with mask and boxes.
     """
     side = _OVERSAMPLE * size
     pose = draw_pose(rng)
@@ -76,8 +82,10 @@ def draw_image(species: Species, size: int, rng: np.random.Generator) -> Drawing
     )
 
 
-def _place(parts: list[Part], foot: Points, size: int, rng):
-    """Turns, mirrors, scales and moves a bird into the frame, in drawn pixels."""
+def _place(
+    parts: list[Part], foot: Points, size: int, rng: np.random.Generator
+) -> tuple[list[Part], Points, Extent]:
+    """Turn, mirror, scale and move a bird into the frame, in drawn pixels."""
     roll = rng.normal(0, 0.12)
     c, s = np.cos(roll), np.sin(roll)
     matrix = np.array([(c, -s), (s, c)]).T * (rng.choice((-1.0, 1.0)), 1.0)
@@ -91,7 +99,7 @@ def _place(parts: list[Part], foot: Points, size: int, rng):
     corner = room * rng.uniform(0.04, 0.96, 2)
     x, y, w, h = (float(v) for v in (*corner, *(scale * (high - low))))
 
-    def move(points):
+    def move(points: Points) -> Points:
         return _OVERSAMPLE * ((points @ matrix - low) * scale + corner)
 
     moved = [
@@ -101,9 +109,9 @@ def _place(parts: list[Part], foot: Points, size: int, rng):
 
 
 def _paint_bird(
-    image: Image.Image, parts: list[Part], extent, rng
+    image: Image.Image, parts: list[Part], extent: Extent, rng: np.random.Generator
 ) -> tuple[Image.Image, NDArray[np.float32]]:
-    """Paints the parts in order.
+    """Paint the parts in order.
 
     Returns:
         The silhouette, of the size of `image`, and the light on the drawn image.
@@ -138,14 +146,16 @@ def _paint_bird(
     return silhouette, light
 
 
-def _fill_all(surface: Image.Image, polygons: list[list[float]], ink) -> None:
+def _fill_all(surface: Image.Image, polygons: list[list[float]], ink: Ink) -> None:
     draw = ImageDraw.Draw(surface)
     for polygon in polygons:
         draw.polygon(polygon, fill=ink)
 
 
-def _occlude(silhouette: Image.Image, rng) -> tuple[Image.Image, Image.Image]:
-    """Puts nought to two things in front, as far as they leave enough of the bird."""
+def _occlude(
+    silhouette: Image.Image, rng: np.random.Generator
+) -> tuple[Image.Image, Image.Image]:
+    """Put up to two things in front, if they leave enough of the bird visible."""
     bird = np.asarray(silhouette) > 0
     front, hidden = Image.new("RGB", silhouette.size), Image.new("L", silhouette.size)
     for _ in range((0, 0, 1, 1, 2)[rng.integers(5)]):
@@ -160,9 +170,12 @@ def _occlude(silhouette: Image.Image, rng) -> tuple[Image.Image, Image.Image]:
 
 
 def _shading(
-    shape: Image.Image, masks: dict[str, Image.Image], length: float, rng
+    shape: Image.Image,
+    masks: dict[str, Image.Image],
+    length: float,
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Light and shade of a rounded body: its blurred masks, read as a relief."""
+    """Shade a rounded body: its blurred masks are taken for a relief."""
     whole = shape.reduce(_OVERSAMPLE)
     relief = 1.4 * _blurred(whole, 0.07 * length)
     relief += 0.5 * _blurred(masks["wing"].reduce(_OVERSAMPLE), 0.02 * length)
@@ -181,8 +194,10 @@ def _blurred(mask: Image.Image, radius: float) -> NDArray[np.float32]:
     return np.asarray(blurred, np.float32) * np.float32(1 / 255)
 
 
-def _lighting(canvas: NDArray[np.floating], rng) -> NDArray[np.uint8]:
-    """The light of the place and the camera: direction, dapples, tint, grain."""
+def _lighting(
+    canvas: NDArray[np.floating], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Apply the light of the scene and the camera: direction, spots, tint, grain."""
     size = canvas.shape[0]
     axis = np.linspace(-0.5, 0.5, size, dtype=np.float32)
     angle, strength = rng.uniform(0, 2 * math.pi), rng.uniform(0, 0.6)

@@ -1,7 +1,7 @@
-"""The places of Plumage: painted backgrounds, perches, and what stands in front.
+"""Paint the scenes of Plumage: backgrounds, perches, and what stands in front.
 
-Nothing here knows the species: every shape and colour comes from the image's own
-stream of random numbers, bird colours included.
+Nothing here depends on the species: every shape and colour comes from the random
+numbers of the image, also the colours of birds that appear in the background.
 """
 
 from collections.abc import Iterable
@@ -18,14 +18,14 @@ from deml_tf.data.plumage.species import PALETTE
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A kind of place.
+    """A kind of scenery.
 
     Attributes:
-        skies: pairs of colours, top and bottom of the light behind everything.
-        shapes: the kinds of shape that fill it.
-        colours: what those are painted with.
-        density: how many of them, as a factor.
-        low: they leave this share of the frame, from the top, free.
+        skies: Pairs of colours, top and bottom of the light behind everything.
+        shapes: Kinds of shapes that fill it.
+        colours: Colours of the shapes.
+        density: Factor on their number.
+        low: Share of the frame, from the top, that they leave free.
     """
 
     skies: tuple[tuple[str, str], ...]
@@ -93,13 +93,16 @@ PLACES = (
 
 
 def paint_background(side: int, rng: np.random.Generator) -> Image.Image:
-    """Paints a place: light, three planes from far to near, brush strokes.
+    """Paint a place: light, three planes from far to near, and brush strokes.
 
     The far planes are painted small and scaled up, which blurs them as a lens would.
 
     Args:
-        side: side of the image to return, pixels.
-        rng: the image's stream.
+        side: Side of the image to return, pixels.
+        rng: Random numbers of the image.
+
+    Returns:
+        The background, RGB.
     """
     place = PLACES[rng.integers(len(PLACES))]
     top, bottom = (_rgb(c) for c in place.skies[rng.integers(len(place.skies))])
@@ -131,14 +134,14 @@ def paint_perch(
     standing: bool,
     rng: np.random.Generator,
 ) -> None:
-    """Paints what the bird rests on under its feet: a branch or stem, or the ground.
+    """Paint what the bird rests on: a branch, a stem or the ground.
 
     Args:
-        image: painted on.
-        foot: the feet `(2,)`, shares of the frame.
-        width: thickness of a branch, shares of the frame.
-        standing: on the ground rather than on a branch.
-        rng: the image's stream.
+        image: Image to paint on.
+        foot: Place of the feet `(2,)`, shares of the frame.
+        width: Thickness of a branch, a share of the frame.
+        standing: Whether it stands on the ground instead of a branch.
+        rng: Random numbers of the image.
     """
     place = PLACES[rng.integers(len(PLACES))]
     base = _of(place, 1, rng)[0] * rng.uniform(0.5, 0.95)
@@ -164,7 +167,10 @@ def paint_perch(
 def draw_occluder(
     rng: np.random.Generator,
 ) -> tuple[list[Points], NDArray[np.float64]]:
-    """Draws something to stand in front: a spray of leaves, a twig, grass, blossom.
+    """Draw something to stand in front: leaves, a twig, grass or blossom.
+
+    Args:
+        rng: Random numbers of the image.
 
     Returns:
         Polygons in shares of the frame, and a colour for each `(polygons, 3)`.
@@ -189,7 +195,7 @@ def draw_occluder(
 
 
 def fill(image: Image.Image, shapes: Iterable[Points], colours: ArrayLike) -> None:
-    """Fills shapes, in shares of the frame, with colours `(n, 3)`."""
+    """Fill shapes, given in shares of the frame, with colours `(n, 3)`."""
     draw = ImageDraw.Draw(image)
     side = image.size[0]
     inks = np.clip(colours, 0, 255).astype(int).tolist()
@@ -198,7 +204,12 @@ def fill(image: Image.Image, shapes: Iterable[Points], colours: ArrayLike) -> No
 
 
 def _paint_plane(
-    image: Image.Image, place: Place, count: int, size: float, tone, rng
+    image: Image.Image,
+    place: Place,
+    count: int,
+    size: float,
+    tone: NDArray[np.float64],
+    rng: np.random.Generator,
 ) -> None:
     n = max(1, count // len(place.shapes))
     for kind in place.shapes:
@@ -214,8 +225,10 @@ def _paint_plane(
         fill(image, shapes, colours)
 
 
-def _paint_decoys(image: Image.Image, count: int, size: float, rng) -> None:
-    """Flowers, berries, fruit and two-coloured leaves in the birds' own colours."""
+def _paint_decoys(
+    image: Image.Image, count: int, size: float, rng: np.random.Generator
+) -> None:
+    """Paint flowers, berries and two-coloured leaves in the colours of birds."""
     kinds = ("flower", "blob", "leaf", "petal", "berry")
     for _ in range(count):
         n = int(rng.integers(1, 5))
@@ -229,8 +242,8 @@ def _paint_decoys(image: Image.Image, count: int, size: float, rng) -> None:
             fill(image, heart + 0.4 * (shapes - heart), np.tile(mark, (n, 1)))
 
 
-def _paint_strokes(image: Image.Image, count: int, rng) -> None:
-    """Dabs of a dry brush, each of nearly the colour it finds."""
+def _paint_strokes(image: Image.Image, count: int, rng: np.random.Generator) -> None:
+    """Paint strokes of a dry brush, each nearly in the colour below it."""
     side = image.size[0]
     centres = rng.uniform(0, 1, (count, 2))
     lean = rng.uniform(-1.5, 1.5)  # all strokes of an image lean alike
@@ -240,7 +253,12 @@ def _paint_strokes(image: Image.Image, count: int, rng) -> None:
     fill(image, dabs, found + rng.normal(0, 7, (count, 1)))
 
 
-def _paint_ground(image: Image.Image, foot: Points, base, rng) -> None:
+def _paint_ground(
+    image: Image.Image,
+    foot: Points,
+    base: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> None:
     x = np.linspace(-0.1, 1.1, 13)
     y = foot[1] + 0.6 * (x - foot[0]) ** 2 * rng.uniform(-0.3, 1.0)
     y += rng.normal(0, 0.008, 13) * np.minimum(1, 4 * np.abs(x - foot[0]))
@@ -255,12 +273,12 @@ def _paint_ground(image: Image.Image, foot: Points, base, rng) -> None:
     fill(image, stones, base * rng.normal(1, 0.16, (len(stones), 1)))
 
 
-def _of(place: Place, count: int, rng) -> NDArray[np.float64]:
+def _of(place: Place, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     colours = np.stack([_rgb(code) for code in place.colours])
     return colours[rng.integers(0, len(colours), count)]
 
 
-def _bird_colours(count: int, rng) -> NDArray[np.float64]:
+def _bird_colours(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     colours = np.array(list(PALETTE.values()), float)
     return colours[rng.integers(0, len(colours), count)]
 

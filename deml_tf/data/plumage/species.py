@@ -1,6 +1,7 @@
-"""The species of Plumage: attributes, and a choice of codes that keeps them apart."""
+"""The species of Plumage: their attributes, chosen so that no two are too alike."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,9 +55,9 @@ class Species:
     """One kind of bird.
 
     Attributes:
-        number: position in the sorted order of the folders, from 1.
-        name: a descriptive name, words joined by underscores.
-        code: the value of each attribute, in the order of `ATTRIBUTES`.
+        number: Position in the sorted order of the folders, from 1.
+        name: Descriptive name, words joined by underscores.
+        code: Value of each attribute, in the order of `ATTRIBUTES`.
     """
 
     number: int
@@ -70,26 +71,26 @@ class Species:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """Attribute -> value, in the order of `ATTRIBUTES`."""
+        """The value by attribute, in the order of `ATTRIBUTES`."""
         return dict(zip(ATTRIBUTES, self.code, strict=True))
 
 
 def distance(a: tuple[str, ...], b: tuple[str, ...]) -> int:
-    """The number of attributes in which two codes differ."""
+    """Return the number of attributes in which two codes differ."""
     return sum(p != q for p, q in zip(a, b, strict=True))
 
 
 def choose_species(count: int = 200, seed: int = 0) -> list[Species]:
-    """Chooses `count` species, each at least `MIN_DISTANCE` attributes from any other.
+    """Choose species that differ from each other in at least `MIN_DISTANCE` attributes.
 
-    A greedy (lexicographic) code over a seeded random order of all combinations: each
-    one is taken if it keeps its distance from those taken before, and if nobody would
-    need to see white on white to tell it. A random order has no families, so the first
-    half of the sorted folders is distributed as the second.
+    Combinations of attributes are tried in a seeded random order. One is taken if it
+    keeps its distance from all taken before, and if all of its marks can be seen. The
+    order has no families of similar species, so both halves of the sorted folders have
+    the same distribution.
 
     Args:
-        count: number of species, 1 to 999.
-        seed: seeds the order; the first species do not depend on `count`.
+        count: Number of species, 1 to 999.
+        seed: Seed of the order. The first species do not depend on `count`.
 
     Returns:
         The species, in the order of their folders.
@@ -117,7 +118,7 @@ def choose_species(count: int = 200, seed: int = 0) -> list[Species]:
 
 
 def _can_be_seen(code: tuple[str, ...]) -> bool:
-    """Whether every mark of the head stands out, and no bird is of one colour."""
+    """Tell whether every mark of the head stands out, and not all is one colour."""
     bird = dict(zip(ATTRIBUTES, code, strict=True))
     head = {bird["crown"], bird["breast"]}
     if head == {bird["eye_stripe"]} or (
@@ -127,8 +128,8 @@ def _can_be_seen(code: tuple[str, ...]) -> bool:
     return len({bird[part] for part in ("crown", "back", "breast", "wing")}) > 1
 
 
-def _names(code: tuple[str, ...]):
-    """Yields names for a code, the plainest first."""
+def _names(code: tuple[str, ...]) -> Iterator[str]:
+    """Yield names for a code, the plainest first."""
     bird = {
         key: value.capitalize() for key, value in zip(ATTRIBUTES, code, strict=True)
     }

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+from deml_tf.config import DataConfig
+from deml_tf.data.boxes import relative_box
+from deml_tf.data.data_folder import data_folder, find_folder
+from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import Example
-from deml_tf.data.folder_index import FolderIndex
-from deml_tf.data.pixel_box import relative_box
+from deml_tf.data.existing_files import ExistingFiles
+from deml_tf.data.list_files import refuse_lines
 from deml_tf.data.sets.class_folders import read_class_folders
-from deml_tf.data.sets.layout import find_folder
-from deml_tf.data.word_table import refuse_lines
 from deml_tf.errors import DataError
 
 FILES = ("cars_annos.mat",)
@@ -21,35 +23,38 @@ IMAGES = "car_ims"
 FIELDS = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class")
 
 
-def read_cars196(where: Path) -> list[Example]:
-    """Reads `cars_annos.mat`, or class folders where there is none.
+def read_cars196(data: DataConfig) -> list[Example]:
+    """Read `cars_annos.mat`, or class folders where there is none.
 
-    The first half of the classes by number is seen (98 of 196), and the other is not:
-    the zero-shot protocol, which ignores the field `test`. Class folders are halved by
-    their names.
+    The first half of the classes by number is trained on (98 of 196), the other half
+    is tested on. This is the zero-shot protocol; the field `test` plays no part. Class
+    folders are halved by their names.
 
     Args:
-        where: holds `cars_annos.mat` and `car_ims`, or the class folders.
+        data: Names the folder that holds `cars_annos.mat` and `car_ims`, or the class
+            folders.
 
     Returns:
         The examples in the order of the annotations, or of the folders.
 
     Raises:
-        DataError: no such file, or none of that form; the annotation that is wrong, or
-            the image that is not there.
+        UsageError: `data_dir` is no folder.
+        DataError: The file is missing or of another form, an annotation is wrong, or
+            an image is missing.
     """
+    where = data_folder(data)
     if not (where / FILES[0]).is_file() and not (where / IMAGES).is_dir():
-        return read_class_folders(where)
-    path = find_folder(where, FILES, (), LAYOUT) / FILES[0]
+        return read_class_folders(data)
+    path = find_folder(data, FILES, (), LAYOUT) / FILES[0]
     annotations, names = _read_mat(path)
     examples, wrong = [], []
-    files = FolderIndex()
+    files = ExistingFiles()
     for n, (name, x1, y1, x2, y2, number) in enumerate(annotations, 1):
         image = os.path.normpath(where / name)
         try:
             if not 1 <= number <= len(names):
                 raise DataError(f"class {number} is not one of 1 to {len(names)}")
-            if not files.holds(image):
+            if image not in files:
                 raise DataError(f"there is no file {image}")
             # MATLAB counts pixels from 1, both ends included.
             box = relative_box(image, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1))
@@ -86,3 +91,6 @@ def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
         for row in rows
     ]
     return annotations, [str(name) for name in np.atleast_1d(mat["class_names"])]
+
+
+CARS196 = DataSet(read_cars196, counts={"train": (98, 8_054), "test": (98, 8_131)})

@@ -1,13 +1,17 @@
 """Caltech-UCSD Birds 200-2011 (CUB-200-2011), as its archive unpacks."""
 
 import os
+from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
 
+from deml_tf.config import DataConfig
+from deml_tf.data.boxes import relative_box
+from deml_tf.data.data_folder import find_folder
+from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import Example
-from deml_tf.data.folder_index import FolderIndex
-from deml_tf.data.pixel_box import relative_box
-from deml_tf.data.word_table import read_words, refuse_lines
+from deml_tf.data.existing_files import ExistingFiles
+from deml_tf.data.list_files import read_table, refuse_lines
 from deml_tf.errors import DataError
 
 FILES = ("images.txt", "image_class_labels.txt", "classes.txt")
@@ -16,22 +20,25 @@ LAYOUT = f"{', '.join(FILES)}, {BOXES} and images/"
 BELOW = ("CUB_200_2011",)
 
 
-def read_cub200_2011(folder: Path) -> list[Example]:
-    """Reads the lists of CUB-200-2011; its README gives their columns.
+def read_cub200_2011(data: DataConfig) -> list[Example]:
+    """Read the lists of CUB-200-2011, whose columns its README explains.
 
-    The first half of the classes by number is seen (100 of 200), and the other is
-    not: the zero-shot protocol, which ignores `train_test_split.txt`. Boxes need the
-    size in every image's header; without `bounding_boxes.txt` there are none.
+    The first half of the classes by number is trained on (100 of 200), the other half
+    is tested on. This is the zero-shot protocol; `train_test_split.txt` plays no part.
+    Boxes need the size in the header of every image. Without `bounding_boxes.txt`
+    there are none.
 
     Args:
-        folder: holds the lists and `images`.
+        data: Names the folder that holds the lists and `images`.
 
     Returns:
         The examples in the order of `images.txt`.
 
     Raises:
-        DataError: the file and line that is wrong, or the image that is not there.
+        UsageError: `data_dir` is no folder.
+        DataError: A line of a file is wrong, or an image is missing.
     """
+    folder = find_folder(data, FILES, BELOW, LAYOUT)
     classes = _by_id(folder / "classes.txt", ("class_id", "class_name"))
     paths = _by_id(folder / "images.txt", ("image_id", "image_name"))
     classes_of = _by_id(folder / "image_class_labels.txt", ("image_id", "class_id"))
@@ -43,11 +50,11 @@ def read_cub200_2011(folder: Path) -> list[Example]:
     ]
     refuse_lines(folder / "image_class_labels.txt", wrong)
     seen = set(sorted(classes, key=int)[: len(classes) // 2])
-    files = FolderIndex()
+    files = ExistingFiles()
     examples, wrong = {}, []
     for image, (line, (name,)) in paths.items():
         path = os.path.normpath(folder / "images" / name)
-        if not files.holds(path):
+        if path not in files:
             wrong.append(f"line {line}: there is no file {path}")
         elif image not in classes_of:
             wrong.append(f"line {line}: image {image} has no class in {FILES[1]}")
@@ -79,7 +86,7 @@ def _by_id(path: Path, columns: tuple[str, ...]) -> dict[str, tuple[int, list[st
     """Line and cells of each id, which stands in the first column."""
     found: dict[str, tuple[int, list[str]]] = {}
     wrong = []
-    for line, (name, *cells) in read_words(path, columns):
+    for line, (name, *cells) in read_table(path, columns):
         if not (name.isascii() and name.isdecimal()):
             wrong.append(f"line {line}: the {columns[0]} is {name}, no whole number")
         elif name in found:
@@ -92,10 +99,17 @@ def _by_id(path: Path, columns: tuple[str, ...]) -> dict[str, tuple[int, list[st
     return found
 
 
-def _check_ids(path: Path, rows: dict[str, tuple[int, list[str]]], images) -> None:
+def _check_ids(
+    path: Path, rows: dict[str, tuple[int, list[str]]], images: Container[str]
+) -> None:
     wrong = [
         f"line {line}: image {image} is not in images.txt"
         for image, (line, _) in rows.items()
         if image not in images
     ]
     refuse_lines(path, wrong)
+
+
+CUB200_2011 = DataSet(
+    read_cub200_2011, counts={"train": (100, 5_864), "test": (100, 5_924)}
+)

@@ -4,54 +4,62 @@ import csv
 import os
 from pathlib import Path
 
+from deml_tf.config import DataConfig
+from deml_tf.data.boxes import relative_box
+from deml_tf.data.data_folder import data_path
+from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import ROLES, Example
-from deml_tf.data.folder_index import FolderIndex
-from deml_tf.data.pixel_box import relative_box
-from deml_tf.data.word_table import refuse_lines
+from deml_tf.data.existing_files import ExistingFiles
+from deml_tf.data.list_files import refuse_lines
 from deml_tf.errors import DataError, UsageError
 
 
-def find_list(where: Path) -> list[Example]:
-    """Reads a list file, or the `list.csv` or `list.tsv` of a folder.
+def find_list(data: DataConfig) -> list[Example]:
+    """Read a list file, or the `list.csv` or `list.tsv` of a folder.
 
     Args:
-        where: the file or the folder.
+        data: Names the file or the folder.
+
+    Returns:
+        The examples, in the order of the rows.
 
     Raises:
-        UsageError: the folder holds none of the two, or both.
-        DataError: as `read_list`.
+        UsageError: `data_dir` does not exist, or is a folder that holds neither of the
+            two files or both.
+        DataError: As for `read_list`.
     """
+    where = data_path(data)
     if where.is_file():
         return read_list(where)
     found = [p for p in (where / "list.csv", where / "list.tsv") if p.is_file()]
     if len(found) != 1:
         raise UsageError(
-            f"--data_dir={where} holds {'both' if found else 'neither'} list.csv "
+            f"data_dir={where} holds {'both' if found else 'neither'} list.csv "
             f"{'and' if found else 'nor'} list.tsv; name the list file itself"
         )
     return read_list(found[0])
 
 
 def read_list(path: str | os.PathLike[str]) -> list[Example]:
-    """Reads a CSV or TSV file with a header.
+    """Read a CSV or TSV file with a header.
 
-    Columns, in any order: path (relative to the list's folder, or absolute), label;
-    optional split (train, validation, test, or query and gallery in place of test);
-    optional x, y, w, h: the object's box in pixels of the image as stored, clipped
-    to the image. Others are ignored.
+    Columns, in any order: path (relative to the folder of the list, or absolute) and
+    label. Optional columns: split (train, validation, test, or query and gallery in
+    place of test), and x, y, w, h, the box of the object in pixels of the image as
+    stored, which is clipped to the image. Other columns are ignored.
 
     Args:
-        path: the file, UTF-8, separated by commas, tabs or semicolons.
+        path: The file: UTF-8, separated by commas, tabs or semicolons.
 
     Returns:
         The examples, in the order of the rows.
 
     Raises:
-        DataError: the first line that is wrong, and how many more are.
+        DataError: Lines are wrong: the first one is named, and the others counted.
     """
     path = Path(path)
     examples, problems, seen = [], [], {}
-    files, folder = FolderIndex(), os.fspath(path.parent)
+    files, folder = ExistingFiles(), os.fspath(path.parent)
     columns, rows = _read_table(path)
     for line, cells in rows:
         try:
@@ -59,7 +67,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Example]:
                 raise DataError(f"{len(cells)} cells for {len(columns)} columns")
             row = dict(zip(columns, cells, strict=True))
             example = _example(row, folder)
-            if not files.holds(example.path):
+            if example.path not in files:
                 raise DataError(f"there is no file {example.path}")
             if example.path in seen:
                 raise DataError(f"{row['path']} is listed in line {seen[example.path]}")
@@ -131,3 +139,6 @@ def _with_box(example: Example, row: dict[str, str]) -> Example:
         return example
     box = relative_box(example.path, cells)
     return Example(example.path, example.label, example.split, box)
+
+
+IMAGE_LIST = DataSet(find_list)

@@ -3,9 +3,12 @@
 import os
 from pathlib import Path
 
+from deml_tf.config import DataConfig
+from deml_tf.data.data_folder import find_folder
+from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import Example
-from deml_tf.data.folder_index import FolderIndex
-from deml_tf.data.word_table import read_lines, read_words, refuse_lines
+from deml_tf.data.existing_files import ExistingFiles
+from deml_tf.data.list_files import read_lines, read_table, refuse_lines
 from deml_tf.errors import DataError
 
 FILES = ("list_eval_partition.txt",)
@@ -15,20 +18,23 @@ COLUMNS = ("image_name", "item_id", "evaluation_status")
 ROLES = ("train", "query", "gallery")
 
 
-def read_in_shop(folder: Path) -> list[Example]:
-    """Reads the partition: items to train on, and queries with their gallery.
+def read_in_shop(data: DataConfig) -> list[Example]:
+    """Read the partition: items to train on, and queries with their gallery.
 
     Args:
-        folder: holds the list; the images' names begin with `img/`, which is looked
-            for there, beside it, and in `Img` there and beside it.
+        data: Names the folder of the list, or one above it. The names of the images
+            begin with `img/`. That folder is looked for beside the list, one folder
+            up, and in the folder `Img` of both.
 
     Returns:
         The examples in the order of the list; the item is the class.
 
     Raises:
-        DataError: the line that is wrong, an item both in training and test, a list
-            that is cut short, or the image that is not there.
+        UsageError: `data_dir` is no folder.
+        DataError: A line is wrong, an item is both trained and tested on, the list is
+            cut short, or an image is missing.
     """
+    folder = find_folder(data, FILES, BELOW, LAYOUT)
     path = folder / FILES[0]
     announced, header = ([*read_lines(path), "", ""])[:2]
     if not (announced.strip().isascii() and announced.strip().isdecimal()):
@@ -41,7 +47,7 @@ def read_in_shop(folder: Path) -> list[Example]:
             f"{path}, line 2: the header is {' '.join(header.split())!r}, not "
             f"{' '.join(COLUMNS)!r}; take the file from the archive again"
         )
-    rows = read_words(path, COLUMNS, skip=2)
+    rows = read_table(path, COLUMNS, skip=2)
     if len(rows) != int(announced):
         raise DataError(
             f"{path}, line 1: {int(announced)} images are announced and {len(rows)} "
@@ -49,7 +55,7 @@ def read_in_shop(folder: Path) -> list[Example]:
         )
     root = os.fspath(_images(folder))
     examples, wrong = [], []
-    files = FolderIndex()
+    files = ExistingFiles()
     first: dict[str, tuple[bool, int]] = {}  # item -> whether trained on, and its line
     for line, (name, item, role) in rows:
         image = os.path.normpath(os.path.join(root, name))
@@ -59,7 +65,7 @@ def read_in_shop(folder: Path) -> list[Example]:
                 f"line {line}: evaluation_status is {role!r}, not one of "
                 f"{', '.join(ROLES)}"
             )
-        elif not files.holds(image):
+        elif image not in files:
             wrong.append(f"line {line}: there is no file {image}")
         elif first.setdefault(item, (trained, line))[0] != trained:
             wrong.append(
@@ -81,3 +87,16 @@ def _images(folder: Path) -> Path:
     raise DataError(
         f"there is no folder img in {looked} or {places[-1]}; unpack img.zip there"
     )
+
+
+# Ranks of Liu et al., "DeepFashion: Powering Robust Clothes Recognition and Retrieval
+# with Rich Annotations", CVPR 2016.
+IN_SHOP = DataSet(
+    read_in_shop,
+    counts={
+        "train": (3_997, 25_882),
+        "test": (3_985, 14_218),
+        "gallery": (3_985, 12_612),
+    },
+    ranks=(1, 10, 20, 30),
+)

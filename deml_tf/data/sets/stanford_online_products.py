@@ -1,11 +1,13 @@
 """Stanford Online Products, as its archive unpacks."""
 
 import os
-from pathlib import Path
 
+from deml_tf.config import DataConfig
+from deml_tf.data.data_folder import find_folder
+from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import Example
-from deml_tf.data.folder_index import FolderIndex
-from deml_tf.data.word_table import read_lines, read_words, refuse_lines
+from deml_tf.data.existing_files import ExistingFiles
+from deml_tf.data.list_files import read_lines, read_table, refuse_lines
 from deml_tf.errors import DataError
 
 FILES = ("Ebay_train.txt", "Ebay_test.txt")
@@ -14,21 +16,23 @@ BELOW = ("Stanford_Online_Products",)
 COLUMNS = ("image_id", "class_id", "super_class_id", "path")
 
 
-def read_stanford_online_products(folder: Path) -> list[Example]:
-    """Reads the two lists, which say what is trained and what is tested on.
+def read_stanford_online_products(data: DataConfig) -> list[Example]:
+    """Read the two lists, one to train on and one to test on.
 
     Args:
-        folder: holds the lists and the folders with the images.
+        data: Names the folder that holds the lists and the folders with the images.
 
     Returns:
         The examples in the order of the lists.
 
     Raises:
-        DataError: the file and line that is wrong, a class in both lists, or the
-            image that is not there.
+        UsageError: `data_dir` is no folder.
+        DataError: A line of a file is wrong, a class is in both lists, or an image is
+            missing.
     """
+    folder = find_folder(data, FILES, BELOW, LAYOUT)
     examples: list[Example] = []
-    files, root = FolderIndex(), os.fspath(folder)
+    files, root = ExistingFiles(), os.fspath(folder)
     list_of: dict[str, str] = {}  # class -> the list it is in
     for name, role in zip(FILES, ("train", "test"), strict=True):
         path = folder / name
@@ -39,9 +43,9 @@ def read_stanford_online_products(folder: Path) -> list[Example]:
                 f"{' '.join(COLUMNS)!r}; take the file from the archive again"
             )
         wrong = []
-        for line, (_, label, _, image) in read_words(path, COLUMNS, skip=1):
+        for line, (_, label, _, image) in read_table(path, COLUMNS, skip=1):
             image = os.path.normpath(os.path.join(root, image))
-            if not files.holds(image):
+            if image not in files:
                 wrong.append(f"line {line}: there is no file {image}")
             elif list_of.setdefault(label, name) != name:
                 wrong.append(
@@ -51,3 +55,12 @@ def read_stanford_online_products(folder: Path) -> list[Example]:
                 examples.append(Example(image, label, role))
         refuse_lines(path, wrong)
     return examples
+
+
+# Ranks of Song et al., "Deep Metric Learning via Lifted Structured Feature Embedding",
+# CVPR 2016.
+STANFORD_ONLINE_PRODUCTS = DataSet(
+    read_stanford_online_products,
+    counts={"train": (11_318, 59_551), "test": (11_316, 60_502)},
+    ranks=(1, 10, 100, 1000),
+)

@@ -1,192 +1,42 @@
-"""Sets of tensorflow-datasets, their prepared images used in place."""
+"""The image sets of tensorflow-datasets, named `tfds:NAME`."""
 
-import difflib
-import os
-import re
-import socket
-from typing import Any
-from urllib.parse import urlsplit
+from deml_tf.config import DataConfig
+from deml_tf.data.data_set import DataSet
+from deml_tf.data.example import Example
+from deml_tf.errors import UsageError
 
-import numpy as np
-import tensorflow_datasets as tfds
-
-from deml_tf.data.example import Box, Example
-from deml_tf.data.sets.tfds_records import Images, find_images
-from deml_tf.data.stored import Place
-from deml_tf.errors import DataError, UsageError
-
-# Other spellings are of sets that tensorflow-datasets asks the network for.
-_NAME = re.compile(r"(\w+)(/[\w.\-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
-_LAYOUTS = {
+BENCHMARKS = {
     "caltech_birds2011": "cub200_2011",
     "cars196": "cars196",
     "stanford_online_products": "sop",
 }
-_ROLES = ("train", "validation", "test")
+"""Sets of tensorflow-datasets that are also here in their official layout."""
 
 
-def read_tfds(
-    name: str, data_dir: str | os.PathLike[str] | None = None
-) -> list[Example]:
-    """Reads where the images of a set lie; prepares the set first if need be.
-
-    All splits are read. Where no class is in two of them (Stanford Online Products)
-    they are the roles; otherwise they are put together and the first half of the
-    classes by number is seen, as retrieval of unseen classes wants it.
+def read(data: DataConfig) -> list[Example]:
+    """Read a set of tensorflow-datasets; prepare it first where that is needed.
 
     Args:
-        name: `NAME`, `NAME/CONFIG` or `NAME:VERSION`, or all three.
-        data_dir: the folder that holds sets of tensorflow-datasets; empty for the
-            library's own.
+        data: Names the set, `tfds:NAME`, and the folder that holds prepared sets,
+            by default the library's own.
 
     Returns:
-        The examples in the order of splits and records, each path a place in a shard.
+        The examples in the order of splits and records.
 
     Raises:
-        UsageError: no such set, or one without images or classes.
-        DataError: it cannot be prepared, or what is prepared cannot be used.
+        UsageError: There is no such set, or it has no images or no classes.
+        DataError: It cannot be prepared, or what is prepared cannot be used.
     """
-    builder = _builder(name, os.fspath(data_dir) if data_dir else None)
-    image, label, box = _features(name, builder.info.features)
-    if not builder.is_prepared():
-        _prepare(name, builder)
-    kind = builder.info.file_format
-    if kind != tfds.core.FileFormat.TFRECORD:
-        raise DataError(
-            f"{name} is prepared as {getattr(kind, 'value', kind)} in "
-            f"{builder.data_path}, whose images cannot be read in place; prepare it "
-            f"again with tfds build {name} --file_format=tfrecord --overwrite"
-        )
-    shards = [
-        (split, os.fspath(path))
-        for split, info in builder.info.splits.items()
-        for path in info.filepaths
-    ]
-    images = find_images([path for _, path in shards], image, label, box)
-    return _examples(name, shards, images, builder.info.features[label])
-
-
-def _examples(
-    name: str, shards: list[tuple[str, str]], images: Images, classes: Any
-) -> list[Example]:
-    labelled = images.label >= 0
-    if not labelled.all():  # the usual number for "not told"
-        print(
-            f"WARNING: tfds:{name}: {int((~labelled).sum()):,} of {len(labelled):,} "
-            "images have no class and are left out"
-        )
-    if not labelled.any():
-        raise DataError(f"tfds:{name} holds no image with a class; use another set")
-    images = Images(*(column[labelled] for column in images))
-    splits = np.array([split for split, _ in shards])[images.shard]
-    pairs = set(zip(images.label.tolist(), splits.tolist(), strict=True))
-    apart = len(pairs) == len(np.unique(images.label))
-    found = set(splits.tolist())
-    listed = apart and {"train", "test"} <= found <= set(_ROLES)
-    names = {n: classes.int2str(n) for n in np.unique(images.label).tolist()}
-    half = classes.num_classes // 2
-    examples = []
-    for row, split in zip(zip(*images, strict=True), splits.tolist(), strict=True):
-        shard, record, start, length, number, box = row
-        place = Place(shards[shard][1], int(record), int(start), int(length))
-        role = split if listed else "train" if number < half else "test"
-        examples.append(Example(place.path, names[int(number)], role, _box(box)))
-    return examples
-
-
-def _box(corners: np.ndarray) -> Box | None:
-    ymin, xmin, ymax, xmax = np.clip(corners, 0.0, 1.0).tolist()  # NaN stays NaN
-    return (ymin, xmin, ymax, xmax) if ymin < ymax and xmin < xmax else None
-
-
-def _builder(name: str, data_dir: str | None) -> Any:
-    if not _NAME.fullmatch(name):
+    name = str(data.dataset).partition(":")[2]
+    if not name:
         raise UsageError(
-            f"--dataset=tfds:{name} is no set's name; write tfds:NAME, "
-            "tfds:NAME/CONFIG or tfds:NAME:VERSION"
+            "dataset=tfds: names no set; give one of tensorflow-datasets, such as "
+            "dataset=tfds:caltech_birds2011"
         )
-    # Without a version, what is prepared counts, even if the library is newer.
-    version = "" if ":" in name else ":*.*.*"
-    try:
-        return tfds.builder(name + version, data_dir=data_dir)
-    except Exception as error:  # of half a dozen kinds; all say what was asked for
-        known = [*tfds.list_builders(with_community_datasets=False), *_held(data_dir)]
-        base = re.split("[/:]", name)[0]
-        if base in known:
-            raise UsageError(
-                f"--dataset=tfds:{name} is no version or configuration of {base} "
-                f"({_reason(error)}); leave it out, or name another"
-            ) from error
-        near = difflib.get_close_matches(base, known, 3)
-        mend = f"did you mean {' or '.join('tfds:' + n for n in near)}" if near else ""
-        raise UsageError(
-            f"--dataset=tfds:{name} is no set of tensorflow-datasets, nor prepared in "
-            f"{data_dir or 'its own data folder'}; {mend or 'correct the name'}"
-        ) from error
+    # Slow to import, and needed for these sets only.
+    from deml_tf.data.sets.tfds_reader import read_tfds
+
+    return read_tfds(name, data.data_dir)
 
 
-def _held(data_dir: str | None) -> list[str]:
-    if not data_dir or not os.path.isdir(data_dir):
-        return []
-    return sorted(entry.name for entry in os.scandir(data_dir) if entry.is_dir())
-
-
-def _features(name: str, features: Any) -> tuple[str, str, str | None]:
-    """Names of the features that are the image, its class and its box."""
-    hold = features if isinstance(features, tfds.features.FeaturesDict) else {}
-
-    def of(kind: type, *usual: str) -> str | None:
-        found = [key for key in hold if isinstance(hold[key], kind)]
-        found = [key for key in usual if key in found] or found
-        return found[0] if len(found) == 1 or {*usual} & {*found} else None
-
-    image = of(tfds.features.Image, "image")
-    label = of(tfds.features.ClassLabel, "label", "class_id")
-    for found, what in ((image, "image"), (label, "class")):
-        if found is None:
-            raise UsageError(
-                f"--dataset=tfds:{name} has not one {what} a record (its features are "
-                f"{', '.join(hold) or 'no dictionary'}); use a set of labelled images"
-            )
-    assert image is not None and label is not None
-    return image, label, of(tfds.features.BBoxFeature, "bbox")
-
-
-def _prepare(name: str, builder: Any) -> None:
-    """Downloads and prepares a set; explains how to do without if that fails."""
-    base = builder.name
-    layout = _LAYOUTS.get(base, "folder")
-    try:
-        _check_network(builder)
-        # Its own bucket is a second source, which it would wait for without a network.
-        config = tfds.download.DownloadConfig(try_download_gcs=False)
-        builder.download_and_prepare(download_config=config)
-    except Exception as error:  # of any kind: network, disk, formats, missing packages
-        what = "its official layout" if layout != "folder" else "one folder a class"
-        raise DataError(
-            f"tensorflow-datasets cannot prepare {name} ({_reason(error)}); get the "
-            f"images yourself, in {what}, and use --dataset={layout} "
-            "--data_dir=FOLDER"
-        ) from error
-
-
-def _check_network(builder: Any) -> None:
-    """Fails at once where tensorflow-datasets would try for minutes."""
-    urls = getattr(type(builder), "url_infos", None) or {}
-    hosts = {urlsplit(url).hostname for url in urls}
-    error: OSError | None = None
-    for host in hosts - {None}:
-        try:
-            socket.getaddrinfo(host, None)
-            return
-        except OSError as failure:
-            error = OSError(f"cannot find {host}: is there a network?")
-            error.__cause__ = failure
-    if error:
-        raise error
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what was raised, without what the library puts before it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return re.sub(r"^Failed to construct .*?}\": ", "", lines[0]).strip().rstrip(".:")
+TFDS = DataSet(read, needs_data_dir=False)

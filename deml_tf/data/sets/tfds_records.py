@@ -1,42 +1,39 @@
-"""Where the images of TFRecord shards lie: one look at every record, remembered.
+"""Find where the images of TFRecord shards lie, by one look at every record.
 
-A shard is a row of records, each its length (8 bytes), a checksum of that (4), a
-`tf.train.Example`, and a checksum of this (4); nothing is compressed. So an image's
-encoded bytes lie in the shard as they are, and can be read from there.
+A shard is a sequence of records. Each has its length (8 bytes), a checksum of that (4
+bytes), a `tf.train.Example`, and a checksum of it (4 bytes). Nothing is compressed, so
+the encoded bytes of an image can be read from where they lie.
 """
 
-import hashlib
 import io
 import json
 import os
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 from zipfile import BadZipFile
 
 import numpy as np
-import platformdirs
 import tensorflow as tf
 
+from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.errors import DataError
-from deml_tf.runs.atomic import write_atomically
 
 _LENGTH, _CHECKSUM = 8, 4
-_VERSION = 1  # of what is remembered
+_VERSION = 2  # of the form in which places are remembered
 
 
 class Images(NamedTuple):
     """The images of some shards, in the order of shards and records.
 
     Attributes:
-        shard: (n,) which shard each is in.
-        record: (n,) byte of the shard at which its record begins.
-        start: (n,) byte of the record's data at which the image begins.
-        length: (n,) of the image, in bytes.
-        label: (n,) class number.
-        box: (n, 4) as the set gives it; NaN where it gives none.
+        shard: `(n,)`, index of the shard of each image.
+        record: `(n,)`, byte of the shard at which its record begins.
+        start: `(n,)`, byte of the data of the record at which the image begins.
+        length: `(n,)`, length of the image in bytes.
+        label: `(n,)`, class number.
+        box: `(n, 4)`, box as the set gives it; NaN where it gives none.
     """
 
     shard: np.ndarray
@@ -50,35 +47,45 @@ class Images(NamedTuple):
 def find_images(
     shards: Sequence[str], image: str, label: str, box: str | None = None
 ) -> Images:
-    """Finds the encoded images in shards, or remembers where they were.
+    """Find the encoded images in shards, or remember where they were.
 
-    What is found is kept in the user's cache folder, in one file for these shards as
-    they are (path, size, time) and these features. A cache that cannot be written or
-    read is done without.
+    What is found is remembered for these shards as they are (path, size, time) and
+    these features.
 
     Args:
-        shards: the files.
-        image: feature that holds the encoded image.
-        label: feature that holds the class number.
-        box: feature that holds the object's box, four floats.
+        shards: The files.
+        image: Feature that holds the encoded image.
+        label: Feature that holds the class number.
+        box: Feature that holds the box of the object, four floats.
+
+    Returns:
+        Where the images are.
 
     Raises:
-        DataError: the shard that cannot be read, is cut short or holds something else.
+        DataError: A shard cannot be read, is cut short or holds something else.
     """
     try:
-        stats = [(os.path.abspath(s), os.stat(s)) for s in shards]
+        states = [file_state(os.stat(shard)) for shard in shards]
     except OSError as error:
         raise DataError(
             f"cannot read the shard {error.filename} ({error.strerror}); prepare the "
             "set again"
         ) from error
-    files = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in stats]
-    key = json.dumps([_VERSION, files, image, label, box]).encode(errors="replace")
-    name = f"records-{hashlib.sha256(key).hexdigest()[:32]}.npz"
-    cache = Path(platformdirs.user_cache_dir("deml_tf")) / name
-    with suppress(OSError, ValueError, KeyError, EOFError, BadZipFile):
-        with cache.open("rb") as file, np.load(file, allow_pickle=False) as kept:
-            return Images(**{field: kept[field] for field in Images._fields})
+    paths = [os.path.abspath(shard) for shard in shards]
+    key, state = json.dumps([paths, image, label, box]).encode(), " ".join(states)
+    with DiskCache(f"tfds-{_VERSION}") as cache:
+        known = cache.get(key, state)
+        with suppress(ValueError, KeyError, EOFError, BadZipFile):  # damaged on disk
+            if known:
+                return _unpacked(known)
+        images = _find_images(shards, image, label, box)
+        cache.put([(key, state, _packed(images))])
+    return images
+
+
+def _find_images(
+    shards: Sequence[str], image: str, label: str, box: str | None
+) -> Images:
     rows = [
         (n, *found)
         for n, shard in enumerate(shards)
@@ -86,7 +93,7 @@ def find_images(
     ]
     columns = list(zip(*rows, strict=True)) or [()] * len(Images._fields)
     shard, record, start, length, numbers, boxes = columns
-    images = Images(
+    return Images(
         np.array(shard, np.int64),
         np.array(record, np.int64),
         np.array(start, np.int64),
@@ -94,17 +101,23 @@ def find_images(
         np.array(numbers, np.int64),
         np.array(boxes, np.float32).reshape(-1, 4),
     )
+
+
+def _packed(images: Images) -> bytes:
     content = io.BytesIO()
     np.savez(content, **images._asdict())
-    with suppress(OSError):
-        write_atomically(cache, content.getvalue())
-    return images
+    return content.getvalue()
+
+
+def _unpacked(content: bytes) -> Images:
+    with np.load(io.BytesIO(content), allow_pickle=False) as columns:
+        return Images(**{name: columns[name] for name in Images._fields})
 
 
 def _images(
     shard: str, image: str, label: str, box: str | None
 ) -> Iterator[tuple[int, int, int, int, Sequence[float]]]:
-    """Record, start, length, class and box of each image of a shard."""
+    """Yield record, start, length, class and box of each image of a shard."""
     for place, data in _records(shard):
         try:
             feature = tf.train.Example.FromString(data).features.feature

@@ -11,12 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deml_tf.data.plumage.generator import (
-    contact_sheet,
-    generator,
-    render,
-    write_plumage,
-)
+from deml_tf.data.plumage import generator, render
+from deml_tf.data.plumage.generator import contact_sheet, write_plumage
 from deml_tf.data.plumage.render import (
     LARGEST,
     LEAST_VISIBLE,

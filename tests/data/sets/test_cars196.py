@@ -3,10 +3,16 @@ import pytest
 import scipy.io
 from PIL import Image
 
-from deml_tf.data.catalog import Example, load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
 from deml_tf.errors import DataError
 
 NAMES = ["Audi A 2011", "BMW M3", "Zenn", "Alfa"]
+
+
+def read(where):
+    return read_examples(DataConfig("cars196", str(where)))
 
 
 def write(folder, **changes):
@@ -40,7 +46,7 @@ def cars(tmp_path):
 
 
 def test_annotations(cars):
-    found = load_examples("cars196", cars)
+    found = read(cars)
     assert [e.split for e in found] == ["train"] * 4 + ["test"] * 4
     assert found[2] == Example(
         f"{cars}/car_ims/000003.jpg", "002 BMW M3", "train", (0.1, 0.25, 0.5, 0.75)
@@ -53,7 +59,7 @@ def test_class_folders(tmp_path):
     for name in NAMES:
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.jpg").touch()
-    assert [e.label for e in load_examples("cars196", tmp_path)] == sorted(NAMES)
+    assert [e.label for e in read(tmp_path)] == sorted(NAMES)
 
 
 def another(**variables):
@@ -65,7 +71,7 @@ def another(**variables):
     [
         (
             lambda folder: (folder / "cars_annos.mat").unlink(),
-            "there is no cars_annos.mat in DIR; give the --data_dir that holds "
+            "there is no cars_annos.mat in DIR; give the data_dir=FOLDER that holds "
             "cars_annos.mat and car_ims/, or one folder a class",
         ),
         (
@@ -99,5 +105,5 @@ def another(**variables):
 def test_mistakes(change, message, cars):
     change(cars)
     with pytest.raises(DataError) as caught:
-        load_examples("cars196", cars)
+        read(cars)
     assert message in str(caught.value).replace(str(cars), "DIR")

@@ -3,7 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from deml_tf.data.catalog import Example, load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
+
+
+def read(where):
+    return read_examples(DataConfig("folder", str(where)))
 
 
 def touch(*paths):
@@ -27,7 +33,7 @@ def test_folder(below, tmp_path):
         root / ".git/no.jpg",
         root / "loose.jpg",
     )
-    found = load_examples("folder", str(tmp_path))
+    found = read(tmp_path)
     assert found == [
         Example(str(root / "a,x/1.png"), "a,x"),
         Example(str(root / "a,x/10.jpeg"), "a,x"),
@@ -39,12 +45,15 @@ def test_folder(below, tmp_path):
 
 def test_images_may_be_a_class(tmp_path):
     touch(tmp_path / "images/1.jpg", tmp_path / "other/1.jpg")
-    assert [e.label for e in load_examples("folder", tmp_path)] == ["images", "other"]
+    assert [e.label for e in read(tmp_path)] == [
+        "images",
+        "other",
+    ]
 
 
 def test_images_folder_goes_before_its_neighbours(tmp_path):
     touch(tmp_path / "images/a/1.jpg", tmp_path / "attributes/1.jpg")
-    assert [e.label for e in load_examples("folder", tmp_path)] == ["a"]
+    assert [e.label for e in read(tmp_path)] == ["a"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="such names exist on POSIX alone")
@@ -52,5 +61,5 @@ def test_names_need_not_be_unicode(tmp_path):
     folder = os.path.join(os.fsencode(tmp_path), b"caf\xe9")
     os.mkdir(folder)
     Path(os.fsdecode(os.path.join(folder, b"1.jpg"))).touch()
-    (example,) = load_examples("folder", tmp_path)
+    (example,) = read(tmp_path)
     assert os.fsencode(example.path) == os.path.join(folder, b"1.jpg")

@@ -3,11 +3,17 @@ import os
 import pytest
 from PIL import Image
 
-from deml_tf.data.catalog import Example, load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
 from deml_tf.data.splits import zero_shot_split
 from deml_tf.errors import DataError
 
 NAMES = ("099.Wren", "100.Tern", "101.Auk", "102.Gull")
+
+
+def read(where):
+    return read_examples(DataConfig("cub200_2011", str(where)))
 
 
 @pytest.fixture
@@ -31,7 +37,7 @@ def birds(tmp_path):
 
 
 def test_birds(birds):
-    found = load_examples("cub200_2011", birds)
+    found = read(birds)
     assert len(found) == 8
     assert found[3] == Example(
         f"{birds}/images/100.Tern/100.Tern_1.jpg",
@@ -48,8 +54,10 @@ def test_the_archives_folder_is_found_below(birds):
     os.mkdir(birds / "CUB_200_2011")
     for name in (n for n in os.listdir(birds) if n != "CUB_200_2011"):
         os.rename(birds / name, birds / "CUB_200_2011" / name)
-    found = load_examples("cub200_2011", birds)
-    assert found == load_examples("cub200_2011", birds / "CUB_200_2011")
+    found = read(birds)
+    assert found == read_examples(
+        DataConfig("cub200_2011", str(birds / "CUB_200_2011"))
+    )
     assert len(found) == 8
 
 
@@ -59,14 +67,14 @@ def test_classes_are_halved_by_number_and_not_by_what_is_left(birds):
         path = birds / f"{name}.txt"
         lines = [x for x in path.read_text().splitlines() if x.split()[0] not in "34"]
         path.write_text("\n".join(lines))
-    found = load_examples("cub200_2011", birds)
+    found = read(birds)
     roles = {example.label: example.split for example in found}
     assert roles == {"099.Wren": "train", "101.Auk": "test", "102.Gull": "test"}
 
 
 def test_boxes_may_be_missing(birds):
     (birds / "bounding_boxes.txt").unlink()
-    found = load_examples("cub200_2011", birds)
+    found = read(birds)
     assert len(found) == 8 and all(example.box is None for example in found)
 
 
@@ -85,9 +93,9 @@ def replace(name, old, new):
     [
         (
             lambda folder: (folder / "images.txt").unlink(),
-            "there is no images.txt in DIR or DIR/CUB_200_2011; give the --data_dir "
-            "that holds images.txt, image_class_labels.txt, classes.txt, "
-            "bounding_boxes.txt and images/",
+            "there is no images.txt in DIR or DIR/CUB_200_2011; give the "
+            "data_dir=FOLDER that holds images.txt, image_class_labels.txt, "
+            "classes.txt, bounding_boxes.txt and images/",
         ),
         (
             lambda folder: (folder / "classes.txt").unlink(),
@@ -149,5 +157,5 @@ def replace(name, old, new):
 def test_mistakes(change, message, birds):
     change(birds)
     with pytest.raises(DataError) as caught:
-        load_examples("cub200_2011", birds)
+        read(birds)
     assert str(caught.value).replace(str(birds), "DIR") == message

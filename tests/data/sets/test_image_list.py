@@ -3,12 +3,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from deml_tf.data import pixel_box
-from deml_tf.data.catalog import Example, load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data import boxes
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
 from deml_tf.data.sets.image_list import read_list
 from deml_tf.errors import DataError
 
 SCENES = Path(__file__).parents[3] / "../shared/data/cub200_2010_scenes"
+
+
+def read(where):
+    return read_examples(DataConfig("list", str(where)))
 
 
 @pytest.fixture
@@ -33,14 +39,14 @@ def test_list_with_everything(birds):
         'Test,img/b.png,8,"Möwe, die",,,,\n'
         f"validation,{birds('')}/img/c.png,9,c,-1.5,0,99,20\n"
     )
-    found = load_examples("list", where)
+    found = read(where)
     assert found == [
         Example(f"{where}/img/a.png", "a bird", "train", (0.1, 0.25, 0.5, 0.75)),
         Example(f"{where}/img/b.png", "Möwe, die", "test"),
         Example(f"{where}/img/c.png", "c", "validation", (0.0, 0.0, 1.0, 1.0)),
     ]
     assert read_list(where / "list.csv") == found
-    assert load_examples("list", where / "list.csv") == found
+    assert read(where / "list.csv") == found
 
 
 @pytest.mark.parametrize(
@@ -50,7 +56,7 @@ def test_list_with_everything(birds):
 def test_separators_line_ends_and_byte_order_mark(name, separator, end, birds):
     rows = [["path", "label"], ["img/a.png", "a, b"], ["./img/../img/b.png", "b"]]
     where = birds("\ufeff" + end.join(separator.join(row) for row in rows), name)
-    assert load_examples("list", where) == [
+    assert read(where) == [
         Example(f"{where}/img/a.png", "a, b"),
         Example(f"{where}/img/b.png", "b"),
     ]
@@ -65,9 +71,9 @@ def test_sizes_are_read_for_boxes_alone(birds, monkeypatch):
     where = birds("path,label,x,y,w,h\nimg/a.png,a,0,0,5,5\nimg/b.png,b,,,,\n")
     opened = []
     monkeypatch.setattr(
-        pixel_box.Image, "open", lambda p, f=Image.open: opened.append(p) or f(p)
+        boxes.Image, "open", lambda p, f=Image.open: opened.append(p) or f(p)
     )
-    load_examples("list", where)
+    read(where)
     assert opened == [f"{where}/img/a.png"]
 
 
@@ -107,24 +113,27 @@ def test_sizes_are_read_for_boxes_alone(birds, monkeypatch):
 def test_bad_lists(text, message, birds):
     where = birds(text)
     with pytest.raises(DataError, match=message):
-        load_examples("list", where)
+        read(where)
 
 
 def test_an_unreadable_image_has_no_box(birds):
     """The scan says so, or skips it."""
     where = birds("path,label,x,y,w,h\nlist.csv,a,1,2,9,3\nimg/a.png,a,0,0,10,10\n")
-    assert [e.box for e in load_examples("list", where)] == [None, (0, 0, 1, 0.5)]
+    assert [e.box for e in read(where)] == [
+        None,
+        (0, 0, 1, 0.5),
+    ]
 
 
 def test_list_in_another_encoding(tmp_path):
     (tmp_path / "list.csv").write_bytes("path,label\nx.png,Möwe\n".encode("latin-1"))
     with pytest.raises(DataError, match="save the list as UTF-8"):
-        load_examples("list", tmp_path)
+        read(tmp_path)
 
 
 @pytest.mark.skipif(not SCENES.exists(), reason="the photographs are not here")
 def test_scenes_of_birds():
-    found = load_examples("list", SCENES)
+    found = read(SCENES)
     assert len(found) == 6033
     assert len({example.label for example in found}) == 200
     # Its README: square boxes of 0.35 to 0.7 of a 256-pixel image.

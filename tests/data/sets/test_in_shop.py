@@ -1,6 +1,8 @@
 import pytest
 
-from deml_tf.data.catalog import Example, load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
 from deml_tf.data.splits import protocol, zero_shot_split
 from deml_tf.errors import DataError
 
@@ -14,6 +16,10 @@ ROWS = [
     ("id_4", "gallery", "b"),
     ("id_4", "gallery", "c"),
 ]
+
+
+def read(where):
+    return read_examples(DataConfig("in_shop", str(where)))
 
 
 def lay_out(folder, images="Img", lists="Eval"):
@@ -31,7 +37,7 @@ def lay_out(folder, images="Img", lists="Eval"):
 @pytest.mark.parametrize("images", ["Img", ""])
 @pytest.mark.parametrize("lists", ["Eval", ""])
 def test_clothes(images, lists, tmp_path):
-    found = load_examples("in_shop", lay_out(tmp_path, images, lists))
+    found = read(lay_out(tmp_path, images, lists))
     path = tmp_path / images / "img/MEN/id_4/a.jpg"
     assert found[5] == Example(str(path), "id_4", "query")
     split = zero_shot_split(found)
@@ -42,8 +48,8 @@ def test_clothes(images, lists, tmp_path):
 
 
 def test_the_list_itself_may_be_in_what_is_given(tmp_path):
-    found = load_examples("in_shop", lay_out(tmp_path))
-    assert load_examples("in_shop", tmp_path / "Eval") == found
+    found = read(lay_out(tmp_path))
+    assert read(tmp_path / "Eval") == found
 
 
 def replace(old, new):
@@ -65,8 +71,8 @@ LIST = "DIR/Eval/list_eval_partition.txt"
         (
             lambda folder: (folder / "Eval/list_eval_partition.txt").unlink(),
             "there is no list_eval_partition.txt in DIR or DIR/Eval or DIR/Anno or "
-            "DIR/In-shop Clothes Retrieval Benchmark/Eval; give the --data_dir that "
-            "holds Eval/list_eval_partition.txt and Img/img/",
+            "DIR/In-shop Clothes Retrieval Benchmark/Eval; give the data_dir=FOLDER "
+            "that holds Eval/list_eval_partition.txt and Img/img/",
         ),
         (
             lambda folder: (folder / "Img").rename(folder / "Images"),
@@ -122,5 +128,5 @@ LIST = "DIR/Eval/list_eval_partition.txt"
 def test_mistakes(change, message, tmp_path):
     change(lay_out(tmp_path))
     with pytest.raises(DataError) as caught:
-        load_examples("in_shop", tmp_path)
+        read(tmp_path)
     assert str(caught.value).replace(str(tmp_path), "DIR") == message

@@ -1,10 +1,16 @@
 import pytest
 
-from deml_tf.data.catalog import Example, load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_examples
 from deml_tf.data.splits import zero_shot_split
 from deml_tf.errors import DataError
 
 HEADER = "image_id class_id super_class_id path\n"
+
+
+def read(where):
+    return read_examples(DataConfig("sop", str(where)))
 
 
 @pytest.fixture
@@ -21,17 +27,17 @@ def products(tmp_path):
 
 
 def test_products(products):
-    found = load_examples("sop", products)
+    found = read(products)
     assert found[2] == Example(f"{products}/bicycle_final/2.JPG", "2", "train")
     split = zero_shot_split(found)
     assert [e.label for e in split.train] == ["1", "1", "2", "2"]
     assert [e.label for e in split.test] == ["3", "3", "4", "4"]
-    assert load_examples("sop", products.parent / products.name) == found
+    assert read(products.parent / products.name) == found
 
 
 def test_the_archives_folder_is_found_below(products):
     products.rename(products.parent / "Stanford_Online_Products")
-    assert len(load_examples("sop", products.parent)) == 8
+    assert len(read(products.parent)) == 8
 
 
 def replace(name, old, new):
@@ -50,7 +56,7 @@ def replace(name, old, new):
         (
             lambda folder: (folder / "Ebay_train.txt").unlink(),
             "there is no Ebay_train.txt in DIR or DIR/Stanford_Online_Products; give "
-            "the --data_dir that holds Ebay_train.txt and Ebay_test.txt with the "
+            "the data_dir=FOLDER that holds Ebay_train.txt and Ebay_test.txt with the "
             "folders bicycle_final to toaster_final",
         ),
         (
@@ -84,5 +90,5 @@ def replace(name, old, new):
 def test_mistakes(change, message, products):
     change(products)
     with pytest.raises(DataError) as caught:
-        load_examples("sop", products)
+        read(products)
     assert str(caught.value).replace(str(products), "DIR") == message

@@ -3,6 +3,7 @@
 import io
 import os
 import socket
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from tensorflow_datasets.core import registered
 
-from deml_tf.data.batches import BatchTable, class_ids, training_dataset
-from deml_tf.data.catalog import load_examples
+from deml_tf.config import DataConfig
+from deml_tf.data.batch_table import BatchTable
+from deml_tf.data.batches import class_ids, training_dataset
+from deml_tf.data.image_bytes import read_bytes, shard_place
+from deml_tf.data.selection import read_examples
 from deml_tf.data.sets import tfds_records
-from deml_tf.data.sets.tfds import read_tfds
+from deml_tf.data.sets.tfds_reader import read_tfds
 from deml_tf.data.sets.tfds_records import find_images
 from deml_tf.data.splits import zero_shot_split
-from deml_tf.data.stored import place_of, read_bytes
 from deml_tf.errors import DataError, UsageError
 
 F = tfds.features
@@ -61,14 +64,6 @@ def jpeg(seed):
 
 def rows(seeds, classes=4, key="label", **more):
     return [{"image": io.BytesIO(jpeg(n)), key: n % classes, **more} for n in seeds]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setattr(tfds_records.platformdirs, "user_cache_dir", lambda _: folder)
-        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -115,24 +110,24 @@ def products(data_dir):
 
 
 def test_examples(birds, data_dir):
-    found = load_examples("tfds:tiny_birds", data_dir)
+    found = read_examples(DataConfig("tfds:tiny_birds", str(data_dir)))
     assert len(found) == 24
     expected = {jpeg(n): NAMES[n % 4] for n in range(24)}
     assert {read_bytes(e.path): e.label for e in found} == expected
     assert {e.box for e in found} == {(0.125, 0.25, 0.5, 0.75)}
     for example in found:
-        place = place_of(example.path)
+        place = shard_place(example.path)
         assert place and Path(place.shard).parent == Path(birds.data_path)
         # By the number of the class, over all splits.
         role = "train" if example.label in ("wren", "auk") else "test"
         assert example.split == role
     split = zero_shot_split(found)
     assert len(split.train) == len(split.test) == 12
-    assert load_examples("tfds:tiny_birds:1.2.0", str(data_dir)) == found
+    assert read_examples(DataConfig("tfds:tiny_birds:1.2.0", str(data_dir))) == found
 
 
 def test_batches_hold_the_pixels_that_tfds_gives(birds, data_dir):
-    split = zero_shot_split(load_examples("tfds:tiny_birds", data_dir))
+    split = zero_shot_split(read_examples(DataConfig("tfds:tiny_birds", str(data_dir))))
     labels, names = class_ids(split.train)
     options = {"resize_size": 24, "input_size": 20, "augment": False, "last_step": 4}
     table = BatchTable(labels, 2, 2)
@@ -153,37 +148,46 @@ def test_batches_hold_the_pixels_that_tfds_gives(birds, data_dir):
 
 
 def test_splits_that_share_no_class_are_the_roles(products, data_dir):
-    found = load_examples("tfds:tiny_products", data_dir)
+    found = read_examples(DataConfig("tfds:tiny_products", str(data_dir)))
     roles = {example.label: example.split for example in found}
     assert roles == dict.fromkeys("012", "train") | dict.fromkeys("34", "test")
     assert all(example.box is None for example in found)
 
 
-def test_what_is_found_is_remembered(birds, data_dir, cache, monkeypatch):
-    found = load_examples("tfds:tiny_birds", data_dir)
+def test_what_is_found_is_remembered(birds, data_dir, monkeypatch):
+    found = read_examples(DataConfig("tfds:tiny_birds", str(data_dir)))
     monkeypatch.setattr(tfds_records, "_records", None)
-    assert load_examples("tfds:tiny_birds", data_dir) == found
+    assert read_examples(DataConfig("tfds:tiny_birds", str(data_dir))) == found
     (shard, *_) = sorted(Path(birds.data_path).glob("*.tfrecord*"))
     time = os.stat(shard).st_mtime_ns
     os.utime(shard, ns=(time, time + 1))
     with pytest.raises(TypeError):  # looks again at what has changed
-        load_examples("tfds:tiny_birds", data_dir)
+        read_examples(DataConfig("tfds:tiny_birds", str(data_dir)))
     monkeypatch.undo()
 
 
-def test_a_cache_that_is_damaged_or_cannot_be_written(birds, data_dir, tmp_path):
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path / "cache"
-        patch.setattr(tfds_records.platformdirs, "user_cache_dir", lambda _: folder)
-        found = load_examples("tfds:tiny_birds", data_dir)
-        (file,) = folder.iterdir()
-        for content in (b"", b"PK damaged", file.read_bytes()[:100]):
-            file.write_bytes(content)
-            assert load_examples("tfds:tiny_birds", data_dir) == found
-        file.unlink()
-        folder.rmdir()
-        folder.write_text("a file where the folder should be")
-        assert load_examples("tfds:tiny_birds", data_dir) == found
+def test_a_cache_that_is_damaged_or_cannot_be_written(
+    birds, data_dir, tmp_path, monkeypatch, capsys
+):
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DEML_TF_CACHE", str(folder))
+    data = DataConfig("tfds:tiny_birds", str(data_dir))
+    found = read_examples(data)
+    (file,) = folder.iterdir()
+    with sqlite3.connect(file) as connection:
+        for content in (b"", b"PK damaged", b"\x93NUMPY"):
+            connection.execute("UPDATE entries SET value = ?", (content,))
+            connection.commit()
+            assert read_examples(data) == found
+    assert capsys.readouterr().err == ""
+    for content in (b"no database" * 99, file.read_bytes()[:100]):
+        file.write_bytes(content)
+        assert read_examples(data) == found
+        assert "cannot be used" in capsys.readouterr().err
+    file.unlink()
+    folder.rmdir()
+    folder.write_text("a file where the folder should be")
+    assert read_examples(data) == found
 
 
 def test_images_without_a_class_are_left_out_and_told(data_dir, capsys):
@@ -192,7 +196,7 @@ def test_images_without_a_class_are_left_out_and_told(data_dir, capsys):
     for row in splits["unlabelled"]:
         row["label"] = -1
     prepared(data_dir, "tiny_part", features, splits)
-    assert len(load_examples("tfds:tiny_part", data_dir)) == 8
+    assert len(read_examples(DataConfig("tfds:tiny_part", str(data_dir)))) == 8
     assert "WARNING: tfds:tiny_part: 3 of 11 images have no class and are left" in (
         capsys.readouterr().out
     )
@@ -206,7 +210,7 @@ def test_damaged_shards(tmp_path):
             writer.write(data)
 
     write(b"no example")
-    with pytest.raises(DataError, match="s.tfrecord-0, record at byte 0: not one pict"):
+    with pytest.raises(DataError, match="s.tfrecord-0, record at byte 0: not one imag"):
         find_images([str(shard)], "image", "label")
     write(tf.train.Example().SerializeToString())
     with pytest.raises(DataError, match="not one image 'image' with one class 'lab"):
@@ -234,7 +238,7 @@ def test_damaged_shards(tmp_path):
             "huggingface:beans",
             "is no set's name; write tfds:NAME, tfds:NAME/CONFIG or ",
         ),
-        ("a b", "--dataset=tfds:a b is no set's name"),
+        ("a b", "dataset=tfds:a b is no set's name"),
         (
             "scan",
             r"has not one image a record \(its features are commands, actions\)",
@@ -250,10 +254,10 @@ def test_names_that_are_no_set_of_images(name, message, birds, data_dir):
 @pytest.mark.parametrize(
     ("name", "layout"),
     [
-        ("caltech_birds2011", "in its official layout, and use --dataset=cub200_2011"),
-        ("cars196", "in its official layout, and use --dataset=cars196"),
-        ("stanford_online_products", "in its official layout, and use --dataset=sop"),
-        ("oxford_flowers102", "in one folder a class, and use --dataset=folder"),
+        ("caltech_birds2011", "in its official layout, and use dataset=cub200_2011"),
+        ("cars196", "in its official layout, and use dataset=cars196"),
+        ("stanford_online_products", "in its official layout, and use dataset=sop"),
+        ("oxford_flowers102", "in one folder a class, and use dataset=folder"),
     ],
 )
 def test_a_failed_download_is_explained(name, layout, tmp_path, monkeypatch):
@@ -267,7 +271,7 @@ def test_a_failed_download_is_explained(name, layout, tmp_path, monkeypatch):
     assert message.startswith(
         f"tensorflow-datasets cannot prepare {name} (cannot find "
     )
-    assert message.endswith(f"get the images yourself, {layout} --data_dir=FOLDER")
+    assert message.endswith(f"get the images yourself, {layout} data_dir=FOLDER")
     assert not (tmp_path / "new").exists()
 
 

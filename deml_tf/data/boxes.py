@@ -1,4 +1,4 @@
-"""A box in pixels of a stored image, made relative to the image's size."""
+"""The box of an object: from pixels to shares of the upright image."""
 
 import math
 from collections.abc import Sequence
@@ -6,24 +6,23 @@ from collections.abc import Sequence
 from PIL import Image
 
 from deml_tf.data.example import Box
-from deml_tf.data.orientation import header_orientation, upright_box
+from deml_tf.data.orientation import header_orientation
 from deml_tf.errors import DataError
 
 
 def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
-    """Divides a box by the size that the image's header tells.
+    """Divide a box by the size of its image, which the header of the file gives.
 
     Args:
-        path: the image's file.
-        cells: x, y, w, h in pixels, numbers or texts of numbers.
+        path: File of the image.
+        cells: x, y, w, h in pixels of the image as stored, as numbers or as text.
 
     Returns:
         (ymin, xmin, ymax, xmax) from 0 to 1, clipped to the image and turned upright
-        with it; None for an image whose size cannot be read, which is for the scan
-        to refuse or to skip.
+        with it. None for an image whose size cannot be read: the scan reports it.
 
     Raises:
-        DataError: not four numbers, or a box that holds nothing of the image.
+        DataError: The cells are not four numbers, or the box lies outside the image.
     """
     given = ",".join(map(str, cells))
     try:
@@ -47,3 +46,23 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
             f"of {path}"
         )
     return upright_box((ymin, xmin, ymax, xmax), orientation)
+
+
+def upright_box(box: Box, orientation: int) -> Box:
+    """Turn a box with its image.
+
+    Args:
+        box: (ymin, xmin, ymax, xmax), relative to the image as stored.
+        orientation: EXIF orientation of the image, 1 to 8.
+
+    Returns:
+        The box relative to the upright image.
+    """
+    ymin, xmin, ymax, xmax = box
+    if orientation >= 5:
+        ymin, xmin, ymax, xmax = xmin, ymin, xmax, ymax
+    if orientation in (3, 4, 7, 8):
+        ymin, ymax = 1 - ymax, 1 - ymin
+    if orientation in (2, 3, 6, 7):
+        xmin, xmax = 1 - xmax, 1 - xmin
+    return ymin, xmin, ymax, xmax

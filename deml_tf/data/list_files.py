@@ -1,4 +1,4 @@
-"""Text files of the benchmarks: words separated by blanks, one thing a line."""
+"""Read the text files in which benchmarks list their images."""
 
 import os
 from collections.abc import Sequence
@@ -9,20 +9,19 @@ from deml_tf.errors import DataError
 Row = tuple[int, list[str]]
 
 
-def read_words(path: Path, columns: Sequence[str], skip: int = 0) -> list[Row]:
-    """Reads the lines of a table without quotes, in which no cell holds a blank.
+def read_table(path: Path, columns: Sequence[str], skip: int = 0) -> list[Row]:
+    """Read a table whose cells hold no blanks and are separated by blanks.
 
     Args:
-        path: the file, UTF-8.
-        columns: what stands in each line; their number is checked.
-        skip: lines before the table, not read.
+        path: The file, UTF-8.
+        columns: Names of the columns; every line must have as many words.
+        skip: Number of lines before the table.
 
     Returns:
-        Number, from 1, and words of each line that is not empty.
+        For each line that is not empty, its number (from 1) and its words.
 
     Raises:
-        DataError: the file cannot be read, or the first line that has more or fewer
-            words, and how many more have.
+        DataError: The file cannot be read, or lines have more or fewer words.
     """
     rows, wrong = [], []
     for n, line in enumerate(read_lines(path)[skip:], skip + 1):
@@ -39,16 +38,16 @@ def read_words(path: Path, columns: Sequence[str], skip: int = 0) -> list[Row]:
 
 
 def read_lines(path: Path) -> list[str]:
-    """Reads a text file.
+    """Read the lines of a text file.
 
     Args:
-        path: the file, UTF-8.
+        path: The file, UTF-8.
 
     Returns:
-        Its lines without their ends.
+        Its lines without line ends.
 
     Raises:
-        DataError: the file cannot be read, or is no text.
+        DataError: The file cannot be read, or is not text.
     """
     try:
         return path.read_text(encoding="utf-8-sig").split("\n")
@@ -62,14 +61,14 @@ def read_lines(path: Path) -> list[str]:
 
 
 def refuse_lines(path: str | os.PathLike[str], wrong: Sequence[str]) -> None:
-    """Names the first line that is wrong, and how many more are.
+    """Refuse a file with wrong lines: name the first and count the others.
 
     Args:
-        path: the list.
-        wrong: a sentence for each, such as "line 3: the label is empty".
+        path: The file.
+        wrong: A sentence for each wrong line, such as "line 3: the label is empty".
 
     Raises:
-        DataError: there is one.
+        DataError: There is at least one.
     """
     if wrong:
         more = f" ({len(wrong) - 1} more lines are wrong)" if wrong[1:] else ""

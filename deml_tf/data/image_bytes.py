@@ -1,8 +1,8 @@
-"""An image's bytes, from a file of its own or from inside a shard of records.
+"""Read the bytes of an image from its own file, or from inside a TFRecord shard.
 
-Images in a TFRecord shard are used in place: the path of such an image is
-`SHARD@RECORD:START+LENGTH`, where RECORD is the byte of the shard at which its record
-begins, and the image is LENGTH bytes from byte START of that record's data.
+Images in a shard are read in place. The path of such an image is
+`SHARD@RECORD:START+LENGTH`: its record begins at byte RECORD of the shard, and the
+image is LENGTH bytes from byte START of the data of that record.
 """
 
 import re
@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-# A shard's name, as tensorflow-datasets gives it, is part of what is looked for: any
-# other file may be called what it likes. \C is RE2's byte: names need not be UTF-8.
+# Only a name like those that tensorflow-datasets gives to shards is taken for one, so
+# that other files may have any name. \C is any byte in RE2: names need not be UTF-8.
 _PLACE = r"@(\d+):(\d+)\+(\d+)"
 _SHARD = r"\.tfrecord[^/@]*"
 _IN_TF = rf"(\C*{_SHARD}){_PLACE}"
@@ -19,14 +19,14 @@ _IN_PYTHON = re.compile(rf"(?s)(.*{_SHARD}){_PLACE}", re.ASCII)
 _HEADER = 12  # of a record: its length in 8 bytes, and their checksum in 4
 
 
-class Place(NamedTuple):
-    """Where in a shard an image lies.
+class ShardPlace(NamedTuple):
+    """The place of an image in a shard.
 
     Attributes:
-        shard: the file.
-        record: byte of the shard at which the record begins.
-        start: byte of the record's data at which the image begins.
-        length: of the image, in bytes.
+        shard: Path of the shard.
+        record: Byte of the shard at which the record begins.
+        start: Byte of the data of the record at which the image begins.
+        length: Length of the image in bytes.
     """
 
     shard: str
@@ -36,49 +36,49 @@ class Place(NamedTuple):
 
     @property
     def path(self) -> str:
-        """The path that `read`, `read_bytes` and `place_of` understand."""
+        """The path of the image, as the functions of this module take it."""
         return f"{self.shard}@{self.record}:{self.start}+{self.length}"
 
 
-def place_of(path: str) -> Place | None:
-    """Takes a stored image's path apart.
+def shard_place(path: str) -> ShardPlace | None:
+    """Return the place that a path gives.
 
     Args:
-        path: any image's path.
+        path: Path of an image.
 
     Returns:
-        Its place in a shard, or None if it is a file of its own.
+        Its place in a shard, or None if the image has a file of its own.
     """
     found = _IN_PYTHON.fullmatch(path)
-    return found and Place(found[1], int(found[2]), int(found[3]), int(found[4]))
+    return found and ShardPlace(found[1], int(found[2]), int(found[3]), int(found[4]))
 
 
-def file_of(path: str) -> str:
-    """The file that an image is in: to ask for its size, its time, its rights.
+def containing_file(path: str) -> str:
+    """Return the file that holds an image, which has a size, a time and permissions.
 
     Args:
-        path: any image's path.
+        path: Path of an image.
 
     Returns:
         The shard, or the path itself.
     """
-    place = place_of(path)
+    place = shard_place(path)
     return place.shard if place else path
 
 
 def read_bytes(path: str) -> bytes:
-    """Reads an encoded image in Python.
+    """Read an encoded image in Python.
 
     Args:
-        path: a file, or a place in a shard.
+        path: Path of an image.
 
     Returns:
-        The bytes as stored; fewer than LENGTH if the shard ends before.
+        The bytes as stored, fewer than LENGTH if the shard ends before.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: The file cannot be read.
     """
-    place = place_of(path)
+    place = shard_place(path)
     with open(place.shard if place else path, "rb") as file:
         if not place:
             return file.read()
@@ -86,17 +86,17 @@ def read_bytes(path: str) -> bytes:
         return file.read(place.length)
 
 
-def read(path: Any) -> tf.Tensor:
-    """Reads an encoded image in TensorFlow, also inside `tf.data.Dataset.map`.
+def read_tensor(path: Any) -> tf.Tensor:
+    """Read an encoded image in TensorFlow, also inside `tf.data.Dataset.map`.
 
     Args:
-        path: scalar string, a file or a place in a shard.
+        path: Scalar string, the path of an image.
 
     Returns:
-        Scalar string.
+        Scalar string, the bytes as stored.
 
     Raises:
-        tf.errors.OpError: it cannot be read; a damaged record is `DataLossError`.
+        tf.errors.OpError: It cannot be read; for a damaged record `DataLossError`.
     """
     path = tf.convert_to_tensor(path, tf.string)
     return tf.cond(

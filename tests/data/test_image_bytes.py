@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.data.stored import Place, file_of, place_of, read, read_bytes
+from deml_tf.data.image_bytes import (
+    ShardPlace,
+    containing_file,
+    read_bytes,
+    read_tensor,
+    shard_place,
+)
 
 
 @pytest.fixture
@@ -18,7 +24,7 @@ def shard(tmp_path):
         for n in range(5):
             data = random.bytes(1000 + n)
             writer.write(data)
-            places.append(Place(str(path), begin, 10 * n, 500 + n).path)
+            places.append(ShardPlace(str(path), begin, 10 * n, 500 + n).path)
             parts.append(data[10 * n :][: 500 + n])
             begin += len(data) + 16
     return places, parts
@@ -27,8 +33,8 @@ def shard(tmp_path):
 def test_images_in_a_shard(shard):
     places, parts = shard
     assert [read_bytes(place) for place in places] == parts
-    assert [read(place).numpy() for place in places] == parts
-    found = tf.data.Dataset.from_tensor_slices(places).map(read)
+    assert [read_tensor(place).numpy() for place in places] == parts
+    found = tf.data.Dataset.from_tensor_slices(places).map(read_tensor)
     assert list(found.as_numpy_iterator()) == parts
 
 
@@ -40,8 +46,8 @@ def test_files_of_their_own(name, tmp_path):
     with open(path, "wb") as file:
         file.write(b"an image")
     text = os.fsdecode(path)
-    assert place_of(text) is None and file_of(text) == text
-    assert read_bytes(text) == read(path).numpy() == b"an image"
+    assert shard_place(text) is None and containing_file(text) == text
+    assert read_bytes(text) == read_tensor(path).numpy() == b"an image"
 
 
 def test_a_shard_whose_name_is_no_unicode(tmp_path):
@@ -50,34 +56,34 @@ def test_a_shard_whose_name_is_no_unicode(tmp_path):
     shard = os.path.join(folder, b"s.tfrecord-0")
     with tf.io.TFRecordWriter(shard) as writer:
         writer.write(b"0123456789")
-    path = Place(os.fsdecode(shard), 0, 2, 3).path
-    assert read(os.fsencode(path)).numpy() == read_bytes(path) == b"234"
+    path = ShardPlace(os.fsdecode(shard), 0, 2, 3).path
+    assert read_tensor(os.fsencode(path)).numpy() == read_bytes(path) == b"234"
 
 
 def test_places_are_taken_apart():
-    place = Place("a@7:8+9/s.tfrecord-00000-of-00001", 12, 34, 56)
+    place = ShardPlace("a@7:8+9/s.tfrecord-00000-of-00001", 12, 34, 56)
     assert place.path == "a@7:8+9/s.tfrecord-00000-of-00001@12:34+56"
-    assert place_of(place.path) == place
-    assert file_of(place.path) == place.shard
+    assert shard_place(place.path) == place
+    assert containing_file(place.path) == place.shard
 
 
 def test_damage_is_an_error(shard):
     places, _ = shard
-    path = file_of(places[0])
+    path = containing_file(places[0])
     with open(path, "r+b") as file:
         file.seek(20)
         file.write(b"damage")
     with pytest.raises(tf.errors.DataLossError):
-        read(places[0])
-    assert len(read(places[1]).numpy()) == 501
+        read_tensor(places[0])
+    assert len(read_tensor(places[1]).numpy()) == 501
     os.truncate(path, 3000)
     with pytest.raises(tf.errors.OpError):
-        read(places[3])
+        read_tensor(places[3])
 
 
 def test_missing_files_are_errors(tmp_path):
-    for name in ("a.jpg", Place("s.tfrecord-0", 0, 0, 1).path):
+    for name in ("a.jpg", ShardPlace("s.tfrecord-0", 0, 0, 1).path):
         with pytest.raises(tf.errors.NotFoundError):
-            read(str(tmp_path / name))
+            read_tensor(str(tmp_path / name))
         with pytest.raises(FileNotFoundError):
             read_bytes(str(tmp_path / name))

@@ -1,21 +1,16 @@
-"""Which files there are, asked folder by folder: asking for each costs far more."""
+"""Which files exist, asked folder by folder: asking for each file costs far more."""
 
 import os
 
 
-class FolderIndex:
-    """Names of the files of every folder asked about, each folder read once."""
+class ExistingFiles:
+    """The files on disk, as in `path in ExistingFiles()`; each folder is read once."""
 
     def __init__(self):
         self._names: dict[str, frozenset[str]] = {}
 
-    def holds(self, path: str) -> bool:
-        """Says whether there is such a file.
-
-        Args:
-            path: normalised; a folder, or a file in a folder that cannot be read, is
-                no file.
-        """
+    def __contains__(self, path: str) -> bool:
+        """Tell whether a normalised path is a file in a folder that can be read."""
         folder, name = os.path.split(path)
         if folder not in self._names:
             self._names[folder] = _files(folder)

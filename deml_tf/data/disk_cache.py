@@ -1,0 +1,104 @@
+"""Remember over runs and processes what is slow to find out again."""
+
+import os
+import sqlite3
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Self
+
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Return the folder for everything that can be found out again.
+
+    Returns:
+        The environment variable DEML_TF_CACHE, or else the user's cache folder
+        (XDG_CACHE_HOME).
+    """
+    folder = os.environ.get("DEML_TF_CACHE") or platformdirs.user_cache_dir("deml_tf")
+    return Path(folder)
+
+
+def file_state(status: os.stat_result) -> str:
+    """Return what changes with a file's content: its size and its time."""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+class DiskCache:
+    """Values by key, each valid for one state of what it was found in.
+
+    A context manager. Several processes may share the file. Where it cannot be read or
+    written, one line on the standard error says so, and from then on it is empty and
+    takes nothing.
+
+    Args:
+        name: Name of the file without its suffix.
+    """
+
+    def __init__(self, name: str):
+        self.path = cache_folder() / f"{name}.sqlite3"
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        """Open the file, or make it."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self.path, timeout=20)
+            with self._connection:
+                self._connection.execute(
+                    "CREATE TABLE IF NOT EXISTS entries "
+                    "(key BLOB PRIMARY KEY, state TEXT, value BLOB)"
+                )
+        except (OSError, sqlite3.Error) as error:
+            self._give_up(error)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the file."""
+        if self._connection:
+            self._connection.close()
+            self._connection = None
+
+    def get(self, key: bytes, state: str) -> bytes | None:
+        """Return the value of a key; None if it is unknown or of another state.
+
+        Args:
+            key: What the value was found for.
+            state: What it looks like now.
+        """
+        if not self._connection:
+            return None
+        try:
+            found = self._connection.execute(
+                "SELECT value FROM entries WHERE key = ? AND state = ?", (key, state)
+            ).fetchone()
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return None
+        return found[0] if found else None
+
+    def put(self, entries: Iterable[tuple[bytes, str, bytes]]) -> None:
+        """Remember values, all of them or none.
+
+        Args:
+            entries: Key, state and value of each.
+        """
+        if not self._connection:
+            return
+        try:
+            with self._connection:
+                self._connection.executemany(
+                    "INSERT OR REPLACE INTO entries VALUES (?, ?, ?)", entries
+                )
+        except sqlite3.Error as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        print(
+            f"warning: the cache {self.path} cannot be used ({error}), so nothing is "
+            "remembered; remove it, or name another folder in DEML_TF_CACHE.",
+            file=sys.stderr,
+        )
+        self.__exit__()
