@@ -7,14 +7,7 @@ import pytest
 from forks import Fork, run_module
 from PIL import Image
 
-TINY = {
-    "weights": "none",
-    "width": 0.25,
-    "input_size": 40,
-    "resize_size": 48,
-    "output_stride": 16,
-    "embedding_dim": 24,
-}
+from tests.tiny import TINY
 
 
 def paint(folder, classes=8, images=5, side=56, seed=0):

@@ -11,11 +11,12 @@ import tensorflow as tf
 from deml_tf import export
 from deml_tf.cli.flags import as_flags, define_flags, read_configs
 from deml_tf.config import CONFIGS
-from deml_tf.errors import DataError, UsageError
+from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_deml, explainer
 from deml_tf.runs.folder import RunFolder
-from deml_tf.serving import encoded_images, proof_images
-from deml_tf.serving.servable import SIGNATURES, Servable
+from deml_tf.serving import proof_images
+from deml_tf.serving.servable import SIGNATURES
+from deml_tf.serving.source import read_source
 
 SIZES = {"width": 0.25, "input_size": 40, "resize_size": 48, "output_stride": 16}
 
@@ -117,37 +118,6 @@ def test_what_a_server_does(exported, run):
     np.testing.assert_allclose(layer(images)["embedding"], parts, atol=1e-6)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("fault", ["weights", "rotation"])
-def test_what_differs_is_not_published(fault, monkeypatch, tmp_path):
-    source = export.Source(
-        "x", build_deml(scales=1, learners=1, weights="none", **SIZES)
-    )
-    if fault == "weights":
-        save = Servable.save
-
-        def perturbed(self, path):
-            kernel = next(v for v in self.kept_variables() if v.shape.rank == 4)
-            kept = kernel.numpy()
-            kernel.assign(kept * 1.01)
-            save(self, path)
-            kernel.assign(kept)
-
-        monkeypatch.setattr(Servable, "save", perturbed)
-        named = r"signature \w+, (python|session) loader, batch size \d+, output"
-    else:
-        monkeypatch.setattr(
-            encoded_images,
-            "decode_bytes",
-            lambda e: tf.io.decode_image(e, 3, expand_animations=False),
-        )
-        named = r"signature (serving_default|explain)\b.*, output \w+ by 0\.\d"
-    choice = export.Choice((0,), (0,), "float32", 0.01, 0)
-    with pytest.raises(DataError, match=f"nothing was published: {named}"):
-        export.export_saved_model(source, choice, tmp_path / "models" / "1")
-    assert not list(tmp_path.iterdir())
-
-
 def flag_values(**values):
     names = ("scales", "learners", "output_dir", "version", "precision", "embedder")
     defaults = dict.fromkeys(names) | {"format": "saved_model", "warmup_requests": 0}
@@ -158,14 +128,14 @@ def flag_values(**values):
 @pytest.mark.parametrize(
     "values, sentence",
     [
-        ({}, "either --run_dir, or --embedder"),
-        ({"embedder": "x.keras"}, "either --run_dir, or --embedder"),
+        ({}, "either run_dir=FOLDER, or embedder"),
+        ({"embedder": "x.keras"}, "either run_dir=FOLDER, or embedder"),
         ({"scales": ["2"]}, "scales=2: the embedder has 2.*from 0 to 1"),
-        ({"learners": ["x"]}, "--learners=x: give whole numbers"),
+        ({"learners": ["x"]}, "^learners=x: give whole numbers"),
         ({"learners": ["0", "0"]}, "learners=0,0: name each"),
-        ({"version": 7}, "--version=7: .*7 exists.*such as 8"),
-        ({"false_accept_rate": 1.0}, "--false_accept_rate=1.0"),
-        ({"warmup_requests": 999}, "--warmup_requests=999"),
+        ({"version": 7}, "^version=7: .*7 exists.*such as 8"),
+        ({"false_accept_rate": 1.0}, "^false_accept_rate=1.0"),
+        ({"warmup_requests": 999}, "^warmup_requests=999"),
     ],
 )
 def test_mistakes(values, sentence, run, monkeypatch, tmp_path):
@@ -181,20 +151,28 @@ def test_mistakes(values, sentence, run, monkeypatch, tmp_path):
 def test_unfinished_runs_and_bare_embedders(run, tmp_path):
     (tmp_path / "flags.cfg").write_bytes(run.flags_path.read_bytes())
     with pytest.raises(UsageError, match="is no finished run"):
-        export.read_source(str(tmp_path), None)
-    source = export.read_source(None, str(run.embedder_path))
+        read_source(str(tmp_path), None)
+    source = read_source(None, str(run.embedder_path))
     assert source.name == "embedder"
-    with pytest.raises(UsageError, match="--precision=bfloat16 needs --run_dir"):
-        export.in_precision(source, "bfloat16")
-    split, reason = export.read_images(source)
-    assert split is None and "--run_dir" in reason
-    choice = export.Choice((0,), (0,), "float32", 0.01, 0)
-    found = export.calibrated(source, None, split, reason, choice)
-    assert found == {"cosine": None, "reason": reason}
+    with pytest.raises(UsageError, match="^precision=bfloat16 needs run_dir="):
+        source.in_precision("bfloat16")
+    images = source.read_images()
+    assert not images.held_out and "export its run" in images.why_none
+    assert images.origin == f"drawn: {images.why_none}" and len(images.encoded) == 8
+    assert source.facts()["test"] is None
 
 
-def test_a_data_set_that_is_gone(run, monkeypatch, tmp_path):
-    source = export.read_source(str(run.path), None)
+def test_a_data_set_that_is_gone(run, tmp_path):
+    source = read_source(str(run.path), None)
     object.__setattr__(source.configs.data, "data_dir", str(tmp_path / "gone"))
-    split, reason = export.read_images(source)
-    assert split is None and str(tmp_path / "gone") in reason
+    images = source.read_images()
+    assert not images.held_out and str(tmp_path / "gone") in images.why_none
+
+
+def test_a_run_without_held_out_classes(run):
+    source = read_source(str(run.path), None)
+    assert source.read_images().held_out
+    object.__setattr__(source.configs.data, "validation_classes", 0.0)
+    images = source.read_images()
+    assert not images.held_out and "validation_classes" in images.why_none
+    assert images.origin == "of the data set"

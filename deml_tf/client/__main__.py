@@ -1,9 +1,8 @@
-"""Embeds images on a server: `python -m deml_tf.client --server=HOST:PORT IMAGES`."""
+"""Embed images on a server: `python -m deml_tf.client --server=HOST:PORT IMAGES`."""
 
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from absl import flags
 from rich.progress import track
@@ -12,84 +11,89 @@ from deml_tf.cli import command
 from deml_tf.client.answers import Answer, stack
 from deml_tf.client.connection import PROTOCOLS, Client
 from deml_tf.client.files import find_images, on_disk
-from deml_tf.client.output import check_file, write_embeddings
+from deml_tf.client.output import check_file, write_embeddings, write_partial
 from deml_tf.errors import DataError, UsageError
 
 FLAGS = flags.FLAGS
 _MOST_LISTED = 20  # images named on the screen; the output names all
 
 
-def main(arguments):
-    """Finds the images, asks the server, writes what it answers."""
+def main(arguments: list[str]) -> None:
+    """Find the images, ask the server, write the answers."""
     for name in ("server", "model", "output"):
         if not FLAGS[name].value:
             raise UsageError(f"--{name} is missing: {FLAGS[name].help}")
     if FLAGS.max_side < 0:
-        raise UsageError(f"--max_side={FLAGS.max_side}: give pixels, or 0 for none.")
+        raise UsageError(f"max_side={FLAGS.max_side}: give pixels, or 0 for none.")
     if not arguments:
         raise UsageError("No image is named: give files or folders after the flags.")
     output = Path(FLAGS.output)
     check_file(output)
     paths = find_images(arguments)
     started = time.monotonic()
-    names = ("protocol", "version", "label", "signature", "batch_size", "concurrency")
-    names += ("timeout", "retries", "total_timeout")
-    options: dict[str, Any] = {name: FLAGS[name].value for name in names}
-    with Client(FLAGS.server, FLAGS.model, **options) as client:
+    with Client(
+        FLAGS.server,
+        FLAGS.model,
+        protocol=FLAGS.protocol,
+        version=FLAGS.version,
+        label=FLAGS.label,
+        signature=FLAGS.signature,
+        batch_size=FLAGS.batch_size,
+        concurrency=FLAGS.concurrency,
+        timeout=FLAGS.timeout,
+        retries=FLAGS.retries,
+        total_timeout=FLAGS.total_timeout,
+    ) as client:
         client.check()
-        answers: dict[int, Answer] = {}
-        images = [on_disk(path, FLAGS.max_side) for path in paths]
-        try:
-            for index, answer in track(
-                client.answers(images), "embedding", total=len(images)
-            ):
-                answers[index] = answer
-        except KeyboardInterrupt:
-            client.close()  # else threads wait for their answers
-            kept = keep(output, paths, answers)
-            print(f"error: Interrupted{kept}.", file=sys.stderr)
-            sys.exit(130)
-        except (DataError, UsageError) as error:
-            kept = keep(output, paths, answers)
-            raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error
+        answers = receive(client, paths, output)
         retried = dict(client.retried)
-    ordered = [answers[index] for index in range(len(paths))]
-    write_embeddings(output, paths, stack(ordered))
-    report(paths, ordered, retried, time.monotonic() - started)
+    write_embeddings(output, paths, stack(answers))
+    report(paths, answers, retried, time.monotonic() - started)
     print(f"Embeddings: {output}")
 
 
-def keep(output: Path, paths: list[Path], answers: dict[int, Answer]) -> str:
-    """Saves what came before the end, beside the output and not in its place.
+def receive(client: Client, paths: list[Path], output: Path) -> list[Answer]:
+    """Ask for all images; if that fails, keep what came in a file beside the output.
 
     Args:
-        output: As asked for.
+        client: The server's.
         paths: All images.
-        answers: By index, those that came.
+        output: As asked for.
 
     Returns:
-        The end of a sentence that says so.
+        An answer for each image, in order.
+
+    Raises:
+        UsageError, DataError: As `Client.answers`; the sentence also names the file.
     """
-    if not answers:
-        return "; nothing was received"
-    partial = output.with_name(f"{output.stem}.partial{output.suffix}")
-    known = sorted(answers)
-    write_embeddings(
-        partial, [paths[i] for i in known], stack([answers[i] for i in known])
-    )
-    return f"; {len(known)} of {len(paths)} images were received and are in {partial}"
+    images = [on_disk(path, FLAGS.max_side) for path in paths]
+    answers: dict[int, Answer] = {}
+    try:
+        for index, answer in track(
+            client.answers(images), "embedding", total=len(images)
+        ):
+            answers[index] = answer
+    except KeyboardInterrupt:
+        client.close()  # else threads wait for their answers
+        kept = write_partial(output, paths, answers)
+        print(f"error: Interrupted{kept}.", file=sys.stderr)
+        sys.exit(130)
+    except (DataError, UsageError) as error:
+        kept = write_partial(output, paths, answers)
+        raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error
+    return [answers[index] for index in range(len(paths))]
 
 
 def report(
     paths: list[Path], answers: list[Answer], retried: dict[str, int], seconds: float
 ) -> None:
-    """Prints how many images were embedded, and which were not.
+    """Print how many images were embedded, and which were not.
 
     Args:
         paths: All images.
-        answers: Of all of them.
-        retried: Requests that were sent again, by code.
-        seconds: That it took.
+        answers: One for each image.
+        retried: Number of requests that were sent again, by code.
+        seconds: Duration.
     """
     wrong = [(p, a.reason) for p, a in zip(paths, answers, strict=True) if not a.valid]
     print(f"{len(paths) - len(wrong)} of {len(paths)} images in {seconds:.1f} s")
@@ -102,14 +106,14 @@ def report(
         print(f"... and {len(wrong) - _MOST_LISTED} more, which the output names")
 
 
-def cli():
-    """Defines the flags and runs: what a console script starts."""
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-client` starts."""
     flags.DEFINE_string("server", None, "HOST:PORT of TensorFlow Serving.")
-    flags.DEFINE_enum("protocol", "grpc", PROTOCOLS, "How to speak to it.")
+    flags.DEFINE_enum("protocol", "grpc", PROTOCOLS, "Protocol.")
     flags.DEFINE_string("model", None, "The model's name on the server.")
     flags.DEFINE_integer("version", None, "Its version; default the newest loaded.")
     flags.DEFINE_string("label", None, "A label in place of a version: stable, canary.")
-    flags.DEFINE_string("signature", "serving_default", "What to ask for.")
+    flags.DEFINE_string("signature", "serving_default", "Signature to ask for.")
     flags.DEFINE_integer(
         "batch_size", 8, "Images in a request; at most the server's max_batch_size."
     )
@@ -123,7 +127,7 @@ def cli():
         "max_side",
         0,
         "Pixels of the longer side above which an image is made smaller before it is "
-        "sent; 0 sends all as they are.",
+        "sent; 0 sends all images as they are.",
     )
     flags.DEFINE_string(
         "output", None, "File to write, in .npz, .jsonl or .parquet by its ending."

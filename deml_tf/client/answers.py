@@ -1,4 +1,4 @@
-"""What came of each image."""
+"""The answers to images: embedding and boxes, or the reason why there are none."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What came of one image.
+    """The answer to one image.
 
     Attributes:
-        embedding: float32 (d,) of length one; None if the server was not asked, or
+        embedding: float32 `(d,)` of length one; None if the server was not asked, or
             refused.
-        boxes: float32 (i, 4): ymin, xmin, ymax, xmax of what each scale saw, relative
-            to the upright image; None likewise.
+        boxes: float32 `(i, 4)`: ymin, xmin, ymax, xmax of what each scale saw, relative
+            to the upright image; None in the same cases.
         reason: Empty if the image is valid, else why it is not.
     """
 
@@ -30,12 +30,12 @@ class Answer:
 
 
 class Embeddings(NamedTuple):
-    """What came of n images, in their order.
+    """The answers to n images, in their order.
 
     Attributes:
-        embedding: float32 (n, d), zeros where an image is not valid.
-        valid: boolean (n,).
-        boxes: float32 (n, i, 4), zeros likewise.
+        embedding: float32 `(n, d)`, zeros where an image is not valid.
+        valid: boolean `(n,)`.
+        boxes: float32 `(n, i, 4)`, zeros where an image is not valid.
         reasons: n sentences, empty where an image is valid.
     """
 
@@ -46,10 +46,10 @@ class Embeddings(NamedTuple):
 
 
 def stack(answers: Sequence[Answer]) -> Embeddings:
-    """Joins answers; without any from the server d and i are 0.
+    """Join answers; if none came from the server, d and i are 0.
 
     Args:
-        answers: In order.
+        answers: In the order of the images.
     """
     asked = next((a for a in answers if a.embedding is not None), None)
     no_embedding, no_boxes = np.zeros(0, np.float32), np.zeros((0, 4), np.float32)

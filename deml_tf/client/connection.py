@@ -1,19 +1,24 @@
-"""Asks a server for embeddings: batches, and threads that send them."""
+"""The client: batches of images, and threads that send them to a server."""
 
 import collections
+import contextlib
 import functools
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, Self
 
 from deml_tf.client.answers import Answer, Embeddings, stack
-from deml_tf.client.batch import REFUSED, ask
+from deml_tf.client.batches import REFUSED, Found, ask, batches
 from deml_tf.client.failures import ServerError
-from deml_tf.client.files import ImageFile, batches
-from deml_tf.client.sentences import check_signature, explain
-from deml_tf.client.target import Requests, Target
+from deml_tf.client.files import ImageFile
+from deml_tf.client.target import Target
+from deml_tf.client.transport import Transport
 from deml_tf.errors import DataError, UsageError
+
+if TYPE_CHECKING:  # it needs the extra, which is asked for later
+    from deml_tf.client.retries import Patience
 
 PROTOCOLS = ("grpc", "rest")
 
@@ -74,25 +79,25 @@ class Client:
         self.batch_size, self.concurrency = batch_size, concurrency
         self.total_timeout = total_timeout
         self.retried: collections.Counter[str] = collections.Counter()
-        self._requests, patience = _ways(self.target)
+        self._transport, patience = _transport(self.target)
         self._patience = functools.partial(
             patience, timeout, retries, retried=self.retried
         )
 
-    def __enter__(self):
-        """Gives itself."""
+    def __enter__(self) -> Self:
+        """Return the client itself."""
         return self
 
-    def __exit__(self, *_):
-        """Closes the connections."""
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
         self.close()
 
     def close(self) -> None:
-        """Closes the connections; requests under way fail."""
-        self._requests.close()
+        """Close the connections; requests under way fail."""
+        self._transport.close()
 
     def check(self) -> None:
-        """Asks whether the server has the model and the signature.
+        """Ask whether the server has the model and the signature.
 
         Raises:
             UsageError: It has not.
@@ -100,15 +105,15 @@ class Client:
         """
         patience = self._patience(until=self._until())
         try:
-            found = patience.call(self._requests.signatures)
+            found = patience.call(self._transport.signatures)
         except ServerError as error:
             if error.code in ("UNIMPLEMENTED", "PERMISSION_DENIED"):
                 return  # a proxy that lets predictions alone pass
-            raise explain(error, self.target) from error
-        check_signature(found, self.target)
+            raise self.target.explain(error) from error
+        self.target.check_signature(found)
 
     def embed(self, images: Sequence[bytes]) -> Embeddings:
-        """Embeds encoded images.
+        """Embed encoded images.
 
         Args:
             images: n files' contents.
@@ -125,73 +130,82 @@ class Client:
         return stack([found[index] for index in range(len(images))])
 
     def answers(self, files: Sequence[ImageFile]) -> Iterator[tuple[int, Answer]]:
-        """Embeds images, and gives each as soon as its answer is there.
+        """Embed images, and give each answer as soon as it is there.
 
         Args:
-            files: In any number: few are read at one time.
+            files: Any number of them: few are read at one time.
 
         Yields:
-            Index and `Answer`, in the order in which they come.
+            Index and `Answer`, in the order in which the answers come.
 
         Raises:
-            UsageError, DataError: As `embed`; what was received has been given before.
+            UsageError: The server has no such model or signature.
+            DataError: It cannot be reached, or refuses everything. All answers that
+                came before the failure have been given.
         """
         patience = self._patience(until=self._until())
-        groups = batches([file.size for file in files], self.batch_size)
-        pool = ThreadPoolExecutor(self.concurrency, "deml_tf client")
-        running: set[Future] = set()
         failure, refusal, asked = None, "", False
-        try:
-            while True:
-                # One more than can run, so that no thread waits for the reader.
-                while failure is None and len(running) <= self.concurrency:
-                    group = next(groups, None)
-                    if group is None:
-                        break
-                    members = {index: files[index] for index in group}
-                    running.add(pool.submit(ask, self._requests, members, patience))
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    found, error = future.result()
-                    for _, answer in found:
-                        asked = asked or answer.embedding is not None
-                        refused = answer.reason.startswith(REFUSED)
-                        refusal = refusal or (answer.reason if refused else "")
-                    if error is not None:
-                        failure = failure or error
-                        patience.stop.set()
-                    yield from found
-        finally:
-            patience.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+        with contextlib.closing(self._ask_all(files, patience)) as batches_answered:
+            for found, error in batches_answered:
+                for _, answer in found:
+                    asked = asked or answer.embedding is not None
+                    refused = answer.reason.startswith(REFUSED)
+                    refusal = refusal or (answer.reason if refused else "")
+                if error is not None:
+                    failure = failure or error
+                    patience.stop.set()
+                yield from found
         if failure is not None:
-            raise explain(failure, self.target) from failure
+            raise self.target.explain(failure) from failure
         if refusal and not asked:
             raise DataError(
                 f"model={self.target.model}: every image was {refusal}; the server's "
                 "log may say more"
             )
 
-    def _until(self):
+    def _ask_all(
+        self, files: Sequence[ImageFile], patience: "Patience"
+    ) -> Generator[tuple[Found, ServerError | None], None, None]:
+        """Send batches in threads until `patience.stop` is set; see `ask`."""
+        groups = batches([file.size for file in files], self.batch_size)
+        pool = ThreadPoolExecutor(self.concurrency, "deml_tf client")
+        running: set[Future] = set()
+        try:
+            while True:
+                # One more than can run, so that no thread waits for the reader.
+                while not patience.stop.is_set() and len(running) <= self.concurrency:
+                    group = next(groups, None)
+                    if group is None:
+                        break
+                    members = {index: files[index] for index in group}
+                    running.add(pool.submit(ask, self._transport, members, patience))
+                if not running:
+                    break
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            patience.stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _until(self) -> float | None:
         return self.total_timeout and time.monotonic() + self.total_timeout
 
 
-def _ways(target: Target) -> tuple[Requests, type]:
-    """What needs the extra."""
+def _transport(target: Target) -> tuple[Transport, type]:
+    """Import what needs the extra: the transport and the retries."""
     protocol = target.protocol
     try:
         from deml_tf.client.retries import Patience
 
         if protocol == "grpc":
-            from deml_tf.client.grpc_requests import GrpcRequests
+            from deml_tf.client.grpc_transport import GrpcTransport
 
-            return GrpcRequests(target), Patience
+            return GrpcTransport(target), Patience
         if protocol == "rest":
-            from deml_tf.client.rest_requests import RestRequests
+            from deml_tf.client.rest_transport import RestTransport
 
-            return RestRequests(target), Patience
+            return RestTransport(target), Patience
     except ImportError as error:
         raise UsageError(
             f"protocol={protocol} needs {error.name}, which is not installed: "

@@ -1,11 +1,11 @@
-"""How a server fails, in one vocabulary for gRPC and REST: gRPC's codes."""
+"""A server's failure, in one vocabulary for gRPC and REST: gRPC's codes."""
 
-# Worth another try: the request may be as good as it was. Embedding changes nothing on
-# the server, so a request that timed out may be sent again.
+# Worth another try: nothing is wrong with the request itself. Embedding changes nothing
+# on the server, so a request that timed out may be sent again.
 _RETRIED = frozenset(
     {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"}
 )
-# Of every request alike: to ask for one image instead of eight does not help.
+# They concern every request alike: asking for one image instead of eight does not help.
 _HOPELESS = frozenset(
     {
         "NOT_FOUND",
@@ -22,9 +22,9 @@ class ServerError(Exception):
     """A request that failed.
 
     Args:
-        code: A status code's name, such as `UNAVAILABLE`; for what HTTP says and gRPC
-            has no word for, `HTTP 418`.
-        message: What the server, or the way to it, says.
+        code: A status code's name, such as `UNAVAILABLE`; `HTTP 418` for a status
+            that gRPC has no code for.
+        message: The message of the server, or of the way to it.
     """
 
     def __init__(self, code: str, message: str | None):

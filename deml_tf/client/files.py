@@ -1,10 +1,10 @@
-"""Images on the client's disk: found, read, made smaller if that is asked for."""
+"""Image files on the client's disk: found, read, and made smaller if asked for."""
 
 import dataclasses
 import functools
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image, ImageOps
@@ -12,12 +12,9 @@ from PIL import Image, ImageOps
 from deml_tf.data.image_files import SUFFIXES, is_image
 from deml_tf.errors import UsageError
 
-MOST_BYTES = 32 * 2**20
-"""Images of one request together, if they are more than one."""
-
 # A message ends at 2 GiB, and as base64 an image is a third longer.
 _LARGEST = 2**30
-# Other modes Pillow would not turn into the same colours as the server does.
+# Pillow does not turn other modes into the same colours as the server.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 
 
@@ -27,7 +24,7 @@ class ImageFile:
 
     Attributes:
         size: Bytes, about.
-        read: Gives its file's content; may raise OSError.
+        read: Returns the file's content; may raise OSError.
     """
 
     size: int
@@ -35,7 +32,7 @@ class ImageFile:
 
 
 def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """Files as named, and of folders the images below them, sorted.
+    """List files as named, and the images below folders, sorted.
 
     Args:
         names: Files of any name, and folders.
@@ -62,10 +59,10 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
 
 
 def on_disk(path: Path, max_side: int = 0) -> ImageFile:
-    """A file to be read when its turn comes.
+    """Describe a file to be read when its turn comes.
 
     Args:
-        path: The file; if it cannot be read, that is told on reading.
+        path: The file; if it cannot be read, reading it raises the error.
         max_side: See `downscaled`; 0 leaves images as they are.
     """
     try:
@@ -76,10 +73,10 @@ def on_disk(path: Path, max_side: int = 0) -> ImageFile:
 
 
 def downscaled(encoded: bytes, max_side: int) -> bytes:
-    """Makes a large image smaller: an upright JPEG.
+    """Make a large image smaller: an upright JPEG.
 
-    Boxes, being relative to the upright image, stay what they are; the embedding
-    moves a little, for the image is resampled twice.
+    Boxes are relative to the upright image and so stay the same; the embedding moves a
+    little, for the image is resampled twice.
 
     Args:
         encoded: An image's file.
@@ -87,8 +84,8 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
 
     Returns:
         A new file; the same one if the image is small enough, if Pillow cannot read
-        it (the server shall say what it thinks of it), or if its colours are of a kind
-        that Pillow does not treat as the server does, such as CMYK or 16 bits.
+        it (the server decides then), or if Pillow does not convert its colours as the
+        server does, such as CMYK or 16 bits.
     """
     try:
         with Image.open(io.BytesIO(encoded)) as image:
@@ -103,31 +100,7 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
     return file.getvalue()
 
 
-def batches(
-    sizes: Sequence[int], most: int, most_bytes: int = MOST_BYTES
-) -> Iterator[range]:
-    """Cuts images into requests: neighbours, not too many, not too large.
-
-    Args:
-        sizes: Bytes of each image.
-        most: Images in a request.
-        most_bytes: Bytes in a request; a larger image goes alone.
-
-    Yields:
-        Ranges of indices.
-    """
-    start, total = 0, 0
-    for index, size in enumerate(sizes):
-        full = index - start == most or total + size > most_bytes
-        if index > start and full:
-            yield range(start, index)
-            start, total = index, 0
-        total += size
-    if start < len(sizes):
-        yield range(start, len(sizes))
-
-
-def _read(path, max_side):
+def _read(path: Path, max_side: int) -> bytes:
     if path.is_dir():  # by now, or a folder called x.jpg
         raise IsADirectoryError(None, "is a folder")
     if path.stat().st_size > _LARGEST:

@@ -1,27 +1,28 @@
-"""Files of embeddings: npz, jsonl or parquet, by the name's ending."""
+"""The output file: npz, jsonl or parquet, by its ending."""
 
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from deml_tf.client.answers import Embeddings
+from deml_tf.client.answers import Answer, Embeddings, stack
 from deml_tf.errors import UsageError
 from deml_tf.runs.atomic import check_output, write_atomically
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
-    """Refuses, before long work, a file that cannot be written.
+    """Refuse, before long work, a file that cannot be written.
 
     Args:
         path: Of the output.
 
     Raises:
-        UsageError: The ending is another, nothing may be written there, or what it
-            takes is not installed.
+        UsageError: It ends in something else, nothing may be written there, or a
+            package that it needs is not installed.
     """
     suffix = Path(path).suffix
     if suffix not in _FORMATS:
@@ -42,7 +43,7 @@ def write_embeddings(
     names: Sequence[str | os.PathLike[str]],
     embeddings: Embeddings,
 ) -> None:
-    """Writes a row an image: path, valid, embedding, boxes, reason.
+    """Write a row for each image: path, valid, embedding, boxes, reason.
 
     Args:
         path: The file, which is replaced as a whole.
@@ -54,7 +55,30 @@ def write_embeddings(
     write_atomically(path, _FORMATS[Path(path).suffix](shown, embeddings))
 
 
-def _npz(names, embeddings):
+def write_partial(
+    path: Path, names: Sequence[Path], answers: Mapping[int, Answer]
+) -> str:
+    """Write the answers that came before a failure, beside the output.
+
+    Args:
+        path: Of the output, which is left as it is.
+        names: The paths of all images.
+        answers: By index, those that came.
+
+    Returns:
+        The end of a sentence that tells what was kept.
+    """
+    if not answers:
+        return "; nothing was received"
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    known = sorted(answers)
+    write_embeddings(
+        partial, [names[n] for n in known], stack([answers[n] for n in known])
+    )
+    return f"; {len(known)} of {len(names)} images were received and are in {partial}"
+
+
+def _npz(names: list[str], embeddings: Embeddings) -> bytes:
     file = io.BytesIO()
     np.savez(
         file,
@@ -67,7 +91,7 @@ def _npz(names, embeddings):
     return file.getvalue()
 
 
-def _jsonl(names, embeddings):
+def _jsonl(names: list[str], embeddings: Embeddings) -> bytes:
     rows = zip(
         names,
         embeddings.valid.tolist(),
@@ -81,14 +105,14 @@ def _jsonl(names, embeddings):
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _parquet(names, embeddings):
+def _parquet(names: list[str], embeddings: Embeddings) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
     count, size = embeddings.embedding.shape
     boxes = embeddings.boxes.shape[1]
 
-    def rows(array, kind, width):
+    def rows(array: Any, kind: Any, width: int) -> Any:
         # Fixed lists: readers get a matrix, and not n arrays that may differ.
         return pyarrow.FixedSizeListArray.from_arrays(
             array, type=pyarrow.list_(kind, width)
@@ -105,7 +129,7 @@ def _parquet(names, embeddings):
     if count and size:
         columns["embedding"] = rows(flat, number, size)
         columns["boxes"] = rows(corners, corners.type, boxes)
-    else:  # no answer of a server says how long they are
+    else:  # no answer came that tells how long they are
         empty = pyarrow.array([[]] * count, pyarrow.list_(number))
         columns |= {"embedding": empty, "boxes": empty.cast(pyarrow.list_(number))}
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""When a request is sent again, and how long that may go on."""
+"""Retries: when a request is sent again, and for how long."""
 
 import collections
 import dataclasses
@@ -25,9 +25,9 @@ class Patience:
     Attributes:
         timeout: Seconds for one request.
         retries: Requests after the first one.
-        until: Time of `time.monotonic` at which nothing is tried any more, or None.
+        until: Time of `time.monotonic` after which nothing is tried; None for no end.
         stop: Set to end all waits and tries.
-        retried: Requests that were sent again, by the code that was the reason.
+        retried: Number of requests that were sent again, by the code of the failure.
     """
 
     timeout: float
@@ -39,7 +39,7 @@ class Patience:
     )
 
     def call(self, request: Callable[[float], _T]) -> _T:
-        """Sends a request until it is answered or nothing more is to be hoped for.
+        """Send a request until it is answered or trying again is of no use.
 
         Args:
             request: Function of the seconds that it may take; raises `ServerError`.

@@ -1,14 +1,12 @@
-"""Which model is asked, and what it answers."""
+"""The model that is asked, and what its server's failures mean to the user."""
 
 import dataclasses
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
 
 from deml_tf.client.failures import ServerError
+from deml_tf.errors import DataError, UsageError
 
 INPUT = "image_bytes"
-OUTPUTS = ("embedding", "valid", "boxes")
+_NAMES = {"grpc": "gRPC", "rest": "REST"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,54 +29,46 @@ class Target:
     label: str | None = None
     signature: str = "serving_default"
 
+    def explain(self, error: ServerError) -> UsageError | DataError:
+        """Put a failure into words: the argument, the server's message, the mend.
 
-class Outputs(NamedTuple):
-    """What a server answers to b images.
+        Args:
+            error: One that no retry mended.
+        """
+        if error.code == "NOT_FOUND":
+            return UsageError(
+                f"model={self.model}: {self.server} has no such model or version "
+                f"({error}): name one that it serves"
+            )
+        if error.hopeless:
+            return UsageError(
+                f"signature={self.signature} cannot be asked at {self.server} "
+                f"({error}): name another"
+            )
+        if error.code == "DEADLINE_EXCEEDED":
+            return DataError(
+                f"server={self.server} does not answer in time ({error}): give it "
+                "longer with timeout=SECONDS, or less with batch_size=N"
+            )
+        return DataError(
+            f"server={self.server} cannot be reached ({error}): start it, or name the "
+            f"port on which it speaks {_NAMES[self.protocol]}"
+        )
 
-    Attributes:
-        embedding: float32 (b, d).
-        valid: boolean (b,).
-        boxes: float32 (b, i, 4).
-    """
+    def check_signature(self, signatures: dict[str, set[str]]) -> None:
+        """Refuse a signature that does not take encoded images.
 
-    embedding: np.ndarray
-    valid: np.ndarray
-    boxes: np.ndarray
+        Args:
+            signatures: The inputs' names of each signature that the model has.
 
-
-class Requests(Protocol):
-    """A way to a server; its methods raise `ServerError`."""
-
-    def predict(self, images: list[bytes], timeout: float) -> Outputs:
-        """Embeds encoded images; `timeout` in seconds."""
-        ...
-
-    def signatures(self, timeout: float) -> dict[str, set[str]]:
-        """The names of each signature's inputs."""
-        ...
-
-    def close(self) -> None:
-        """Lets go of the connections."""
-        ...
-
-
-def checked(arrays: dict[str, Any], count: int) -> Outputs:
-    """Holds an answer to its question.
-
-    Args:
-        arrays: By output.
-        count: Images that were asked for.
-
-    Raises:
-        ServerError: An output is missing or has not one row an image.
-    """
-    found = [np.asarray(arrays.get(name, ())) for name in OUTPUTS]
-    if any(len(array) != count for array in found):
-        rows = ", ".join(f"{n} {len(a)}" for n, a in zip(OUTPUTS, found, strict=True))
-        raise ServerError("INTERNAL", f"{count} images were sent, rows came: {rows}")
-    embedding, valid, boxes = found
-    return Outputs(
-        embedding.astype(np.float32, copy=False),
-        valid.astype(bool, copy=False),
-        boxes.astype(np.float32, copy=False),
-    )
+        Raises:
+            UsageError: The signature is missing or takes something else.
+        """
+        fit = sorted(name for name, inputs in signatures.items() if inputs == {INPUT})
+        if self.signature not in fit:
+            known = self.signature in signatures
+            wrong = "takes no encoded images" if known else "is not there"
+            raise UsageError(
+                f"signature={self.signature} {wrong}: {self.model} at {self.server} "
+                f"has {' and '.join(fit) or 'none'} for them"
+            )

@@ -1,4 +1,4 @@
-"""From encoded images to the squares the network reads, whatever the bytes are."""
+"""From encoded images, whatever their bytes, to the squares the network reads."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -22,9 +22,9 @@ class Squares(NamedTuple):
     """Images made ready for the network.
 
     Attributes:
-        images: float32 (b, s, s, 3), RGB 0..255; zeros where an image is invalid.
-        valid: (b,) boolean.
-        shapes: (b, 2) int32, height and width of the upright image; 1 x 1 where it
+        images: float32 `(b, s, s, 3)`, RGB 0..255; zeros where an image is invalid.
+        valid: `(b,)` boolean.
+        shapes: `(b, 2)` int32, height and width of the upright image; 1 x 1 where it
             is invalid.
     """
 
@@ -34,15 +34,15 @@ class Squares(NamedTuple):
 
 
 def read_squares(encoded: Any, geometry: Geometry) -> Squares:
-    """Decodes images, turns them upright and makes them the embedder's squares.
+    """Decode images, turn them upright and make them the embedder's squares.
 
     Bytes that cannot be decoded, and images of more than `MOST_PIXELS`, become
     zeros and not valid: a server batches the requests of several clients, and an
     error would reach all of them.
 
     Args:
-        encoded: (b,) strings: JPEG, PNG, GIF, BMP or WebP.
-        geometry: of the embedder.
+        encoded: `(b,)` strings: JPEG, PNG, GIF, BMP or WebP.
+        geometry: Of the embedder.
 
     Returns:
         The `Squares`.
@@ -76,16 +76,30 @@ def read_squares(encoded: Any, geometry: Geometry) -> Squares:
         return Squares(*(tf.gather(x, rows) for x in (images, valid, shapes)))
 
 
-def restore_boxes(boxes: Any, shapes: Any, geometry: Geometry) -> tf.Tensor:
-    """Takes boxes on squares back to images, each of its own size.
+def make_squares(images: Any, geometry: Geometry) -> tf.Tensor:
+    """Resize images of one size and cut their middle out.
 
     Args:
-        boxes: (b, i, 4), relative to the squares.
-        shapes: (b, 2), height and width of the images.
-        geometry: of the embedder.
+        images: `(h, w, 3)` or `(b, h, w, 3)`, RGB 0..255.
+        geometry: Of the embedder.
 
     Returns:
-        float32 (b, i, 4): ymin, xmin, ymax, xmax relative to the upright images.
+        float32 `(s, s, 3)` or `(b, s, s, 3)`, RGB 0..255.
+    """
+    square = fit_square(images, geometry.resize_size, geometry.fit)
+    return center_crop(square, geometry.input_size)
+
+
+def restore_boxes(boxes: Any, shapes: Any, geometry: Geometry) -> tf.Tensor:
+    """Take boxes on squares back to the images.
+
+    Args:
+        boxes: `(b, i, 4)`, relative to the squares.
+        shapes: `(b, 2)`, height and width of each image; `(2,)` if all have the same.
+        geometry: Of the embedder.
+
+    Returns:
+        float32 `(b, i, 4)`: ymin, xmin, ymax, xmax relative to the upright images.
     """
     size, side, fit = dataclasses.astuple(geometry)
     return boxes_to_original(boxes, shapes, size, side, fit)
@@ -95,6 +109,4 @@ def _read_square(encoded: Any, geometry: Geometry) -> tuple[Any, Any, Any]:
     # No bytes are no image, and it takes the decoder no time to say so.
     encoded = tf.where(pixels(encoded) <= MOST_PIXELS, encoded, b"")
     image = decode_bytes(encoded)
-    square = fit_square(image, geometry.resize_size, geometry.fit)
-    square = center_crop(square, geometry.input_size)
-    return square, True, tf.shape(image)[:2]
+    return make_squares(image, geometry), True, tf.shape(image)[:2]

@@ -1,9 +1,9 @@
-"""What an export is held to: the embedder on images as training reads them."""
+"""The numbers an export must reproduce: the embedder, fed as training feeds it."""
 
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -15,20 +15,21 @@ from deml_tf.data.images import decode
 from deml_tf.models.embedder import explainer, geometry_of
 from deml_tf.retrieval.embedding import embed
 
+Outputs = dict[str, np.ndarray]
+
 
 class Trained:
-    """What the trained embedder computes of images, read as training reads them.
+    """The embedder on images that are read as training reads them.
 
     Args:
         embedder: With all its parts.
         scales: Those that an export keeps.
-        learners: Likewise.
+        learners: Those that an export keeps.
     """
 
     def __init__(
         self, embedder: keras.Model, scales: Sequence[int], learners: Sequence[int]
     ):
-        """Keeps the arguments; see the class."""
         network = explainer(embedder)
         # One trace for images of all sizes.
         any_size = tf.TensorSpec((None, None, None, 3), tf.float32)
@@ -36,15 +37,15 @@ class Trained:
             lambda images: network(images, training=False), [any_size]
         )
         self._kept = (scales, learners)
-        self._geometry = geometry_of(embedder)
+        self.geometry = geometry_of(embedder)
 
-    def of_pixels(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name of images (b, h, w, 3) of one size."""
+    def of_pixels(self, images: np.ndarray) -> Outputs:
+        """Return the outputs by name of images `(b, h, w, 3)` of one size."""
         outputs = self._forward(images.astype(np.float32))
         return choose({k: v.numpy() for k, v in outputs.items()}, *self._kept)
 
-    def of_files(self, encoded: Sequence[bytes]) -> list[dict[str, np.ndarray] | None]:
-        """Outputs without the batch axis of each image by itself.
+    def of_files(self, encoded: Sequence[bytes]) -> list[Outputs | None]:
+        """Return the outputs of each image by itself, without the batch axis.
 
         Args:
             encoded: Images, whatever their bytes.
@@ -65,7 +66,7 @@ class Trained:
         return results
 
     def as_scored(self, encoded: Sequence[bytes]) -> np.ndarray:
-        """Embeddings (b, d) as `deml_tf.evaluate` computes them, through its pipeline.
+        """Return embeddings `(b, d)` from the pipeline of `deml_tf.evaluate`.
 
         Args:
             encoded: Images that can be read.
@@ -74,24 +75,24 @@ class Trained:
             outputs = embed(
                 self._forward,
                 [Example(path, "") for path in paths],
-                resize_size=self._geometry.resize_size,
-                fit=self._geometry.fit,
+                resize_size=self.geometry.resize_size,
+                fit=self.geometry.fit,
             )
         return choose(outputs, *self._kept)["embedding"]
 
 
 def choose(
     outputs: Mapping[str, np.ndarray], scales: Sequence[int], learners: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """An explainer's outputs with some parts alone, joined anew.
+) -> Outputs:
+    """Keep some parts of an explainer's outputs and join them anew.
 
     Args:
-        outputs: Of an `explainer`, (b, i, ...) each.
+        outputs: Of an `explainer`, `(b, i, ...)` each.
         scales: Which to keep.
         learners: Which to keep.
 
     Returns:
-        The same names.
+        Outputs of the same names.
     """
     kept = {
         name: value[:, list(scales)]
@@ -105,8 +106,8 @@ def choose(
 
 
 @contextlib.contextmanager
-def _files(contents):
-    """Paths of files with the contents."""
+def _files(contents: Sequence[bytes]) -> Iterator[list[str]]:
+    """Give paths of files with the contents."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [os.path.join(folder, str(number)) for number in range(len(contents))]
         for path, content in zip(paths, contents, strict=True):

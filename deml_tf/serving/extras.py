@@ -1,4 +1,4 @@
-"""The packages that a format needs and the project does not require."""
+"""Packages that single formats need and the project does not require."""
 
 import importlib.util
 from collections.abc import Mapping
@@ -10,11 +10,11 @@ PACKAGES: Mapping[str, Mapping[str, str]] = {
     "litert": {"ai_edge_litert": "ai-edge-litert"},
     "onnx": {"tf2onnx": "tf2onnx", "onnx": "onnx", "onnxruntime": "onnxruntime"},
 }
-"""By extra of setup.cfg: the modules and what they are called when installed."""
+"""Modules by extra of setup.cfg, each with the name of its package."""
 
 
 def require_extra(extra: str) -> None:
-    """Refuses a format whose packages are not there.
+    """Refuse a format whose packages are not installed.
 
     Args:
         extra: One of `PACKAGES`.
@@ -25,11 +25,15 @@ def require_extra(extra: str) -> None:
     for module in PACKAGES[extra]:
         if importlib.util.find_spec(module) is None:
             raise UsageError(
-                f"--format={extra} needs {module}, which is not installed: run "
+                f"format={extra} needs {module}, which is not installed: run "
                 f"pip install 'deml_tf[{extra}]'."
             )
 
 
 def versions(extra: str) -> dict[str, str]:
-    """The installed versions of an extra's packages."""
+    """Return the installed versions of an extra's packages.
+
+    Args:
+        extra: One of `PACKAGES`.
+    """
     return {name: metadata.version(name) for name in PACKAGES[extra].values()}

@@ -1,61 +1,65 @@
-"""Runs an export as a server would, in a process that knows nothing of this project.
+"""Run an export as its users would, in a process that knows nothing of this project.
 
-Called by path, with TensorFlow and numpy alone, old releases of them included:
+Called by path, with numpy and what the export needs: TensorFlow, old releases of it
+included, or LiteRT, or onnxruntime.
 
-    python -I fresh_process.py VERSION_FOLDER WORK_FOLDER
+    python -I fresh_process.py EXPORT WORK_FOLDER
 
-WORK_FOLDER holds `plan.json`, encoded images `0.bin`, `1.bin`, ... and `images.npy`;
-the outputs go to `outputs.npz` there. See `deml_tf.serving.parity`.
+WORK_FOLDER holds `plan.json`, arrays `NAME.npy` and encoded images `NAME.0`, `NAME.1`,
+...; the outputs go to `outputs.npz` there. See `deml_tf.serving.fresh_run`.
 """
 
 import json
 import os
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-import tensorflow as tf
+
+Run = Callable[[str, np.ndarray], dict[str, np.ndarray]]
 
 
-def main(export, work):
-    """Feeds the plan's batches to every signature, by both loaders.
+def main(export: str, work: str) -> None:
+    """Feed the plan's batches to every signature, in every runtime of the plan.
 
     Args:
-        export: The SavedModel's folder.
+        export: The SavedModel's folder, or the file.
         work: Folder of the plan, the images and the result.
     """
-    assert "deml_tf" not in sys.modules, "this process must not know the project"
     with open(os.path.join(work, "plan.json"), encoding="utf-8") as file:
         plan = json.load(file)
-    encoded = []
-    for number in range(plan["images"]):
-        with open(os.path.join(work, f"{number}.bin"), "rb") as file:
-            encoded.append(file.read())
-    encoded = np.array(encoded, object)  # as bytes: numpy would cut zeros off
-    images = np.load(os.path.join(work, "images.npy"))
-    inputs = {
-        "image_bytes": encoded,
-        "images": images,
-        "images_float": images.astype("float32"),
-    }
+    inputs = {name: read(work, name, count) for name, count in plan["inputs"].items()}
     outputs = {}
-    for loader, load in LOADERS.items():
-        run = load(export)
+    for runtime in plan["runtimes"]:
+        run = RUNTIMES[runtime](export)
         for signature, source in plan["signatures"].items():
             for number, batch in enumerate(plan["batches"]):
-                found = run(signature, inputs[source][batch])
-                for name, value in found.items():
-                    key = f"{loader}/{signature}/{number}/{name}"
-                    outputs[key] = value
-    outputs["tensorflow"] = np.array(tf.__version__)
+                for name, value in run(signature, inputs[source][batch]).items():
+                    outputs[f"{runtime}/{signature}/{number}/{name}"] = value
+    found = [name for name in plan["without"] if name in sys.modules]
+    assert not found, f"the export was to run without {found}"
     np.savez(os.path.join(work, "outputs.npz"), **outputs)
-    assert "deml_tf" not in sys.modules, "the export pulled the project in"
 
 
-def python_loader(export):
-    """`tf.saved_model.load`; gives a function of signature and batch."""
+def read(work: str, name: str, count: "int | None") -> np.ndarray:
+    """Read an array, or as many encoded images as `count` says."""
+    if count is None:
+        return np.load(os.path.join(work, f"{name}.npy"))
+    images = []
+    for number in range(count):
+        with open(os.path.join(work, f"{name}.{number}"), "rb") as file:
+            images.append(file.read())
+    return np.array(images, object)  # as bytes: numpy would cut zeros off
+
+
+def python(export: str) -> Run:
+    """Load by `tf.saved_model.load`; return a function of signature and batch."""
+    import tensorflow as tf
+
     model = tf.saved_model.load(export)
 
-    def run(signature, batch):
+    def run(signature: str, batch: np.ndarray) -> dict[str, np.ndarray]:
         function = model.signatures[signature]
         (name,) = function.structured_input_signature[1]
         found = function(**{name: tf.constant(batch)})
@@ -64,13 +68,16 @@ def python_loader(export):
     return run
 
 
-def session_loader(export):
-    """The loader that TensorFlow Serving uses, with a session."""
-    session = tf.compat.v1.Session(graph=tf.Graph())
-    with session.graph.as_default():
-        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], export)
+def session(export: str) -> Run:
+    """Load as TensorFlow Serving does, into a session."""
+    import tensorflow as tf
 
-    def run(signature, batch):
+    tf1: Any = tf.compat.v1
+    session = tf1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        graph = tf1.saved_model.loader.load(session, ["serve"], export)
+
+    def run(signature: str, batch: np.ndarray) -> dict[str, np.ndarray]:
         definition = graph.signature_def[signature]
         (source,) = definition.inputs.values()
         targets = {name: info.name for name, info in definition.outputs.items()}
@@ -79,7 +86,42 @@ def session_loader(export):
     return run
 
 
-LOADERS = {"python": python_loader, "session": session_loader}
+def litert(export: "str | os.PathLike[str]") -> Run:
+    """Load into LiteRT's interpreter, with its own kernels; one signature."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = Interpreter(model_path=os.fspath(export), num_threads=threads())
+    run = model.get_signature_runner()
+    (name,) = run.get_input_details()
+    return lambda signature, batch: run(**{name: batch})
+
+
+def onnx(export: "str | os.PathLike[str]") -> Run:
+    """Load into ONNX Runtime on the CPU; one signature."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads()
+    providers = ["CPUExecutionProvider"]
+    session = onnxruntime.InferenceSession(os.fspath(export), options, providers)
+    names = [output.name for output in session.get_outputs()]
+    (source,) = session.get_inputs()
+
+    def run(signature: str, batch: np.ndarray) -> dict[str, np.ndarray]:
+        found = session.run(names, {source.name: batch})
+        return {name: np.asarray(v) for name, v in zip(names, found, strict=True)}
+
+    return run
+
+
+def threads() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+RUNTIMES = {"python": python, "session": session, "LiteRT": litert, "onnxruntime": onnx}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""How many pixels an encoded image claims to have, before any is decoded.
+"""The number of pixels an encoded image claims to have, before any is decoded.
 
 String and tensor operations alone, so that a served model can refuse an image that
 would unpack into more memory than the server has.
@@ -16,13 +16,13 @@ _TOO_MANY = 2**62
 
 
 def pixels(encoded: Any) -> tf.Tensor:
-    """The pixels that decoding an image would make, as its header has them.
+    """Count the pixels that decoding an image would make, by its header.
 
     JPEG, PNG, GIF (all its frames together, since all are unpacked to show the first),
     BMP and WebP, after the formats' own specifications.
 
     Args:
-        encoded: scalar string, the image's file; any bytes at all.
+        encoded: Scalar string, the image's file; any bytes at all.
 
     Returns:
         Scalar int64; 0 where the bytes are too few or of no such format.
@@ -64,7 +64,7 @@ def _webp(head: Any) -> Any:
 
 
 def _gif(encoded: Any) -> Any:
-    """The pixels of all frames, or of the square around them where that is more."""
+    """Count the pixels of all frames, or of the square around them if that is more."""
     data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(data)
     data = tf.pad(data, [[0, 16]])  # so that what is cut short reads as zeros
@@ -79,10 +79,10 @@ def _gif(encoded: Any) -> Any:
         (1, ends),
     )
 
-    def table(flags):  # bytes of a colour table
+    def table(flags: Any) -> Any:  # bytes of a colour table
         return tf.where(flags >= 128, 3 * tf.bitwise.left_shift(2, flags % 8), 0)
 
-    def step(at, area, sides):
+    def step(at: Any, area: Any, sides: Any) -> Any:
         block = data[at : at + 10]
         is_frame = block[0] == 0x2C
         side = tf.cast(block[5:9:2] + 256 * block[6:10:2], tf.int64)
@@ -91,7 +91,7 @@ def _gif(encoded: Any) -> Any:
         sides = tf.where(is_frame, tf.maximum(sides, side), sides)
         return tf.gather(ends, tf.minimum(chain, size)) + 1, area, sides
 
-    def is_block(at, *_):
+    def is_block(at: Any, *_: Any) -> Any:
         kind = data[tf.minimum(at, size)]
         return (at < size) & ((kind == 0x2C) | (kind == 0x21))
 
@@ -116,6 +116,6 @@ def _number(values: Any, is_big_endian: bool = False) -> Any:
 
 
 def _signed(values: Any) -> Any:
-    """The size of a signed number; BMP's height is negative when it runs downwards."""
+    """Read a signed number's size; BMP's height is negative when it runs downwards."""
     number = _number(values)
     return tf.where(number >= 2**31, 2**32 - number, number)

@@ -1,7 +1,7 @@
-"""What rounding to 8 bits costs: the same images through both files of LiteRT."""
+"""The cost of rounding to 8 bits: the same images through both files of LiteRT."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,35 +10,33 @@ import tensorflow as tf
 
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
-from deml_tf.data.images import explain_unreadable
 from deml_tf.models.embedder import Geometry
-from deml_tf.retrieval.embedding import embed
 from deml_tf.retrieval.metrics import evaluate
 from deml_tf.serving import threshold
-from deml_tf.serving.fresh_runtime import litert
+from deml_tf.serving.fresh_process import litert
+from deml_tf.serving.square_servable import SIGNATURE
 
 MOST_IMAGES = 1000
 """Images embedded at most, twice; in whole classes, and two of these at least."""
 
+_BATCH_SIZE = 8
 SCORES = {"recall_at_1": "Recall@1", "map_at_r": "MAP@R"}
 
 
 def measure(
-    exact_file: Path,
-    rounded_file: Path,
+    files: tuple[Path, Path],
     squares: np.ndarray,
     examples: Sequence[Example],
     geometry: Geometry,
     false_accept_rate: float,
 ) -> dict[str, Any]:
-    """Compares the files, in their runtime, by cosine and by what is found.
+    """Compare the files, in their runtime, by cosine and by their scores.
 
-    How an image is rounded on the way does not depend on its neighbours in a batch.
+    An image's rounding does not depend on its neighbours in a batch.
 
     Args:
-        exact_file: In float32.
-        rounded_file: With weights of 8 bits.
-        squares: (n, s, s, 3) of a few images, for the cosine.
+        files: In float32, and with weights of 8 bits.
+        squares: `(n, s, s, 3)` of a few images, for the cosine.
         examples: Of classes not trained on; without any, nothing is scored.
         geometry: Of the embedder.
         false_accept_rate: For the rounded file's own threshold.
@@ -51,13 +49,22 @@ def measure(
     Raises:
         DataError: An image cannot be read.
     """
-    files = [litert(path) for path in (exact_file, rounded_file)]
-    few = [run(squares)["embedding"] for run in files]
+    embedders = [_embedder(path) for path in files]
+    few = [embedder(squares) for embedder in embedders]
     if not examples:
         return {"smallest_cosine": smallest_cosine(*few)}
     kept = whole_classes(examples, MOST_IMAGES)
     labels, names = class_ids(kept)
-    found = [_embed(run, kept, geometry) for run in files]
+    found = [
+        threshold.embed_examples(
+            lambda images, e=embedder: tf.constant(e(images.numpy())),
+            kept,
+            geometry,
+            _BATCH_SIZE,
+            "8 bits",
+        )
+        for embedder in embedders
+    ]
     exact, rounded = (evaluate(vectors, labels, (1,)) for vectors in found)
     return {
         "smallest_cosine": min(smallest_cosine(*few), smallest_cosine(*found)),
@@ -69,7 +76,11 @@ def measure(
 
 
 def as_sentence(measured: dict[str, Any]) -> str:
-    """What `measure` found, for a reader."""
+    """Put the result of `measure` into words.
+
+    Args:
+        measured: By `measure`.
+    """
     cosine = f"smallest cosine to float32 {measured['smallest_cosine']:.4f}"
     if "images" not in measured:
         return f"8 bits: {cosine}; no validation classes at hand to score."
@@ -85,7 +96,7 @@ def as_sentence(measured: dict[str, Any]) -> str:
 
 
 def whole_classes(examples: Sequence[Example], most: int) -> list[Example]:
-    """Some classes with all their images, as a score needs them.
+    """Choose some classes with all their images, as a score needs them.
 
     Args:
         examples: Of all classes.
@@ -105,19 +116,16 @@ def whole_classes(examples: Sequence[Example], most: int) -> list[Example]:
 
 
 def smallest_cosine(exact: np.ndarray, rounded: np.ndarray) -> float:
-    """Between an image's two embeddings, each (n, d) of length one."""
+    """Return the smallest cosine between an image's two embeddings.
+
+    Args:
+        exact: `(n, d)` of length one.
+        rounded: `(n, d)` of length one, of the same images.
+    """
     return float((exact * rounded).sum(axis=1).min())
 
 
-def _embed(run, examples, geometry):
-    try:
-        return embed(
-            lambda images: tf.constant(run(images.numpy())["embedding"]),
-            examples,
-            resize_size=geometry.resize_size,
-            fit=geometry.fit,
-            batch_size=8,
-            progress="8 bits",
-        )
-    except tf.errors.OpError as error:
-        raise explain_unreadable((e.path for e in examples), error) from error
+def _embedder(path: Path) -> Callable[[np.ndarray], np.ndarray]:
+    """Load a function from squares (n, s, s, 3) to embeddings (n, d)."""
+    run = litert(path)
+    return lambda squares: run(SIGNATURE, squares)["embedding"]

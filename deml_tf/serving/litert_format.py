@@ -17,13 +17,14 @@ INT8_FILE = "model_int8.tflite"
 def write_litert(
     servable: SquareServable, folder: str | os.PathLike[str], int8: bool = False
 ) -> None:
-    """Writes the embedder with a free batch dimension, on LiteRT's own kernels alone.
+    """Write the embedder with a free batch dimension, on LiteRT's own kernels alone.
 
     Args:
         servable: What to write.
         folder: Where `model.tflite` goes.
-        int8: Whether `model_int8.tflite` is wanted as well: weights rounded to 8 bits,
-            a scale each channel, and what is multiplied with them rounded on the way.
+        int8: Whether to write `model_int8.tflite` as well: weights are rounded to 8
+            bits, with a scale for each channel, and so is what they are multiplied
+            with, at run time.
 
     Raises:
         DataError: The embedder has an operation that LiteRT lacks.
@@ -48,5 +49,5 @@ def _converted(saved: str, int8: bool) -> bytes:
         reason = lines[0] if lines else str(error).splitlines()[0]
         raise DataError(
             f"LiteRT cannot hold this embedder ({reason.strip()}): export it with "
-            "--format=onnx or saved_model."
+            "format=onnx or saved_model."
         ) from error

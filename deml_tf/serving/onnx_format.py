@@ -11,15 +11,15 @@ from deml_tf.serving.square_servable import SIGNATURE, SquareServable
 
 FILE = "model.onnx"
 OPSET = 18
-"""The first that scatters the largest value; onnxruntime knows it from 1.14 on."""
+"""The first version that can scatter maxima; onnxruntime has it from 1.14 on."""
 
 _LEFT_OUT = "einsum_optimizer"
-"""tf2onnx's search for the best order of axes, seconds for each of our products; the
-runtime multiplies them just as well as they are."""
+"""tf2onnx's search for the best order of axes takes seconds for each of our products;
+the runtime is as fast without it."""
 
 
 def write_onnx(servable: SquareServable, path: str | os.PathLike[str]) -> None:
-    """Writes the embedder with a free batch dimension.
+    """Write the embedder with a free batch dimension.
 
     Args:
         servable: What to write.
@@ -58,7 +58,7 @@ def write_onnx(servable: SquareServable, path: str | os.PathLike[str]) -> None:
     onnx.save(model, os.fspath(path))
 
 
-def _handlers():
+def _handlers() -> dict[str, tuple[Any, list[Any]]]:
     # tf2onnx's own sort the segments first, and fail at maxima of whole numbers.
     return {
         "UnsortedSegmentMax": (functools.partial(_scatter, "max"), []),
@@ -66,8 +66,8 @@ def _handlers():
     }
 
 
-def _scatter(reduction, context, node, name, args):
-    """Replaces a node of (n,) numbers, their segments and the number of segments."""
+def _scatter(reduction: str, context: Any, node: Any, name: str, args: Any) -> None:
+    """Replace a node of (n,) numbers, their segments and the number of segments."""
     from onnx import TensorProto, helper
     from tf2onnx import utils
 

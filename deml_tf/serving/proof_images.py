@@ -1,7 +1,8 @@
-"""Images to try an export on: of its data set where that is at hand, else drawn."""
+"""Images to try an export on: from its data set where that is at hand, else drawn."""
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,7 +15,7 @@ _CANDIDATES = 8  # images looked at for each that is taken
 
 
 def stored_images(examples: Sequence[Example], count: int) -> list[bytes]:
-    """Some images as stored, from all over the list, small files first.
+    """Read some images as stored, from all over the list, small files first.
 
     Args:
         examples: Where to take them from.
@@ -34,11 +35,11 @@ def stored_images(examples: Sequence[Example], count: int) -> list[bytes]:
 
 
 def drawn_images(count: int, seed: int = 0) -> list[bytes]:
-    """Images of a few shades with a bright patch each, as JPEG.
+    """Draw images of a few shades with a bright patch each, as JPEG.
 
     Args:
         count: How many.
-        seed: Of what is drawn.
+        seed: Of the random numbers.
     """
     random = np.random.default_rng(seed)
     images = []
@@ -58,7 +59,7 @@ def drawn_images(count: int, seed: int = 0) -> list[bytes]:
 
 
 def proof_images(images: Sequence[bytes]) -> list[bytes]:
-    """Images of every kind that an export must treat as training does.
+    """Make an image of every kind that an export must treat as training does.
 
     Args:
         images: Some encoded images; those that Pillow cannot read play no part.
@@ -96,8 +97,8 @@ def proof_images(images: Sequence[bytes]) -> list[bytes]:
     ]
 
 
-def encode(image: Image.Image, form: str, **options) -> bytes:
-    """Encodes an image as Pillow does.
+def encode(image: Image.Image, form: str, **options: Any) -> bytes:
+    """Encode an image as Pillow does.
 
     Args:
         image: The image.

@@ -1,4 +1,4 @@
-"""What a server runs: an embedder's signatures, from bytes or pixels to embeddings."""
+"""The functions that a server offers: from encoded images or pixels to embeddings."""
 
 import functools
 import os
@@ -9,10 +9,14 @@ import keras
 import tensorflow as tf
 
 from deml_tf.kernels.inference_twin import inference_twins
-from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import core_of, geometry_of
 from deml_tf.models.parts import part_core
-from deml_tf.serving.encoded_images import read_squares, restore_boxes
+from deml_tf.serving.encoded_images import (
+    MOST_PIXELS,
+    make_squares,
+    read_squares,
+    restore_boxes,
+)
 
 SIGNATURES = ("serving_default", "images", "images_float", "explain")
 
@@ -20,20 +24,20 @@ SIGNATURES = ("serving_default", "images", "images_float", "explain")
 class Servable(tf.Module):
     """An embedder as the functions that TensorFlow Serving offers.
 
-    Every output has the batch as dimension 0, as the server's batching needs it.
+    Every output has the batch as dimension 0, which the server's batching needs.
 
-    - `serving_default`: `image_bytes` (b) strings to `embedding` (b, d) float32, of
-      length one, `valid` (b) boolean and `boxes` (b, i, 4) float32: what each scale
-      saw, ymin, xmin, ymax, xmax relative to the upright image.
-    - `images`, `images_float`: `images` (b, h, w, 3), RGB 0..255 as uint8 or float32,
-      of any one size, to `embedding` and `boxes`.
-    - `explain`: as `serving_default`, and `parts` (b, i, j, d), `saliency`
-      (b, i, h, w) and `fallback` (b, i) boolean.
+    - `serving_default`: `image_bytes` `(b,)` strings to `embedding` `(b, d)` float32,
+      of length one, `valid` `(b,)` boolean and `boxes` `(b, i, 4)` float32: what each
+      scale saw, ymin, xmin, ymax, xmax relative to the upright image.
+    - `images`, `images_float`: `images` `(b, h, w, 3)`, RGB 0..255 as uint8 or float32,
+      all of one size, to `embedding` and `boxes`.
+    - `explain`: the outputs of `serving_default`, and `parts` `(b, i, j, d)`,
+      `saliency` `(b, i, h, w)` and `fallback` `(b, i)` boolean.
 
     Where `valid` is false, all other outputs are zero.
 
-    What layers make of their weights alone is made here, not in every request; weights
-    that change later do not reach it.
+    Values that depend on the weights alone are computed once, here, and not in every
+    request; weights that change later do not reach them.
 
     Args:
         embedder: As `build_deml` built it.
@@ -44,7 +48,6 @@ class Servable(tf.Module):
     def __init__(
         self, embedder: keras.Model, scales: Sequence[int], learners: Sequence[int]
     ):
-        """Traces nothing yet; see the class."""
         super().__init__(name="servable")
         core = core_of(embedder)
         self.geometry = geometry_of(embedder)
@@ -56,7 +59,7 @@ class Servable(tf.Module):
         side = self.geometry.input_size
         squares = tf.TensorSpec((None, side, side, 3), tf.float32, "squares")
 
-        def inference(twin):
+        def inference(twin: keras.Model) -> Any:
             return tf.function(
                 lambda images: dict(twin(images, training=False)),
                 [squares],
@@ -68,7 +71,7 @@ class Servable(tf.Module):
 
     @functools.cached_property
     def signatures(self) -> dict[str, Any]:
-        """The functions by name, each with its input's name, shape and type."""
+        """Functions by name, each with its input's name, shape and type."""
         encoded = tf.TensorSpec((None,), tf.string, "image_bytes")
         shape = (None, None, None, 3)
         eight_bit = tf.TensorSpec(shape, tf.uint8, "images")
@@ -85,23 +88,37 @@ class Servable(tf.Module):
         }
 
     def from_pixels(self, images: Any) -> dict[str, Any]:
-        """What `images` and `images_float` compute.
+        """Compute the signatures `images` and `images_float`.
 
         Args:
-            images: (b, h, w, 3), RGB 0..255.
+            images: `(b, h, w, 3)`, RGB 0..255.
 
         Returns:
             `embedding` and `boxes`.
         """
-        geometry = self.geometry
-        sizes = (geometry.resize_size, geometry.input_size, geometry.fit)
-        square = fit_square(images, geometry.resize_size, geometry.fit)
-        outputs = self._embed(center_crop(square, geometry.input_size))
+        outputs = self._embed(make_squares(images, self.geometry))
         shape = tf.shape(images)[1:3]
-        return outputs | {"boxes": boxes_to_original(outputs["boxes"], shape, *sizes)}
+        boxes = restore_boxes(outputs["boxes"], shape, self.geometry)
+        return outputs | {"boxes": boxes}
+
+    def describe_preprocessing(self) -> dict[str, Any]:
+        """Say what the graph does to an image, for deml.json: clients do nothing."""
+        return {
+            "colours": "RGB, 0..255; the backbone normalises them itself",
+            "formats": (
+                "JPEG, PNG, GIF (first frame), BMP; WebP where TensorFlow has it"
+            ),
+            "exif_orientation": "applied",
+            "resize": "bilinear, half-pixel centres, antialiased",
+            "fit": self.geometry.fit,
+            "resize_size": self.geometry.resize_size,
+            "crop": "centre",
+            "crop_size": self.geometry.input_size,
+            "most_pixels": MOST_PIXELS,
+        }
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the SavedModel.
+        """Write the SavedModel.
 
         Args:
             path: A folder, made if it is missing.
@@ -112,11 +129,11 @@ class Servable(tf.Module):
         tf.saved_model.save(saved, os.fspath(path), signatures=self.signatures)
 
     def kept_variables(self) -> list[Any]:
-        """The variables that the functions read, each once."""
+        """List the variables that the functions read, each once."""
         variables = [v for twin in self._twins for v in twin.variables]
         return list({id(v): v.value for v in variables}.values())
 
-    def _from_bytes(self, image_bytes, network):
+    def _from_bytes(self, image_bytes: Any, network: Any) -> dict[str, Any]:
         squares, valid, shapes = read_squares(image_bytes, self.geometry)
         outputs = network(squares)
         outputs["boxes"] = restore_boxes(outputs["boxes"], shapes, self.geometry)

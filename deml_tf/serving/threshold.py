@@ -1,7 +1,7 @@
-"""When to say "unknown": a threshold on the best cosine, from held-out classes."""
+"""The cosine below which an answer is "unknown", measured on held-out classes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
 from deml_tf.data.images import explain_unreadable
 from deml_tf.errors import UsageError
+from deml_tf.models.embedder import Geometry
 from deml_tf.retrieval.embedding import embed
 from deml_tf.serving.servable import Servable
 
@@ -19,14 +20,17 @@ _BLOCK = 1024  # queries compared at one time
 
 
 def check_rate(false_accept_rate: float) -> None:
-    """Refuses a rate that is none.
+    """Refuse a rate that is none.
+
+    Args:
+        false_accept_rate: See `calibrate`.
 
     Raises:
         UsageError: Not between 0 and 1.
     """
     if not 0 < false_accept_rate < 1:
         raise UsageError(
-            f"--false_accept_rate={false_accept_rate}: give a share above 0 and below "
+            f"false_accept_rate={false_accept_rate}: give a share above 0 and below "
             "1, such as 0.01."
         )
 
@@ -37,7 +41,7 @@ def from_classes(
     false_accept_rate: float,
     batch_size: int = 64,
 ) -> dict[str, Any]:
-    """Embeds images of classes not trained on, and calibrates on them.
+    """Embed images of classes not trained on, and calibrate on them.
 
     Args:
         servable: As it will be served.
@@ -46,40 +50,71 @@ def from_classes(
         batch_size: Images embedded at once.
 
     Returns:
-        What `calibrate` gives.
+        The result of `calibrate`.
 
     Raises:
         DataError: An image cannot be read.
     """
-    geometry = servable.geometry
+    forward = tf.function(
+        lambda images: servable.from_pixels(images)["embedding"],
+        reduce_retracing=True,
+        autograph=False,
+    )
+    found = embed_examples(
+        forward, examples, servable.geometry, batch_size, "threshold"
+    )
+    labels, _ = class_ids(examples)
+    return calibrate(found, labels, false_accept_rate)
+
+
+def embed_examples(
+    forward: Callable[[Any], Any],
+    examples: Sequence[Example],
+    geometry: Geometry,
+    batch_size: int,
+    progress: str,
+) -> np.ndarray:
+    """Embed the images of examples.
+
+    Args:
+        forward: From images `(b, h, w, 3)` to embeddings `(b, d)`.
+        examples: n of them.
+        geometry: Of the embedder.
+        batch_size: Images at once.
+        progress: Title of the progress bar.
+
+    Returns:
+        Embeddings `(n, d)`.
+
+    Raises:
+        DataError: An image cannot be read.
+    """
     try:
-        found = embed(
-            tf.function(servable.from_pixels, reduce_retracing=True, autograph=False),
+        return embed(
+            forward,
             examples,
             resize_size=geometry.resize_size,
             fit=geometry.fit,
             batch_size=batch_size,
-            progress="threshold",
+            progress=progress,
         )
     except tf.errors.OpError as error:
         raise explain_unreadable((e.path for e in examples), error) from error
-    labels, _ = class_ids(examples)
-    return calibrate(found["embedding"], labels, false_accept_rate)
 
 
 def calibrate(
     embeddings: np.ndarray, labels: ArrayLike, false_accept_rate: float
 ) -> dict[str, Any]:
-    """Finds the cosine below which an image's nearest neighbour says nothing.
+    """Find the cosine from which on an image's nearest neighbour is believed.
 
     Every image plays an unknown once: its own class is left out of the gallery, and
-    the best cosine that remains is what an unknown would reach. The threshold is what
-    the given share of them reaches. Its own class alone then says how many known
-    images it accepts. An answer is accepted if its cosine is at least the threshold.
+    the best cosine that remains is the one that an unknown would reach. The threshold
+    lets the given share of them pass. The image's own class alone then tells how many
+    known images pass. An answer is accepted if its cosine is at least the threshold.
 
     Args:
-        embeddings: (n, d), of length one, of classes not trained on.
-        labels: (n,) classes.
+        embeddings: `(n, d)`, of length one, of classes not trained on.
+        labels: `(n,)` classes.
         false_accept_rate: Share of unknowns to be accepted, at most.
 
     Returns:
@@ -113,14 +148,14 @@ def calibrate(
 def best_cosines(
     embeddings: np.ndarray, codes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Each image's best cosine to other classes and to its own, itself left out.
+    """Find each image's best cosine to other classes and to its own, itself left out.
 
     Args:
-        embeddings: (n, d) of length one.
-        codes: (n,) class numbers.
+        embeddings: `(n, d)` of length one.
+        codes: `(n,)` class numbers.
 
     Returns:
-        Two arrays (n,) float32; minus infinity where there is no such image.
+        Two arrays `(n,)` float32; minus infinity where there is no such image.
     """
     others = np.empty(len(codes), np.float32)
     own = np.empty(len(codes), np.float32)

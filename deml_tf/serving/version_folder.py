@@ -1,4 +1,4 @@
-"""A version folder as TensorFlow Serving reads it: whole, or not there."""
+"""The folder of one version, which appears whole or not at all."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ EXTRA = "assets.extra"
 
 
 def next_version(base: str | os.PathLike[str]) -> int:
-    """The integer after the newest version; 1 if there is none.
+    """Return the integer after the newest version; 1 if there is none.
 
     Args:
         base: The model's folder; it need not exist.
@@ -25,28 +25,28 @@ def next_version(base: str | os.PathLike[str]) -> int:
 
 
 def check_version(base: str | os.PathLike[str], version: int) -> Path:
-    """The folder a version will have.
+    """Return the folder a version will have.
 
     Args:
         base: The model's folder.
-        version: From 1.
+        version: A whole number from 1.
 
     Raises:
         UsageError: The version exists or is no version, or nothing can be written.
     """
     base = Path(base)
     if version < 1:
-        raise UsageError(f"--version={version}: give a whole number from 1 up.")
+        raise UsageError(f"version={version}: give a whole number from 1 up.")
     target = base / str(version)
     if os.path.lexists(target):
         raise UsageError(
-            f"--version={version}: {target} exists, and what a server may be running "
+            f"version={version}: {target} exists, and what a server may be running "
             f"is never replaced; give another, such as {next_version(base)}."
         )
     standing = next(f for f in (base, *base.absolute().parents) if os.path.lexists(f))
     if not standing.is_dir() or not os.access(standing, os.W_OK):
         raise UsageError(
-            f"--output_dir={base} cannot be written, because of {standing}: name "
+            f"output_dir={base} cannot be written, because of {standing}: name "
             "another folder."
         )
     return target
@@ -54,7 +54,7 @@ def check_version(base: str | os.PathLike[str], version: int) -> Path:
 
 @contextlib.contextmanager
 def published(target: Path) -> Iterator[Path]:
-    """A hidden folder that gets its name when the block ends without an error.
+    """Make a hidden folder that gets its name when the block ends without an error.
 
     A server, which looks for folders named by integers, sees all of it or nothing.
 
@@ -78,7 +78,7 @@ def published(target: Path) -> Iterator[Path]:
             os.rename(temporary, target)
         except OSError as error:
             raise DataError(
-                f"{target} was made by somebody else meanwhile: give another --version."
+                f"{target} was made by somebody else meanwhile: choose another version."
             ) from error
         _to_disk(target.parent)
     except BaseException:

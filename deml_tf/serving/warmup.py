@@ -1,4 +1,4 @@
-"""Requests that a server replays before it takes traffic, so that none waits for it."""
+"""Warm-up: requests that a server replays itself before it takes those of clients."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ BATCH_SIZES = (1, 8)
 
 
 def check_warmup(requests: int) -> None:
-    """Refuses, before long work, requests that cannot be written.
+    """Refuse, before long work, requests that cannot be written.
 
     Args:
         requests: Of each batch size.
@@ -26,7 +26,7 @@ def check_warmup(requests: int) -> None:
     most = MOST_REQUESTS // len(BATCH_SIZES)
     if not 0 <= requests <= most:
         raise UsageError(
-            f"--warmup_requests={requests}: TensorFlow Serving replays at most "
+            f"warmup_requests={requests}: TensorFlow Serving replays at most "
             f"{MOST_REQUESTS}, so give 0 to {most}; there are that many of each batch "
             f"size, {' and '.join(map(str, BATCH_SIZES))}."
         )
@@ -37,7 +37,7 @@ def check_warmup(requests: int) -> None:
 def write_warmup(
     path: str | os.PathLike[str], model: str, images: Sequence[bytes], requests: int
 ) -> int:
-    """Writes requests to `serving_default` as a TFRecord of PredictionLog.
+    """Write requests to `serving_default` as a TFRecord of PredictionLog.
 
     Args:
         path: The file; its folder is made.
@@ -46,7 +46,7 @@ def write_warmup(
         requests: Of each of the `BATCH_SIZES`.
 
     Returns:
-        How many were written.
+        The number written.
 
     Raises:
         UsageError: As `check_warmup`.
@@ -72,12 +72,12 @@ def write_warmup(
 
 
 def _messages():
-    """The definitions are of the extra that also holds the client."""
+    """Import the definitions, from the extra that also holds the client."""
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
         raise UsageError(
-            "--warmup_requests needs TensorFlow Serving's messages, which are not "
-            "installed: pip install deml_tf[client], or give --warmup_requests=0."
+            "Warm-up requests need TensorFlow Serving's messages, which are not "
+            "installed: pip install deml_tf[client], or give warmup_requests=0."
         ) from error
     return predict_pb2, prediction_log_pb2

@@ -1,34 +1,54 @@
-"""Encoded images, for the tests of serving."""
+"""Tiny embedders and one export of one, made once for all tests of serving."""
 
-import io
+import fcntl
+import functools
+import os
+import shutil
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from deml_tf.models.embedder import build_deml
+from deml_tf.serving.expected import Trained
+from deml_tf.serving.servable import Servable
+from tests.tiny import TINY
+
+
+@functools.cache
+def _built(arguments):
+    return build_deml(**{**TINY, **dict(arguments)})
 
 
 @pytest.fixture(scope="session")
-def encode():
-    """Encodes a random smooth image: encode(form, height, width, mode, **options)."""
+def tiny():
+    """A tiny embedder; other arguments of `build_deml` win.
 
-    def encoded(form, height=50, width=70, mode="RGB", seed=0, **options):
-        random = np.random.default_rng(seed)
-        small = random.integers(0, 256, (7, 9, 3)).astype("uint8")
-        image = Image.fromarray(small).resize((width, height)).convert(mode)
-        file = io.BytesIO()
-        image.save(file, form, **options)
-        return file.getvalue()
+    The same arguments give the same embedder: tests leave its weights as they are.
+    """
+    return lambda **arguments: _built(tuple(sorted(arguments.items())))
 
-    return encoded
+
+@functools.cache
+def _trained(embedder, scales, learners):
+    return Trained(embedder, scales, learners)
 
 
 @pytest.fixture(scope="session")
-def rotated(encode):
-    """A JPEG that its EXIF turns."""
+def trained():
+    """The numbers that an export is held to, traced once for each embedder."""
+    return _trained
 
-    def encoded(orientation, **options):
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        return encode("JPEG", exif=exif, **options)
 
-    return encoded
+@pytest.fixture(scope="session")
+def saved(tiny, tmp_path_factory):
+    """A SavedModel of the whole DeML(2,2), made once for all workers."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, half = shared / "saved", shared / "saved.half"
+    with open(shared / "saved.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            shutil.rmtree(half, ignore_errors=True)
+            Servable(tiny(scales=2, learners=2), (0, 1), (0, 1)).save(half)
+            half.rename(folder)
+    return folder

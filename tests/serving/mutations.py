@@ -260,15 +260,15 @@ def main(export, count, seed="0", *names):
         export: Folder of the export.
         count: How many strings.
         seed: Of the damages.
-        names: Of the loaders; all by default.
+        names: Of the loaders; "python" and "session" by default.
     """
     sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../../deml_tf/serving"))
-    from fresh_process import LOADERS
+    from fresh_process import RUNTIMES
 
     images = whole_images()
     strings = [mutated(n, int(seed), images)[2] for n in range(int(count))]
-    for name in names or LOADERS:
-        run = LOADERS[name](export)
+    for name in names or ("python", "session"):
+        run = RUNTIMES[name](export)
         neighbours = readable(run)
         refused = sorted(images.keys() - neighbours.keys())
         started = time.monotonic()

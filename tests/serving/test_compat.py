@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from deml_tf import export
 from deml_tf.cli.command import console
 from deml_tf.models.embedder import core_of, scales_and_learners
-from deml_tf.serving import parity, proof_images
+from deml_tf.serving import differences, proof_images
+from deml_tf.serving.expected import Trained
+from deml_tf.serving.parity import hold_to_parity
 from deml_tf.serving.servable import Servable
+from deml_tf.serving.source import read_source
+from deml_tf.serving.trial import trial_of_encoded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 OLD = ROOT / ".venv-compat" / "bin" / "python"
@@ -25,21 +28,17 @@ def prove(title, embedder, folder, capsys):
     """Every signature by both loaders, in batches of 1, 3 and 32."""
     kept = [tuple(range(count)) for count in scales_and_learners(core_of(embedder))]
     Servable(embedder, *kept).save(folder)
-    differences = parity.hold_to_parity(
-        folder,
-        embedder,
-        proof_images.proof_images(proof_images.drawn_images(2)),
-        scales=kept[0],
-        learners=kept[1],
-        bound=BOUND,
-        python=str(OLD),
+    images = proof_images.proof_images(proof_images.drawn_images(2))
+    trial = trial_of_encoded(Trained(embedder, *kept), images)
+    measured = hold_to_parity(
+        folder, ["python", "session"], trial, BOUND, python=str(OLD)
     )
-    table = parity.parity_table(differences)
+    table = differences.parity_table(measured)
     table.title = f"{title} in TensorFlow 2.15.1: largest absolute difference"
     with capsys.disabled():
         print()
         console().print(table)
-    parity.require(differences)
+    differences.require(measured)
 
 
 def test_a_small_one(tiny, tmp_path, capsys):
@@ -52,5 +51,5 @@ def test_a_small_one(tiny, tmp_path, capsys):
 
 @pytest.mark.skipif(not os.environ.get("COMPAT_RUN"), reason="make compat RUN=runs/x")
 def test_a_run(tmp_path, capsys):
-    source = export.read_source(os.environ["COMPAT_RUN"], None)
+    source = read_source(os.environ["COMPAT_RUN"], None)
     prove(source.name, source.embedder, tmp_path, capsys)

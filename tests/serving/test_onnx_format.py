@@ -3,25 +3,23 @@ import onnx
 import pytest
 import tensorflow as tf
 
-from deml_tf.serving.file_parity import hold_file_to_parity
-from deml_tf.serving.fresh_runtime import onnx as runtime
+from deml_tf.serving.differences import require
+from deml_tf.serving.fresh_process import onnx as runtime
 from deml_tf.serving.onnx_format import FILE, write_onnx
-from deml_tf.serving.parity import require
-from deml_tf.serving.square_servable import SquareServable
-
-
-@pytest.fixture(scope="module")
-def squares():
-    return np.random.default_rng(0).uniform(0, 255, (4, 48, 48, 3)).astype("float32")
+from deml_tf.serving.parity import BOUNDS, hold_to_parity
+from deml_tf.serving.proof_images import drawn_images
+from deml_tf.serving.square_servable import SIGNATURE, SquareServable
+from deml_tf.serving.trial import trial_of_squares
 
 
 @pytest.mark.slow
-def test_computes_what_was_trained(tiny, squares, tmp_path):
+def test_computes_what_was_trained(tiny, trained, tmp_path):
     embedder = tiny(scales=2, learners=2)
-    kept = {"scales": (0, 1), "learners": (1,)}
+    kept = (0, 1), (1,)
     path = tmp_path / FILE
-    write_onnx(SquareServable(embedder, **kept), path)
-    differences = hold_file_to_parity("onnx", path, embedder, squares, **kept)
+    write_onnx(SquareServable(embedder, *kept), path)
+    trial = trial_of_squares(trained(embedder, *kept), drawn_images(4))
+    differences = hold_to_parity(path, ["onnxruntime"], trial, BOUNDS["float32"])
     assert {d.batch_size for d in differences} == {1, 3, 32}
     assert {d.output for d in differences} == {"embedding", "boxes"}
     require(differences)
@@ -53,7 +51,7 @@ def test_segments(kind, tiny, tmp_path, monkeypatch):
     write_onnx(servable, tmp_path / FILE)
     images = np.zeros((1, 48, 48, 3), np.float32)
     images[0, 0, :6, 0] = [1, 2, 30, 4, 5, 6]
-    found = runtime(tmp_path / FILE)(images)
+    found = runtime(tmp_path / FILE)(SIGNATURE, images)
     low = np.float32(np.iinfo(kind).min if kind == "int32" else np.finfo(kind).min)
     np.testing.assert_array_equal(
         found["embedding"], [[-4, low, low, 21, low, -5, low]]

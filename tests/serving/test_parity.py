@@ -3,14 +3,16 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.errors import DataError
-from deml_tf.serving.expected import Trained, choose
-from deml_tf.serving.parity import (
+from deml_tf.serving.differences import (
     compare,
     largest_difference,
     parity_table,
     require,
 )
+from deml_tf.serving.expected import choose
 from deml_tf.serving.proof_images import drawn_images, proof_images
+from deml_tf.serving.square_servable import SIGNATURE
+from deml_tf.serving.trial import trial_of_encoded, trial_of_squares
 
 
 def test_largest_difference():
@@ -60,16 +62,31 @@ def test_choose_joins_anew():
     np.testing.assert_allclose(found["embedding"], joined)
 
 
-def test_the_proof_has_good_and_broken_images(tiny):
+def test_the_trial_has_good_and_broken_images(tiny, trained):
     images = proof_images(drawn_images(1))
-    trained = Trained(tiny(scales=1, learners=1), (0,), (0,))
-    outputs = trained.of_files(images)
-    broken = [n for n, found in enumerate(outputs) if found is None]
-    assert broken == [4, 9]
+    trial = trial_of_encoded(trained(tiny(scales=1, learners=1), (0,), (0,)), images)
+    assert np.flatnonzero(~trial.valid).tolist() == [4, 9]
     upright, turned = (tf.io.decode_image(images[n], 3) for n in (2, 3))
     np.testing.assert_array_equal(upright, turned)  # but for the EXIF
-    gap = np.abs(outputs[2]["embedding"] - outputs[3]["embedding"]).max()
+    explained = trial.expected["explain"]
+    gap = np.abs(explained["embedding"][2] - explained["embedding"][3]).max()
     assert gap > 1e-3, "a rotation must show"
-    scored = trained.as_scored([p for n, p in enumerate(images) if n not in broken])
-    found = [row["embedding"] for row in outputs if row]
-    np.testing.assert_allclose(scored, found, atol=1e-6)
+    found = explained["embedding"][trial.valid]
+    np.testing.assert_allclose(trial.scored, found, atol=1e-6)
+    for name, value in explained.items():
+        assert not value[~trial.valid].any(), name
+    assert trial.expected["serving_default"].keys() == {"embedding", "boxes", "valid"}
+    assert explained.keys() > {"embedding", "boxes", "valid", "parts", "saliency"}
+    assert [len(batch) for batch in trial.batches] == [1] * 10 + [3, 32]
+    assert trial.batches[-2] == [0, 4, 1]  # a broken one between good ones
+
+
+def test_squares_leave_broken_images_out(tiny, trained):
+    of = trained(tiny(scales=1, learners=1), (0,), (0,))
+    trial = trial_of_squares(of, proof_images(drawn_images(2)))
+    squares = trial.inputs[SIGNATURE]
+    assert squares.shape == (8, 48, 48, 3) and squares.dtype == np.float32
+    assert 0 <= squares.min() < squares.max() <= 255
+    assert [len(batch) for batch in trial.batches] == [1] * 8 + [3, 32]
+    with pytest.raises(DataError, match="can be read"):
+        trial_of_squares(of, [b"no image"])

@@ -3,8 +3,6 @@
 python -m pytest -s tests/serving/test_parity_table.py
 """
 
-import importlib.util
-
 import keras
 import numpy as np
 import pytest
@@ -12,17 +10,11 @@ from rich.table import Table
 
 from deml_tf.cli.command import console
 from deml_tf.models.embedder import explainer
-from deml_tf.serving import (
-    file_parity,
-    litert_format,
-    onnx_format,
-    parity,
-    proof_images,
-)
+from deml_tf.serving import differences, proof_images
 from deml_tf.serving.expected import Trained
-from deml_tf.serving.fresh_process import LOADERS
-from deml_tf.serving.servable import Servable
-from deml_tf.serving.square_servable import SquareServable
+from deml_tf.serving.formats import FORMATS
+from deml_tf.serving.parity import BOUNDS, hold_to_parity
+from deml_tf.serving.source import Choice, Images
 
 MODELS = {
     "DeML(2,2)": {"scales": 2, "learners": 2},
@@ -31,113 +23,91 @@ MODELS = {
 PRECISIONS = ("float32", "bfloat16")
 
 
-class Exported:
-    """An embedder, its exports in a folder, and images with what it says of them."""
+class Leaving:
+    """An embedder that leaves, and all that it is compared by."""
 
-    def __init__(self, embedder, folder, counts, precision):
+    def __init__(self, embedder, trained, folder, counts, precision):
         self.embedder, self.folder, self.precision = embedder, folder, precision
-        self.kept = {name: range(counts[name]) for name in ("scales", "learners")}
+        self.kept = tuple(tuple(range(n)) for n in counts.values())
+        self.trained = trained(embedder, *self.kept)
+        self.bound = BOUNDS[precision]
         self.encoded = proof_images.proof_images(proof_images.drawn_images(2))
-        self.trained = Trained(embedder, **self.kept)
         random = np.random.default_rng(0)
         self.images = random.uniform(0, 255, (3, 60, 75, 3)).astype(np.float32)
-        self.of_images = self.trained.of_pixels(self.images)
-        Servable(embedder, **self.kept).save(folder / "saved")
 
-    def compare(self, expected, found):
-        bound = parity.BOUNDS[self.precision]
-        return parity.compare("", "", expected, found, bound)
+    def as_keras_file(self):
+        path = self.folder / "embedder.keras"
+        self.embedder.save(path)
+        loaded = keras.saving.load_model(path)
+        # Called as the one that it is compared with: in a graph, on images of any size.
+        found = Trained(loaded, *self.kept).of_pixels(self.images)
+        assert found.keys() == explainer(loaded).output.keys()
+        return self.compare("", self.trained.of_pixels(self.images), found)
 
+    def as_format(self, name):
+        form = FORMATS[name]
+        if self.precision not in form.precisions:
+            return {}
+        choice = Choice("tiny", *self.kept, precision=self.precision)
+        servable = form.servable(self.embedder, *self.kept)
+        folder = self.folder / name
+        folder.mkdir()
+        form.write(servable, folder, choice, Images([], "", (), ""))
+        trial = form.trial(self.trained, self.encoded)
+        found = hold_to_parity(folder / form.file, form.runtimes, trial, self.bound)
+        of_runtime = {r: [d for d in found if d.runtime == r] for r in form.runtimes}
+        if name == "saved_model":
+            of_runtime["keras.layers.TFSMLayer"] = self.as_layer(folder)
+        return of_runtime
 
-def keras_file(exported):
-    path = exported.folder / "embedder.keras"
-    exported.embedder.save(path)
-    loaded = keras.saving.load_model(path)
-    # Called as the one that it is compared with: in a graph, on images of any size.
-    found = Trained(loaded, **exported.kept).of_pixels(exported.images)
-    assert found.keys() == explainer(loaded).output.keys()
-    return exported.compare(exported.of_images, found)
+    def as_layer(self, folder):
+        layer = keras.layers.TFSMLayer(str(folder), call_endpoint="images_float")
+        found = {name: value.numpy() for name, value in layer(self.images).items()}
+        expected = self.trained.of_pixels(self.images)
+        return self.compare("layer", {name: expected[name] for name in found}, found)
 
-
-def saved_model(loader):
-    def run(exported):
-        rows = exported.trained.of_files(exported.encoded)
-        good = [n for n, row in enumerate(rows) if row is not None]
-        expected = {k: np.stack([rows[n][k] for n in good]) for k in rows[good[0]]}
-        call = LOADERS[loader](str(exported.folder / "saved"))
-        # Of all outputs; the export's own gate runs the other signatures.
-        found = call("explain", np.array(exported.encoded, object))
-        assert np.flatnonzero(found.pop("valid")).tolist() == good
-        assert found.keys() == expected.keys()
-        return exported.compare(expected, {k: v[good] for k, v in found.items()})
-
-    return run
-
-
-def tfsm_layer(exported):
-    path = str(exported.folder / "saved")
-    layer = keras.layers.TFSMLayer(path, call_endpoint="images_float")
-    found = {name: value.numpy() for name, value in layer(exported.images).items()}
-    return exported.compare({name: exported.of_images[name] for name in found}, found)
-
-
-def one_file(form, package, write, name):
-    def run(exported):
-        if exported.precision != "float32" or not importlib.util.find_spec(package):
-            return []  # these files are of float32 alone
-        servable = SquareServable(exported.embedder, **exported.kept)
-        path = exported.folder / name
-        write(servable, path)
-        squares = file_parity.proof_squares(exported.encoded, servable)
-        return file_parity.hold_file_to_parity(
-            form, path, exported.embedder, squares, **exported.kept
-        )
-
-    return run
-
-
-WAYS = {
-    ".keras": keras_file,
-    "SavedModel, tf.saved_model.load": saved_model("python"),
-    "SavedModel, session": saved_model("session"),
-    "keras.layers.TFSMLayer": tfsm_layer,
-    "LiteRT": one_file(
-        "litert",
-        "ai_edge_litert",
-        lambda servable, path: litert_format.write_litert(servable, path.parent),
-        litert_format.FILE,
-    ),
-    "onnxruntime": one_file(
-        "onnx", "tf2onnx", onnx_format.write_onnx, onnx_format.FILE
-    ),
-}
+    def compare(self, runtime, expected, found):
+        return differences.compare(runtime, "", expected, found, self.bound)
 
 
 @pytest.mark.slow
-def test_parity_table(tiny, tmp_path, capsys):
+@pytest.mark.parametrize(
+    "model", [pytest.param("DeML(2,2)", marks=pytest.mark.long), "DeML(3,3)"]
+)
+def test_parity_table(model, tiny, trained, tmp_path, capsys):
     found = {}
-    for model, counts in MODELS.items():
-        for precision in PRECISIONS:
-            folder = tmp_path / model / precision
-            folder.mkdir(parents=True)
-            embedder = tiny(**counts, precision=precision)
-            exported = Exported(embedder, folder, counts, precision)
-            for way, run in WAYS.items():
-                found[way, model, precision] = run(exported)
-    columns = [(model, precision) for model in MODELS for precision in PRECISIONS]
+    for precision in PRECISIONS:
+        folder = tmp_path / precision
+        folder.mkdir()
+        counts = MODELS[model]
+        embedder = tiny(**counts, precision=precision)
+        leaving = Leaving(embedder, trained, folder, counts, precision)
+        found[".keras", precision] = leaving.as_keras_file()
+        for name in FORMATS:
+            for runtime, measured in leaving.as_format(name).items():
+                found[runtime, precision] = measured
     table = Table(
-        "left the project as",
-        *(f"{model}, {precision}" for model, precision in columns),
+        f"{model} left the project as",
+        *PRECISIONS,
         title="Largest absolute difference from the trained embedder",
     )
-    for way in WAYS:
-        cells = (found[way, *column] for column in columns)
+    ways = dict.fromkeys(way for way, _ in found)
+    for way in ways:
+        cells = (found.get((way, precision)) for precision in PRECISIONS)
         table.add_row(
             way, *(f"{max(d.largest for d in c):.1e}" if c else "" for c in cells)
         )
     with capsys.disabled():
         print()
         console().print(table)
-    for differences in found.values():
-        parity.require(differences)
-    assert all(found[".keras", *column] for column in columns)
+    assert list(ways) == [
+        ".keras",
+        "python",
+        "session",
+        "keras.layers.TFSMLayer",
+        "LiteRT",
+        "onnxruntime",
+    ]
+    assert all(found.values())
+    for measured in found.values():
+        differences.require(measured)

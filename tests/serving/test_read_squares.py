@@ -7,6 +7,7 @@ from deml_tf.layers.prepare import RestoreBoxes, center_crop, fit_square
 from deml_tf.models.embedder import Geometry
 from deml_tf.serving import encoded_images
 from deml_tf.serving.encoded_images import read_squares, restore_boxes
+from tests.encoding import encode, rotated
 
 SQUASH, PAD = Geometry(48, 40, "squash"), Geometry(48, 40, "pad")
 
@@ -21,7 +22,7 @@ def readers():
 
 
 @pytest.fixture(scope="module")
-def good(encode, rotated):
+def good():
     return [
         encode("JPEG", 50, 70),
         rotated(6, height=50, width=70),
@@ -73,7 +74,7 @@ def test_no_image_at_all(readers):
     assert squares.shape == (0, 40, 40, 3) and valid.shape == (0,)
 
 
-def test_large_images_are_refused_unread(encode, monkeypatch):
+def test_large_images_are_refused_unread(monkeypatch):
     encoded = [encode("PNG", 50, 70), encode("PNG", 50, 71)]
     monkeypatch.setattr(encoded_images, "MOST_PIXELS", 50 * 70)
     decoded = []
@@ -105,3 +106,5 @@ def test_boxes_of_each_image_by_its_own_size(geometry):
     for n, shape in enumerate(shapes):
         expected = layer(boxes[n : n + 1], tf.zeros((1, *shape, 3)))
         np.testing.assert_array_equal(found[n : n + 1], expected)
+        alone = restore_boxes(boxes[n : n + 1], tf.constant(shape), geometry)
+        np.testing.assert_array_equal(alone, expected)

@@ -3,13 +3,15 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.kernels.cpu_gradients import layers_within
+from deml_tf.models.embedder import build_deml
 from deml_tf.serving import servable as module
 from deml_tf.serving.servable import Servable
+from tests.tiny import TINY
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_folds_in_no_request(tiny, precision, monkeypatch):
-    embedder = tiny(scales=2, learners=1, precision=precision)
+def test_folds_in_no_request(precision, monkeypatch):
+    embedder = build_deml(**TINY, scales=2, learners=1, precision=precision)
     numbers = np.random.default_rng(0)
     for layer in layers_within(embedder):
         for variable in layer.norm.weights if hasattr(layer, "norm") else ():

@@ -6,7 +6,7 @@ from PIL import Image
 
 from deml_tf.layers.prepare import fit_square
 from deml_tf.models.embedder import explainer
-from deml_tf.serving.square_servable import SquareServable, describe_preparation
+from deml_tf.serving.square_servable import SquareServable
 
 
 @pytest.mark.parametrize(
@@ -32,9 +32,9 @@ def test_is_the_embedder_on_its_own_squares(fit, scales, tiny):
 
 def test_says_how_to_prepare(tiny):
     servable = SquareServable(tiny(scales=1, learners=1), (0,), (0,))
-    squash = describe_preparation(servable)
+    squash = servable.describe_preprocessing()
     servable.geometry = dataclasses.replace(servable.geometry, fit="pad")
-    pad = describe_preparation(servable)
+    pad = servable.describe_preprocessing()
     assert squash["resize_size"] == 48 and squash["crop_size"] == 40
     assert "48 x 48 pixels, whatever its shape" in squash["by_the_caller"][1]
     assert "black square of 48 x 48" in pad["by_the_caller"][1]

@@ -64,5 +64,5 @@ def test_classes_of_one_image():
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, float("nan")])
 def test_no_share(rate):
-    with pytest.raises(UsageError, match="--false_accept_rate"):
+    with pytest.raises(UsageError, match="^false_accept_rate"):
         calibrate(*sample(2, 2), rate)

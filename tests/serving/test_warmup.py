@@ -38,7 +38,7 @@ def test_none(tmp_path):
 
 @pytest.mark.parametrize("requests", [-1, 501])
 def test_too_many(requests):
-    with pytest.raises(UsageError, match=f"--warmup_requests={requests}"):
+    with pytest.raises(UsageError, match=f"^warmup_requests={requests}"):
         check_warmup(requests)
 
 

@@ -6,7 +6,8 @@ import re
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
-from double_models import Refusal
+
+from tests.client.double_models import Refusal
 
 # As the server's own table of statuses.
 STATUS = {

@@ -1,4 +1,4 @@
-"""Requests over REST."""
+"""The way to a server over REST."""
 
 import base64
 import threading
@@ -8,14 +8,10 @@ from urllib.parse import quote
 import requests
 
 from deml_tf.client.failures import ServerError
-from deml_tf.client.target import (
-    INPUT,
-    Outputs,
-    Target,
-    checked,
-)
+from deml_tf.client.target import INPUT, Target
+from deml_tf.client.transport import Outputs, checked
 
-# What TensorFlow Serving and the proxies before it mean by them.
+# The meaning of HTTP statuses of TensorFlow Serving and the proxies before it.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -31,7 +27,7 @@ _CODES = {
 _CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
 
-class RestRequests:
+class RestTransport:
     """Connections to a server, one for each thread that asks.
 
     Args:
@@ -51,10 +47,10 @@ class RestRequests:
         self._all: list[requests.Session] = []
 
     def predict(self, images: list[bytes], timeout: float) -> Outputs:
-        """Embeds encoded images.
+        """Embed encoded images.
 
         Args:
-            images: (b,).
+            images: b files' contents.
             timeout: Seconds without a byte from the server; it has a limit of its own
                 (`--rest_api_timeout_in_ms`, half a minute).
 
@@ -70,7 +66,7 @@ class RestRequests:
         return checked(outputs, len(images))
 
     def signatures(self, timeout: float) -> dict[str, set[str]]:
-        """The names of each signature's inputs.
+        """Return the names of each signature's inputs.
 
         Args:
             timeout: Seconds, as for `predict`.
@@ -87,11 +83,13 @@ class RestRequests:
             raise ServerError("INTERNAL", "no metadata of a model came") from error
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         for session in self._all:
             session.close()
 
-    def _call(self, method: str, url: str, timeout: float, **content) -> dict[str, Any]:
+    def _call(
+        self, method: str, url: str, timeout: float, **content: Any
+    ) -> dict[str, Any]:
         try:
             answer = self._session().request(method, url, timeout=timeout, **content)
             if not answer.ok:
@@ -102,25 +100,22 @@ class RestRequests:
             raise ServerError("DEADLINE_EXCEEDED", f"{timeout:g} s passed") from error
         except requests.JSONDecodeError as error:
             raise ServerError("INTERNAL", "an answer that is no JSON came") from error
-        except (
-            requests.ConnectionError,
-            requests.exceptions.ChunkedEncodingError,
-        ) as e:
-            raise ServerError("UNAVAILABLE", str(e)) from e
+        except _CUT_OFF as error:
+            raise ServerError("UNAVAILABLE", str(error)) from error
         except requests.RequestException as error:
             raise ServerError("UNKNOWN", str(error)) from error
         if not isinstance(found, dict):
             raise ServerError("INTERNAL", "an answer that is no object came")
         return found
 
-    def _session(self):
+    def _session(self) -> requests.Session:
         if not hasattr(self._of_thread, "session"):
             self._of_thread.session = requests.Session()
             self._all.append(self._of_thread.session)
         return self._of_thread.session
 
 
-def _reason(answer):
+def _reason(answer: requests.Response) -> str:
     try:
         return str(answer.json()["error"])
     except (requests.JSONDecodeError, KeyError, TypeError):

@@ -1,6 +1,6 @@
 """Many clients against the double, which is killed and restarted twice meanwhile.
 
-    python -m tests.serving.stress --minutes=5 --clients=64
+    python -m tests.client.stress --minutes=5 --clients=64
 
 Each client asks for random images of a known set and holds every answer to its own
 image's. Loopback only; ends with status 1 if an answer was lost or another's.
@@ -22,7 +22,7 @@ import tensorflow as tf
 from deml_tf.client import Client
 from deml_tf.errors import DataError, UsageError
 from deml_tf.serving.proof_images import drawn_images
-from tests.serving.double_process import MODEL, Double, export_tiny
+from tests.client.double_process import MODEL, Double, export_tiny
 
 IMAGES = 200
 BROKEN = 10  # of them

@@ -1,8 +1,10 @@
-"""Requests over gRPC."""
+"""The way to a server over gRPC."""
 
 from typing import Any
 
 import grpc
+import numpy as np
+import tensorflow as tf
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     predict_pb2,
@@ -10,14 +12,8 @@ from tensorflow_serving.apis import (
 )
 
 from deml_tf.client.failures import ServerError
-from deml_tf.client.target import (
-    INPUT,
-    OUTPUTS,
-    Outputs,
-    Target,
-    checked,
-)
-from deml_tf.client.tensors import array_of, string_tensor
+from deml_tf.client.target import INPUT, Target
+from deml_tf.client.transport import OUTPUTS, Outputs, checked
 
 # Their classes are made at import, which type checkers do not see.
 _predict: Any = predict_pb2
@@ -36,7 +32,7 @@ _OPTIONS = [
 ]
 
 
-class GrpcRequests:
+class GrpcTransport:
     """A channel to a server; many threads may use it.
 
     Args:
@@ -49,10 +45,10 @@ class GrpcRequests:
         self._service = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def predict(self, images: list[bytes], timeout: float) -> Outputs:
-        """Embeds encoded images.
+        """Embed encoded images.
 
         Args:
-            images: (b,).
+            images: b files' contents.
             timeout: Seconds, after which the server drops the request too.
 
         Raises:
@@ -61,13 +57,13 @@ class GrpcRequests:
         request = _predict.PredictRequest(output_filter=OUTPUTS)
         self._specify(request.model_spec)
         request.model_spec.signature_name = self._target.signature
-        request.inputs[INPUT].CopyFrom(string_tensor(images))
+        request.inputs[INPUT].CopyFrom(tf.make_tensor_proto(images, tf.string))
         response = self._call(self._service.Predict, request, timeout)
         arrays = {name: array_of(t) for name, t in response.outputs.items()}
         return checked(arrays, len(images))
 
     def signatures(self, timeout: float) -> dict[str, set[str]]:
-        """The names of each signature's inputs.
+        """Return the names of each signature's inputs.
 
         Args:
             timeout: Seconds.
@@ -83,10 +79,10 @@ class GrpcRequests:
         return {name: set(s.inputs) for name, s in found.signature_def.items()}
 
     def close(self) -> None:
-        """Closes the channel; requests under way fail."""
+        """Close the channel; requests under way fail."""
         self._channel.close()
 
-    def _specify(self, spec):
+    def _specify(self, spec: Any) -> None:
         spec.name = self._target.model
         if self._target.version is not None:
             spec.version.value = self._target.version
@@ -94,7 +90,7 @@ class GrpcRequests:
             spec.version_label = self._target.label
 
     @staticmethod
-    def _call(method, request, timeout):
+    def _call(method: Any, request: Any, timeout: float) -> Any:
         try:
             return method(request, timeout=timeout)
         except grpc.RpcError as error:
@@ -102,3 +98,27 @@ class GrpcRequests:
             raise ServerError(status.code().name, status.details()) from error
         except ValueError as error:  # "Cannot invoke RPC on closed channel!"
             raise ServerError("CANCELLED", str(error)) from error
+
+
+def array_of(tensor: Any) -> np.ndarray:
+    """Read a message of floats or booleans.
+
+    Args:
+        tensor: A `TensorProto` as a server sends it.
+
+    Raises:
+        ServerError: It is of another type, or does not have as many values as its
+            shape.
+    """
+    if tensor.dtype not in (tf.float32.as_datatype_enum, tf.bool.as_datatype_enum):
+        raise ServerError("INTERNAL", "an output of neither floats nor booleans came")
+    try:
+        values = tf.make_ndarray(tensor)
+    except ValueError as error:
+        raise ServerError("INTERNAL", f"an output is damaged: {error}") from error
+    # TensorFlow reads zeros where no value stands: nobody's embedding.
+    if values.size and not (
+        tensor.tensor_content or tensor.float_val or tensor.bool_val
+    ):
+        raise ServerError("INTERNAL", "an output without values came")
+    return values

@@ -5,15 +5,15 @@ import re
 import shutil
 import subprocess
 
-import double_protos
 import pytest
 import yaml
-from double_process import DEPLOYMENT, MODEL, shared
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from deml_tf.client.connection import Client
 from deml_tf.serving.proof_images import drawn_images
+from tests.client import double_protos
+from tests.client.double_process import DEPLOYMENT, MODEL, shared
 
 README = (DEPLOYMENT / "README.md").read_text()
 IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()

@@ -1,6 +1,6 @@
 """A stand-in for TensorFlow Serving, for tests: the same requests, the same failures.
 
-    python tests/serving/double.py --models=FOLDER --model_config_file=F
+    python -m tests.client.double --models=FOLDER --model_config_file=F
         --batching_parameters_file=F [--port=N --rest_api_port=N]
 
 Runs SavedModels by the session loader, batches requests over clients, listens on
@@ -17,12 +17,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import double_protos
-import double_rest
 import grpc
 import numpy as np
 import tensorflow as tf
-from double_models import Batching, Models, Refusal
 from google.protobuf import text_format
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
@@ -32,6 +29,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 from tensorflow_serving.config import model_server_config_pb2
+
+from tests.client import double_protos, double_rest
+from tests.client.double_models import Batching, Models, Refusal
 
 THREADS = 160  # requests at one time; each waits for its batch in one
 
@@ -164,6 +164,35 @@ def warm(models):
             version.predict("serving_default", inputs, None, KeyError)
 
 
+def serve(models, model_config_file, batching_parameters_file, port=0, rest_port=0):
+    """Loads the models and listens; returns the two servers and their ports."""
+    config = text_format.Parse(
+        model_config_file.read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    parameters = double_protos.parse("BatchingParameters", batching_parameters_file)
+    loaded, faults = Models(config, models, Batching.of(parameters)), Faults()
+    warm(loaded)
+    server = grpc.server(
+        ThreadPoolExecutor(THREADS),
+        options=[
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # else two doubles could share a port
+        ],
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PredictionService(loaded, faults), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        ModelService(loaded), server
+    )
+    ports = {"grpc": server.add_insecure_port(f"127.0.0.1:{port}")}
+    rest = double_rest.serve(loaded, faults, rest_port)
+    ports["rest"] = rest.server_address[1]
+    server.start()
+    return server, rest, ports
+
+
 def end_with_stdin():
     sys.stdin.read()
     os._exit(0)
@@ -179,32 +208,14 @@ def main():
     flags = parser.parse_args()
     if flags.with_parent:
         threading.Thread(target=end_with_stdin, daemon=True).start()
-    config = text_format.Parse(
-        flags.model_config_file.read_text(), model_server_config_pb2.ModelServerConfig()
+    _server, rest, ports = serve(
+        flags.models,
+        flags.model_config_file,
+        flags.batching_parameters_file,
+        flags.port,
+        flags.rest_api_port,
     )
-    parameters = double_protos.parse(
-        "BatchingParameters", flags.batching_parameters_file
-    )
-    models, faults = Models(config, flags.models, Batching.of(parameters)), Faults()
-    warm(models)
-    server = grpc.server(
-        ThreadPoolExecutor(THREADS),
-        options=[
-            ("grpc.max_receive_message_length", -1),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # else two doubles could share a port
-        ],
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(models, faults), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
-        ModelService(models), server
-    )
-    port = server.add_insecure_port(f"127.0.0.1:{flags.port}")
-    rest = double_rest.serve(models, faults, flags.rest_api_port)
-    server.start()
-    print(json.dumps({"grpc": port, "rest": rest.server_address[1]}), flush=True)
+    print(json.dumps(ports), flush=True)
     rest.serve_forever()
 
 

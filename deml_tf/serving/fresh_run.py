@@ -1,0 +1,105 @@
+"""Start `fresh_process.py`, hand it the images and collect what the export answers."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deml_tf.errors import DataError
+
+FRESH_PROCESS = Path(__file__).with_name("fresh_process.py")
+_LIMIT = 600  # seconds that the process may take
+_TENSORFLOW = ("python", "session")  # the runtimes that are TensorFlow
+
+Inputs = Mapping[str, "np.ndarray | Sequence[bytes]"]
+Answers = dict[tuple[str, str, int], dict[str, np.ndarray]]
+
+
+def run_fresh(
+    export: Path,
+    runtimes: Sequence[str],
+    inputs: Inputs,
+    signatures: Mapping[str, str],
+    batches: Sequence[Sequence[int]],
+    *,
+    python: str = sys.executable,
+) -> Answers:
+    """Run an export in a process that does not know this project.
+
+    Args:
+        export: The SavedModel's folder, or the file.
+        runtimes: Names in `fresh_process.RUNTIMES`.
+        inputs: n images each, by name: an array `(n, ...)`, or encoded.
+        signatures: The name of each signature's input.
+        batches: Which of the n images are run together.
+        python: The interpreter; it needs numpy and the runtimes, nothing else.
+
+    Returns:
+        Outputs by name, by runtime, signature and number of the batch.
+
+    Raises:
+        DataError: The process failed or took too long.
+    """
+    foreign = ["deml_tf"]
+    if not set(runtimes) & set(_TENSORFLOW):
+        foreign += ["tensorflow", "keras"]
+    with tempfile.TemporaryDirectory() as work:
+        plan = {
+            "runtimes": list(runtimes),
+            "inputs": {name: _store(work, name, v) for name, v in inputs.items()},
+            "signatures": dict(signatures),
+            "batches": [list(batch) for batch in batches],
+            "without": foreign,
+        }
+        (Path(work) / "plan.json").write_text(json.dumps(plan))
+        _run_isolated(
+            [python, str(FRESH_PROCESS), str(export), work],
+            f"The export in {where(runtimes)}",
+        )
+        answers: Answers = {}
+        with np.load(Path(work) / "outputs.npz") as outputs:
+            for key in outputs.files:
+                runtime, signature, number, name = key.split("/")
+                answer = answers.setdefault((runtime, signature, int(number)), {})
+                answer[name] = outputs[key]
+        return answers
+
+
+def where(runtimes: Sequence[str]) -> str:
+    """Return the words for the place where runtimes run."""
+    return "a fresh process" if set(runtimes) & set(_TENSORFLOW) else runtimes[0]
+
+
+def _store(work: str, name: str, images: "np.ndarray | Sequence[bytes]") -> int | None:
+    """Write an input; return how many encoded images it is, None for an array."""
+    if isinstance(images, np.ndarray):
+        np.save(Path(work) / f"{name}.npy", images)
+        return None
+    for number, image in enumerate(images):
+        (Path(work) / f"{name}.{number}").write_bytes(image)
+    return len(images)
+
+
+def _run_isolated(command: Sequence[str], what: str) -> None:
+    """Run a Python script that cannot reach this project."""
+    python, *rest = command
+    # -I: neither this folder nor an environment variable may bring the project in.
+    try:
+        done = subprocess.run(
+            [python, "-I", *rest], capture_output=True, timeout=_LIMIT
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(
+            f"{what} did not answer within {_LIMIT} seconds, so nothing was published: "
+            "try again on an idle machine."
+        ) from error
+    if done.returncode:
+        lines = done.stderr.decode(errors="replace").strip().splitlines()
+        reason = lines[-1] if lines else f"status {done.returncode}"
+        raise DataError(
+            f"{what} does not run, so nothing was published: {reason.rstrip('.')}."
+        )

@@ -1,0 +1,161 @@
+"""What is exported and how: an embedder, what its run knows of it, and a choice."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from deml_tf.config import Configs
+from deml_tf.data.example import Example
+from deml_tf.data.selection import read_split
+from deml_tf.data.splits import Split
+from deml_tf.errors import DataError, UsageError
+from deml_tf.models.load import load_embedder
+from deml_tf.models.parts import precision_of, with_precision
+from deml_tf.runs.finished import open_finished
+from deml_tf.runs.folder import RunFolder
+from deml_tf.serving.proof_images import drawn_images, stored_images
+
+_COUNT = 8  # encoded images to try an export on
+
+
+class Images(NamedTuple):
+    """Images of a run's data set, as far as it is at hand.
+
+    Attributes:
+        encoded: A few images as stored, or drawn ones in their place.
+        origin: Where `encoded` comes from, in words.
+        held_out: Examples of the validation classes, which were not trained on.
+        why_none: Why there are no held-out examples; empty if there are.
+    """
+
+    encoded: list[bytes]
+    origin: str
+    held_out: Sequence[Example]
+    why_none: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How an embedder is exported.
+
+    Attributes:
+        name: The model's name on the server.
+        scales: Scales to keep, sorted, from 0.
+        learners: Learners to keep, sorted, from 0.
+        precision: Arithmetic of the backbones, "float32" or "bfloat16".
+        quantize: "none" or "dynamic_int8".
+        false_accept_rate: Share of unknown images that the threshold lets pass.
+        warmup_requests: Warm-up requests of each batch size.
+    """
+
+    name: str
+    scales: tuple[int, ...]
+    learners: tuple[int, ...]
+    precision: str = "float32"
+    quantize: str = "none"
+    false_accept_rate: float = 0.01
+    warmup_requests: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """What is exported.
+
+    Attributes:
+        name: The model's name on the server, unless another is chosen.
+        embedder: The trained embedder with all its parts.
+        run: The run it comes from, if it is known.
+        configs: The run's settings.
+    """
+
+    name: str
+    embedder: keras.Model
+    run: RunFolder | None = None
+    configs: Configs | None = None
+
+    def in_precision(self, precision: str) -> keras.Model:
+        """Return the embedder in a precision, see `with_precision`.
+
+        Args:
+            precision: "float32" or "bfloat16".
+
+        Raises:
+            UsageError: An embedder by itself would have to change its precision.
+        """
+        if self.configs is not None:
+            return with_precision(self.embedder, self.configs.model, precision)
+        found = precision_of(self.embedder)
+        if precision != found:
+            raise UsageError(
+                f"precision={precision} needs run_dir=FOLDER: an embedder by itself, "
+                f"this one in {found}, does not tell how it was built."
+            )
+        return self.embedder
+
+    def read_images(self) -> Images:
+        """Read the run's data set, or draw images where it is not at hand."""
+        split, why_none = self._read_split()
+        seen, held_out = (), ()
+        if split is not None:
+            seen, held_out = split.train, split.validation
+        if split is not None and not held_out:
+            why_none = (
+                "the run held no classes out (train with validation_classes=0.1); "
+                "images of classes trained on would give a threshold too high"
+            )
+        stored = stored_images(held_out or seen, _COUNT)
+        if stored:
+            return Images(stored, "of the data set", held_out, why_none)
+        return Images(drawn_images(_COUNT), f"drawn: {why_none}", held_out, why_none)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the run's results say of model and scores, for deml.json."""
+        if self.run is None:
+            return {"model": None, "dataset": None, "protocol": None, "test": None}
+        results = self.run.read_json("results.json")
+        # The scores are of the whole embedder in the precision it was trained in.
+        names = ("model", "dataset", "protocol", "test")
+        facts = {name: results.get(name) for name in names}
+        return facts | {"run": self.run.path.resolve().name}
+
+    def _read_split(self) -> tuple[Split | None, str]:
+        """Read the split; None and the reason where the data set is not at hand."""
+        if self.configs is None:
+            return None, (
+                "an embedder by itself has no data set (export its run, with "
+                "run_dir=FOLDER)"
+            )
+        data = self.configs.data
+        if data.data_dir and not Path(data.data_dir).expanduser().exists():
+            # Not read on: plumage would be drawn anew.
+            return None, (
+                f"the run's data set is not at {data.data_dir} (put it there, and "
+                "start the export in the folder in which the training was started)"
+            )
+        try:
+            return read_split(data, self.configs.train.seed), ""
+        except (DataError, UsageError) as error:
+            return None, f"the run's data set cannot be read ({error})"
+
+
+def read_source(run_dir: str | None, embedder: str | None) -> Source:
+    """Load a finished run's embedder, or one by itself.
+
+    Args:
+        run_dir: The run's folder, or None.
+        embedder: An `embedder.keras`, or None.
+
+    Raises:
+        UsageError: Both or none are given, or the run is not finished.
+        DataError: What is there cannot be read.
+    """
+    if bool(run_dir) == bool(embedder):
+        raise UsageError("Give either run_dir=FOLDER, or embedder=FILE.keras.")
+    if embedder:
+        return Source(Path(embedder).stem, load_embedder(embedder))
+    run, configs = open_finished(str(run_dir))
+    name = run.path.resolve().name
+    return Source(name, load_embedder(run.embedder_path), run, configs)

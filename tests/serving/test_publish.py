@@ -1,0 +1,106 @@
+"""The pipeline of all formats: what it publishes, and what it refuses."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from deml_tf.errors import DataError, UsageError
+from deml_tf.serving import encoded_images, extras, onnx_format
+from deml_tf.serving.formats import check_format
+from deml_tf.serving.publish import publish
+from deml_tf.serving.servable import Servable
+from deml_tf.serving.source import Choice, Source
+
+CHOICE = Choice("birds", (0,), (0,))
+
+
+@pytest.fixture(scope="module")
+def source(tiny):
+    return Source("birds", tiny(scales=1, learners=1))
+
+
+@pytest.mark.slow
+def test_a_file_and_its_description(source, tmp_path, capsys):
+    target = tmp_path / "birds" / "onnx" / "1"
+    publish("onnx", source, CHOICE, target)
+    assert "images_float" in capsys.readouterr().out
+    assert sorted(f.name for f in target.iterdir()) == ["deml.json", "model.onnx"]
+    described = json.loads((target / "deml.json").read_text())
+    assert described["name"] == "birds" and described["format"] == "onnx"
+    assert described["runtime"]["onnxruntime"]
+    size = (target / "model.onnx").stat().st_size
+    assert described["file_bytes"] == {"model.onnx": size}
+    assert described["signatures"]["images_float"]["inputs"] == {
+        "images": {"dtype": "float32", "shape": [None, 48, 48, 3]}
+    }
+    assert described["preprocessing"]["resize_size"] == 48
+    assert described["threshold"]["cosine"] is None
+    assert "data set" in described["threshold"]["reason"]
+    (embedding,) = (p for p in described["parity"] if p["output"] == "embedding")
+    assert embedding["run_by"] == "onnxruntime"
+    assert all(0 <= d < 1e-5 for d in embedding["by_batch_size"].values())
+
+
+def perturbed(write):
+    """Writes an export whose first kernel is one percent off."""
+
+    def wrong(servable, *arguments):
+        kernel = next(v for v in servable.kept_variables() if v.shape.rank == 4)
+        kept = kernel.numpy()
+        kernel.assign(kept * 1.01)
+        try:
+            write(servable, *arguments)
+        finally:
+            kernel.assign(kept)
+
+    return wrong
+
+
+def test_a_file_that_differs_is_not_published(source, monkeypatch, tmp_path):
+    monkeypatch.setattr(onnx_format, "write_onnx", perturbed(onnx_format.write_onnx))
+    named = r"signature images_float, onnxruntime loader, batch size \d+, output emb"
+    with pytest.raises(DataError, match=f"nothing was published: {named}"):
+        publish("onnx", source, CHOICE, tmp_path / "birds" / "onnx" / "1")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["weights", "rotation"])
+def test_what_differs_is_not_published(fault, source, monkeypatch, tmp_path):
+    if fault == "weights":
+        monkeypatch.setattr(Servable, "save", perturbed(Servable.save))
+        named = r"signature \w+, (python|session) loader, batch size \d+, output"
+    else:
+        monkeypatch.setattr(
+            encoded_images,
+            "decode_bytes",
+            lambda e: tf.io.decode_image(e, 3, expand_animations=False),
+        )
+        named = r"signature (serving_default|explain)\b.*, output \w+ by 0\.\d"
+    with pytest.raises(DataError, match=f"nothing was published: {named}"):
+        publish("saved_model", source, CHOICE, tmp_path / "models" / "1")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("onnx", None, "dynamic_int8"), "^quantize=dynamic_int8 is for format=litert"),
+        (("saved_model", None, "dynamic_int8"), "^quantize=dynamic_int8 .*saved_model"),
+        (("litert", "bfloat16", "none"), "^precision=bfloat16: format=litert"),
+        (("onnx", "bfloat16", "none"), "^precision=bfloat16: format=onnx"),
+    ],
+)
+def test_arguments_that_do_not_go_together(arguments, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        check_format(*arguments)
+
+
+def test_missing_extra(monkeypatch):
+    for arguments in (("litert", "float32", "dynamic_int8"), ("onnx", None, "none")):
+        check_format(*arguments)
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
+    check_format("saved_model", "bfloat16", "none")
+    with pytest.raises(UsageError, match=r"format=onnx .*'deml_tf\[onnx\]'"):
+        check_format("onnx", None, "none")
