@@ -1,44 +1,62 @@
 """Sets finished runs side by side: `python -m deml_tf.compare RUN_DIR...`."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
-from deml_tf.cli import command
+from deml_tf.cli.command import console, run
 from deml_tf.errors import DataError, UsageError
-from deml_tf.reports.run_page import comparison_table, write_comparison
+from deml_tf.reports.comparison import (
+    comparison_rows,
+    comparison_table,
+    write_comparison,
+)
 from deml_tf.runs.atomic import check_output
 from deml_tf.runs.folder import RunFolder
 
 
-def main(arguments):
-    """Prints the table and, with --output, writes the page."""
-    if not arguments:
+def main(arguments: Sequence[str]) -> None:
+    """Print the table and, if an output is asked for, write the page."""
+    output = flags.FLAGS.output
+    runs = finished_runs(arguments)
+    if output:
+        check_output("output", output)
+    rows = comparison_rows({name: results_of(run) for name, run in runs.items()})
+    console().print(comparison_table(rows))
+    if output:
+        links = {name: run.report_path for name, run in runs.items()}
+        write_comparison(output, rows, links=links)
+        print(f"Comparison: {output}")
+
+
+def finished_runs(folders: Sequence[str]) -> dict[str, RunFolder]:
+    """Return the runs of folders, by the folder's name or, if two share it, its path.
+
+    Raises:
+        UsageError: There is no folder, or one is no finished run.
+    """
+    if not folders:
         raise UsageError("No run given: name the folders of finished runs.")
-    names = [Path(argument).name for argument in arguments]
+    names: Sequence[str] = [Path(folder).name for folder in folders]
     if len(set(names)) < len(names):
-        names = arguments
-    runs = dict(zip(names, map(RunFolder, arguments), strict=True))
-    for run in runs.values():
-        if not run.finished:
+        names = folders
+    runs = dict(zip(names, map(RunFolder, folders), strict=True))
+    for found in runs.values():
+        if not found.finished:
             raise UsageError(
-                f"{run.path} is no finished run: train it first, or name another."
+                f"{found.path} is no finished run: train it first, or name another."
             )
-    if flags.FLAGS.output:
-        check_output("output", flags.FLAGS.output)
-    results = {name: _results(run) for name, run in runs.items()}
-    rows = [*_frozen_starts(results), *results.items()]
-    command.console().print(comparison_table(rows))
-    if flags.FLAGS.output:
-        write_comparison(
-            flags.FLAGS.output,
-            rows,
-            links={name: run.report_path for name, run in runs.items()},
-        )
-        print(f"Comparison: {flags.FLAGS.output}")
+    return runs
 
 
-def _results(run):
+def results_of(run: RunFolder) -> dict[str, Any]:
+    """Read the results of a run.
+
+    Raises:
+        DataError: They lack the scores that are compared.
+    """
     results = run.read_json("results.json")
     if not isinstance(results, dict) or not {"frozen", "test"} <= results.keys():
         raise DataError(
@@ -48,21 +66,10 @@ def _results(run):
     return results
 
 
-def _frozen_starts(results):
-    """One row for each frozen start: runs that share it share the row."""
-    starts = {}
-    for name, result in results.items():
-        key = tuple(sorted(result["frozen"].items()))
-        starts.setdefault(key, []).append(name)
-    for key, names in starts.items():
-        suffix = "" if len(starts) == 1 else f" of {', '.join(names)}"
-        yield f"frozen start{suffix}", {"frozen": dict(key)}
-
-
-def cli():
-    """Defines the flags and runs: what `deml-tf-compare` starts."""
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-compare` starts."""
     flags.DEFINE_string("output", None, "HTML page to write.")
-    command.run(main)
+    run(main)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,21 @@
 """Serves training images: `python -m deml_tf.data_service --port=5050`.
 
-Starts a dispatcher with one worker in this process, or, with --dispatcher, one worker
-more on another machine. `deml_tf.train --data_service=HOST:5050` then has its images
-read here. All machines need the images under the same path.
+Starts a dispatcher with one worker in this process or, with --dispatcher, another
+worker for a dispatcher on another machine. A training with the flag
+`--data_service=HOST:5050` then has its images read here. All machines need the images
+under the same path.
 """
 
 import os
 import socket
+from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import flags
 
-from deml_tf.cli import command
+from deml_tf.cli.command import no_words, run
+from deml_tf.cli.error_text import first_sentence
 from deml_tf.data import address
 from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
@@ -19,54 +23,82 @@ from deml_tf.errors import UsageError
 FLAGS = flags.FLAGS
 
 
-def main(arguments):
-    """Serves until it is interrupted."""
-    if arguments:
-        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
-    _check_port(FLAGS.port)
+def main(arguments: Sequence[str]) -> None:
+    """Serve until it is interrupted."""
+    no_words(arguments)
+    check_port(FLAGS.port)
     if not address.is_host(FLAGS.host):
         raise UsageError(
-            f"--host={FLAGS.host} is no name of a machine: give what others call "
-            "this one, without a port."
+            f"host={FLAGS.host} is no name of a machine: give what others call this "
+            "one, without a port."
         )
-    joins = FLAGS.dispatcher is not None
-    if joins:
+    if FLAGS.dispatcher is not None:
         check_service(FLAGS.dispatcher, "dispatcher")
-    service = tf.data.experimental.service
-    try:
-        dispatcher = None  # held as long as the worker runs
-        target = FLAGS.dispatcher
-        if not joins:
-            dispatcher = service.DispatchServer(
-                service.DispatcherConfig(port=FLAGS.port)
-            )
-            target = dispatcher.target
-        worker = service.WorkerServer(
-            service.WorkerConfig(
-                dispatcher_address=target.removeprefix("grpc://"),
-                worker_address=f"{FLAGS.host}:%port%",
-                port=FLAGS.port if joins else 0,
-            )
-        )
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
-        what, mend = f"--port={FLAGS.port}", "a free port"
-        if joins:
-            what, mend = f"--dispatcher={FLAGS.dispatcher}", "a service that is up"
-        reason = str(error).splitlines()[0].rstrip(": ")
-        raise UsageError(f"{what} cannot be used ({reason}): name {mend}.") from error
-    if joins:
-        print(f"Serving for {target}.", flush=True)
+        worker = join(FLAGS.dispatcher, FLAGS.host, FLAGS.port)
+        print(f"Serving for {FLAGS.dispatcher}.", flush=True)
     else:
-        port = target.rpartition(":")[2]
+        # The dispatcher ends with its object.
+        dispatcher, worker = start(FLAGS.host, FLAGS.port)
+        port = dispatcher.target.rpartition(":")[2]
         print(f"Serving: train with --data_service={FLAGS.host}:{port}", flush=True)
     worker.join()
-    del dispatcher
 
 
-def _check_port(port):
+def start(host: str, port: int) -> tuple[Any, Any]:
+    """Start a dispatcher and its first worker.
+
+    Args:
+        host: Name under which other machines reach this one.
+        port: Of the dispatcher; 0 takes a free one.
+
+    Returns:
+        Both servers.
+
+    Raises:
+        UsageError: The port cannot be used.
+    """
+    service = tf.data.experimental.service
+    try:
+        dispatcher = service.DispatchServer(service.DispatcherConfig(port=port))
+        return dispatcher, _worker(dispatcher.target, host, 0)
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"port={port} cannot be used ({first_sentence(error)}): name a free port."
+        ) from error
+
+
+def join(dispatcher: str, host: str, port: int) -> Any:
+    """Start a worker for a dispatcher that is up.
+
+    Args:
+        dispatcher: Its address HOST:PORT.
+        host: Name under which other machines reach this one.
+        port: Of the worker; 0 takes a free one.
+
+    Returns:
+        The server.
+
+    Raises:
+        UsageError: The dispatcher takes no worker.
+    """
+    try:
+        return _worker(dispatcher, host, port)
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"dispatcher={dispatcher} cannot be used ({first_sentence(error)}): name a "
+            "service that is up."
+        ) from error
+
+
+def check_port(port: int) -> None:
+    """Refuse a port that does not exist or that another program uses.
+
+    Raises:
+        UsageError: It is such a port.
+    """
     if not 0 <= port <= address.LAST_PORT:
         raise UsageError(
-            f"--port={port}: it must be from 1 to {address.LAST_PORT}, or 0 for a free "
+            f"port={port}: it must be from 1 to {address.LAST_PORT}, or 0 for a free "
             "one."
         )
     try:
@@ -75,12 +107,23 @@ def _check_port(port):
     except OSError as error:
         reason = os.strerror(error.errno or 0)
         raise UsageError(
-            f"--port={port} cannot be used ({reason}): name a free one, or 0 for any."
+            f"port={port} cannot be used ({reason}): name a free one, or 0 for any."
         ) from error
 
 
-def cli():
-    """Defines the flags and runs: what `deml-tf-data-service` starts."""
+def _worker(dispatcher: str, host: str, port: int) -> Any:
+    service = tf.data.experimental.service
+    return service.WorkerServer(
+        service.WorkerConfig(
+            dispatcher_address=dispatcher.removeprefix("grpc://"),
+            worker_address=f"{host}:%port%",
+            port=port,
+        )
+    )
+
+
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-data-service` starts."""
     flags.DEFINE_integer("port", 5050, "Port to listen on; 0 takes a free one.")
     flags.DEFINE_string(
         "host", "localhost", "Name under which other machines reach this one."
@@ -88,9 +131,10 @@ def cli():
     flags.DEFINE_string(
         "dispatcher",
         None,
-        "HOST:PORT of a service that is up, to add a worker to it; default a new one.",
+        "HOST:PORT of a service that is up, to add a worker to it; by default a new "
+        "one.",
     )
-    command.run(main)
+    run(main)
 
 
 if __name__ == "__main__":

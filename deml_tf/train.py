@@ -33,7 +33,7 @@ from deml_tf.errors import UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import build_deml, core_of, geometry_of
-from deml_tf.reports.run_page import comparison_table
+from deml_tf.reports.comparison import comparison_table
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
 from deml_tf.training import loop, lost_worker
 from deml_tf.training.best_step import ChooseBestStep

@@ -13,12 +13,8 @@ from deml_tf.data.duplicates import Fingerprint
 from deml_tf.data.example import Example
 from deml_tf.data.findings import count, find, spoilers
 from deml_tf.errors import DataError
-from deml_tf.reports.audit_page import (
-    audit_tables,
-    names_table,
-    verdict,
-    write_audit,
-)
+from deml_tf.reports.audit_page import write_audit
+from deml_tf.reports.audit_tables import audit_tables, names_table, verdict
 
 NASTY = '<script>alert(1)</script> & "x"\n[red]é\u202e\udcff'
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from absl import flags
@@ -27,6 +27,12 @@ from deml_tf.config import (
 from deml_tf.errors import UsageError
 
 C = TypeVar("C")
+_DEFINE: Mapping[type, Any] = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
 
 
 def define_flags(*configs: type, flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -40,42 +46,38 @@ def define_flags(*configs: type, flag_values: flags.FlagValues = flags.FLAGS) ->
         flag_values: Where the flags are defined.
     """
     for config in configs:
-        for setting in field_settings(config):
-            define(setting, flag_values)
+        define(*field_settings(config), flag_values=flag_values)
         for _, choice, rules in argument_fields(config):
             for name, rule in rules.items():
                 for setting in constructor_settings(rule):
                     text = f"With {choice}={name}: {setting.help}"
                     flag = f"{name}_{setting.name}"
-                    define(setting._replace(name=flag, help=text), flag_values)
+                    named = setting._replace(name=flag, help=text)
+                    define(named, flag_values=flag_values)
 
 
-def define(setting: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Define the absl flag of one setting, with a validator for its range.
+def define(*settings: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Define the absl flags of settings, with validators for their ranges.
 
     Args:
-        setting: What the flag is made of.
-        flag_values: Where the flag is defined.
+        *settings: What the flags are made of.
+        flag_values: Where the flags are defined.
     """
-    name, default, text = setting.name, setting.default, setting.help
     # Listed by --help as the command's own flags.
     where: Any = {"flag_values": flag_values, "module_name": sys.argv[0]}
-    if setting.kind is tuple:
-        commas = flags.CsvListSerializer(",")
-        flags.DEFINE(_WholeNumbers(), name, default, text, serializer=commas, **where)
-    elif setting.kind is str and setting.choices:
-        flags.DEFINE_enum(name, default, setting.choices, text, **where)
-    else:
-        define: Any = {
-            bool: flags.DEFINE_bool,
-            int: flags.DEFINE_integer,
-            float: flags.DEFINE_float,
-            str: flags.DEFINE_string,
-        }[setting.kind]
-        define(name, default, text, **where)
-    if setting.kind in (int, float):
-        check = functools.partial(_check, setting)
-        flags.register_validator(name, check, flag_values=flag_values)
+    for setting in settings:
+        common = (setting.name, setting.default)
+        if setting.kind is tuple:
+            commas = flags.CsvListSerializer(",")
+            parser = _WholeNumbers()
+            flags.DEFINE(parser, *common, setting.help, serializer=commas, **where)
+        elif setting.kind is str and setting.choices:
+            flags.DEFINE_enum(*common, setting.choices, setting.help, **where)
+        else:
+            _DEFINE[setting.kind](*common, setting.help, **where)
+        if setting.kind in (int, float):
+            check = functools.partial(_check, setting)
+            flags.register_validator(setting.name, check, flag_values=flag_values)
 
 
 def as_flags(*configs: Any) -> dict[str, Any]:
@@ -189,20 +191,19 @@ class _WholeNumbers(flags.ArgumentParser[Any]):
 
 def _check(setting: Setting, value: Any) -> bool:
     """Validate a number, with a message that says what it must be."""
-    limits = setting.limits
     wrong = None
     if value is None:
         return True
     if not math.isfinite(value):
         wrong = "a finite number"
-    elif value < limits.get("at_least", -math.inf):
-        wrong = f"at least {limits['at_least']}"
-    elif value > limits.get("at_most", math.inf):
-        wrong = f"at most {limits['at_most']}"
-    elif value <= limits.get("above", -math.inf):
-        wrong = f"above {limits['above']}"
-    elif value >= limits.get("below", math.inf):
-        wrong = f"below {limits['below']}"
+    elif setting.at_least is not None and value < setting.at_least:
+        wrong = f"at least {setting.at_least}"
+    elif setting.at_most is not None and value > setting.at_most:
+        wrong = f"at most {setting.at_most}"
+    elif setting.above is not None and value <= setting.above:
+        wrong = f"above {setting.above}"
+    elif setting.below is not None and value >= setting.below:
+        wrong = f"below {setting.below}"
     elif setting.choices and value not in setting.choices:
         wrong = " or ".join(map(str, setting.choices))
     if wrong:

@@ -23,7 +23,6 @@ _FILLED_IN = {
     "resolution",
     "weight",
 }
-_LIMITS = ("at_least", "above", "below")
 _KINDS = (bool, int, float, str)
 
 
@@ -36,7 +35,10 @@ class Setting(NamedTuple):
         default: A value of that kind, or None.
         help: What the setting does, with its unit.
         choices: The only values it may have, or None.
-        limits: `at_least`, `at_most`, `above` and `below`, where there are any.
+        at_least: Least value; None for no limit, as for the next three.
+        at_most: Greatest value.
+        above: What the value must be greater than.
+        below: What the value must be less than.
     """
 
     name: str
@@ -44,7 +46,10 @@ class Setting(NamedTuple):
     default: Any
     help: str
     choices: tuple[Any, ...] | None = None
-    limits: Mapping[str, float] = types.MappingProxyType({})
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
 
 
 def registered(place: str) -> Mapping[str, type]:
@@ -75,7 +80,9 @@ def field_settings(config: Any) -> Iterator[Setting]:
             field.default,
             facts["help"],
             tuple(registered(place)) if place else choices,
-            {n: facts[n] for n in _LIMITS if facts[n] is not None},
+            at_least=facts["at_least"],
+            above=facts["above"],
+            below=facts["below"],
         )
 
 

@@ -1,38 +1,31 @@
-"""An audit as tables, and as a page that shows every pair of copies side by side."""
+"""An audit as a page that shows every pair of copies side by side."""
 
-import base64
 import io
 import os
-import re
-import unicodedata
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import jinja2
-from markupsafe import Markup, escape
 from PIL import Image
 
 from deml_tf.data.duplicates import HASH_SIDE, grey, upright
-from deml_tf.data.findings import (
-    HALVES,
-    WHERE,
-    count,
-    spoilers,
-)
+from deml_tf.data.findings import HALVES, WHERE, spoilers
 from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.orientation import header_orientation
-from deml_tf.reports import tables
-from deml_tf.runs.atomic import write_atomically
+from deml_tf.reports.audit_tables import (
+    HEADINGS,
+    audit_tables,
+    badged,
+    more_of,
+    names_table,
+    printable,
+    unreadable_table,
+    verdict,
+)
+from deml_tf.reports.page import data_url, write_page
 
 _SIDE = 280  # pixels of a thumbnail's longer side
 _MEMBERS = 6  # images shown of one group
 _LINES = 50  # of a list on the page
-_HEADINGS = {
-    "across_halves": "Copies in both halves",
-    "two_classes": "Copies in two classes of one half",
-    "one_class": "Copies within a class",
-}
 _WHY = {
     "across_halves": "Seen in training and asked for in the test: these spoil a "
     "zero-shot benchmark.",
@@ -40,87 +33,6 @@ _WHY = {
     "one_class": "They make retrieval easier than it is; images of one scene often "
     "follow each other.",
 }
-
-
-class Table(NamedTuple):
-    """A titled table of texts: numbers beside a name, or a list of names."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-    wide: bool = False  # a list: every column aligned to the left
-
-
-def printable(name: str) -> str:
-    """The name with line ends, control and undecodable characters written out."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
-    )
-
-
-def verdict(findings: Mapping[str, Any]) -> str:
-    """One or two sentences: whether what is unseen is unseen, and what is near."""
-    said = spoilers(findings)
-    near = count(findings["near"], "across_halves")
-    text = f"Not zero-shot: {'; '.join(said)}." if said else ""
-    if not said:
-        text = "No class and no file is in both halves."
-    pairs = f"{near:,} near {'copy lies' if near == 1 else 'copies lie'} across them."
-    return f"{text} {pairs}"
-
-
-def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
-    """The tables of an audit, for the terminal and for the page.
-
-    Args:
-        findings: as `find` gives them.
-    """
-    found = [_roles(findings), _checks(findings), _copies(findings)]
-    if findings["sizes"]:
-        found += [_sizes(findings), _kinds(findings)]
-    return found
-
-
-def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """The first images that cannot be read, and why."""
-    bad = findings["unreadable"]
-    rows = [
-        (printable(one["path"]), one["role"], printable(one["problem"]))
-        for one in bad[:lines]
-    ]
-    columns = ("file", "role", "why")
-    return Table("Cannot be read", columns, rows, _more(bad, lines), wide=True)
-
-
-def names_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """Classes in two roles, and classes whose names are all but equal."""
-    groups = [[shared] for shared in findings["shared_classes"]]
-    groups += [group["names"] for group in findings["alike_names"]]
-    rows = [
-        (
-            " / ".join(_quoted([name["class"] for name in group])),
-            " / ".join(", ".join(name["roles"]) for name in group),
-        )
-        for group in groups[:lines]
-    ]
-    more = _more(groups, lines)
-    return Table("Classes to look at", ("class", "roles"), rows, more, wide=True)
-
-
-def copies_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """The first copies across the halves."""
-    copies = [
-        (copy, badge)
-        for copy, badge in _badged(findings, "exact") + _badged(findings, "near")
-        if copy["where"] == "across_halves"
-    ]
-    rows = [
-        (badge, *(printable(image["path"]) for image in copy["images"][:2]))
-        for copy, badge in copies[:lines]
-    ]
-    more, columns = _more(copies, lines), ("copy", "file", "file")
-    return Table(_HEADINGS["across_halves"], columns, rows, more, wide=True)
 
 
 def write_audit(
@@ -139,22 +51,11 @@ def write_audit(
         title: heading of the page.
         shown: groups and pairs shown of each kind.
     """
-    folder = Path(__file__).parent / "templates"
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(folder),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["breakable"] = _breakable
-    # One look for all pages: the style sheet of the runs' report.
-    report = (folder / "run.html.jinja").read_text(encoding="utf-8")
-    style = report.partition("<style>")[2].partition("</style>")[0]
     lists = names_table(findings, _LINES), unreadable_table(findings, _LINES)
-    page = environment.get_template("audit.html.jinja").render(
+    write_page(
+        path,
+        "audit",
         title=printable(title),
-        style=Markup(style),
         verdict=verdict(findings),
         spoiled=bool(spoilers(findings)),
         refusal=findings["refusal"] and printable(findings["refusal"]),
@@ -164,111 +65,13 @@ def write_audit(
         bits=HASH_SIDE**2,
         near_distance=findings["near_distance"],
     )
-    write_atomically(path, page.encode())
-
-
-# Tables.
-
-
-def _quoted(names: Sequence[str]) -> list[str]:
-    """Names in quotes, in ASCII where they would look the same."""
-    looks = {unicodedata.normalize("NFC", name) for name in names}
-    return [(repr if len(looks) == len(names) else ascii)(name) for name in names]
-
-
-def _roles(findings: Mapping[str, Any]) -> Table:
-    columns = ("", "classes", "images", "least", "median", "most", "of one")
-    keys = ("classes", "images", "smallest_class", "median_class", "largest_class")
-    rows = [
-        (
-            f"{role} ({HALVES[role]})",
-            *(_count(counts[key]) for key in keys),
-            _count(len(counts["classes_of_one"])),
-        )
-        for role, counts in findings["roles"].items()
-    ]
-    note = (
-        "least, median, most: images of a class; of one: classes of a single "
-        "image, which nothing retrieves but a gallery."
-    )
-    return Table("Classes and images", columns, rows, note)
-
-
-def _checks(findings: Mapping[str, Any]) -> Table:
-    shared, alike = findings["shared_classes"], findings["alike_names"]
-    across = sum(group["across_halves"] for group in alike)
-    small = findings["sizes"].get("below_input_size", 0)
-    rows = [
-        ("classes disjoint", f"no, {len(shared):,} are not" if shared else "yes"),
-        ("class names all but equal", _count(len(alike))),
-        ("of these in both halves", _count(across)),
-        ("images that cannot be read", _count(len(findings["unreadable"]))),
-        ("images of one even colour", _count(len(findings["even"]))),
-        ("images that EXIF turns", _count(findings["rotated"])),
-        (f"images with a side below {findings['input_size']}", _count(small)),
-    ]
-    note = "all but equal: they differ in case, spaces or Unicode form alone."
-    return Table("Checks", ("", "found"), rows, note)
-
-
-def _copies(findings: Mapping[str, Any]) -> Table:
-    rows = []
-    for where, name in WHERE.items():
-        near = [
-            count(findings["near"], where, mirrored=mirrored)
-            for mirrored in (False, True)
-        ]
-        exact = count(findings["exact"], where)
-        rows.append((name, *map(_count, (exact, *near))))
-    note = (
-        "Groups of equal files, pairs of near ones: at most "
-        f"{findings['near_distance']} of {HASH_SIDE**2} bits of the hash of their look "
-        "differ."
-    )
-    if not findings["near_complete"]:
-        note += (
-            f" There are more pairs than these: at --near_distance="
-            f"{findings['near_distance']} the search ended early; give a smaller one."
-        )
-    columns = ("in", "equal files", "near", "near if mirrored")
-    return Table("Copies", columns, rows, note)
-
-
-def _sizes(findings: Mapping[str, Any]) -> Table:
-    sizes = findings["sizes"]
-    rows = [
-        (name, *(f"{value:,.{digits}f}" for value in sizes[key]))
-        for name, key, digits in (
-            ("width", "width", 0),
-            ("height", "height", 0),
-            ("width / height", "aspect", 2),
-        )
-    ]
-    columns = ("pixels", "least", "5 %", "median", "95 %", "most")
-    return Table("Image sizes", columns, rows)
-
-
-def _kinds(findings: Mapping[str, Any]) -> Table:
-    rows = [(kind, _count(number)) for kind, number in findings["kinds"].items()]
-    return Table("Formats", ("format and mode", "images"), rows)
-
-
-def _count(number: float) -> str:
-    return tables.number(number, 1) if number % 1 else f"{number:,.0f}"
-
-
-def _more(found: Sequence[object], lines: int) -> str:
-    return f"and {len(found) - lines:,} more" if len(found) > lines else ""
-
-
-# Images.
 
 
 def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, Any]:
     kinds = [
         [
             (copy, badge)
-            for copy, badge in _badged(findings, kind)
+            for copy, badge in badged(findings, kind)
             if copy["where"] == where
         ]
         for kind in ("exact", "near")
@@ -276,7 +79,7 @@ def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, A
     found = [copy for copies in kinds for copy in copies[:shown]]
     total = sum(map(len, kinds))
     return {
-        "heading": _HEADINGS[where],
+        "heading": HEADINGS[where],
         "why": _WHY[where],
         "total": total,
         "left_out": total - len(found),
@@ -294,26 +97,11 @@ def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, A
                     }
                     for image in copy["images"][:_MEMBERS]
                 ],
-                "more": _more(copy["images"], _MEMBERS),
+                "more": more_of(copy["images"], _MEMBERS),
             }
             for copy, badge in found
         ],
     }
-
-
-def _badged(
-    findings: Mapping[str, Any], kind: str
-) -> list[tuple[Mapping[str, Any], str]]:
-    """The exact or near copies, each with how like they are."""
-    return [
-        (
-            copy,
-            "same bytes"
-            if kind == "exact"
-            else f"{copy['distance']} bits{', mirrored' * copy['mirrored']}",
-        )
-        for copy in findings[kind]
-    ]
 
 
 def _thumbnail(path: str) -> str | None:
@@ -327,11 +115,4 @@ def _thumbnail(path: str) -> str | None:
     except (OSError, ValueError):
         return None
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _breakable(label: str) -> Markup:
-    """The label, escaped, with leave to break the line where its words end."""
-    return Markup(re.sub(r"([_./-]+)", r"\1<wbr>", str(escape(label))))
+    return data_url(small)

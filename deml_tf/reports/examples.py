@@ -1,6 +1,7 @@
 """What a report shows of unseen classes: retrievals and where the model looked."""
 
 import os
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -15,12 +16,54 @@ from deml_tf.reports.drawing import (
     overlay_saliency,
     thumbnail,
 )
-from deml_tf.reports.run_page import AttentionExample, Neighbour, Retrieval
 from deml_tf.retrieval.neighbours import nearest
 
 QUERIES = 10
 NEIGHBOURS = 8
 SIDE = 224
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One retrieved image: `image` `(h, w, 3)` uint8, its cosine and whether it hits.
+
+    A hit has the query's class.
+    """
+
+    image: np.ndarray
+    label: str
+    similarity: float
+    hit: bool
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """A query image `(h, w, 3)` uint8 and its neighbours, nearest first."""
+
+    image: np.ndarray
+    label: str
+    neighbours: tuple[Neighbour, ...]
+
+
+@dataclass(frozen=True)
+class AttentionExample:
+    """What every scale saw of an image, and where its walk looked.
+
+    Attributes:
+        image: `(h, w, 3)` uint8, the original image.
+        label: Its class.
+        boxes: `(i, 4)`, ymin, xmin, ymax, xmax relative to `image`: what scale i saw.
+        saliency: `(i, gh, gw)`, the walk's map over what scale i saw.
+        crops: `(i, s, s, 3)` uint8, the very pixels scale i saw; None cuts `boxes` out.
+        truth: `(4,)`, the listed box, or None.
+    """
+
+    image: np.ndarray
+    label: str
+    boxes: np.ndarray
+    saliency: np.ndarray
+    crops: np.ndarray | None = None
+    truth: np.ndarray | None = None
 
 
 def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery=()):

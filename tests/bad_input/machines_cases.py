@@ -336,7 +336,7 @@ CASES = (
         "more workers than a machine bears",
         "launch --workers=1000 -- TINY",
         2,
-        "--workers=1000: it must be at most 64, for all run on this machine.",
+        "--workers=1000: it must be at most 64.",
     ),
     Case(
         "a negative number of restarts",

@@ -8,14 +8,9 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from deml_tf.reports.run_page import (
-    AttentionExample,
-    Neighbour,
-    Retrieval,
-    comparison_table,
-    write_comparison,
-    write_report,
-)
+from deml_tf.reports.comparison import comparison_table, write_comparison
+from deml_tf.reports.examples import AttentionExample, Neighbour, Retrieval
+from deml_tf.reports.run_page import write_report
 
 
 def scores(recall):

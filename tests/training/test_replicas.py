@@ -7,7 +7,7 @@ import pytest
 import replicas
 from forks import Fork
 
-from deml_tf.launch import free_addresses, tf_config
+from deml_tf.training.worker_processes import free_addresses, tf_config
 
 GRADIENTS, TRAINED, LOGS = 1e-5, 1e-4, 1e-5  # largest difference over largest value
 

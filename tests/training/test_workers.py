@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from forks import Fork, run_module
 
-from deml_tf.launch import free_addresses, tf_config
 from deml_tf.runs.folder import RunFolder
+from deml_tf.training.worker_processes import free_addresses, tf_config
 
 pytestmark = pytest.mark.slow
 

@@ -1,0 +1,50 @@
+"""One page maker for all reports: one HTML file, images inside, no scripts."""
+
+import base64
+import io
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+from PIL import Image
+
+from deml_tf.runs.atomic import write_atomically
+
+
+def write_page(path: str | os.PathLike[str], template: str, **context: Any) -> None:
+    """Write a page that needs no network.
+
+    Args:
+        path: The file to write.
+        template: Name of a template, "run", "comparison" or "audit".
+        **context: What the template shows; all text is escaped.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["breakable"] = _breakable
+    page = environment.get_template(f"{template}.html.jinja").render(context)
+    write_atomically(path, page.encode())
+
+
+def data_url(image: Image.Image) -> str:
+    """Return an image as the address of a JPEG that lies in the page itself.
+
+    Args:
+        image: An RGB image.
+    """
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _breakable(label: str) -> Markup:
+    """The label, escaped, with leave to break the line where its words end."""
+    return Markup(re.sub(r"([_./-]+)", r"\1<wbr>", str(escape(label))))

@@ -1,0 +1,113 @@
+"""What a run's figures rest on, and its scores and boxes scale by scale, as texts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from deml_tf.reports import drawing, tables
+
+
+def _duration(seconds: Any) -> str:
+    if not tables.finite(seconds):
+        return tables.MISSING
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def run_facts(
+    results: Mapping[str, Any], environment: Mapping[str, Any]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Headed lists of what the figures rest on; empty ones are left out."""
+    model, train = results.get("model") or {}, results.get("train") or {}
+    attention = results.get("object_attention") or {}
+    share = attention.get("fallback_share")
+    lists = {
+        "Data": _flat({"data set": results.get("dataset")})
+        + _flat(results.get("protocol") or {}),
+        "Model": [
+            ("name", model.get("name")),
+            ("backbone", model.get("backbone")),
+            ("input side, pixels", model.get("input_size")),
+            ("scales I × learners J", _pair(model)),
+            ("embedding", tables.number(model.get("embedding_dim"))),
+            ("parameters", tables.number(model.get("parameters"))),
+            ("GMAC an image", tables.number(model.get("gmacs"), 2)),
+            (
+                "walks without a region",
+                f"{share:.1%}" if tables.finite(share) else None,
+            ),
+        ],
+        "Training": [
+            ("steps", tables.number(train.get("steps"))),
+            ("chosen step", tables.number(train.get("best_step"))),
+            ("time", _duration(train.get("seconds"))),
+            ("images/s", tables.number(train.get("images_per_second"), 1)),
+            ("seed", results.get("seed")),
+        ],
+        "Machine": [
+            (name.replace("_", " "), value)
+            for name, value in _flat(environment)
+            if name != "platform"
+        ],
+    }
+    kept = {
+        heading: [
+            (n, str(v)) for n, v in items if v not in (None, tables.MISSING, "None")
+        ]
+        for heading, items in lists.items()
+    }
+    return [(heading, items) for heading, items in kept.items() if items]
+
+
+def _pair(model: Mapping[str, Any]) -> str | None:
+    scales, learners = model.get("scales"), model.get("learners")
+    return None if scales is None or learners is None else f"{scales} × {learners}"
+
+
+def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested counts as one list of names and texts, names joined by blanks."""
+    flat = []
+    for key, value in counts.items():
+        name = f"{prefix}{key}".replace("_", " ")
+        if isinstance(value, Mapping):
+            flat += _flat(value, "" if key == "packages" else f"{name} ")
+        else:
+            count = isinstance(value, int) and not isinstance(value, bool)
+            flat.append((name, f"{value:,}" if count else value))
+    return flat
+
+
+def scale_facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Scores by scale, and the mean box (and its IoU with the listed one) by scale."""
+    attention = results.get("object_attention") or {}
+    per_scale = results.get("per_scale") or []
+    columns = [
+        column
+        for column in tables.columns(per_scale)
+        if any(column[0] in row for row in per_scale)
+    ]
+    boxes, overlaps = attention.get("mean_box"), attention.get("iou")
+    means = []
+    for i, box in enumerate(boxes if boxes is not None else []):
+        overlap = overlaps[i] if overlaps is not None and i < len(overlaps) else None
+        means.append(
+            {
+                "colour": drawing.hex(drawing.scale_colour(i)),
+                "box": [
+                    f"{e:.2f}" if tables.finite(e) else tables.MISSING for e in box
+                ],
+                "size": [
+                    f"{b - a:.0%}"
+                    if tables.finite(a) and tables.finite(b)
+                    else tables.MISSING
+                    for a, b in ((box[0], box[2]), (box[1], box[3]))
+                ],
+                "iou": tables.number(overlap),
+            }
+        )
+    return {
+        "columns": [name for _, name in columns],
+        "scores": [(row.get("scale"), tables.cells(row, columns)) for row in per_scale],
+        "boxes": means,
+        "has_iou": overlaps is not None,
+    }

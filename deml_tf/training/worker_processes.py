@@ -1,0 +1,86 @@
+"""Worker processes on this machine, each `python -m deml_tf.train`."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from deml_tf.training.cluster import VARIABLE
+
+_PATIENCE = 60  # seconds in which the others may end by themselves, saying why
+
+
+def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
+    """Run `deml_tf.train` in several processes that know of one another.
+
+    If one of them fails, the others are killed a minute later.
+
+    Args:
+        count: Number of workers.
+        arguments: Flags of `deml_tf.train`.
+
+    Returns:
+        The exit status of each worker, in order of rank.
+    """
+    addresses = free_addresses(count)
+    workers = [start_worker(rank, addresses, arguments) for rank in range(count)]
+    deadline = None
+    try:
+        while any(worker.poll() is None for worker in workers):
+            if deadline is None and any(worker.poll() for worker in workers):
+                deadline = time.monotonic() + _PATIENCE
+            if deadline is not None and time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    finally:
+        for worker in workers:
+            if worker.poll() is None:
+                worker.send_signal(signal.SIGKILL)
+            worker.wait()
+    return [worker.returncode for worker in workers]
+
+
+def start_worker(
+    rank: int, addresses: Sequence[str], arguments: Sequence[str], **options: Any
+) -> subprocess.Popen[Any]:
+    """Start one worker as a process.
+
+    Args:
+        rank: Its place among the addresses.
+        addresses: HOST:PORT of all workers.
+        arguments: Flags of `deml_tf.train`.
+        **options: Of `subprocess.Popen`.
+
+    Returns:
+        The process.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "deml_tf.train", *arguments],
+        env={**os.environ, VARIABLE: tf_config(rank, addresses)},
+        **options,
+    )
+
+
+def tf_config(rank: int, addresses: Sequence[str]) -> str:
+    """Return the value of TF_CONFIG for one of the workers.
+
+    Args:
+        rank: Its place among the addresses.
+        addresses: HOST:PORT of all workers.
+    """
+    task = {"type": "worker", "index": rank}
+    return json.dumps({"cluster": {"worker": list(addresses)}, "task": task})
+
+
+def free_addresses(count: int) -> list[str]:
+    """Return addresses of this machine whose ports are free at the moment."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
+    for each in sockets:
+        each.close()
+    return addresses
