@@ -90,12 +90,12 @@ def read_roles(
 
 
 def _role(example: Example) -> str | None:
-    """The role in a `Split`: queries are the test images where there is a gallery."""
+    """Return the role in a `Split`: queries of a gallery are the test images."""
     return "test" if example.split == "query" else example.split
 
 
 def _outputs() -> tuple[Path | None, Path | None]:
-    """The page and the JSON file to write, checked before the long work."""
+    """Return the page and the JSON file to write, checked before the long work."""
     page = Path(FLAGS.output) if FLAGS.output else None
     document = Path(FLAGS.json) if FLAGS.json else page and page.with_suffix(".json")
     for name, path in (("output", page), ("json", document)):

@@ -24,7 +24,7 @@ def _setting(
     below: float | None = None,
     registered: str | None = None,
 ) -> Any:
-    """A dataclass field with its help, its range and where its choices are listed."""
+    """Make a dataclass field with its help, its range and the list of its choices."""
     return dataclasses.field(
         default=default,
         metadata={
@@ -39,7 +39,7 @@ def _setting(
 
 
 def _arguments_of(choice: str) -> Any:
-    """A field for the constructor arguments of what another setting chooses."""
+    """Make a field for the constructor arguments of what another setting chooses."""
     return dataclasses.field(default_factory=dict, metadata={"arguments_of": choice})
 
 

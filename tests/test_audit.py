@@ -112,7 +112,7 @@ def test_a_search_cut_short_is_said():
     prints = [("train", "a", image(n, look(1))) for n in range(90)]
     found = audit(prints, most_pairs=20)
     assert not found["near_complete"]
-    assert "--near_distance=10" in audit_tables(found)[2].note
+    assert "near_distance=10" in audit_tables(found)[2].note
 
 
 def test_classes_of_several_roles_and_of_like_names():

@@ -133,7 +133,7 @@ def service_error(error: tf.errors.OpError) -> DataError | None:
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error, what it came from, and so on."""
+    """List the error, what it came from, and so on."""
     found = []
     while error is not None and error not in found:
         found.append(error)

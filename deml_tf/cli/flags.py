@@ -151,7 +151,7 @@ def drop_not_chosen(values: flags.FlagValues) -> None:
 
 
 def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]:
-    """The argument fields of all configs whose flags are defined."""
+    """Give the argument fields of all configs whose flags are defined."""
     for config in CONFIGS:
         for field, choice, rules in argument_fields(config):
             if choice in values:
@@ -161,7 +161,7 @@ def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]
 def _not_chosen(
     choice: str, rules: Any, values: flags.FlagValues
 ) -> Iterator[tuple[str, str]]:
-    """Flags that are given, and their class, although another class is chosen."""
+    """Give the flags that are given, and their class, though another is chosen."""
     for name, rule in rules.items():
         if name != values[choice].value:
             for setting in constructor_settings(rule):

@@ -58,7 +58,7 @@ def parse(
 
 
 def _illegal(values: flags.FlagValues, error: flags.Error) -> str:
-    """What absl says is `flag --NAME=VALUE: REASON`; a parser's is the context."""
+    """Rewrite `flag --NAME=VALUE: REASON`; a parser's reason is the context."""
     said = str(error).removeprefix("flag ")
     reason = error.__context__
     if reason is None:  # a validator's, one line for each flag

@@ -127,7 +127,7 @@ def constructor_settings(rule: type) -> list[Setting]:
 
 
 def _kind_and_choices(place: str, annotation: Any) -> tuple[type, Any]:
-    """What `int | None`, `tuple[int, ...]` or `Literal["a", "b"]` mean for a flag."""
+    """Read `int | None`, `tuple[int, ...]` or `Literal["a", "b"]` for a flag."""
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         (annotation,) = (
             a for a in typing.get_args(annotation) if a is not types.NoneType
@@ -145,7 +145,7 @@ def _kind_and_choices(place: str, annotation: Any) -> tuple[type, Any]:
 
 
 def _argument_texts(docstring: str) -> dict[str, str]:
-    """The text of each argument in the section Args of a docstring."""
+    """Find the text of each argument in the section Args of a docstring."""
     section = re.search(r"^Args:\n((?:[ ]+.*\n?|\n)*)", docstring, re.MULTILINE)
     found = re.findall(
         r"^ {4}(\w+): (.+(?:\n {5,}.+)*)", section[1] if section else "", re.MULTILINE

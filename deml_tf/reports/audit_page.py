@@ -42,7 +42,7 @@ def write_audit(
     title: str,
     shown: int = 60,
 ) -> None:
-    """Writes the page: one HTML file, images inside, no scripts.
+    """Write the page: one HTML file, images inside, no scripts.
 
     Args:
         path: the file to write.
@@ -105,7 +105,7 @@ def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, A
 
 
 def _thumbnail(path: str) -> str | None:
-    """The image as a data URL; None if it has gone since it was looked at."""
+    """Return the image as a data URL; None if the file is gone by now."""
     try:
         with Image.open(io.BytesIO(read_bytes(path))) as image:
             turn = header_orientation(image)

@@ -30,14 +30,14 @@ class Table(NamedTuple):
 
 
 def printable(name: str) -> str:
-    """The name with line ends, control and undecodable characters written out."""
+    """Return a name with line ends, control and undecodable characters escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
     )
 
 
 def verdict(findings: Mapping[str, Any]) -> str:
-    """One or two sentences: whether what is unseen is unseen, and what is near."""
+    """Say in a sentence or two whether the test images are really unseen."""
     said = spoilers(findings)
     near = count(findings["near"], "across_halves")
     text = f"Not zero-shot: {'; '.join(said)}." if said else ""
@@ -48,10 +48,10 @@ def verdict(findings: Mapping[str, Any]) -> str:
 
 
 def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
-    """The tables of an audit, for the terminal and for the page.
+    """Return the tables of an audit, for the terminal and for the page.
 
     Args:
-        findings: as `find` gives them.
+        findings: What `deml_tf.data.findings.find` gives.
     """
     found = [_roles(findings), _checks(findings), _copies(findings)]
     if findings["sizes"]:
@@ -60,7 +60,7 @@ def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
 
 
 def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """The first images that cannot be read, and why."""
+    """Return a table of the first images that cannot be read, and why."""
     bad = findings["unreadable"]
     rows = [
         (printable(one["path"]), one["role"], printable(one["problem"]))
@@ -71,7 +71,7 @@ def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
 
 
 def names_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """Classes in two roles, and classes whose names are all but equal."""
+    """Return a table of classes in two roles and of names that are almost equal."""
     groups = [[shared] for shared in findings["shared_classes"]]
     groups += [group["names"] for group in findings["alike_names"]]
     rows = [
@@ -86,7 +86,7 @@ def names_table(findings: Mapping[str, Any], lines: int) -> Table:
 
 
 def copies_table(findings: Mapping[str, Any], lines: int) -> Table:
-    """The first copies across the halves."""
+    """Return a table of the first copies that lie in both halves."""
     copies = [
         (copy, badge)
         for copy, badge in badged(findings, "exact") + badged(findings, "near")
@@ -122,7 +122,7 @@ def rich_table(table: Table) -> rich.table.Table:
 def badged(
     findings: Mapping[str, Any], kind: str
 ) -> list[tuple[Mapping[str, Any], str]]:
-    """The exact or near copies, each with how like they are."""
+    """Return the exact or near copies, each with a note on how similar they are."""
     return [
         (
             copy,
@@ -135,7 +135,7 @@ def badged(
 
 
 def _quoted(names: Sequence[str]) -> list[str]:
-    """Names in quotes, in ASCII where they would look the same."""
+    """Quote names, in ASCII where they would look the same."""
     looks = {unicodedata.normalize("NFC", name) for name in names}
     return [(repr if len(looks) == len(names) else ascii)(name) for name in names]
 
@@ -164,14 +164,14 @@ def _checks(findings: Mapping[str, Any]) -> Table:
     small = findings["sizes"].get("below_input_size", 0)
     rows = [
         ("classes disjoint", f"no, {len(shared):,} are not" if shared else "yes"),
-        ("class names all but equal", _count(len(alike))),
+        ("class names almost equal", _count(len(alike))),
         ("of these in both halves", _count(across)),
         ("images that cannot be read", _count(len(findings["unreadable"]))),
         ("images of one even colour", _count(len(findings["even"]))),
         ("images that EXIF turns", _count(findings["rotated"])),
         (f"images with a side below {findings['input_size']}", _count(small)),
     ]
-    note = "all but equal: they differ in case, spaces or Unicode form alone."
+    note = "almost equal: they differ in case, spaces or Unicode form alone."
     return Table("Checks", ("", "found"), rows, note)
 
 
@@ -191,7 +191,7 @@ def _copies(findings: Mapping[str, Any]) -> Table:
     )
     if not findings["near_complete"]:
         note += (
-            f" There are more pairs than these: at --near_distance="
+            f" There are more pairs than these: at near_distance="
             f"{findings['near_distance']} the search ended early; give a smaller one."
         )
     columns = ("in", "equal files", "near", "near if mirrored")

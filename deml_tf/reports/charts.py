@@ -28,7 +28,7 @@ INK, ACCENT = "#0a0b0c", "#0d0e0f"
 def curves(
     metrics: Sequence[Mapping[str, Any]], best_step: Any
 ) -> list[tuple[str, Markup]]:
-    """Titles and charts: validation first, then the losses, then the speed."""
+    """Draw a run's charts: validation first, then the losses, then the speed."""
     charts = []
     steps, recalls = _series(metrics, "validation_recall_at_1")
     if steps.size:
@@ -62,7 +62,7 @@ def curves(
 
 
 def bars(rows: tables.Rows) -> Markup | None:
-    """Recalls of every run, grouped by rank; None where no run has any."""
+    """Draw the recalls of every run, grouped by rank; None where no run has any."""
     scores = [tables.scores(results) for _, results in rows]
     columns = [c for c in tables.columns(scores) if c[0].startswith("recall_at_")]
     if not any(tables.finite(row.get(key)) for row in scores for key, _ in columns):
@@ -88,7 +88,7 @@ def bars(rows: tables.Rows) -> Markup | None:
 def _series(
     metrics: Sequence[Mapping[str, Any]], key: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps and values of the records that have a number under a key."""
+    """Return steps and values of the records that have a number under a key."""
     points = [
         (record["step"], record[key])
         for record in metrics
@@ -99,7 +99,7 @@ def _series(
 
 
 def _axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
-    """A figure and its axes, without the global state of pyplot."""
+    """Make a figure and its axes, without the global state of pyplot."""
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.add_subplot()
     axes.tick_params(colors=INK, labelsize=9)
@@ -113,7 +113,7 @@ def _axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> Markup:
-    """The figure as SVG inside HTML: no namespace addresses, the page's colours."""
+    """Return the figure as SVG inside HTML: no addresses, the page's colours."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):

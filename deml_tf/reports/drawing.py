@@ -27,19 +27,19 @@ MARK_COLOURS: dict[Mark, tuple[int, int, int]] = {
 
 
 def scale_colour(scale: int) -> tuple[int, int, int]:
-    """Colour of a scale, counted from 0; they repeat after six."""
+    """Return the colour of a scale, counted from 0; they repeat after six."""
     return SCALE_COLOURS[scale % len(SCALE_COLOURS)]
 
 
 def hex(colour: tuple[int, int, int]) -> str:
-    """The colour as pages and charts write it."""
+    """Return a colour as pages and charts write it."""
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
 def draw_boxes(
     image: np.ndarray, boxes: np.ndarray, truth: np.ndarray | None = None
 ) -> np.ndarray:
-    """Draws the box of every scale, first scale at the bottom, and the listed box.
+    """Draw the box of every scale, first scale at the bottom, and the listed box.
 
     Args:
         image: `(h, w, 3)` uint8.
@@ -67,7 +67,7 @@ def draw_boxes(
 
 
 def overlay_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
-    """Lays a saliency map over the image it was found on.
+    """Lay a saliency map over the image it was found on.
 
     The map is stretched to 0..1 and resized bilinearly (half-pixel centres); low
     places go dark, high places bright.
@@ -116,7 +116,7 @@ def crop(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
 
 
 def thumbnail(image: np.ndarray, size: int) -> np.ndarray:
-    """The whole image, its longer side at most `size` pixels, in its own shape."""
+    """Return the whole image, its longer side at most `size` pixels."""
     small = Image.fromarray(_image(image))
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     return np.asarray(small)
@@ -175,7 +175,7 @@ def _sign(
     hit: bool,
     colour: tuple[int, int, int],
 ) -> None:
-    """A white tick or cross on a coloured square, its corner at (x, y)."""
+    """Draw a white tick or cross on a coloured square, its corner at (x, y)."""
     pen.rectangle((x, y, x + side - 1, y + side - 1), fill=colour)
 
     def stroke(*points: tuple[float, float]) -> None:
@@ -192,7 +192,7 @@ def _sign(
 def _dashed(
     pen: ImageDraw.ImageDraw, edges: tuple[int, int, int, int], line: int
 ) -> None:
-    """A dashed rectangle: white dashes on a black line."""
+    """Draw a dashed rectangle: white dashes on a black line."""
     x0, y0, x1, y1 = edges
     pen.rectangle(edges, outline=(0, 0, 0), width=line)
     dash = 4 * line
@@ -218,7 +218,7 @@ def _pixels(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int]
 
 
 def _image(image: np.ndarray) -> np.ndarray:
-    """The image as contiguous uint8; floats 0..255 are rounded."""
+    """Return the image as contiguous uint8; floats 0..255 are rounded."""
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3:
         raise ValueError(f"An image has shape (h, w, 3), not {image.shape}.")

@@ -1,12 +1,15 @@
 """What a report shows of unseen classes: retrievals and where the model looked."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from deml_tf.data.batches import class_ids
+from deml_tf.data.example import Example
 from deml_tf.data.images import decode
 from deml_tf.reports.drawing import (
     Mark,
@@ -66,19 +69,26 @@ class AttentionExample:
     truth: np.ndarray | None = None
 
 
-def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery=()):
-    """Some random queries with their nearest neighbours, hits and misses marked.
+def retrievals(
+    embeddings: np.ndarray,
+    examples: Sequence[Example],
+    *,
+    seed: int = 0,
+    gallery_embeddings: np.ndarray | None = None,
+    gallery: Sequence[Example] = (),
+) -> tuple[Retrieval, ...]:
+    """Choose random queries and find their nearest neighbours.
 
     Args:
         embeddings: `(n, d)`.
-        examples: n of them.
+        examples: The n images.
         seed: Of the choice of queries.
-        gallery_embeddings: `(m, d)` of the images that are searched, where these
-            are others.
-        gallery: m of them.
+        gallery_embeddings: `(m, d)` of the images that are searched; None if the
+            queries themselves are searched.
+        gallery: The m images that are searched.
 
     Returns:
-        Tuple of `Retrieval`, one class at most once.
+        A `Retrieval` for each query, at most one of each class.
     """
     numbers, names = class_ids([*examples, *gallery])
     labels, found = numbers[: len(examples)], numbers[len(examples) :]
@@ -111,8 +121,10 @@ def retrievals(embeddings, examples, *, seed=0, gallery_embeddings=None, gallery
     )
 
 
-def attention_examples(outputs, examples, *, seed=0):
-    """Some random images with every scale's box, crop and saliency map.
+def attention_examples(
+    outputs: Mapping[str, np.ndarray], examples: Sequence[Example], *, seed: int = 0
+) -> tuple[AttentionExample, ...]:
+    """Choose random images, with the box, crop and saliency map of every scale.
 
     Args:
         outputs: Dict of arrays from `embed` of an `explainer`.
@@ -120,7 +132,7 @@ def attention_examples(outputs, examples, *, seed=0):
         seed: Of the choice of images.
 
     Returns:
-        Tuple of `AttentionExample`, one class at most once.
+        An `AttentionExample` for each image, at most one of each class.
     """
     labels, names = class_ids(examples)
     found = []
@@ -140,8 +152,20 @@ def attention_examples(outputs, examples, *, seed=0):
     return tuple(found)
 
 
-def write_images(folder, attention, found, step):
-    """Writes boxes, saliency, crops and retrievals as TensorBoard images."""
+def write_images(
+    folder: Path,
+    attention: Sequence[AttentionExample],
+    found: Sequence[Retrieval],
+    step: int,
+) -> None:
+    """Write boxes, saliency, crops and retrievals as TensorBoard images.
+
+    Args:
+        folder: Of the TensorBoard logs.
+        attention: What `attention_examples` gives.
+        found: What `retrievals` gives.
+        step: Training step that the images are shown at.
+    """
     with tf.summary.create_file_writer(str(folder)).as_default(step=step):
         for n, example in enumerate(attention):
             boxes = draw_boxes(example.image, example.boxes, example.truth)
@@ -156,8 +180,8 @@ def write_images(folder, attention, found, step):
             tf.summary.image("retrieval", contact_sheet(_rows(found))[None])
 
 
-def _rows(found):
-    """Retrievals as the contact sheet's rows of marked images."""
+def _rows(found: Sequence[Retrieval]) -> list[list[tuple[np.ndarray, Mark]]]:
+    """Arrange retrievals as the rows of a contact sheet."""
     rows: list[list[tuple[np.ndarray, Mark]]] = []
     for query in found:
         row: list[tuple[np.ndarray, Mark]] = [(query.image, "query")]
@@ -167,14 +191,14 @@ def _rows(found):
     return rows
 
 
-def _one_a_class(labels, count, seed):
-    """Indices of `count` random images of different classes."""
+def _one_a_class(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Choose `count` random images of different classes."""
     order = np.random.default_rng(seed).permutation(len(labels))
     _, first = np.unique(labels[order], return_index=True)
     return order[np.sort(first)[:count]]
 
 
-def _read(example):
+def _read(example: Example) -> np.ndarray:
     with tf.device("CPU:0"):
         image = decode(os.fsencode(example.path)).numpy()
     return thumbnail(image, SIDE * 2)

@@ -46,5 +46,5 @@ def data_url(image: Image.Image) -> str:
 
 
 def _breakable(label: str) -> Markup:
-    """The label, escaped, with leave to break the line where its words end."""
+    """Escape a label, and let the line break where its words end."""
     return Markup(re.sub(r"([_./-]+)", r"\1<wbr>", str(escape(label))))

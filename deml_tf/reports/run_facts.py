@@ -1,4 +1,4 @@
-"""What a run's figures rest on, and its scores and boxes scale by scale, as texts."""
+"""What a run's figures depend on, and its scores and boxes by scale, as texts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def _duration(seconds: Any) -> str:
 def run_facts(
     results: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Headed lists of what the figures rest on; empty ones are left out."""
+    """Return headed lists of what the figures depend on, without empty ones."""
     model, train = results.get("model") or {}, results.get("train") or {}
     attention = results.get("object_attention") or {}
     share = attention.get("fallback_share")
@@ -65,7 +65,7 @@ def _pair(model: Mapping[str, Any]) -> str | None:
 
 
 def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested counts as one list of names and texts, names joined by blanks."""
+    """Flatten nested counts to one list; names are joined by blanks."""
     flat = []
     for key, value in counts.items():
         name = f"{prefix}{key}".replace("_", " ")
@@ -78,7 +78,7 @@ def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def scale_facts(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Scores by scale, and the mean box (and its IoU with the listed one) by scale."""
+    """Return scores, mean box and its IoU with the listed box, scale by scale."""
     attention = results.get("object_attention") or {}
     per_scale = results.get("per_scale") or []
     columns = [

@@ -12,12 +12,12 @@ MISSING = "–"
 
 
 def scores(results: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The test scores of results, or those of the frozen start."""
+    """Return the test scores of results, or those of the frozen start."""
     return results.get("test") or results.get("frozen") or {}
 
 
 def columns(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Keys and names of the score columns: every recall given, then the rest."""
+    """Return keys and names of the score columns: all recalls, then the rest."""
     found = {
         int(match[1])
         for row in scores
@@ -33,17 +33,17 @@ def columns(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 def cells(row: Mapping[str, Any], columns: list[tuple[str, str]]) -> list[str]:
-    """One row's scores as text."""
+    """Return one row's scores as text."""
     return [number(row.get(key)) for key, _ in columns]
 
 
 def finite(value: Any) -> bool:
-    """Whether it is a number, and neither infinite nor NaN."""
+    """Return whether a value is a number, neither infinite nor NaN."""
     return isinstance(value, int | float | np.number) and math.isfinite(value)
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """Counts with separators, measures with so many digits, a dash for nothing."""
+    """Write counts with separators, measures with some digits, a dash for nothing."""
     if not finite(value):
         return MISSING
     if isinstance(value, int | np.integer):

@@ -11,7 +11,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "faiss-cpu", "deml_tf")
 
 
 def environment() -> dict[str, object]:
-    """What figures depend on beside the flags: software, machine, time."""
+    """Return what figures depend on beside the flags: software, machine, time."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -34,7 +34,7 @@ def _version(package: str) -> str | None:
 
 
 def _git_revision() -> str | None:
-    """Commit of this checkout, "+changes" if edited; None if it is no checkout."""
+    """Return this checkout's commit, "+changes" if edited; None outside of one."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(

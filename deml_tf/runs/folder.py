@@ -258,7 +258,7 @@ class RunFolder:
         self.write_text(METRICS, "".join(f"{json_text(r)}\n" for r in records))
 
     def _refuse_foreign(self) -> None:
-        """A kill before the flags were written leaves a lock and temporary files."""
+        """Refuse a folder of something else; an early kill leaves .lock and .tmp."""
         if self.flags_path.exists():
             return
         for entry in sorted(self.path.iterdir()):

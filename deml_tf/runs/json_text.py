@@ -24,7 +24,7 @@ def json_text(data: object, indent: int | None = None) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's own types; whatever has no number there becomes null."""
+    """Convert to JSON's own types; NaN and infinities become null."""
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
