@@ -1,4 +1,4 @@
-"""Whole commands, as a user types them, on data painted by the tests."""
+"""Whole commands, as a user types them; mistakes are typed in tests/bad_input."""
 
 import json
 
@@ -123,31 +123,3 @@ def test_compare(run, command):
     assert status == 0, errors
     assert "frozen start" in output and folder.path.name in output
     assert folder.path.name in page.read_text()
-
-
-@pytest.mark.parametrize(
-    "module, flags, status, words",
-    [
-        ("train", [], 2, "--dataset is missing"),
-        ("train", ["--scales=0"], 2, "--scales=0: it must be at least 1"),
-        ("train", ["--scale=3"], 2, "--scale=3 is no flag of this command"),
-        ("train", ["birds"], 2, "'birds' is no flag"),
-        ("train", ["--dataset=folder", "--data_dir=/none", "--run_dir=@"], 2, "/none"),
-        ("train", ["@tiny", "--classes_per_batch=9", "--run_dir=@"], 2, "classes"),
-        ("train", ["@tiny", "--weights=imagenet", "--run_dir=@"], 2, "width"),
-        ("evaluate", [], 2, "--run_dir is missing: give it, or --embedder"),
-        ("evaluate", ["--run_dir=@"], 2, "no finished run"),
-        ("compare", [], 2, "No run given"),
-        ("compare", ["@"], 2, "no finished run"),
-    ],
-)
-def test_mistakes(module, flags, status, words, command, tiny_flags, tmp_path):
-    given = []
-    for flag in flags:
-        if flag == "@tiny":
-            given += tiny_flags
-        else:
-            given.append(flag.replace("@", str(tmp_path / "run")))
-    found, _, errors = command(module, *given)
-    assert found == status, errors
-    assert words in errors and "Traceback" not in errors

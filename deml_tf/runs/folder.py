@@ -2,27 +2,20 @@
 
 import contextlib
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from deml_tf.errors import DataError, UsageError
-from deml_tf.runs.atomic import write_atomically
+from deml_tf.errors import UsageError
 from deml_tf.runs.environment import environment
-from deml_tf.runs.flagfile import flag_text, parsed_lines
-from deml_tf.runs.json_text import json_text
+from deml_tf.runs.files import ENVIRONMENT, FLAGS, RunFiles
+from deml_tf.runs.flagfile import flag_text
 
-FLAGS = "flags.cfg"
-ENVIRONMENT = "environment.json"
-METRICS = "metrics.jsonl"
-RESULTS = "results.json"
 LOCK = ".lock"
 BAD_IMAGES = "bad_images.csv"  # stays where bad images kept a run from its start
 
 
-class RunFolder:
+class RunFolder(RunFiles):
     """One training run's folder.
 
     The constructor touches nothing: use it to read a run. `RunFolder.open` makes or
@@ -34,7 +27,7 @@ class RunFolder:
 
     def __init__(self, path: str | os.PathLike[str]):
         """Name a run's folder, see the class."""
-        self.path = Path(path)
+        super().__init__(path)
         self._lock: int | None = None
         self._fresh = False  # whether `open` wrote the flags
         self._made: list[Path] = []  # folders that `open` made, innermost first
@@ -80,18 +73,7 @@ class RunFolder:
                 f"({error.strerror}): name another with run_dir=FOLDER."
             ) from error
         try:
-            for leftover in run.path.rglob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
-            if run.flags_path.exists():
-                run._refuse_other_flags(wanted)
-            else:
-                run._fresh = True
-                lines = [f"--{name}={value}\n" for name, value in wanted.items()]
-                run.write_text(FLAGS, "".join(lines))
-            if not run.environment_path.exists():
-                run.write_json(ENVIRONMENT, environment())
-            if run.metrics_path.exists():
-                run._rewrite_metrics(run.metrics())
+            run._tidy(wanted)
         except BaseException:
             run.close()
             raise
@@ -123,139 +105,20 @@ class RunFolder:
             self.close()
             raise
 
-    # Where things are.
-
-    @property
-    def flags_path(self) -> Path:
-        """The absl flagfile with the flags as used."""
-        return self.path / FLAGS
-
-    @property
-    def environment_path(self) -> Path:
-        """Software and machine at the run's first start."""
-        return self.path / ENVIRONMENT
-
-    @property
-    def metrics_path(self) -> Path:
-        """One JSON record a line."""
-        return self.path / METRICS
-
-    @property
-    def results_path(self) -> Path:
-        """The scores, written last."""
-        return self.path / RESULTS
-
-    @property
-    def report_path(self) -> Path:
-        """The page to look at."""
-        return self.path / "report.html"
-
-    @property
-    def embedder_path(self) -> Path:
-        """The trained embedder."""
-        return self.path / "embedder.keras"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        """Folder of what a killed run goes on from."""
-        return self.path / "checkpoints"
-
-    @property
-    def tensorboard_path(self) -> Path:
-        """Folder of TensorBoard logs."""
-        return self.path / "tensorboard"
-
-    @property
-    def finished(self) -> bool:
-        """Whether the run wrote its results."""
-        return self.results_path.exists()
-
-    # What is in them.
-
-    def flag_lines(self) -> list[str]:
-        """Return the lines of the flagfile; none where there is no file.
-
-        Raises:
-            DataError: The file is no text.
-        """
-        if not self.flags_path.exists():
-            return []
-        try:
-            return self.flags_path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
-            raise DataError(
-                f"{self.flags_path} is no UTF-8 text: name the folder of a whole run, "
-                "or a new one."
-            ) from error
-
-    def flags(self) -> dict[str, str]:
-        """Return the flags as used, each value as text; none where there is no file.
-
-        Raises:
-            DataError: The file is no text.
-        """
-        return parsed_lines(self.flag_lines())
-
-    def read_json(self, name: str) -> Any:
-        """Read a JSON file of the folder.
-
-        Raises:
-            DataError: It is missing or no JSON.
-        """
-        try:
-            return json.loads((self.path / name).read_bytes())
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self.path / name} cannot be read ({error}): name the folder of a "
-                "run that has written it."
-            ) from error
-
-    def write_json(self, name: str, data: object) -> None:
-        """Write JSON atomically; numpy values as numbers and lists, NaN as null."""
-        self.write_text(name, json_text(data, indent=2) + "\n")
-
-    def write_text(self, name: str, text: str) -> None:
-        """Write UTF-8 text atomically."""
-        self.write_bytes(name, text.encode())
-
-    def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file of the folder atomically, see `write_atomically`."""
-        write_atomically(self.path / name, data)
-
-    def append_metrics(self, record: Mapping[str, object]) -> None:
-        """Add one record to metrics.jsonl; NaN and infinities become null."""
-        with self.metrics_path.open("ab") as file:
-            file.write(f"{json_text(record)}\n".encode())
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """Return the records of metrics.jsonl, without a last line torn by a kill.
-
-        Raises:
-            DataError: A line before the last is no JSON.
-        """
-        if not self.metrics_path.exists():
-            return []
-        lines = self.metrics_path.read_bytes().splitlines()
-        records = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                records.append(dict(json.loads(line)))
-            except (TypeError, ValueError) as error:
-                if number < len(lines):
-                    raise DataError(
-                        f"{self.metrics_path}, line {number}, is no JSON record: "
-                        "delete that line."
-                    ) from error
-        return records
-
-    def truncate_metrics(self, step: int) -> None:
-        """Drop, atomically, the records after a step: a resumed run repeats them."""
+    def _tidy(self, wanted: dict[str, str]) -> None:
+        """Clean up after a kill, and write what is missing."""
+        for leftover in self.path.rglob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        if self.flags_path.exists():
+            self._refuse_other_flags(wanted)
+        else:
+            self._fresh = True
+            lines = [f"--{name}={value}\n" for name, value in wanted.items()]
+            self.write_text(FLAGS, "".join(lines))
+        if not self.environment_path.exists():
+            self.write_json(ENVIRONMENT, environment())
         if self.metrics_path.exists():
-            kept = [r for r in self.metrics() if r.get("step", step) <= step]
-            self._rewrite_metrics(kept)
-
-    def _rewrite_metrics(self, records: list[dict[str, Any]]) -> None:
-        self.write_text(METRICS, "".join(f"{json_text(r)}\n" for r in records))
+            self.rewrite_metrics(self.metrics())
 
     def _refuse_foreign(self) -> None:
         """Refuse a folder of something else; an early kill leaves .lock and .tmp."""
