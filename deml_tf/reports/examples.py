@@ -68,6 +68,12 @@ class AttentionExample:
     crops: np.ndarray | None = None
     truth: np.ndarray | None = None
 
+    def views(self, side: int) -> list[np.ndarray]:
+        """Return what each scale saw, `(side, side, 3)` uint8 or smaller."""
+        if self.crops is None:
+            return [crop(self.image, box, side) for box in self.boxes]
+        return [thumbnail(view, side) for view in self.crops]
+
 
 def retrievals(
     embeddings: np.ndarray,
@@ -169,12 +175,10 @@ def write_images(
     with tf.summary.create_file_writer(str(folder)).as_default(step=step):
         for n, example in enumerate(attention):
             boxes = draw_boxes(example.image, example.boxes, example.truth)
-            maps = [
-                overlay_saliency(c, s)
-                for c, s in zip(example.crops, example.saliency, strict=True)
-            ]
+            views = example.views(SIDE)
+            maps = list(map(overlay_saliency, views, example.saliency))
             tf.summary.image(f"boxes/{n}", boxes[None])
-            tf.summary.image(f"crops/{n}", example.crops, max_outputs=len(maps))
+            tf.summary.image(f"crops/{n}", np.stack(views), max_outputs=len(maps))
             tf.summary.image(f"saliency/{n}", np.stack(maps), max_outputs=len(maps))
         if found:
             tf.summary.image("retrieval", contact_sheet(_rows(found))[None])

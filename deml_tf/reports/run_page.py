@@ -96,20 +96,14 @@ def _retrieval(retrieval: Retrieval) -> dict[str, Any]:
 
 def _attention(example: AttentionExample) -> dict[str, Any]:
     photo = drawing.thumbnail(example.image, 480)
-    scales = []
-    for i, box in enumerate(example.boxes):
-        seen = (
-            drawing.crop(example.image, box, 192)
-            if example.crops is None
-            else drawing.thumbnail(example.crops[i], 192)
-        )
-        scales.append(
-            {
-                "colour": drawing.hex(drawing.scale_colour(i)),
-                "crop": _jpeg(seen),
-                "saliency": _jpeg(drawing.overlay_saliency(seen, example.saliency[i])),
-            }
-        )
+    scales = [
+        {
+            "colour": drawing.hex(drawing.scale_colour(i)),
+            "crop": _jpeg(seen),
+            "saliency": _jpeg(drawing.overlay_saliency(seen, example.saliency[i])),
+        }
+        for i, seen in enumerate(example.views(192))
+    ]
     return {
         "image": _jpeg(drawing.draw_boxes(photo, example.boxes, example.truth)),
         "label": example.label,
