@@ -12,7 +12,7 @@ import tensorflow as tf
 
 import deml_tf
 from deml_tf import layers
-from deml_tf.backbones.vision_transformer import PatchTokens
+from deml_tf.backbones.patch_tokens import PatchTokens
 from deml_tf.losses import BinomialDeviance
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,5 +1,10 @@
-"""Feature extractors, each cut in two at the attention point."""
+"""Feature extractors, each cut in two where channel attention goes.
 
-from deml_tf.backbones.backbone import Backbone, build_backbone
+A new backbone is one file with an `Architecture` and one line in `BACKBONES`.
+"""
 
-__all__ = ["Backbone", "build_backbone"]
+from deml_tf.backbones.architecture import Architecture
+from deml_tf.backbones.backbone import Backbone
+from deml_tf.backbones.build import BACKBONES, build_backbone
+
+__all__ = ["BACKBONES", "Architecture", "Backbone", "build_backbone"]

@@ -1,11 +1,9 @@
-"""The networks of keras.applications, each in two pieces.
+"""The networks of keras.applications (https://keras.io/api/applications).
 
-https://keras.io/api/applications. DeML uses none of them; the paper's backbone is
-GoogLeNet. Each is built by Keras and copied with names, seeds and types of our own.
+DeML uses none of them; the paper's backbone is GoogLeNet.
 """
 
 import re
-import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -13,9 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from deml_tf.backbones.architecture import Architecture, Pieces
-from deml_tf.backbones.graph_cut import cut_in_two
-from deml_tf.backbones.weights import applications
+from deml_tf.backbones.architecture import Architecture
+from deml_tf.backbones.weights import keras_applications
 from deml_tf.errors import UsageError
 
 # The default first: the last block on the grid of 16 pixels a position, as the authors'
@@ -78,47 +75,38 @@ def architecture(name: str) -> Architecture:
     Args:
         name: A key of `APPLICATIONS`.
     """
+    function = APPLICATIONS[name]
     return Architecture(
-        build=partial(build, name),
-        cut_layers=CUTS.get(name, ()),
+        partial(build, name),
+        cut_layers={layer: layer for layer in CUTS.get(name, ())},
         gate_bias=0.0 if name.startswith("vgg") else 3.0,
-        imagenet=partial(applications.assign_imagenet, name, APPLICATIONS[name]),
         minimum_size=_MINIMUM.get(name, 32),
-        readers={".h5": partial(applications.assign_h5, name, APPLICATIONS[name])},
+        imagenet=partial(keras_applications.assign_imagenet, function),
+        readers={".h5": partial(keras_applications.assign_h5, function)},
         any_cut_layer=True,
     )
 
 
-def build(
-    name: str,
-    input_size: int,
-    cut_layer: str | None,
-    seed: int,
-    momentum: float,
-    prefix: str,
-    dtype: keras.DTypePolicy,
-) -> Pieces:
-    """Build the network's two pieces; `backbone.build_backbone` explains them.
+def build(name: str, input_size: int) -> keras.Model:
+    """Build a network without its classifier, with Keras's preprocessing of the pixels.
 
-    Layers that drop (EfficientNet's residual branches, in training alone) stay, with a
-    seed of their own by name, so that copies draw alike.
+    Args:
+        name: A key of `APPLICATIONS`.
+        input_size: Side of the images, in pixels.
 
     Returns:
-        lower: images (b, input_size, input_size, 3), RGB 0..255 -> U, with Keras's
-        own preprocessing of the pixels.
-        upper: U -> [last clean cut on U's grid, final map].
+        Images (b, input_size, input_size, 3), RGB 0..255 -> last map.
 
     Raises:
-        UsageError: `cut_layer` is none or no clean cut, or the final map is one
-            position.
+        UsageError: The last map is one position.
     """
     shape = (input_size, input_size, 3)
-    image: Any = keras.Input(shape, dtype="float32", name="picture")
     function = APPLICATIONS[name]
     model = function(
         include_top=False,
         weights=None,
-        input_tensor=_pixels(function, image),
+        # The name is part of the next operation's, and so of older files.
+        input_tensor=_pixels(function, keras.Input(shape, name="picture")),
         input_shape=shape,
     )
     if max(model.outputs[0].shape[1:3]) < 2:
@@ -127,33 +115,16 @@ def build(
             f"input_size={input_size} leaves a final map of one position in {name}: "
             f"give {input_size + 32} pixels."
         )
-
-    def copy(operation: keras.Operation, given: str) -> keras.Operation:
-        config: dict[str, Any] = operation.get_config() | {"name": given}
-        if isinstance(operation, keras.layers.Layer):
-            # bfloat16 cannot tell the pixels 200.0 and 200.5.
-            island = isinstance(operation, _PIXELS)
-            config["dtype"] = "float32" if island else dtype
-            _seed(config, f"{seed} {given.removeprefix(prefix)}")
-        if isinstance(operation, keras.layers.BatchNormalization):
-            config["momentum"] = momentum
-        if getattr(operation, "groups", 1) > 1:
-            return keras.layers.DepthwiseConv2D.from_config(_depthwise(config))
-        return type(operation).from_config(config)
-
-    return cut_in_two(model, cut_layer, name, prefix, copy)
-
-
-_PIXELS = (keras.layers.Rescaling, keras.layers.Normalization)
+    return model
 
 
 def _pixels(function: Callable[..., keras.Model], image: Any) -> Any:
-    """Put the `preprocess_input` that goes with a network into layers.
+    """Turn the `preprocess_input` that goes with a network into layers.
 
     Each is affine in the channels or their reverse (or nothing, where the network
-    does it itself), so its values at black and at one of each primary tell all.
+    does it itself), so its values at black and at each primary colour determine it.
     """
-    family = applications.family(function)
+    family = keras_applications.family(function)
     preprocess = getattr(keras.applications, family).preprocess_input
     offset = preprocess(np.zeros((3, 3)))[0]
     matrix = preprocess(np.eye(3)) - offset  # (channel in, channel out)
@@ -165,25 +136,3 @@ def _pixels(function: Callable[..., keras.Model], image: Any) -> Any:
     return keras.layers.Rescaling(
         scale.tolist(), offset.tolist(), dtype="float32", name="pixels"
     )(image)
-
-
-def _depthwise(config: dict[str, Any]) -> dict[str, Any]:
-    """Turn ConvNeXt's convolution in groups of one channel into what that is.
-
-    Keras compiles one in groups by XLA on a CPU, where that takes minutes in training.
-    """
-    assert config["groups"] == config["filters"]
-    return {
-        re.sub("^kernel_(?!size)", "depthwise_", key): value
-        for key, value in config.items()
-        if key not in ("groups", "filters")
-    }
-
-
-def _seed(config: dict[str, Any], name: str) -> None:
-    """Seed a layer's dropping and each of its initializers by a name."""
-    if "seed" in config:
-        config["seed"] = zlib.crc32(name.encode())
-    for key, value in config.items():
-        if key.endswith("_initializer") and "seed" in (value or {}).get("config", {}):
-            value["config"]["seed"] = zlib.crc32(f"{name} {key}".encode())

@@ -1,49 +1,62 @@
 """What a network must bring to be a backbone."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import keras
 
-Pieces = tuple[keras.Model, keras.Model]  # lower, upper
+from deml_tf.backbones.backbone import Backbone
 
 
 @dataclass(frozen=True)
 class Architecture:
     """A network that `build_backbone` can cut in two.
 
+    For example, two stages of a plain network:
+
+        def build(input_size: int) -> keras.Model:
+            image = keras.Input((input_size, input_size, 3))
+            x = keras.layers.Rescaling(1 / 255, name="pixels")(image)
+            x = keras.layers.Conv2D(16, 3, 4, activation="relu", name="first")(x)
+            x = keras.layers.Conv2D(32, 3, 2, activation="relu", name="second")(x)
+            return keras.Model(image, x)
+
+        ARCHITECTURE = Architecture(build, {"first": "first"}, gate_bias=0.0)
+
     Attributes:
-        build: Makes lower and upper with random weights. Called with `input_size`,
-            `cut_layer`, `seed`, `prefix`, `dtype`, `momentum` (of BatchNorm) and the
-            `options` it takes, all by name.
-        cut_layers: Names at which lower may end; the first is the default.
-        gate_bias: Bias that channel attention's sigmoid should start from.
-        minimum_size: Smallest side of the images, in pixels.
-        options: Those of width, output_stride and padding that `build` takes; the
-            others must be left at their defaults.
-        imagenet: Puts ImageNet weights into the pieces; the second argument is the
-            layers' prefix.
-        readers: By ending of a weights file, what puts it into the pieces; the
-            arguments are the pieces, the prefix and the path.
-        any_cut_layer: Whether `build` takes names beyond `cut_layers` and refuses
-            those that are no clean cut itself.
+        build: Makes the whole functional model: images (b, s, s, 3), float32 RGB
+            0..255 -> last map (b, h, w, c). It is called with `input_size` (s) and
+            with those of `width`, `output_stride`, `padding`, `cut_layer` and `seed`
+            that it has arguments for. `build_backbone` copies its layers: it sets
+            their prefix and dtype, the momentum of BatchNorm, and the seed of each
+            initializer and Dropout that has none.
+        cut_layers: Names for the argument `cut_layer` -> the layer after which the
+            model is cut; the first is the default.
+        gate_bias: Initial bias of channel attention's sigmoid, see `Backbone`.
+        middle_layer: The layer that gives upper's middle map. None takes the last
+            clean cut (`graph_cut.clean_cuts`) on the grid of the cut.
+        minimum_size: Smallest side of the images in pixels. None asks for more than
+            one position in the last map at the given output stride.
+        imagenet: Puts ImageNet weights into a backbone; None if there are none.
+        readers: Ending of a weights file (".pth") -> the function that puts such a
+            file into a backbone; it takes the backbone and the path.
+        any_cut_layer: Whether layers besides `cut_layers` are taken; those that are
+            no clean cuts are refused then.
+        randomise: Draws random weights with a seed, where initializers alone cannot:
+            `keras.layers.MultiHeadAttention` would draw query, key and value alike.
     """
 
-    build: Callable[..., Pieces]
-    cut_layers: tuple[str, ...]
+    build: Callable[..., keras.Model]
+    cut_layers: Mapping[str, str]
     gate_bias: float
-    imagenet: Callable[[Pieces, str], None]
-    minimum_size: int = 1
-    options: frozenset[str] = frozenset()
-    readers: Mapping[str, Callable[[Pieces, str, str], None]] = field(
-        default_factory=dict
-    )
+    middle_layer: str | None = None
+    minimum_size: int | None = None
+    imagenet: Callable[[Backbone], None] | None = None
+    readers: Mapping[str, Callable[[Backbone, str], None]] = field(default_factory=dict)
     any_cut_layer: bool = False
+    randomise: Callable[[Backbone, int], None] | None = None
 
-
-def entrance(shape: tuple[Any, ...], dtype: str, name: str) -> keras.KerasTensor:
-    """A piece's input: `keras.Input`, whose hints leave open what it gives."""
-    tensor = keras.Input(shape, dtype=dtype, name=name)
-    assert isinstance(tensor, keras.KerasTensor)
-    return tensor
+    def options(self) -> frozenset[str]:
+        """Return the names of the arguments that `build` takes."""
+        return frozenset(inspect.signature(self.build).parameters)

@@ -5,15 +5,15 @@ before runs once and what comes after once a learner. That needs one tensor thro
 which all goes: a cut inside a residual block would leave the shortcut outside.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from deml_tf.backbones.graph_names import stable_names, tensors
+from deml_tf.backbones.layer_copy import LayerCopy
 from deml_tf.errors import UsageError
 
-Copy = Callable[[keras.Operation, str], keras.Operation]
 # An error lists all names up to so many, and else the last few of each grid.
 _MANY, _FEW = 24, 4
 _FINISHING = (
@@ -60,7 +60,11 @@ def clean_cuts(model: keras.Model) -> dict[str, keras.Operation]:
 
 
 def cut_in_two(
-    model: keras.Model, cut_layer: str | None, source: str, prefix: str, copy: Copy
+    model: keras.Model,
+    cut_layer: str | None,
+    middle_layer: str | None,
+    source: str,
+    copy: LayerCopy,
 ) -> tuple[keras.Model, keras.Model]:
     """Copy a model as two, which share nothing with it.
 
@@ -68,39 +72,74 @@ def cut_in_two(
 
     Args:
         model: As for `clean_cuts`.
-        cut_layer: Where the first ends: a key of `clean_cuts`.
+        cut_layer: Where the first piece ends: a key of `clean_cuts`.
+        middle_layer: The key of `clean_cuts` that gives the middle map; None takes the
+            last on the grid of the cut.
         source: The model's name, for messages.
-        prefix: Goes before the names of the pieces, of their inputs and operations.
-        copy: Makes a new operation of one of the model's and its new name.
+        copy: Makes the layers of the pieces; its prefix goes before the names of the
+            pieces and of their inputs too.
 
     Returns:
         lower: the model's input -> U.
-        upper: U -> [mid, final], mid the last of the clean cuts on U's grid, where
-        there is none behind U upper's own input.
+        upper: U -> [middle, last]; middle is upper's own input where `middle_layer`
+        does not lie behind the cut.
 
     Raises:
-        UsageError: `cut_layer` is none or no clean cut; those that are, are listed.
+        UsageError: `cut_layer` is None or no clean cut; those that are, are listed.
     """
-    cuts, names = clean_cuts(model), stable_names(model)
+    cuts = clean_cuts(model)
     if cut_layer not in cuts:
-        if cut_layer is None:
-            wrong = f"cut_layer is needed for {source}, which has no default"
-        elif cut_layer in names.values():
-            wrong = (
-                f"cut_layer={cut_layer!r} is no clean cut of {source} (a path goes "
-                "around it, or one side has nothing to train)"
-            )
-        else:
-            wrong = f"cut_layer={cut_layer!r} is no layer of {source}"
-        raise UsageError(f"{wrong}: choose one with a map of {listed(cuts)}.")
+        raise UsageError(
+            f"{_wrong(model, cut_layer, source)}: choose one with a map of "
+            f"{listed(cuts)}."
+        )
+    assert middle_layer is None or middle_layer in cuts
+    names = list(cuts)
+    behind = names[names.index(cut_layer) + 1 :]
+    middle = [
+        cuts[name].output
+        for name in behind
+        if name == middle_layer
+        or (middle_layer is None and _grid(cuts[name]) == _grid(cuts[cut_layer]))
+    ][-1:]
+    start: Any = model.inputs[0]
     at: Any = cuts[cut_layer].output
-    behind = list(cuts.values())[list(cuts).index(cut_layer) + 1 :]
-    middle = [o.output for o in behind if _grid(o) == _grid(cuts[cut_layer])][-1:]
+    image = _input(start, start.dtype, f"{copy.prefix}picture")  # as in older files
+    (end,) = _copied(model, image, start, [at], copy)
+    entry = _input(at, end.dtype, f"{copy.prefix}cut")
+    *middle, last = _copied(model, entry, at, [*middle, *model.outputs], copy)
+    return (
+        keras.Model(image, end, name=f"{copy.prefix}lower"),
+        keras.Model(entry, [*(middle or [entry]), last], name=f"{copy.prefix}upper"),
+    )
+
+
+def _wrong(model: keras.Model, cut_layer: str | None, source: str) -> str:
+    """Say why a model cannot be cut at a layer."""
+    if cut_layer is None:
+        return f"cut_layer is needed for {source}, which has no default"
+    if cut_layer in stable_names(model).values():
+        return (
+            f"cut_layer={cut_layer!r} is no clean cut of {source} (a path goes "
+            "around it, or one side has nothing to train)"
+        )
+    return f"cut_layer={cut_layer!r} is no layer of {source}"
+
+
+def _input(tensor: keras.KerasTensor, dtype: str, name: str) -> Any:
+    return keras.Input(tensor.shape[1:], dtype=dtype, name=name)
+
+
+def _copied(
+    model: keras.Model, entry: Any, start: Any, ends: list[Any], copy: LayerCopy
+) -> list[Any]:
+    """Copy what lies between tensors of a model, behind another input."""
+    names = stable_names(model)
 
     def copied(operation: Any) -> Any:
         if isinstance(operation, keras.Sequential):
-            return [copy(layer, prefix + layer.name) for layer in operation.layers]
-        return copy(operation, prefix + names[id(operation)])
+            return [copy(layer, layer.name) for layer in operation.layers]
+        return copy(operation, names[id(operation)])
 
     def call(made: Any, *args: Any, **kwargs: Any) -> Any:
         if not isinstance(made, list):
@@ -110,18 +149,8 @@ def cut_in_two(
             x = layer(x)
         return x
 
-    def clone(start: Any, ends: list[Any], name: str, dtype: str) -> tuple[Any, Any]:
-        entry = keras.Input(start.shape[1:], dtype=dtype, name=prefix + name)
-        part = keras.Model([start], ends)
-        return entry, keras.models.clone_model(part, [entry], copied, call).outputs
-
-    start = model.inputs[0]
-    image, (end,) = clone(start, [at], "picture", start.dtype)
-    entry, (*mid, final) = clone(at, [*middle, *model.outputs], "cut", end.dtype)
-    return (
-        keras.Model(image, end, name=f"{prefix}lower"),
-        keras.Model(entry, [*(mid or [entry]), final], name=f"{prefix}upper"),
-    )
+    part = keras.Model([start], ends)
+    return keras.models.clone_model(part, [entry], copied, call).outputs
 
 
 def listed(cuts: Mapping[str, keras.Operation]) -> str:

@@ -64,7 +64,7 @@ def tensors(structure: Any) -> list[Any]:
 
 
 def _numbered(operation: keras.Operation) -> tuple[str, int] | None:
-    """Base and number of a layer's name that Keras made: re_lu, re_lu_1 of ReLU."""
+    """Split a name that Keras made into base and number: re_lu, re_lu_1 of ReLU."""
     if not isinstance(operation, keras.layers.Layer):
         return None
     match = re.fullmatch(r"(.+?)(?:_(\d+))?", operation.name)

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from deml_tf.backbones.backbone import build_backbone
+from deml_tf.backbones import build_backbone
 from deml_tf.config import ModelConfig
 from deml_tf.errors import UsageError, arguments_of
 from deml_tf.layers import REGION_RULES

@@ -7,11 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from deml_tf.backbones import build_backbone
-from deml_tf.backbones.applications import APPLICATIONS, CUTS
-from deml_tf.backbones.backbone import ARCHITECTURES
+from deml_tf.backbones import BACKBONES, build_backbone
+from deml_tf.backbones.applications import APPLICATIONS, CUTS, _pixels
 from deml_tf.backbones.graph_cut import clean_cuts
-from deml_tf.backbones.weights import applications
+from deml_tf.backbones.weights import keras_applications
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import build_deml
 
@@ -88,7 +87,7 @@ def test_names():
     ).split():
         assert name in APPLICATIONS
     assert APPLICATIONS["efficientnet_v2_b0"] is keras.applications.EfficientNetV2B0
-    assert all(ARCHITECTURES[name].cut_layers == cuts for name, cuts in CUTS.items())
+    assert all(tuple(BACKBONES[name].cut_layers) == cuts for name, cuts in CUTS.items())
 
 
 EXPECTED = {  # U, mid, final at SIZES: the grids of 16, 16 and 32 pixels a position
@@ -183,9 +182,7 @@ def test_errors(name, changes, pattern):
 def difference(name, source, **changes):
     """Our pieces with the source's weights against the source, relative."""
     backbone = build(name, prefix="b_", **changes)
-    applications.assign(
-        source, APPLICATIONS[name], (backbone.lower, backbone.upper), "b_", "test"
-    )
+    keras_applications.assign(source, APPLICATIONS[name], backbone, "test")
     x = images(SIZES.get(name, 64))
     final = source(preprocessed(name, x)).numpy()
     assert np.abs(final).max() > 1e-3
@@ -216,8 +213,6 @@ def test_equals_keras(name, cut_layer):
 def test_preprocessing_is_keras_own():
     x = images(64)
     for name in ("densenet121", "resnet50", "mobilenet", "convnext_tiny"):
-        from deml_tf.backbones.applications import _pixels
-
         image = keras.Input((64, 64, 3))
         model = keras.Model(image, _pixels(APPLICATIONS[name], image))
         np.testing.assert_allclose(
@@ -406,12 +401,8 @@ def test_spoilt_weights_change_nothing():
     backbone = build("mobilenet_v2")
     before = values(backbone)
     with pytest.raises(DataError, match="test are spoilt, for Conv_1_bn holds NaN"):
-        applications.assign(
-            source,
-            APPLICATIONS["mobilenet_v2"],
-            (backbone.lower, backbone.upper),
-            "",
-            "test",
+        keras_applications.assign(
+            source, APPLICATIONS["mobilenet_v2"], backbone, "test"
         )
     for a, b in zip(before, values(backbone), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -422,7 +413,5 @@ def test_other_errors_pass():
         raise ValueError("ours")
 
     with pytest.raises(ValueError, match="ours") as caught:
-        applications.assign_imagenet(
-            "x", function, (built("mobilenet_v2").lower,) * 2, ""
-        )
+        keras_applications.assign_imagenet(function, built("mobilenet_v2"))
     assert not isinstance(caught.value, DataError)

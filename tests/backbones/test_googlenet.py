@@ -6,7 +6,7 @@ from caffe_files import write_caffemodel
 from caffe_rules import googlenet, random_blobs, shapes
 
 from deml_tf.backbones import build_backbone
-from deml_tf.backbones.weights.googlenet import assign_caffe
+from deml_tf.backbones.weights.caffe_googlenet import assign_caffe
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.cost import gmacs, parameters
 from deml_tf.models.embedder import build_deml
@@ -276,7 +276,7 @@ def test_unfit_files_change_nothing(quarter, built, tmp_path, change, pattern, o
     change(blobs)
     path = write_caffemodel(tmp_path / "net.caffemodel", blobs, old)
     with pytest.raises(DataError, match=pattern) as caught:
-        assign_caffe((backbone.lower, backbone.upper), "", path)
+        assign_caffe(backbone, path)
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
     for a, b in zip(before, values(backbone), strict=True):
@@ -291,7 +291,10 @@ def test_a_file_of_another_width(quarter):
 @pytest.mark.parametrize(
     ("changes", "pattern"),
     [
-        ({"weights": "imagenet", "width": 1.0}, "=bvlc_googlenet.caffemodel.*=none"),
+        (
+            {"weights": "imagenet", "width": 1.0},
+            "weights=bvlc_googlenet.caffemodel.*weights=none",
+        ),
         ({"weights": "imagenet"}, "width 1"),
         ({"weights": "missing.caffemodel"}, "is no file"),
         ({"weights": "net.pth"}, r"ending in \.caffemodel or \.weights\.h5"),

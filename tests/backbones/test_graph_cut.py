@@ -6,6 +6,7 @@ import pytest
 
 from deml_tf.backbones.graph_cut import clean_cuts, cut_in_two, listed
 from deml_tf.backbones.graph_names import named_layers, stable_names
+from deml_tf.backbones.layer_copy import LayerCopy
 from deml_tf.errors import UsageError
 
 layers = keras.layers
@@ -13,7 +14,7 @@ layers = keras.layers
 
 def network():
     """A chain, a shortcut, a fork that closes, a Sequential, a plain addition."""
-    x = start = keras.Input((16, 16, 3), name="picture")
+    x = start = keras.Input((16, 16, 3), name="image")
     x = layers.Rescaling(1 / 255, name="pixels")(x)
     x = layers.Conv2D(4, 3, padding="same", name="stem")(x)
     x = layers.BatchNormalization()(x)
@@ -40,8 +41,8 @@ CUTS = ["stem", "batch_normalization", "block1", "joined", "down", "again_add"]
 CUTS += ["re_lu_1"]
 
 
-def copy(operation, name):
-    return type(operation).from_config(operation.get_config() | {"name": name})
+def copy(prefix=""):
+    return LayerCopy(prefix, 0, 0.99, keras.DTypePolicy("float32"))
 
 
 def every_path(model):
@@ -97,7 +98,7 @@ def test_names_are_unique():
 @pytest.mark.parametrize("cut_layer", CUTS)
 def test_the_pieces_are_the_whole(cut_layer):
     model = network()
-    lower, upper = cut_in_two(model, cut_layer, "network", "p_", copy)
+    lower, upper = cut_in_two(model, cut_layer, None, "network", copy("p_"))
     assert (lower.name, upper.name) == ("p_lower", "p_upper")
     pieces = [*lower.operations, *upper.operations]
     assert all(o.name.startswith("p_") for o in pieces)
@@ -124,6 +125,29 @@ def test_the_pieces_are_the_whole(cut_layer):
 
 
 @pytest.mark.parametrize(
+    ("cut_layer", "middle_layer", "expected"),
+    [
+        ("stem", None, "block1"),
+        ("stem", "batch_normalization", "batch_normalization"),
+        ("stem", "down", "down"),
+        ("joined", "stem", "joined"),
+        ("joined", "joined", "joined"),
+    ],
+)
+def test_the_middle_map(cut_layer, middle_layer, expected):
+    """A named one, wherever its grid; upper's own input where it is not behind."""
+    model = network()
+    lower, upper = cut_in_two(model, cut_layer, middle_layer, "network", copy())
+    given = named_layers(model)
+    for layer in (*lower.layers, *upper.layers):
+        if layer.weights:
+            layer.set_weights(given[layer.name].get_weights())
+    x = np.random.default_rng(0).uniform(0, 255, (2, 16, 16, 3)).astype("f4")
+    probe = keras.Model(model.inputs[0], clean_cuts(model)[expected].output)
+    np.testing.assert_allclose(upper(lower(x))[0], probe(x), atol=1e-6)
+
+
+@pytest.mark.parametrize(
     ("cut_layer", "pattern"),
     [
         ("inner", r"'inner' is no clean cut of network \(a path goes around"),
@@ -138,7 +162,7 @@ def test_the_pieces_are_the_whole(cut_layer):
 )
 def test_other_cuts_are_refused(cut_layer, pattern):
     with pytest.raises(UsageError, match=pattern) as caught:
-        cut_in_two(network(), cut_layer, "network", "", copy)
+        cut_in_two(network(), cut_layer, None, "network", copy())
     message = str(caught.value)
     assert message.endswith(
         "choose one with a map of 16 x 16: stem, batch_normalization, block1; "

@@ -13,7 +13,8 @@ import tensorflow as tf
 from PIL import Image
 
 from deml_tf.backbones import build_backbone, vision_transformer
-from deml_tf.backbones.weights.vision_transformer import Size, resized_positions
+from deml_tf.backbones.vision_transformer_size import VisionTransformerSize
+from deml_tf.backbones.weights.position_embeddings import resized_positions
 from deml_tf.errors import DataError, UsageError
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.cost import gmacs, parameters
@@ -26,9 +27,9 @@ NUMBERS = {"num_layers": 4, "num_heads": 3, "hidden_dim": 24, "patch_size": 8}
 @pytest.fixture(autouse=True)
 def mini(monkeypatch):
     """Sizes that take no time: 4 or 2 blocks, 24 channels, patches of 8 pixels."""
-    size = Size(layers=4, heads=3, hidden=24, mlp=40, patch=8)
+    size = VisionTransformerSize(layers=4, heads=3, hidden=24, mlp=40, patch=8)
     monkeypatch.setitem(vision_transformer.SIZES, "mini", size)
-    size = Size(layers=2, heads=3, hidden=24, mlp=40, patch=8)
+    size = VisionTransformerSize(layers=2, heads=3, hidden=24, mlp=40, patch=8)
     monkeypatch.setitem(vision_transformer.SIZES, "duo", size)
 
 
@@ -123,7 +124,7 @@ def test_mid_is_u_when_upper_has_one_block():
 @pytest.mark.parametrize("size, published", [("tiny", 5.5e6), ("small", 21.7e6)])
 def test_default_cut_and_published_size(size, published):
     found = vision_transformer.architecture(f"vit:{size}")
-    assert found.cut_layers[0] == "block9"
+    assert next(iter(found.cut_layers)) == "block9"
     assert set(found.cut_layers) == {f"block{n}" for n in range(1, 12)}
     numbers = vision_transformer.SIZES[size]
     hidden, tokens = numbers.hidden, 1 + 14 * 14

@@ -7,7 +7,7 @@ import zipfile
 from bad_case import Case
 from world import saved_weights, write
 
-from deml_tf.backbones.weights.efficientnet_lite import imagenet_file
+from deml_tf.backbones.weights.torch_efficientnet_lite import imagenet_file
 
 
 class Evil:

@@ -9,7 +9,7 @@ from pathlib import Path
 from absl import flags
 from PIL import Image
 
-from deml_tf.backbones.backbone import build_backbone
+from deml_tf.backbones import build_backbone
 from deml_tf.cli.flags import as_flags, define_flags, read_configs
 from deml_tf.config import CONFIGS
 from deml_tf.models.embedder import build_deml

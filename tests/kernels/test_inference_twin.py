@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.backbones.backbone import build_backbone
+from deml_tf.backbones import build_backbone
 from deml_tf.kernels.cpu_gradients import layers_within
 from deml_tf.kernels.inference_twin import inference_twins
 from deml_tf.kernels.normed_convolution import NormedConvolution

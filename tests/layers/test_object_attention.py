@@ -273,7 +273,7 @@ def test_boxes_equal_opencvs_reading_of_the_release():
 @pytest.mark.slow
 @pytest.mark.skipif(not PHOTOS.is_dir(), reason="the bird photos are not here")
 def test_boxes_equal_opencvs_reading_on_photos():
-    from deml_tf.backbones.backbone import build_backbone
+    from deml_tf.backbones import build_backbone
 
     files = sorted(PHOTOS.glob("*/*.jpg"))
     files = files[:: max(1, len(files) // 600)]

@@ -1,4 +1,4 @@
-"""What goes where of a GoogLeNet that Caffe saved."""
+"""Put Caffe's weights of GoogLeNet into its layers."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from deml_tf.backbones.architecture import Pieces
+from deml_tf.backbones.backbone import Backbone
 from deml_tf.backbones.weights.caffemodel import read_caffemodel
 from deml_tf.errors import DataError, UsageError
 
@@ -15,33 +15,32 @@ _HEADS = "loss"  # begins the names of the classifier and of the auxiliary heads
 _FIRST = "conv1/7x7_s2"
 
 
-def refuse_imagenet(pieces: Pieces, prefix: str) -> None:
-    """Say where the ImageNet weights are to be had, for no package holds them.
+def refuse_imagenet(backbone: Backbone) -> None:
+    """Say where the ImageNet weights can be had, for no package holds them.
 
     Raises:
         UsageError: Always.
     """
     raise UsageError(
-        "weights='imagenet' is not packaged for googlenet: give "
-        "--weights=bvlc_googlenet.caffemodel (from the BVLC model zoo) or "
-        "--weights=none."
+        f"weights='imagenet' is not packaged for {backbone.name}: give "
+        "weights=bvlc_googlenet.caffemodel (from the BVLC model zoo) or weights=none."
     )
 
 
-def assign_caffe(pieces: Pieces, prefix: str, path: str) -> None:
+def assign_caffe(backbone: Backbone, path: str) -> None:
     """Put a .caffemodel's weights into the layers; see `assign`."""
-    assign(pieces, read_caffemodel(path), prefix, path)
+    assign(backbone, read_caffemodel(path), path)
 
 
 def caffe_name(layer: str) -> str:
-    """Name in Caffe of a layer without its prefix: conv1_7x7_s2 -> conv1/7x7_s2."""
+    """Return a layer's name in Caffe: conv1/7x7_s2 for conv1_7x7_s2."""
     return re.sub(r"^(conv\d|inception_\d[a-e])_", r"\1/", layer)
 
 
 def _fitted(
     array: np.ndarray, shape: tuple[int, ...], what: str, source: str
 ) -> np.ndarray:
-    """Give a blob its shape (out, in, h, w) or (out,), rid of old leading ones."""
+    """Check a blob's shape, and drop the ones that old files put in front."""
     if array.shape not in (shape, (1,) * (4 - len(shape)) + shape):
         raise DataError(
             f"The weights {source} do not fit: the {what} have the shape {array.shape} "
@@ -52,10 +51,7 @@ def _fitted(
 
 
 def assign(
-    pieces: Pieces,
-    state: Mapping[str, Sequence[np.ndarray]],
-    prefix: str,
-    source: str,
+    backbone: Backbone, state: Mapping[str, Sequence[np.ndarray]], source: str
 ) -> None:
     """Put Caffe's blobs into the layers of `googlenet.build`.
 
@@ -65,9 +61,8 @@ def assign(
     left out; every other layer must find its place and every place its layer.
 
     Args:
-        pieces: The lower and the upper piece.
+        backbone: The network to fill in.
         state: Blobs, weights and bias, by layers' names in Caffe.
-        prefix: The layers' prefix.
         source: The file, for messages.
 
     Raises:
@@ -75,9 +70,8 @@ def assign(
             has changed then.
     """
     wanted = {
-        caffe_name(layer.name.removeprefix(prefix)): layer
-        for piece in pieces
-        for layer in piece.layers
+        caffe_name(name): layer
+        for name, layer in backbone.layers().items()
         if isinstance(layer, keras.layers.Conv2D)
     }
     given = {name for name in state if not name.startswith(_HEADS)}
@@ -92,27 +86,33 @@ def assign(
                 f"The weights {source} are not GoogLeNet's: the file {what} {some}; "
                 "give a whole bvlc_googlenet.caffemodel, or one trained from it."
             )
-    arrays = []
+    arrays = {
+        name: _kernel_and_bias(state[name], name, layer.kernel.shape, source)
+        for name, layer in wanted.items()
+    }
     for name, layer in wanted.items():
-        if len(state[name]) != 2:
-            raise DataError(
-                f"The weights {source} do not fit: {name} has {len(state[name])} blobs "
-                "where weights and a bias belong; give GoogLeNet's."
-            )
-        shape: Any = layer.kernel.shape
-        height, width, channels, count = shape
-        kernel, bias = (
-            _fitted(blob, shape, f"{what} of {name}", source)
-            for blob, shape, what in zip(
-                state[name],
-                ((count, channels, height, width), (count,)),
-                ("weights", "biases"),
-                strict=True,
-            )
+        layer.set_weights(arrays[name])
+
+
+def _kernel_and_bias(
+    blobs: Sequence[np.ndarray], name: str, shape: Any, source: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Turn the blobs of a layer into what Keras has there."""
+    if len(blobs) != 2:
+        raise DataError(
+            f"The weights {source} do not fit: {name} has {len(blobs)} blobs "
+            "where weights and a bias belong; give GoogLeNet's."
         )
-        if name == _FIRST:
-            kernel = kernel[:, ::-1]  # BGR -> RGB
-        arrays.append((layer, kernel.transpose(2, 3, 1, 0), bias))
-    for layer, kernel, bias in arrays:
-        layer.kernel.assign(kernel)
-        layer.bias.assign(bias)
+    height, width, channels, count = shape
+    kernel, bias = (
+        _fitted(blob, shape, f"{what} of {name}", source)
+        for blob, shape, what in zip(
+            blobs,
+            ((count, channels, height, width), (count,)),
+            ("weights", "biases"),
+            strict=True,
+        )
+    )
+    if name == _FIRST:
+        kernel = kernel[:, ::-1]  # BGR -> RGB
+    return kernel.transpose(2, 3, 1, 0), bias

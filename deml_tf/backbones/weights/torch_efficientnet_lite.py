@@ -1,4 +1,4 @@
-"""The ImageNet weights of EfficientNet-Lite0: where they lie and what goes where."""
+"""Put torch's weights of EfficientNet-Lite0 into its layers."""
 
 import importlib.util
 from collections.abc import Iterator, Mapping
@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from deml_tf.backbones.architecture import Pieces
+from deml_tf.backbones.backbone import Backbone
 from deml_tf.backbones.weights.torch_state import read_torch_state
 from deml_tf.errors import DataError, UsageError
 from deml_tf.kernels.normed_convolution import NormedConvolution
@@ -39,14 +39,14 @@ def imagenet_file() -> Path:
     )
 
 
-def assign_imagenet(pieces: Pieces, prefix: str) -> None:
+def assign_imagenet(backbone: Backbone) -> None:
     """Put the optional package's weights into the layers."""
-    assign_torch(pieces, prefix, str(imagenet_file()))
+    assign_torch(backbone, str(imagenet_file()))
 
 
-def assign_torch(pieces: Pieces, prefix: str, path: str) -> None:
+def assign_torch(backbone: Backbone, path: str) -> None:
     """Put a torch file's weights into the layers; see `assign`."""
-    assign(pieces, read_torch_state(path), prefix, path)
+    assign(backbone, read_torch_state(path), path)
 
 
 def _torch_names(layer: str) -> tuple[str, str]:
@@ -61,7 +61,7 @@ def _torch_names(layer: str) -> tuple[str, str]:
 def _variables(
     layer: NormedConvolution, names: tuple[str, str]
 ) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
-    """Yield a layer's tensors: name in torch, variable, order of torch's axes."""
+    """Yield of each tensor its name in torch, its variable, the order of its axes."""
     convolution, norm = names
     # Depthwise (c, 1, h, w) -> (h, w, c, 1), else (out, in, h, w) -> (h, w, in, out).
     axes = (2, 3, 0, 1) if layer.filters is None else (2, 3, 1, 0)
@@ -72,34 +72,26 @@ def _variables(
     yield f"{norm}.running_var", layer.norm.moving_variance, (0,)
 
 
-def assign(
-    models: tuple[keras.Model, ...],
-    state: Mapping[str, np.ndarray],
-    prefix: str,
-    source: str,
-) -> None:
+def assign(backbone: Backbone, state: Mapping[str, np.ndarray], source: str) -> None:
     """Put a torch state into the layers of `efficientnet_lite.build`.
 
     The classifier (`_fc`) and torch's batch counters have no place here and are left
     out; every other tensor must find its variable and every variable its tensor.
 
     Args:
-        models: The lower and the upper piece.
+        backbone: The network to fill in.
         state: Tensors by their torch names.
-        prefix: The layers' prefix.
         source: The file, for messages.
 
     Raises:
-        DataError: A tensor is missing, left over, or of another shape.
+        DataError: A tensor is missing, left over, of another shape or not finite. No
+            variable has changed then.
     """
     wanted = {
-        name: (variable, axes)
-        for model in models
-        for layer in model.layers
-        if layer.weights
-        for name, variable, axes in _variables(
-            layer, _torch_names(layer.name.removeprefix(prefix))
-        )
+        torch_name: (variable, axes)
+        for name, layer in backbone.layers().items()
+        if isinstance(layer, NormedConvolution)
+        for torch_name, variable, axes in _variables(layer, _torch_names(name))
     }
     given = {
         name
@@ -115,23 +107,33 @@ def assign(
                 f"The weights {source} are not EfficientNet-Lite0's: the file {what} "
                 f"{_some(names)}; give the state dict of that network."
             )
-    arrays = {}
-    for name, (variable, axes) in wanted.items():
-        array = state[name]
-        if array.ndim != len(axes) or array.transpose(axes).shape != variable.shape:
-            raise DataError(
-                f"The weights {source} do not fit: {name} has the shape {array.shape} "
-                f"where the network's has {tuple(variable.shape)}; set the width they "
-                "were trained with."
-            )
-        arrays[name] = array.transpose(axes)
-        if not np.isfinite(arrays[name]).all():
-            raise DataError(
-                f"The weights {source} are spoilt: {name} holds NaN or infinity; "
-                "give an undamaged file."
-            )
+    arrays = {
+        name: _fitted(state[name], name, tuple(variable.shape), axes, source)
+        for name, (variable, axes) in wanted.items()
+    }
     for name, (variable, _) in wanted.items():
         variable.assign(arrays[name])
+
+
+def _fitted(
+    array: np.ndarray,
+    name: str,
+    shape: tuple[int, ...],
+    axes: tuple[int, ...],
+    source: str,
+) -> np.ndarray:
+    """Reorder a tensor's axes, and check its shape and its numbers."""
+    if array.ndim != len(axes) or array.transpose(axes).shape != shape:
+        raise DataError(
+            f"The weights {source} do not fit: {name} has the shape {array.shape} "
+            f"where the network's has {shape}; set the width they were trained with."
+        )
+    if not np.isfinite(array).all():
+        raise DataError(
+            f"The weights {source} are spoilt: {name} holds NaN or infinity; "
+            "give an undamaged file."
+        )
+    return array.transpose(axes)
 
 
 def _some(names: set[str]) -> str:

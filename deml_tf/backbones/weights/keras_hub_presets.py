@@ -1,69 +1,36 @@
-"""The presets of keras-hub: their numbers, and what goes where."""
+"""Read the vision transformers of keras-hub: their numbers and their weights."""
 
 import functools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from deml_tf.backbones.architecture import Pieces
+from deml_tf.backbones.backbone import Backbone
+from deml_tf.backbones.vision_transformer_size import PIXELS, VisionTransformerSize
+from deml_tf.backbones.weights.position_embeddings import resized_positions
 from deml_tf.errors import DataError, UsageError
 
-# Pixels x scale + offset where a preset says nothing: to -1..1, and by the mean and the
+# Scale and offset of the pixels in DeiT, where a preset does not give them: by mean and
 # deviation of ImageNet.
-_VIT = 1 / 127.5, -1.0
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _DEIT = (1 / 255 / _DEVIATION).tolist(), (-_MEAN / _DEVIATION).tolist()
 
 
-@dataclass(frozen=True)
-class Size:
-    """The numbers of a vision transformer.
-
-    Attributes:
-        layers: Blocks.
-        heads: Of each attention.
-        hidden: Channels of a token.
-        mlp: Channels between a block's two dense layers.
-        patch: Side of a patch, in pixels.
-        extra_tokens: Tokens before the patches': none, class, distillation.
-        epsilon: Of the norms.
-        attention_bias: Whether queries, keys, values and their output have biases.
-        mlp_bias: Whether the dense layers have biases.
-        patch_bias: Whether the patches' projection has one.
-        scale: Factor on the pixels' 0..255, one or by channel.
-        offset: Added to that.
-    """
-
-    layers: int
-    heads: int
-    hidden: int
-    mlp: int
-    patch: int = 16
-    extra_tokens: int = 1
-    epsilon: float = 1e-6
-    attention_bias: bool = True
-    mlp_bias: bool = True
-    patch_bias: bool = True
-    scale: float | Sequence[float] = _VIT[0]
-    offset: float | Sequence[float] = _VIT[1]
-
-
 def find(
     name: str, which: str, others: Sequence[str]
-) -> tuple[Size, Callable[[Pieces, str], None]]:
-    """Look a preset up, weights not yet.
+) -> tuple[VisionTransformerSize, Callable[[Backbone], None]]:
+    """Look a preset up, without its weights.
 
     Args:
         name: The backbone's name, for messages.
         which: A ViT or DeiT preset of keras-hub, or the folder of one.
-        others: Names that need no preset, for messages.
+        others: Names of backbones that need no preset, for messages.
 
     Returns:
-        The network's numbers, and what puts the preset's weights into its pieces.
+        The network's numbers, and the function that puts the preset's weights into a
+        backbone.
 
     Raises:
         UsageError: There is no such preset, or keras-hub is not installed.
@@ -90,20 +57,27 @@ def find(
             f"backbone={name!r} holds a {type(source).__name__}: give the folder of a "
             "ViTBackbone or a DeiTBackbone."
         )
-    is_vit = isinstance(source, ViTBackbone)
     high, wide = source.patch_size
     if high != wide or source.num_layers < 2:
         raise UsageError(
             f"backbone={name!r} has patches of {high} x {wide} pixels and "
             f"{source.num_layers} block(s): give one with square patches and 2 or more."
         )
-    scale, offset = _pixels(which, which in known) or (_VIT if is_vit else _DEIT)
-    size = Size(
+    size = _size(
+        source, isinstance(source, ViTBackbone), _pixels(which, which in known)
+    )
+    return size, functools.partial(_assign, which, which in known)
+
+
+def _size(source: Any, is_vit: bool, pixels: Any) -> VisionTransformerSize:
+    """Read the numbers of a ViTBackbone or else a DeiTBackbone."""
+    scale, offset = pixels or (PIXELS if is_vit else _DEIT)
+    return VisionTransformerSize(
         layers=source.num_layers,
         heads=source.num_heads,
         hidden=source.hidden_dim,
         mlp=source.mlp_dim if is_vit else source.intermediate_dim,
-        patch=high,
+        patch=source.patch_size[0],
         extra_tokens=int(source.use_class_token) if is_vit else 2,
         epsilon=source.layer_norm_epsilon,
         attention_bias=source.use_mha_bias,
@@ -112,7 +86,6 @@ def find(
         scale=scale,
         offset=offset,
     )
-    return size, functools.partial(_assign, which, which in known)
 
 
 def _read(which: str, is_known: bool, read: Callable[[str], Any]) -> Any:
@@ -140,7 +113,7 @@ def _backbone(which: str, is_known: bool, load_weights: bool) -> Any:
 
 
 def _pixels(which: str, is_known: bool) -> tuple[Any, Any] | None:
-    """Scale and offset of the pixels, where the preset tells them."""
+    """Read scale and offset of the pixels, if the preset gives them."""
     from keras_hub.layers import ImageConverter
 
     def read(which: str) -> Any:
@@ -156,17 +129,13 @@ def _pixels(which: str, is_known: bool) -> tuple[Any, Any] | None:
     return scale, 0.0 if converter.offset is None else converter.offset
 
 
-def _assign(which: str, is_known: bool, pieces: Pieces, prefix: str) -> None:
-    """Put a preset's weights into the layers."""
+def _assign(which: str, is_known: bool, backbone: Backbone) -> None:
+    """Put a preset's weights into a backbone."""
     source = _backbone(which, is_known, load_weights=True)
     _, embedding, encoder = source.layers
-    layers = {
-        layer.name.removeprefix(prefix): layer
-        for model in pieces
-        for layer in model.layers
-    }
+    layers = backbone.layers()
     layers["patches"].set_weights(embedding.patch_embedding.get_weights())
-    tokens = layers["tokens"]
+    tokens: Any = layers["tokens"]
     # (1, 1, c) each, in the order in which keras-hub puts them before the patches.
     extra = [
         np.asarray(getattr(embedding, kind))[0]
@@ -182,7 +151,7 @@ def _assign(which: str, is_known: bool, pieces: Pieces, prefix: str) -> None:
             positions.reshape(-1, positions.shape[-1]),
             tokens.extra_tokens,
             (high // source.patch_size[0], wide // source.patch_size[1]),
-            pieces[0].output_shape[1:3],
+            backbone.lower.output_shape[1:3],
         )
     )
     parts = ("norm1", "attention", "norm2", "expand", "project")
@@ -195,32 +164,3 @@ def _assign(which: str, is_known: bool, pieces: Pieces, prefix: str) -> None:
             given = given[count:]
         assert not given
     layers["norm"].set_weights(encoder.layer_norm.get_weights())
-
-
-def resized_positions(
-    positions: np.ndarray,
-    extra_tokens: int,
-    given: tuple[int, int],
-    wanted: tuple[int, int],
-) -> np.ndarray:
-    """Bring the position embeddings of a grid to another.
-
-    Bicubic and antialiased where the grid shrinks; the embeddings of extra tokens stay
-    as they are. (ViT, section 3.2, interpolates in two dimensions too.)
-
-    Args:
-        positions: (extra_tokens + h * w, c) float32, row by row.
-        extra_tokens: Rows in front that belong to no place.
-        given: h, w.
-        wanted: Those of the other grid.
-
-    Returns:
-        The same for the other grid; unchanged if that is no other.
-    """
-    if tuple(given) == tuple(wanted):
-        return positions
-    grid = positions[extra_tokens:].reshape(*given, -1)
-    resized = tf.image.resize(grid, wanted, method="bicubic", antialias=True).numpy()
-    return np.concatenate(
-        [positions[:extra_tokens], resized.reshape(-1, grid.shape[-1])]
-    )

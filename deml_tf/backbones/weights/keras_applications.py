@@ -1,4 +1,4 @@
-"""Weights of keras.applications, from Keras's download or a file of its kind."""
+"""Put the weights of keras.applications into the layers of our copies."""
 
 import traceback
 import warnings
@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from deml_tf.backbones.architecture import Pieces
+from deml_tf.backbones.backbone import Backbone
 from deml_tf.backbones.graph_names import named_layers
 from deml_tf.errors import DataError
 
@@ -19,118 +19,107 @@ _EFFICIENTNET_STD = (0.229, 0.224, 0.225)
 
 
 def family(function: Callable[..., keras.Model]) -> str:
-    """Name the module of keras.applications that a network's function is from."""
+    """Return the module of keras.applications that a network's function is from."""
     return function.__module__.rpartition(".")[2]
 
 
-def assign_imagenet(
-    name: str, function: Callable[..., keras.Model], pieces: Pieces, prefix: str
-) -> None:
-    """Put ImageNet weights into the pieces, downloaded by Keras into its cache.
+def assign_imagenet(function: Callable[..., keras.Model], backbone: Backbone) -> None:
+    """Put ImageNet weights into a backbone, downloaded by Keras into its cache.
 
     MobileNet and MobileNetV2 have weights of their own for some sizes of the images;
     at others Keras takes those for 224 pixels.
 
     Args:
-        name: The backbone's.
-        function: Its function in keras.applications.
-        pieces: Lower and upper.
-        prefix: The layers' prefix.
+        function: The network's function in keras.applications.
+        backbone: The network to fill in.
 
     Raises:
         DataError: The file cannot be had, or is not the network's.
     """
     # NASNet's weights Keras gives at the default size alone.
-    size = None if name.startswith("nasnet") else pieces[0].input_shape[1:]
+    whole = backbone.name.startswith("nasnet")
+    size = None if whole else backbone.lower.input_shape[1:]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, see above
             source = function(include_top=False, weights="imagenet", input_shape=size)
     except Exception as error:  # the network's and HDF5's are of a dozen kinds
-        if (message := _explained(name, error)) is None:
+        if (message := _explained(backbone.name, error)) is None:
             raise
         raise DataError(message) from error
-    assign(source, function, pieces, prefix, f"weights='imagenet' of {name}")
+    assign(source, function, backbone, f"weights='imagenet' of {backbone.name}")
 
 
 def assign_h5(
-    name: str,
-    function: Callable[..., keras.Model],
-    pieces: Pieces,
-    prefix: str,
-    path: str,
+    function: Callable[..., keras.Model], backbone: Backbone, path: str
 ) -> None:
-    """Put a file of Keras's own, without the classifier (`_notop.h5`), into the pieces.
+    """Put a file of Keras's own, without the classifier (`_notop.h5`), into a backbone.
 
     Args:
-        name: The backbone's.
-        function: Its function in keras.applications.
-        pieces: Lower and upper.
-        prefix: The layers' prefix.
+        function: The network's function in keras.applications.
+        backbone: The network to fill in.
         path: The file; EfficientNet's is taken to expect the pixels as ImageNet's does.
 
     Raises:
         DataError: The file is not the network's.
     """
-    shape = pieces[0].input_shape[1:]
+    shape = backbone.lower.input_shape[1:]
     source = function(include_top=False, weights=None, input_shape=shape)
     try:
         source.load_weights(path)
     except Exception as error:
         raise DataError(
-            f"The weights {path} are not those of {name} without its classifier: give "
-            "the file that keras.applications downloads with include_top=False."
+            f"The weights {path} are not those of {backbone.name} without its "
+            "classifier: give the file that keras.applications downloads with "
+            "include_top=False."
         ) from error
-    assign(source, function, pieces, prefix, f"The weights {path}")
+    assign(source, function, backbone, f"The weights {path}")
 
 
 def assign(
     source: keras.Model,
     function: Callable[..., keras.Model],
-    pieces: Pieces,
-    prefix: str,
+    backbone: Backbone,
     what: str,
 ) -> None:
-    """Put the weights of a whole network into the pieces, layer by layer.
+    """Put the weights of a whole network into a backbone, layer by layer.
 
     Args:
         source: What `function` built, with ImageNet weights or others of that kind.
         function: The network's function in keras.applications.
-        pieces: Lower and upper.
-        prefix: The layers' prefix.
+        backbone: The network to fill in.
         what: What the weights are, for messages.
 
     Raises:
-        DataError: A weight is not finite; the pieces are as before.
+        DataError: A weight is not finite; the backbone is as before.
     """
-    given, values = named_layers(source), {}
-    for layer in (layer for piece in pieces for layer in piece.layers):
+    given, values = named_layers(source), []
+    for name, layer in backbone.layers().items():
         if not layer.weights:
             continue
-        name = layer.name.removeprefix(prefix)
         arrays = [weight.numpy() for weight in given[name].weights]
         if not all(np.isfinite(array).all() for array in arrays):
             raise DataError(
                 f"{what} are spoilt, for {name} holds NaN or infinity: give an "
                 "undamaged file."
             )
-        if isinstance(given[name], keras.layers.Conv2D) and isinstance(
-            layer, keras.layers.DepthwiseConv2D
+        if isinstance(layer, keras.layers.DepthwiseConv2D) and not isinstance(
+            given[name], keras.layers.DepthwiseConv2D
         ):  # (h, w, 1, c) of a convolution in groups -> (h, w, c, 1)
             arrays[0] = arrays[0].swapaxes(2, 3)
         if isinstance(layer, keras.layers.Normalization):
             if family(function) == "efficientnet":
                 mean, variance, count = arrays
                 arrays = [mean, variance * np.array(_EFFICIENTNET_STD, "f4"), count]
-        values[name] = layer, arrays
-    for layer, arrays in values.values():
+        values.append((layer, arrays))
+    for layer, arrays in values:
         layer.set_weights(arrays)
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with constants made from its weights
 
 
 def _explained(name: str, error: Exception) -> str | None:
-    """Say which file Keras wanted, and where, which its own errors do not."""
+    """Say which file Keras wanted and where, for its own errors do not."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "get_file" and "origin" in frame.f_locals:
             path = Path(frame.f_locals.get("download_target", ""))

@@ -1,0 +1,198 @@
+"""From a backbone's name to its two pieces, lower and upper."""
+
+import os
+import warnings
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deml_tf.backbones import (
+    applications,
+    efficientnet_lite,
+    googlenet,
+    vision_transformer,
+)
+from deml_tf.backbones.architecture import Architecture
+from deml_tf.backbones.arguments import (
+    check_size,
+    check_structure,
+    check_weights,
+    file_ending,
+)
+from deml_tf.backbones.backbone import Backbone
+from deml_tf.backbones.graph_cut import cut_in_two
+from deml_tf.backbones.layer_copy import LayerCopy
+from deml_tf.errors import DataError, UsageError
+
+# Names of networks, each with what the network must bring.
+BACKBONES: dict[str, Architecture] = {
+    "efficientnet_lite0": efficientnet_lite.ARCHITECTURE,
+    "googlenet": googlenet.ARCHITECTURE,
+    "resnet50": applications.architecture("resnet50"),
+    "inception_v3": applications.architecture("inception_v3"),
+    "mobilenet_v2": applications.architecture("mobilenet_v2"),
+    "efficientnet_b0": applications.architecture("efficientnet_b0"),
+    "convnext_tiny": applications.architecture("convnext_tiny"),
+    "vit:tiny": vision_transformer.architecture("vit:tiny"),
+    "vit:small": vision_transformer.architecture("vit:small"),
+    "vit:base": vision_transformer.architecture("vit:base"),
+}
+# With given weights the usual slow average; from nothing one that settles within the
+# hundred or so steps of a short run, since it is the average that scores.
+_MOMENTUM_GIVEN, _MOMENTUM_NONE = 0.99, 0.9
+# The scales of an embedder are copies of one network, which is built once for them.
+_WHOLES: weakref.WeakValueDictionary[Any, keras.Model] = weakref.WeakValueDictionary()
+
+
+def build_backbone(
+    name: str,
+    *,
+    input_size: int,
+    weights: str | os.PathLike[str] = "imagenet",
+    width: float = 1.0,
+    output_stride: int = 32,
+    cut_layer: str | None = None,
+    batch_norm: str = "auto",
+    padding: str = "same",
+    prefix: str = "",
+    seed: int = 0,
+    dtype: Any = None,
+) -> Backbone:
+    """Build one copy of a backbone, cut in two at the attention point.
+
+    DeML (section 3; the authors' release) holds one such copy a scale, shared by the
+    scale's learners and by no other scale; all copies start from the same weights.
+
+    Args:
+        name: A key of `BACKBONES`, another of `applications.APPLICATIONS` (such as
+            densenet121, which then needs a cut_layer), or "vit:" and what
+            `vision_transformer.architecture` takes.
+        input_size: Side of the square images, in pixels.
+        weights: "imagenet" (default), "none" (random) or a file: a torch state dict
+            (.pth, efficientnet_lite0), what Caffe saved (.caffemodel, googlenet),
+            Keras's own without its classifier (.h5, keras.applications) or what
+            `Backbone.whole().save_weights` wrote for the same cut (.weights.h5).
+        width: Factor on every number of channels, which stay multiples of 8;
+            default 1.
+        output_stride: Pixels of the image to a position of the last map, 32 (default)
+            or 16. With 16 the last halving gives way to dilation.
+        cut_layer: Where lower ends; by default the network's own choice. For
+            efficientnet_lite0 "stage5" (default, the cheaper with several learners;
+            14 x 14 x 112 of 224 pixels) or "stage4" (x 80); for googlenet
+            "inception_4b" (default, the release's; 14 x 14 x 512 of 227 pixels) or
+            "pool3" (x 480, the authors' other place); for those of keras.applications
+            any layer through whose output every path goes (`applications.CUTS` has the
+            defaults); for vit:... "block1" and so on, not the last (default three
+            quarters in).
+        batch_norm: "frozen" makes every BatchNorm untrainable, so that it runs on its
+            stored averages in training too and its scale and shift stay as they are;
+            "train" trains it; "auto" (default) freezes it if weights are given. A
+            frozen one stays so as long as nobody sets `trainable` on a model around it.
+        padding: Of the convolutions that halve the map: "same" (default; TensorFlow's,
+            with which the ImageNet weights were trained: more at the end) or
+            "symmetric" (torch's habit), which costs them frozen recall, most on small
+            images.
+        prefix: Goes before every layer's name, so that copies can live in one model.
+        seed: Of the random weights; copies with one seed start equal, whatever the
+            prefix.
+        dtype: Keras dtype or policy; None (default) for the global policy. The pixels
+            are normalised in float32 under any.
+
+    Returns:
+        The copy, built and with its weights.
+
+    Raises:
+        UsageError: An argument, or two together, make no sense here.
+        DataError: The weights' file is unreadable or belongs to something else.
+    """
+    weights = os.fspath(weights)
+    architecture = _find(name)
+    options = {"width": width, "output_stride": output_stride, "padding": padding}
+    check_structure(name, architecture, options, cut_layer, batch_norm)
+    check_size(name, architecture, input_size, output_stride)
+    check_weights(name, architecture, weights, width)
+    cut_layer = cut_layer or next(iter(architecture.cut_layers), None)
+    given = weights != "none"
+    copy = LayerCopy(
+        prefix,
+        seed,
+        momentum=_MOMENTUM_GIVEN if given else _MOMENTUM_NONE,
+        dtype=keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
+    )
+    options |= {"cut_layer": cut_layer, "seed": seed}
+    whole = _whole(architecture, input_size, options)
+    layer = architecture.cut_layers.get(cut_layer or "", cut_layer)
+    pieces = cut_in_two(whole, layer, architecture.middle_layer, name, copy)
+    backbone = Backbone(name, *pieces, architecture.gate_bias, whole)
+    _put_weights(backbone, architecture, weights, seed)
+    _set_norms(backbone, batch_norm == "frozen" or (batch_norm == "auto" and given))
+    return backbone
+
+
+def _find(name: str) -> Architecture:
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if name.startswith(vision_transformer.PREFIX):
+        return vision_transformer.architecture(name)
+    if name in applications.APPLICATIONS:
+        return applications.architecture(name)
+    raise UsageError(
+        f"backbone={name!r} is unknown: choose one of {', '.join(BACKBONES)}, "
+        "vit:PRESET or another of keras.applications (densenet121, vgg16, "
+        "resnet50_v2 ...)."
+    )
+
+
+def _whole(
+    architecture: Architecture, input_size: int, options: Mapping[str, Any]
+) -> keras.Model:
+    """Build a network, or find it while another copy made of it is in use."""
+    taken = {k: v for k, v in options.items() if k in architecture.options()}
+    key = architecture.build, input_size, *taken.values()
+    if (whole := _WHOLES.get(key)) is None:
+        whole = architecture.build(input_size=input_size, **taken)
+        _WHOLES[key] = whole
+    return whole
+
+
+def _put_weights(
+    backbone: Backbone, architecture: Architecture, weights: str, seed: int
+) -> None:
+    """Put the weights asked for into a new backbone."""
+    reader = architecture.readers.get(file_ending(weights), _read_own)
+    if weights == "imagenet":
+        assert architecture.imagenet
+        architecture.imagenet(backbone)
+    elif weights != "none":
+        reader(backbone, weights)
+    elif architecture.randomise:
+        architecture.randomise(backbone, seed)
+
+
+def _read_own(backbone: Backbone, path: str) -> None:
+    """Read what `backbone.whole().save_weights` wrote."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of layers that keep their random weights
+            backbone.whole().load_weights(path)
+    except OSError as error:
+        raise DataError(
+            f"The weights {path} are cut short or no HDF5 file: give the whole file "
+            "that save_weights wrote."
+        ) from error
+    except Exception as error:  # HDF5 and Keras raise a dozen kinds
+        raise DataError(
+            f"The weights {path} do not fit {backbone.name} as it is set up: give a "
+            "file saved with the same backbone, width and cut_layer."
+        ) from error
+
+
+def _set_norms(backbone: Backbone, frozen: bool) -> None:
+    """Freeze the BatchNorms, or let them average over the batches of all replicas."""
+    replicas = tf.distribute.get_strategy().num_replicas_in_sync
+    for norm in backbone.norms():
+        norm.trainable = not frozen
+        norm.synchronized = not frozen and replicas > 1
