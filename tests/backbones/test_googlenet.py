@@ -42,6 +42,18 @@ def quarter(tmp_path_factory):
     return blobs, write_caffemodel(folder / "quarter.caffemodel", blobs)
 
 
+@pytest.fixture(scope="module")
+def built():
+    """The small network with random weights, which no test changes."""
+    return small()
+
+
+@pytest.fixture(scope="module")
+def from_file(quarter):
+    """The small network with those blobs, cut at its other place."""
+    return small(weights=quarter[1], cut_layer=CUTS[1])
+
+
 def check(backbone, cut_layer, image, expected):
     names = (cut_layer, "inception_4e", "inception_5b")
     for name, value in zip(names, maps(backbone, image[None]), strict=True):
@@ -208,8 +220,8 @@ def test_scales_start_equal_and_unshared(quarter, given):
             np.testing.assert_array_equal(first.numpy(), other.numpy())
 
 
-def test_random_weights_are_caffes():
-    backbone, other = small(), small(seed=1)
+def test_random_weights_are_caffes(built):
+    backbone, other = built, small(seed=1)
     differ = []
     for a, b in zip(values(backbone), values(other), strict=True):
         if a.ndim == 1:
@@ -225,17 +237,12 @@ def test_random_weights_are_caffes():
     assert np.abs(one[..., :8] - two[..., :8]).max() > 0
 
 
-def test_keras_weights_come_back(tmp_path):
-    source, path = small(seed=3), str(tmp_path / "net.weights.h5")
-    source.whole().save_weights(path)
-    for a, b in zip(values(source), values(small(weights=path)), strict=True):
+def test_keras_weights_come_back(built, tmp_path):
+    path = str(tmp_path / "net.weights.h5")
+    built.whole().save_weights(path)
+    copy = small(weights=path, seed=3)
+    for a, b in zip(values(built), values(copy), strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-@pytest.fixture(scope="module")
-def built():
-    backbone = small()
-    return backbone, values(backbone)
 
 
 def without(name):
@@ -271,15 +278,15 @@ def replaced(name, *arrays):
     ids=range(8),
 )
 def test_unfit_files_change_nothing(quarter, built, tmp_path, change, pattern, old):
-    backbone, before = built
+    before = values(built)
     blobs = dict(quarter[0])
     change(blobs)
     path = write_caffemodel(tmp_path / "net.caffemodel", blobs, old)
     with pytest.raises(DataError, match=pattern) as caught:
-        assign_caffe(backbone, path)
+        assign_caffe(built, path)
     assert path in str(caught.value)
     assert "\n" not in str(caught.value)
-    for a, b in zip(before, values(backbone), strict=True):
+    for a, b in zip(before, values(built), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -328,11 +335,11 @@ def test_copies_live_in_one_model():
     assert "scale2_inception_5b_output" in "\n".join(lines)
 
 
-def test_saved_models_come_back(quarter, tmp_path):
-    backbone, x = small(weights=quarter[1], cut_layer="pool3"), images()
-    backbone.whole().save(tmp_path / "net.keras")
+def test_saved_models_come_back(from_file, tmp_path):
+    x = images()
+    from_file.whole().save(tmp_path / "net.keras")
     loaded = keras.saving.load_model(tmp_path / "net.keras", safe_mode=True)
-    for a, b in zip(maps(backbone, x)[1:], loaded(x), strict=True):
+    for a, b in zip(maps(from_file, x)[1:], loaded(x), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -348,15 +355,15 @@ def step(model):
     return run
 
 
-def test_xla_gives_the_same_values(quarter):
-    lower, x = small(weights=quarter[1], cut_layer="pool3").lower, images()
+def test_xla_gives_the_same_values(from_file):
+    lower, x = from_file.lower, images()
     compiled = tf.function(lower, jit_compile=True)(x)
     np.testing.assert_allclose(lower(x), compiled, atol=1e-4 * np.max(compiled))
 
 
 @pytest.mark.slow
-def test_xla_gives_the_same_gradients(quarter):
-    lower = small(weights=quarter[1], cut_layer="pool3").lower  # the rest is alike
+def test_xla_gives_the_same_gradients(from_file):
+    lower = from_file.lower  # the rest is alike
     run, x = step(lower), images()
     compiled = tf.function(run, jit_compile=True)
     for a, b in zip(*map(tf.nest.flatten, (run(x), compiled(x))), strict=True):
@@ -366,16 +373,15 @@ def test_xla_gives_the_same_gradients(quarter):
 @pytest.mark.parametrize(
     "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
 )
-def test_bfloat16_trains_close_to_float32(quarter, jit_compile):
+def test_bfloat16_trains_close_to_float32(quarter, from_file, jit_compile):
     x = images()
-    settings = {"weights": quarter[1], "cut_layer": "pool3"}
-    backbone = small(dtype="mixed_bfloat16", **settings)
+    backbone = small(dtype="mixed_bfloat16", weights=quarter[1], cut_layer=CUTS[1])
     model = backbone.lower if jit_compile else backbone.whole()
     assert {v.dtype for v in backbone.whole().weights} == {"float32"}
     assert backbone.lower.get_layer("pixels").compute_dtype == "float32"
     assert {value.dtype for value in model.outputs} == {"bfloat16"}
-    close = small(**settings)
-    expected, _ = step(close.lower if jit_compile else close.whole())(x)
+    close = from_file.lower if jit_compile else from_file.whole()
+    expected, _ = step(close)(x)
     found, gradients = tf.function(step(model), jit_compile=jit_compile)(x)
     for value, reference in zip(found, expected, strict=True):
         difference = np.abs(value - reference)

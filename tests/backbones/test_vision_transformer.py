@@ -335,8 +335,8 @@ def test_cost_of_deml():
     lower = 16 * 8 * 8 * 3 * 24 + blocks(17)
     gate = 16 * (24 * 3 + 3 * 24)
     scale = lower + 3 * (gate + blocks(16) + 24 * 6)
-    assert gmacs(core, 32, 32, 3) * 1e9 >= 2 * scale
     rest = gmacs(core, 32, 32, 3) * 1e9 - 2 * scale  # the walks and the zoom
+    assert rest >= 0
     assert rest == pytest.approx(
         gmacs(core_of(tiny_deml()), 32, 32, 3) * 1e9
         - 2 * (lower + 2 * (gate + blocks(16) + 24 * 8))
