@@ -72,10 +72,8 @@ def test_an_embedder_of_it_trains_and_comes_back(tmp_path):
         learners=2,
         embedding_dim=16,
     )
-    trainer = Trainer(
-        core_of(embedder), BinomialDeviance(), "adversary", adversary_hidden=8
-    )
-    trainer.compile(keras.optimizers.SGD(1e-2), keras.optimizers.SGD(1e-2))
+    trainer = Trainer(core_of(embedder), BinomialDeviance())
+    trainer.compile(keras.optimizers.SGD(1e-2))
     x = np.random.default_rng(0).uniform(0, 255, (8, 40, 40, 3)).astype("f4")
     before = [v.numpy() for v in trainer.core.trainable_variables]
     labels = tf.repeat(tf.range(4), 2)
