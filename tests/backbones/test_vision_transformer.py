@@ -314,7 +314,7 @@ def tiny_deml(**changes):
 
 @pytest.mark.parametrize("multi_layer", [False, True])
 def test_deml_on_the_token_grid(multi_layer):
-    embedder = tiny_deml(multi_layer=multi_layer, backbone="vit:mini")
+    embedder = tiny_deml(walk_multi_layer=multi_layer, backbone="vit:mini")
     outputs = explainer(embedder)(images(50, 3))
     assert outputs["embedding"].shape == (3, 32)
     assert outputs["saliency"].shape == (3, 2, 4, 4)
