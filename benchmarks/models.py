@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.train import build_trainer
+from deml_tf.training.build import build_trainer
 
 U512 = {"scales": 1, "learners": 1}
 GOOGLENET = {"backbone": "googlenet"}

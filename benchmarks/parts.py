@@ -28,10 +28,9 @@ from deml_tf.data.selection import read_examples
 from deml_tf.layers.random_walk import saliency_map
 from deml_tf.layers.regions import region_boxes
 from deml_tf.losses.activation_decay import activation_decay
-from deml_tf.losses.predictability import predictability
 from deml_tf.losses.unit_rows import unit_rows
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.train import build_trainer
+from deml_tf.training.build import build_trainer
 from deml_tf.training.trainer import Trainer
 
 BATCH, SCALES, LEARNERS = 32, 3, 3
@@ -157,6 +156,7 @@ def _losses(trainer: Trainer, core: Any) -> Run:
     parts, pooled = _embeddings(core)
     kernels = [projection.kernels[0] for projection in trainer.projections]
     labels = tf.constant(np.repeat(np.arange(BATCH // 2), 2), tf.int32)
+    begun = tf.constant(0.0)
 
     @tf.function(autograph=False)
     def run(labels, parts, pooled):
@@ -165,9 +165,10 @@ def _losses(trainer: Trainer, core: Any) -> Run:
             weights = [tf.convert_to_tensor(kernel) for kernel in kernels]
             terms = {
                 "metric_loss": [
-                    tf.reduce_mean(trainer.metric_loss.call(labels, p)) for p in parts
+                    tf.reduce_mean(loss.call(labels, p))
+                    for loss, p in zip(trainer.metric_losses, parts, strict=True)
                 ],
-                "adversary_loss": _adversary_losses(trainer, parts),
+                **{n: [v] for n, v in trainer.decoupling.terms(parts, begun).items()},
                 "activation_decay": [
                     tf.reduce_mean(activation_decay(x, w))
                     for x, w in zip(pooled, weights, strict=True)
@@ -185,14 +186,12 @@ def _losses(trainer: Trainer, core: Any) -> Run:
 def _adversary(trainer: Trainer, core: Any) -> Run:
     """One update of the adversaries."""
     parts, _ = _embeddings(core)
-    variables = trainer.adversary_variables
+    iterations = trainer.decoupling.predictors.optimizer.iterations
 
     @tf.function(autograph=False)
     def run(parts):
-        with tf.GradientTape() as tape:
-            loss = tf.add_n(_adversary_losses(trainer, parts))
-        trainer.adversary_optimizer.apply(tape.gradient(loss, variables), variables)
-        return loss
+        trainer.decoupling.oppose(parts)
+        return iterations.value
 
     return lambda: wait(run(parts))
 
@@ -208,13 +207,6 @@ def _optimizer(trainer: Trainer, core: Any) -> Run:
         return trainer.optimizer.iterations.value
 
     return lambda: wait(run(gradients))
-
-
-def _adversary_losses(trainer: Trainer, parts: list[tf.Tensor]) -> list[tf.Tensor]:
-    return [
-        tf.reduce_mean(predictability(adversary(p), p))
-        for adversary, p in zip(trainer.adversaries, parts, strict=True)
-    ]
 
 
 def _embeddings(core: Any) -> tuple[list[tf.Tensor], list[tf.Tensor]]:

@@ -302,6 +302,11 @@ class TrainConfig:
         "Whether runs on one machine are equal bit for bit, which costs some speed.",
     )
 
+    @property
+    def batch_size(self) -> int:
+        """Return the number of images in a batch."""
+        return self.classes_per_batch * self.images_per_class
+
     def __post_init__(self):
         """Fill in the defaults: ten evaluations and ten checkpoints a run."""
         for name in ("evaluate_every", "checkpoint_every"):

@@ -1,5 +1,8 @@
 """The adversary: it tries to predict each learner from each other one."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -37,9 +40,12 @@ class Adversary(keras.layers.Layer):
     """
 
     def __init__(
-        self, num_learners: int, embedding_dim: int, hidden: int = 256, **kwargs
+        self,
+        num_learners: int,
+        embedding_dim: int,
+        hidden: int = 256,
+        **kwargs: Any,
     ):
-        """Checks and keeps the sizes."""
         super().__init__(**kwargs)
         if num_learners < 2:
             raise UsageError(
@@ -53,8 +59,8 @@ class Adversary(keras.layers.Layer):
         self.embedding_dim = embedding_dim
         self.hidden = hidden
 
-    def build(self, parts_shape):
-        """Makes the stacked weights."""
+    def build(self, parts_shape: Sequence[Any]) -> None:
+        """Make the stacked weights."""
         if tuple(parts_shape[1:]) != (self.num_learners, self.embedding_dim):
             raise UsageError(
                 f"Adversary: parts have shape {tuple(parts_shape)}; it was made for "
@@ -81,8 +87,8 @@ class Adversary(keras.layers.Layer):
             name="output_bias", shape=(pairs, d), initializer="zeros"
         )
 
-    def call(self, parts):
-        """Predicts; `p` is an ordered pair and `u` a hidden unit."""
+    def call(self, parts: tf.Tensor) -> tf.Tensor:
+        """Predict; `p` is an ordered pair and `u` a hidden unit."""
         source, _ = ordered_pairs(self.num_learners)
         unit = tf.cast(unit_vectors(parts), self.compute_dtype)
         sources = tf.gather(unit, source, axis=1)  # (b, p, d)
@@ -92,13 +98,13 @@ class Adversary(keras.layers.Layer):
         output = output + self.output_bias
         return tf.cast(unit_vectors(output), self.compute_dtype)
 
-    def compute_output_shape(self, parts_shape):
-        """Gives `(b, j * (j - 1), d)`."""
+    def compute_output_shape(self, parts_shape: Sequence[Any]) -> tuple[Any, ...]:
+        """Return `(b, j * (j - 1), d)`."""
         pairs = self.num_learners * (self.num_learners - 1)
         return (parts_shape[0], pairs, self.embedding_dim)
 
-    def get_config(self):
-        """Gives the constructor's arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "num_learners": self.num_learners,

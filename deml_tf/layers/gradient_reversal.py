@@ -1,12 +1,15 @@
 """Gradient reversal: what trains an adversary and its opponent in one backward pass."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 
 @tf.custom_gradient
-def reverse_gradient(x, scale):
-    """Passes values on and turns their gradient round.
+def reverse_gradient(x: tf.Tensor, scale: tf.Tensor) -> Any:
+    """Pass values on and reverse their gradient.
 
     Forward y = x, backward dx = -scale * dy (Ganin & Lempitsky, ICML 2015, section 3.2;
     the `reversal` way to decouple the learners).
@@ -19,7 +22,7 @@ def reverse_gradient(x, scale):
         A tensor equal to x.
     """
 
-    def gradient(upstream):
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return -tf.cast(scale, upstream.dtype) * upstream, tf.zeros_like(scale)
 
     return tf.identity(x), gradient
@@ -38,18 +41,17 @@ class GradientReversal(keras.layers.Layer):
         **kwargs: As for any Keras layer.
     """
 
-    def __init__(self, scale: float = 1.0, **kwargs):
-        """Keeps the scale; see the class."""
+    def __init__(self, scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         self.scale = float(scale)
 
-    def call(self, x, scale=None):
-        """Passes x on.
+    def call(self, x: tf.Tensor, scale: Any = None) -> tf.Tensor:
+        """Pass x on.
 
         Args:
             x: Tensor of any shape.
-            scale: Scalar, number or tensor, that takes the place of the layer's own for
-                this call: the place of a ramp over training.
+            scale: Scalar, number or tensor, that takes the place of the layer's own in
+                this call, such as a ramp over the training.
 
         Returns:
             A tensor equal to x.
@@ -57,10 +59,12 @@ class GradientReversal(keras.layers.Layer):
         scale = self.scale if scale is None else scale
         return reverse_gradient(x, tf.cast(scale, tf.float32))
 
-    def compute_output_shape(self, x_shape, scale_shape=None):
-        """The shape of x."""
+    def compute_output_shape(
+        self, x_shape: Sequence[Any], scale_shape: Any = None
+    ) -> Sequence[Any]:
+        """Return the shape of x."""
         return x_shape
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
         return {**super().get_config(), "scale": self.scale}

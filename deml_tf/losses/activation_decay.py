@@ -7,7 +7,7 @@ ACTIVATION_DECAY_WEIGHT = 0.014
 
 
 def activation_decay(pooled: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-    """Penalises large embeddings, without reaching the features under them.
+    """Penalise large embeddings, without reaching the features under them.
 
     ||W x||^2 / d with the gradient of x stopped; from the authors' release, which
     applies it to learner 1 of each scale.

@@ -1,7 +1,7 @@
 """Binomial deviance over the pairs of a batch: the metric loss."""
 
 import math
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -28,7 +28,7 @@ def binomial_deviance(
     cost_negative: float = 35.0,
     pairs: str = "global",
 ) -> tf.Tensor:
-    """Gives each anchor's share of the binomial deviance of the batch.
+    """Return each anchor's share of the binomial deviance of the batch.
 
     The mean over the learners of, over unordered pairs p < q with s = cosine,
 
@@ -124,7 +124,6 @@ class BinomialDeviance(keras.losses.Loss):
         reduction: str = "sum_over_batch_size",
         name: str = "binomial_deviance",
     ):
-        """Checks and keeps the constants."""
         super().__init__(name=name, reduction=reduction)
         constants = {
             "alpha": alpha,
@@ -133,13 +132,10 @@ class BinomialDeviance(keras.losses.Loss):
         }
         for constant, value in constants.items():
             if not (math.isfinite(value) and value > 0):
-                raise UsageError(
-                    f"BinomialDeviance: {constant} is {value}; give a number above 0."
-                )
+                raise UsageError(f"{constant}={value}: it must be a number above 0.")
         if not -1 <= beta <= 1:
             raise UsageError(
-                f"BinomialDeviance: beta is {beta}; it is compared with cosines, "
-                "give a number in [-1, 1]."
+                f"beta={beta}: it must be in [-1, 1], for cosines are compared with it."
             )
         self.alpha = alpha
         self.beta = beta
@@ -149,8 +145,8 @@ class BinomialDeviance(keras.losses.Loss):
             raise UsageError(f"pairs={pairs!r}: use one of {', '.join(PAIRS)}.")
         self.pairs = pairs
 
-    def call(self, y_true, y_pred):
-        """Gives one value for each anchor, `(b,)`."""
+    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+        """Return one value for each anchor, `(b,)`."""
         return binomial_deviance(
             y_true,
             y_pred,
@@ -161,8 +157,8 @@ class BinomialDeviance(keras.losses.Loss):
             pairs=self.pairs,
         )
 
-    def get_config(self):
-        """Gives the constructor's arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
         return {
             "alpha": self.alpha,
             "beta": self.beta,
@@ -175,7 +171,7 @@ class BinomialDeviance(keras.losses.Loss):
 
 
 def _class_numbers(labels: tf.Tensor) -> tf.Tensor:
-    """Flattens labels to `(b,)`, int64."""
+    """Flatten labels to `(b,)`, int64."""
     labels = tf.convert_to_tensor(labels)
     rank = labels.shape.rank
     if rank not in (1, 2) or (rank == 2 and labels.shape[1] != 1):
@@ -187,7 +183,7 @@ def _class_numbers(labels: tf.Tensor) -> tf.Tensor:
 
 
 def _by_learner(embeddings: tf.Tensor) -> tf.Tensor:
-    """Gives embeddings a learner axis, `(b, j, d)`."""
+    """Give embeddings a learner axis, `(b, j, d)`."""
     embeddings = tf.convert_to_tensor(embeddings)
     if embeddings.shape.rank not in (2, 3):
         raise UsageError(

@@ -11,7 +11,7 @@ LEARNER_HINGE_WEIGHT = 0.2
 
 
 def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
-    """Penalises learners that embed the same image alike.
+    """Penalise learners that embed the same image alike.
 
     sum over learner pairs a < b of 1/2 max(0, 2 - ||e_a - e_b||)^2, e normalised:
     2 for a pair that agrees, 0 for a pair that points in opposite directions. It is

@@ -13,7 +13,7 @@ SQUARED_LENGTH_FLOOR = 1e-12
 
 
 def unit_vectors(vectors: tf.Tensor) -> tf.Tensor:
-    """Scales vectors to length one over their last axis, in float32.
+    """Scale vectors to length one over their last axis, in float32.
 
     A vector shorter than 1e-6 has no direction: it becomes zero and gets a zero
     gradient, rather than one multiplied by the inverse of its length.
@@ -34,7 +34,7 @@ def unit_vectors(vectors: tf.Tensor) -> tf.Tensor:
 
 
 def gather_rows(rows: tf.Tensor) -> tf.Tensor:
-    """Joins the rows of all replicas, in the order of the replicas.
+    """Join the rows of all replicas, in the order of the replicas.
 
     The gradient of the gather is the sum over replicas of the gradients for the
     rows that each of them contributed.
@@ -51,7 +51,7 @@ def gather_rows(rows: tf.Tensor) -> tf.Tensor:
 
 
 def first_row(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Finds where this replica's rows start among the gathered ones.
+    """Find where this replica's rows start among the gathered ones.
 
     Args:
         rows: `(b, ...)`, this replica's rows.
@@ -77,7 +77,7 @@ def first_row(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 
 
 def cosine_similarities(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
-    """Compares each row with each column by cosine, learner by learner.
+    """Compare each row with each column by cosine, learner by learner.
 
     Args:
         rows: `(b, j, d)`, embeddings of any length.
@@ -92,7 +92,7 @@ def cosine_similarities(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
 def class_masks(
     labels: tf.Tensor, column_labels: tf.Tensor, first: tf.Tensor | int = 0
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Marks the pairs of one class and the pairs of two.
+    """Mark the pairs of one class and the pairs of two.
 
     An image is left out of its own row by its index, not by its similarity: a second
     copy of an image is a pair like any other.
@@ -113,7 +113,7 @@ def class_masks(
 
 
 def pair_counts(labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Counts the unordered pairs of one class and the unordered pairs of two.
+    """Count the unordered pairs of one class and the unordered pairs of two.
 
     Args:
         labels: `(B,)`, integers, of the whole batch over all replicas.
@@ -128,7 +128,7 @@ def pair_counts(labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _replica_among_others() -> tf.distribute.ReplicaContext | None:
-    """Gives the replica context when more than one replica is in step."""
+    """Return the replica context when more than one replica is in step."""
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
         return None

@@ -8,7 +8,7 @@ from deml_tf.losses.pairs import unit_vectors
 
 
 def ordered_pairs(num_learners: int) -> tuple[np.ndarray, np.ndarray]:
-    """Lists the ordered pairs (a, b), a != b, of learners.
+    """List the ordered pairs (a, b), a != b, of learners.
 
     Sorted by source, then target. Three learners, counted from 0, give
     (0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1).
@@ -24,7 +24,7 @@ def ordered_pairs(num_learners: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def predictability(predictions: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
-    """Gives the adversary's loss: how far its predictions are from the learners.
+    """Return the adversary's loss: how far its predictions are from the learners.
 
     1 - mean over ordered pairs (a, b) of cosine(prediction_ab, e_b), e_b without
     gradient: 0 for learners that follow from one another, about 1 for independent

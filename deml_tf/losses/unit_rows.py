@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def unit_rows(kernel: tf.Tensor) -> tf.Tensor:
-    """Penalises rows of the embedding matrix W whose length is not one.
+    """Penalise rows of the embedding matrix W whose length is not one.
 
     (0.5/d) * sum over the d rows w of W of (||w||^2 - 1)^2; from the authors'
     release, weight included.

@@ -40,7 +40,7 @@ class Cluster:
 
 
 def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """Reads TF_CONFIG; without one, a training is one worker alone.
+    """Read TF_CONFIG; without one, a training is one worker alone.
 
     Args:
         environment: Variables by name.
@@ -82,7 +82,7 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
 def _parts(text: str) -> tuple[dict[str, list[Any]], str, int]:
     """Addresses by job, and which of them this process has."""
 
-    def wrong(what):
+    def wrong(what: str) -> UsageError:
         return UsageError(f"{VARIABLE}={text} {what}: write it as {_EXAMPLE}.")
 
     try:

@@ -1,14 +1,15 @@
 """The end of a training: score the unseen classes once, save, report."""
 
-from deml_tf.config import Configs
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from deml_tf.config import Configs, ModelConfig
 from deml_tf.data.sets import find_set
-from deml_tf.data.splits import protocol
+from deml_tf.data.splits import Split, protocol
 from deml_tf.models.cost import gmacs, parameters
-from deml_tf.models.embedder import (
-    build_frozen,
-    explainer,
-    geometry_of,
-)
+from deml_tf.models.embedder import CORE, Geometry, build_frozen, explainer, geometry_of
 from deml_tf.reports.examples import attention_examples, retrievals, write_images
 from deml_tf.reports.run_page import write_report
 from deml_tf.retrieval.embedding import embed, inference
@@ -18,8 +19,14 @@ from deml_tf.runs.atomic import save_atomically
 from deml_tf.runs.folder import RunFolder
 
 
-def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
-    """Saves the embedder, scores the unseen classes and writes the report.
+def finish(
+    run: RunFolder,
+    embedder: keras.Model,
+    split: Split,
+    configs: Configs,
+    replicas: int = 1,
+) -> dict[str, Any]:
+    """Save the embedder, score the unseen classes and write the report.
 
     Nothing here depends on how far an earlier, killed try came: it starts anew, and
     `results.json`, which marks a run as finished, is written last.
@@ -27,81 +34,76 @@ def finish(run: RunFolder, embedder, split, configs: Configs, replicas=1):
     Args:
         run: The open run folder.
         embedder: The trained embedder.
-        split: The `Split`.
-        configs: The run's `Configs`.
+        split: Seen and unseen images.
+        configs: What the run is.
         replicas: On how many the training ended.
 
     Returns:
         What `results.json` holds.
     """
-    data, model, _, train, scoring = configs
-    geometry = geometry_of(embedder)
     save_atomically(run.embedder_path, embedder.save)
-    embedding = {
-        "resize_size": geometry.resize_size,
-        "fit": geometry.fit,
-        "batch_size": scoring.scoring_batch_size,
-    }
-    ranks = scoring.ranks or find_set(data.dataset).ranks
-    forward = inference(explainer(embedder))()
-    outputs = embed(forward, split.test, progress="scoring", **embedding)
-    gallery = None
-    if split.gallery:
-        gallery = embed(forward, split.gallery, progress="gallery", **embedding)
+    network = explainer(embedder)
+    embedding = embedding_of(geometry_of(embedder), configs)
+    outputs, gallery = _embed_unseen(network, split, embedding, "scoring", "gallery")
+    data = configs.data
+    ranks = configs.score.ranks or find_set(data.dataset).ranks
     scores = score(
         outputs,
         split.test,
         ranks=ranks,
-        seed=train.seed,
+        seed=configs.train.seed,
         gallery_outputs=gallery,
         gallery=split.gallery,
     )
-    embedding["resize_size"] = model.resize_size  # for what is one scale only
-    frozen = score_frozen(model, split, ranks, train.seed, embedding)
-    metrics = run.metrics()
     results = {
         "dataset": {"kind": data.dataset, "data_dir": str(data.data_dir)},
         "protocol": protocol(split),
-        "model": describe(explainer(embedder), model),
-        "frozen": frozen,
+        "model": describe(network, configs.model),
+        "frozen": score_frozen(configs, split, ranks),
         "test": scores["joined"],
         "per_scale": scores["per_scale"],
         "object_attention": scores["object_attention"],
         "train": {**training_facts(run), "replicas": replicas},
-        "seed": train.seed,
+        "seed": configs.train.seed,
     }
-    found = retrievals(
-        outputs["embedding"],
-        split.test,
-        seed=train.seed,
-        gallery_embeddings=gallery and gallery["embedding"],
-        gallery=split.gallery,
-    )
-    attention = attention_examples(outputs, split.test, seed=train.seed)
-    write_images(run.tensorboard_path, attention, found, results["train"]["steps"])
-    write_report(
-        run.report_path,
-        title=run.path.name,
-        results=results,
-        metrics=metrics,
-        retrievals=found,
-        attention=attention,
-        flags=run.flags(),
-        environment=run.read_json("environment.json"),
-    )
+    _report(run, results, split, outputs, gallery)
     run.write_json("results.json", results)
     return results
 
 
-def score_frozen(model, split, ranks, seed, embedding):
-    """Scores the untrained backbone's pooled features: what training must beat."""
-    frozen = build_frozen(model, seed)
-    forward = inference(frozen)()
-    features = embed(forward, split.test, progress="frozen start", **embedding)
+def embedding_of(geometry: Geometry, configs: Configs) -> dict[str, Any]:
+    """Return how images are embedded for scoring, as keyword arguments of `embed`.
+
+    Args:
+        geometry: Of the model.
+        configs: What the run is.
+    """
+    return {
+        "resize_size": geometry.resize_size,
+        "fit": geometry.fit,
+        "batch_size": configs.score.scoring_batch_size,
+    }
+
+
+def score_frozen(
+    configs: Configs, split: Split, ranks: Sequence[int]
+) -> dict[str, Any]:
+    """Score the untrained backbone's pooled features: what training must beat.
+
+    Args:
+        configs: What the run is.
+        split: Its unseen images.
+        ranks: K of Recall@K.
+
+    Returns:
+        What `retrieval.evaluate` gives, with NMI.
+    """
+    seed = configs.train.seed
+    frozen = build_frozen(configs.model, seed)
+    embedding = embedding_of(geometry_of(frozen), configs)
+    titles = ("frozen start", "its gallery")
+    features, gallery = _embed_unseen(frozen, split, embedding, *titles)
     labels, gallery_labels = labels_of(split.test, split.gallery)
-    gallery = None
-    if split.gallery:
-        gallery = embed(forward, split.gallery, progress="its gallery", **embedding)
     return evaluate(
         features,
         labels,
@@ -113,10 +115,17 @@ def score_frozen(model, split, ranks, seed, embedding):
     )
 
 
-def describe(network, model):
-    """Size and cost of an explainer's network."""
-    scales, learners, part_dim = network.output["parts"].shape[1:]
-    side = network.get_layer("deml").input.shape[1]
+def describe(network: keras.Model, model: ModelConfig) -> dict[str, Any]:
+    """Return size and cost of a network.
+
+    Args:
+        network: What `explainer` gives.
+        model: Its settings.
+    """
+    outputs: Any = network.output
+    scales, learners, part_dim = outputs["parts"].shape[1:]
+    core = network.get_layer(CORE)
+    side = core.input.shape[1]
     return {
         "name": f"DeML({scales},{learners})" if scales * learners > 1 else "U512",
         "backbone": model.backbone,
@@ -125,12 +134,16 @@ def describe(network, model):
         "embedding_dim": scales * learners * part_dim,
         "input_size": model.input_size,
         "parameters": parameters(network),
-        "gmacs": gmacs(network.get_layer("deml"), side, side, 3),
+        "gmacs": gmacs(core, side, side, 3),
     }
 
 
-def training_facts(run):
-    """Steps, time and speed of a training, from its journal."""
+def training_facts(run: RunFolder) -> dict[str, Any]:
+    """Return steps, time and speed of a training, from its journal.
+
+    Args:
+        run: The run's folder.
+    """
     steps = seconds = images = best_step = 0
     best = -1.0
     for record in run.metrics():
@@ -147,3 +160,44 @@ def training_facts(run):
         "seconds": seconds,
         "images_per_second": images / seconds if seconds else None,
     }
+
+
+def _embed_unseen(
+    model: keras.Model,
+    split: Split,
+    embedding: Mapping[str, Any],
+    title: str,
+    gallery_title: str,
+) -> tuple[Any, Any]:
+    """Return a model's outputs for the unseen images, and for their gallery or None."""
+    forward = inference(model)()
+    outputs = embed(forward, split.test, progress=title, **embedding)
+    if not split.gallery:
+        return outputs, None
+    return outputs, embed(forward, split.gallery, progress=gallery_title, **embedding)
+
+
+def _report(
+    run: RunFolder, results: dict[str, Any], split: Split, outputs: Any, gallery: Any
+) -> None:
+    """Write the page, and its images for TensorBoard."""
+    seed = results["seed"]
+    found = retrievals(
+        outputs["embedding"],
+        split.test,
+        seed=seed,
+        gallery_embeddings=gallery and gallery["embedding"],
+        gallery=split.gallery,
+    )
+    attention = attention_examples(outputs, split.test, seed=seed)
+    write_images(run.tensorboard_path, attention, found, results["train"]["steps"])
+    write_report(
+        run.report_path,
+        title=run.path.name,
+        results=results,
+        metrics=run.metrics(),
+        retrievals=found,
+        attention=attention,
+        flags=run.flags(),
+        environment=run.read_json("environment.json"),
+    )

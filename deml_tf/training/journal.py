@@ -1,86 +1,88 @@
-"""Writes the losses to metrics.jsonl and TensorBoard."""
+"""The losses of a training, in metrics.jsonl and TensorBoard."""
 
 import time
+from collections.abc import Mapping
 
 import keras
 import tensorflow as tf
 
+from deml_tf.config import TrainConfig
+from deml_tf.runs.folder import RunFolder
+from deml_tf.training.workers import Workers
+
 
 class Journal(keras.callbacks.Callback):
-    """Logs means of the losses over windows of `every` steps.
+    """Logs means of the losses over windows of `log_every` steps.
 
     Args:
-        run: The `RunFolder`.
+        run: Where to.
         first_step: Steps done before this `fit`.
-        last_step: Steps of the whole training; ends a window as well.
-        every: Steps of a window.
-        batch_size: Images a step.
+        train: Its steps, batches and `log_every`.
         epoch_size: Images of the training set.
-        writes: Whether this worker is the one that writes. The others only begin
-            their windows with it, for resetting a mean takes all of them.
+        workers: The writer among them writes. The others only begin their windows with
+            it, for resetting a mean takes all of them.
     """
 
     def __init__(
         self,
-        run,
-        first_step,
-        last_step,
-        every,
-        batch_size,
-        epoch_size,
-        writes=True,
+        run: RunFolder,
+        first_step: int,
+        train: TrainConfig,
+        epoch_size: int,
+        workers: Workers,
     ):
         super().__init__()
         self.run = run
         self.step = first_step
-        self.last_step = last_step
-        self.every = every
-        self.batch_size = batch_size
+        self.train = train
         self.epoch_size = epoch_size
-        self.writes = writes
+        self.writes = workers.is_writer
         self.window = [0, 0.0]  # steps, seconds
 
-    def on_train_begin(self, logs=None):
-        """Opens the TensorBoard log."""
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Open the TensorBoard log."""
         self.writer = tf.summary.create_noop_writer()
         if self.writes:
             path = str(self.run.tensorboard_path)
             self.writer = tf.summary.create_file_writer(path)
 
-    def on_train_batch_begin(self, batch, logs=None):
-        """Starts the clock, which thus leaves out validation and checkpoints."""
+    def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
+        """Start the clock, which thus leaves out validation and checkpoints."""
         self.began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Writes a line at the end of each window."""
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Write a line at the end of each window."""
         passed = time.perf_counter() - self.began
         self.window = [self.window[0] + 1, self.window[1] + passed]
         self.step += 1
-        if self.step % self.every and self.step != self.last_step:
+        if self.step % self.train.log_every and self.step != self.train.steps:
             return
         steps, seconds = self.window
+        rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
         record = {
-            **{name: float(value) for name, value in logs.items()},
-            "learning_rate": float(
-                tf.convert_to_tensor(self.model.optimizer.learning_rate)
-            ),
+            **{name: float(value) for name, value in (logs or {}).items()},
+            "learning_rate": float(rate),
             "seconds": seconds,
-            "images_per_second": steps * self.batch_size / seconds,
+            "images_per_second": steps * self.train.batch_size / seconds,
         }
         self.write(record)
         self.model.reset_metrics()
         self.window = [0, 0.0]
 
-    def write(self, record):
-        """Adds a record of the present step."""
+    def write(self, record: Mapping[str, object]) -> None:
+        """Add a record of the present step.
+
+        Args:
+            record: Numbers by name.
+        """
         if not self.writes:
             return
-        epoch = self.step * self.batch_size / self.epoch_size
+        epoch = self.step * self.train.batch_size / self.epoch_size
         self.run.append_metrics({"step": self.step, "epoch": epoch, **record})
         with self.writer.as_default(step=self.step):
             for name, value in record.items():
                 tf.summary.scalar(name, value)
 
-    def on_train_end(self, logs=None):
-        """Closes the TensorBoard log."""
+    def on_train_end(self, logs: dict | None = None) -> None:
+        """Close the TensorBoard log."""
         self.writer.close()

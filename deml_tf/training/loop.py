@@ -1,11 +1,19 @@
 """The training loop: the same for one device, several, and several machines."""
 
+from collections.abc import Iterable, Sequence
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 
-def fit(trainer, batches, callbacks, strategy=None):
-    """Trains for as many steps as there are batches, or until a callback stops it.
+def fit(
+    trainer: keras.Model,
+    batches: Iterable[Any],
+    callbacks: Sequence[keras.callbacks.Callback],
+    strategy: tf.distribute.Strategy | None = None,
+) -> None:
+    """Train for as many steps as there are batches, or until a callback stops it.
 
     Does to a `Trainer` what `trainer.fit` does, whose loop Keras 3 does not give to
     several workers: the same `train_step` on every replica, the same callbacks. The
@@ -19,10 +27,10 @@ def fit(trainer, batches, callbacks, strategy=None):
         strategy: A `tf.distribute.Strategy`; by default the present one.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    callbacks = keras.callbacks.CallbackList(callbacks, model=trainer)
+    called = keras.callbacks.CallbackList(list(callbacks), model=trainer)
 
     @tf.function(autograph=False)
-    def step(data):
+    def step(data: Any) -> dict[str, tf.Tensor]:
         losses = strategy.run(trainer.train_step, (data,))
         return {
             name: strategy.experimental_local_results(value)[0]
@@ -31,14 +39,14 @@ def fit(trainer, batches, callbacks, strategy=None):
 
     trainer.stop_training = False
     trainer.reset_metrics()
-    callbacks.on_train_begin()
-    callbacks.on_epoch_begin(0)
+    called.on_train_begin()
+    called.on_epoch_begin(0)
     losses = {}
     for number, data in enumerate(batches):
-        callbacks.on_train_batch_begin(number)
+        called.on_train_batch_begin(number)
         losses = {name: float(value) for name, value in step(data).items()}
-        callbacks.on_train_batch_end(number, losses)
+        called.on_train_batch_end(number, losses)
         if trainer.stop_training:
             break
-    callbacks.on_epoch_end(0, losses)
-    callbacks.on_train_end(losses)
+    called.on_epoch_end(0, losses)
+    called.on_train_end(losses)

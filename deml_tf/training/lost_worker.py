@@ -10,7 +10,7 @@ from deml_tf.training.cluster import Cluster
 
 @contextlib.contextmanager
 def explained(cluster: Cluster) -> Iterator[None]:
-    """Turns the end of a collective operation into a sentence with a hint.
+    """Turn the end of a collective operation into a sentence with a hint.
 
     Args:
         cluster: This worker among the others; alone it has nobody to lose.

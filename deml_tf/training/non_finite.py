@@ -1,5 +1,7 @@
 """Stops a training whose loss is no longer a number."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 import numpy as np
 
@@ -11,28 +13,28 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     Args:
         first_step: Steps done before this `fit`.
-        files_of: Function from a step to the list of files in its batch.
+        files_of: Function from a step to the files in its batch.
 
     Raises:
         DataError: Names the loss, the step and the batch's files. Checkpoints and
             journal of the steps before stay as they are.
     """
 
-    def __init__(self, first_step, files_of):
+    def __init__(self, first_step: int, files_of: Callable[[int], Sequence[str]]):
         super().__init__()
         self.step = first_step
         self.files_of = files_of
 
-    def on_train_batch_end(self, batch, logs=None):
-        """Looks at every loss of the step."""
-        wrong = {n: v for n, v in logs.items() if not np.isfinite(v)}
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Look at every loss of the step."""
+        wrong = {n: v for n, v in (logs or {}).items() if not np.isfinite(v)}
         if wrong:
             # The total follows from its terms: name it only if it stands alone.
             named = {n: v for n, v in wrong.items() if n != "loss"} or wrong
             values = ", ".join(f"{name} is {value}" for name, value in named.items())
             raise DataError(
                 f"At step {self.step + 1} {values}; nothing saved before is lost. Try "
-                "a lower --learning_rate or --clip_norm=1; the batch's files were: "
+                "a lower learning_rate or clip_norm=1; the batch's files were: "
                 + ", ".join(self.files_of(self.step))
             )
         self.step += 1

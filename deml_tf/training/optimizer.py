@@ -1,6 +1,8 @@
 """Adam with learning-rate multipliers by variable group and coupled L2."""
 
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -24,32 +26,42 @@ class GroupedAdam(keras.optimizers.Adam):
         multipliers: Dict of regular expressions, searched for in `variable.path`,
             to multipliers; the first that is found counts, no match means 1.
         l2: Weight of the coupled L2 term.
+        own_l2: Dict of regular expressions, searched for in `variable.path`, to
+            weights that take the place of `l2`.
         **kwargs: Further arguments of `keras.optimizers.Adam`.
     """
 
-    def __init__(self, learning_rate=1e-5, multipliers=None, l2=0.0, **kwargs):
+    def __init__(
+        self,
+        learning_rate: Any = 1e-5,
+        multipliers: Mapping[str, float] | None = None,
+        l2: float = 0.0,
+        own_l2: Mapping[str, float] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(learning_rate=learning_rate, **kwargs)
         self.multipliers = dict(multipliers or {})
         self.l2 = l2
+        self.own_l2 = dict(own_l2 or {})
 
-    def build(self, variables):
-        """Resolves each variable's multiplier and L2 weight once."""
+    def build(self, variables: Sequence[keras.Variable]) -> None:
+        """Resolve each variable's multiplier and L2 weight once."""
         super().build(variables)
-        self._rates = [self._multiplier(v.path) for v in variables]
+        self._rates = [_first_found(self.multipliers, v.path, 1.0) for v in variables]
         # A bias of several heads or gates has a rank above 1, too.
         self._decays = [
-            self.l2 if len(v.shape) > 1 and not v.name.endswith("bias") else 0.0
+            _first_found(self.own_l2, v.path, self.l2)
+            if len(v.shape) > 1 and not v.name.endswith("bias")
+            else 0.0
             for v in variables
         ]
 
-    def _multiplier(self, path):
-        for pattern, multiplier in self.multipliers.items():
-            if re.search(pattern, path):
-                return multiplier
-        return 1.0
-
-    def apply(self, grads, trainable_variables=None):
-        """Updates the variables by gradients of which each replica has a part."""
+    def apply(
+        self,
+        grads: Sequence[tf.Tensor],
+        trainable_variables: Sequence[keras.Variable] | None = None,
+    ) -> None:
+        """Update the variables by gradients of which each replica has a part."""
         clips = self.clipnorm or self.global_clipnorm or self.clipvalue
         replica = tf.distribute.get_replica_context()
         if clips and replica is not None and replica.num_replicas_in_sync > 1:
@@ -59,8 +71,10 @@ class GroupedAdam(keras.optimizers.Adam):
             grads = [g / replica.num_replicas_in_sync for g in clipped]
         super().apply(grads, trainable_variables)
 
-    def update_step(self, gradient, variable, learning_rate):
-        """One variable's update."""
+    def update_step(
+        self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Update one variable."""
         index = self._get_variable_index(variable)
         if self._decays[index]:
             gradient = gradient + self._decays[index] * keras.ops.cast(
@@ -86,6 +100,17 @@ class GroupedAdam(keras.optimizers.Adam):
             use_locking=True,
         )
 
-    def get_config(self):
-        """The constructor's arguments."""
-        return {**super().get_config(), "multipliers": self.multipliers, "l2": self.l2}
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "multipliers": self.multipliers,
+            "l2": self.l2,
+            "own_l2": self.own_l2,
+        }
+
+
+def _first_found(by_pattern: Mapping[str, float], path: str, default: float) -> float:
+    """Return the value of the first pattern that is found in a path."""
+    found = (v for pattern, v in by_pattern.items() if re.search(pattern, path))
+    return next(found, default)

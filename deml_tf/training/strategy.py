@@ -11,7 +11,7 @@ STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 def build_strategy(
     kind: str = "auto", logical_cpus: int | None = None, cluster: Cluster | None = None
 ) -> tf.distribute.Strategy:
-    """Builds the strategy; call it before anything else of TensorFlow's runs.
+    """Build the strategy; call it before anything else of TensorFlow's runs.
 
     Args:
         kind: "one" device; "mirrored", all GPUs of this machine or the logical CPUs;
@@ -28,6 +28,48 @@ def build_strategy(
         UsageError: The strategy asks for what is not there, or was built too late.
     """
     cluster = cluster or Cluster()
+    kind = _checked(kind, logical_cpus, cluster)
+    if logical_cpus:
+        _cut_cpu(logical_cpus)
+    if kind == "multiworker":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    if kind == "mirrored":
+        names = [f"CPU:{n}" for n in range(logical_cpus or 0)]
+        return tf.distribute.MirroredStrategy(names or None)
+    return tf.distribute.get_strategy()
+
+
+def check_shares(
+    replicas: int, classes_per_batch: int, images_per_class: int, pairs: str
+) -> None:
+    """Refuse batches that the replicas cannot share evenly.
+
+    Args:
+        replicas: Of the training, on all machines.
+        classes_per_batch: P.
+        images_per_class: K.
+        pairs: "global", or "replica", for which a class must not be torn apart.
+
+    Raises:
+        UsageError: They cannot.
+    """
+    size = classes_per_batch * images_per_class
+    if size % replicas:
+        raise UsageError(
+            f"classes_per_batch={classes_per_batch} x images_per_class="
+            f"{images_per_class} are {size} images, which {replicas} replicas cannot "
+            f"share evenly: give classes_per_batch a multiple of {replicas}."
+        )
+    if pairs == "replica" and classes_per_batch % replicas:
+        raise UsageError(
+            f"pairs=replica would tear classes apart, for classes_per_batch="
+            f"{classes_per_batch} is no multiple of the {replicas} replicas: give such "
+            "a multiple, or pairs=global."
+        )
+
+
+def _checked(kind: str, logical_cpus: int | None, cluster: Cluster) -> str:
+    """Return the kind that "auto" stands for here; refuse one that cannot be."""
     gpus = tf.config.list_physical_devices("GPU")
     if kind not in STRATEGIES:
         raise UsageError(f"strategy={kind!r}: use one of {', '.join(STRATEGIES)}.")
@@ -60,72 +102,7 @@ def build_strategy(
             f"strategy={kind} is for one machine, and TF_CONFIG names {cluster.size}: "
             "use strategy=multiworker, or unset TF_CONFIG."
         )
-    if logical_cpus:
-        _cut_cpu(logical_cpus)
-    if kind == "multiworker":
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    if kind == "mirrored":
-        names = [f"CPU:{n}" for n in range(logical_cpus or 0)]
-        return tf.distribute.MirroredStrategy(names or None)
-    return tf.distribute.get_strategy()
-
-
-def check_batches(
-    replicas: int, classes_per_batch: int, images_per_class: int, pairs: str
-) -> None:
-    """Refuses batches that the replicas cannot share evenly.
-
-    Args:
-        replicas: Of the training, on all machines.
-        classes_per_batch: P.
-        images_per_class: K.
-        pairs: "global", or "replica", for which a class must not be torn apart.
-
-    Raises:
-        UsageError: They cannot.
-    """
-    size = classes_per_batch * images_per_class
-    if size % replicas:
-        raise UsageError(
-            f"classes_per_batch={classes_per_batch} x images_per_class="
-            f"{images_per_class} are {size} images, which {replicas} replicas cannot "
-            f"share evenly: give classes_per_batch a multiple of {replicas}."
-        )
-    if pairs == "replica" and classes_per_batch % replicas:
-        raise UsageError(
-            f"pairs=replica would tear classes apart, for classes_per_batch="
-            f"{classes_per_batch} is no multiple of the {replicas} replicas: give such "
-            "a multiple, or pairs=global."
-        )
-
-
-def chief_says(strategy: tf.distribute.Strategy, cluster: Cluster, value: int) -> int:
-    """Gives every worker the chief's number; each of them must call it.
-
-    It ends only when all workers have come here, so it also makes them wait for one
-    another.
-
-    Args:
-        strategy: Of the training.
-        cluster: This worker among the others.
-        value: The chief's number; what the other workers give is not looked at.
-
-    Returns:
-        The chief's number.
-    """
-    if cluster.size == 1:
-        return value
-    share = len(strategy.extended.worker_devices)  # replicas of this worker
-
-    def say(value):
-        replica = tf.distribute.get_replica_context()
-        speaks = replica.replica_id_in_sync_group % share == 0
-        return replica.all_reduce("sum", value * tf.cast(speaks, value.dtype))
-
-    said = tf.function(lambda value: strategy.run(say, (value,)), autograph=False)(
-        tf.constant(value if cluster.is_chief else 0, tf.int64)
-    )
-    return int(strategy.experimental_local_results(said)[0])
+    return kind
 
 
 def _cut_cpu(count: int) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 from deml_tf.backbones import build_backbone, vision_transformer
 from deml_tf.backbones.vision_transformer_size import VisionTransformerSize
 from deml_tf.backbones.weights.position_embeddings import resized_positions
+from deml_tf.decoupling import AdversaryDecoupling
 from deml_tf.errors import DataError, UsageError
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.cost import gmacs, parameters
@@ -362,9 +363,9 @@ def test_deml_trains_and_reloads(tmp_path):
     keras.utils.set_random_seed(1)
     embedder = tiny_deml()
     trainer = Trainer(
-        core_of(embedder), BinomialDeviance(), "adversary", adversary_hidden=8
+        core_of(embedder), BinomialDeviance(), AdversaryDecoupling(hidden=8)
     )
-    trainer.compile(keras.optimizers.SGD(1e-4), keras.optimizers.SGD(1e-4))
+    trainer.compile(keras.optimizers.SGD(1e-4))
     before = [v.numpy() for v in trainer.core.trainable_variables]
     labels = np.repeat(np.arange(4), 2).astype("int32")
     step = tf.function(trainer.train_step)

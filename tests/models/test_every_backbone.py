@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.train import build_trainer
+from deml_tf.training.build import build_trainer
 
 # Name, side of the images at which its final map has more than one position, and
 # what else makes it small.

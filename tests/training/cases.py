@@ -3,7 +3,14 @@
 import keras
 import numpy as np
 import tensorflow as tf
+from proxies import Proxies
 
+from deml_tf.decoupling import (
+    AdversaryDecoupling,
+    HingeDecoupling,
+    NoDecoupling,
+    ReversalDecoupling,
+)
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import build_deml, core_of
 from deml_tf.training.optimizer import GroupedAdam
@@ -28,7 +35,18 @@ BACKBONES = {
 # in them makes 2e-5 in the end. With 0, 1, 2 and 4 a unit of ReLU goes the other way,
 # .006 to .14 of its bias; losses are float32, so as much comes of adding up otherwise.
 SEEDS = {"no BatchNorm": 3}
-DECOUPLINGS = ("none", "hinge", "adversary", "reversal")
+DECOUPLINGS = {
+    "none": NoDecoupling,
+    "hinge": HingeDecoupling,
+    "adversary": lambda: AdversaryDecoupling(hidden=8),
+    "reversal": lambda: ReversalDecoupling(hidden=8),
+}
+LOSSES = {
+    "pairs": lambda scales: BinomialDeviance(),
+    "proxies": lambda scales: [
+        Proxies(num_classes=4, name=f"scale{i}_loss") for i in range(1, scales + 1)
+    ],
+}
 OPTIMIZERS = {
     "momentum": lambda: keras.optimizers.SGD(1e-4, momentum=0.9),
     "adam": lambda: GroupedAdam(
@@ -39,9 +57,10 @@ OPTIMIZERS = {
     ),
 }
 CASES = [
-    *((backbone, "adversary", "adam") for backbone in BACKBONES),
-    *(("frozen BatchNorm", decoupling, "momentum") for decoupling in DECOUPLINGS),
-    ("frozen BatchNorm", "hinge", "clipped adam"),
+    *((backbone, "adversary", "adam", "pairs") for backbone in BACKBONES),
+    *(("frozen BatchNorm", name, "momentum", "pairs") for name in DECOUPLINGS),
+    ("frozen BatchNorm", "hinge", "clipped adam", "pairs"),
+    ("frozen BatchNorm", "none", "adam", "proxies"),
 ]
 
 
@@ -54,7 +73,7 @@ class Show(keras.optimizers.SGD):
 
 def build(case, optimizer=None, **options):
     """The compiled trainer of a case, built under the present strategy."""
-    backbone, decoupling, named = case
+    backbone, decoupling, named, loss = case
     keras.utils.set_random_seed(SEEDS.get(backbone, 0))
     options = {"input_size": 32, "scales": 2, **BACKBONES[backbone], **options}
     embedder = build_deml(weights="none", learners=2, embedding_dim=32, **options)
@@ -63,15 +82,14 @@ def build(case, optimizer=None, **options):
         for variable in core_of(embedder).trainable_variables:
             if variable.name == "bias":
                 variable.assign(tf.zeros(variable.shape, variable.dtype))
-    trainer = Trainer(
-        core_of(embedder),
-        BinomialDeviance(),
-        decoupling=decoupling,
-        adversary_hidden=8,
-        ramp_steps=STEPS,
-    )
     make = optimizer or OPTIMIZERS[named]
-    trainer.compile(make(), make())
+    opponent = DECOUPLINGS[decoupling]()
+    if decoupling in ("adversary", "reversal"):
+        opponent.predictors.optimizer = make()
+    trainer = Trainer(
+        core_of(embedder), LOSSES[loss](options["scales"]), opponent, steps=STEPS
+    )
+    trainer.compile(make())
     return trainer
 
 
@@ -90,8 +108,7 @@ def batches(trainer):
 
 def state(trainer):
     """All that a training changes, by name."""
-    variables = [*trainer.core.variables, *trainer.adversary_variables]
-    return {v.path: np.array(tf.convert_to_tensor(v)) for v in variables}
+    return {v.path: np.array(tf.convert_to_tensor(v)) for v in trainer.variables}
 
 
 def difference(found, wanted):

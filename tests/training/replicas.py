@@ -21,12 +21,11 @@ from cases import (
 )
 
 from deml_tf.training import loop
-from deml_tf.training.cluster import Cluster, read_cluster
-from deml_tf.training.feed import distribute
-from deml_tf.training.strategy import build_strategy, chief_says
+from deml_tf.training.cluster import read_cluster
+from deml_tf.training.workers import Workers
 
 
-def share(trainer, strategy, steps=STEPS):
+def share(trainer, workers, steps=STEPS):
     """The steps' batches, cut for the replicas as the training command cuts them."""
 
     def read(rows):
@@ -37,13 +36,12 @@ def share(trainer, strategy, steps=STEPS):
         )
         return mine.unbatch().batch(size, drop_remainder=True)
 
-    several = strategy.num_replicas_in_sync > 1
-    cluster = read_cluster() if several else Cluster()
-    return distribute(read, BATCH, strategy, cluster)
+    return workers.distribute(read, BATCH)
 
 
-def gradients(case, strategy):
+def gradients(case, workers):
     """What each variable's gradient is, and the logged losses."""
+    strategy = workers.strategy
     with strategy.scope():
         trainer = build(case, Show)
     logs = {}
@@ -52,7 +50,7 @@ def gradients(case, strategy):
     def step(batch):
         return strategy.run(trainer.train_step, (batch,))
 
-    for batch in share(trainer, strategy, 1):
+    for batch in share(trainer, workers, 1):
         logs = step(batch)
     local = strategy.experimental_local_results
     return state(trainer), {
@@ -60,37 +58,40 @@ def gradients(case, strategy):
     }
 
 
-def trained(case, strategy, through):
+def trained(case, workers, through):
     """State after all steps, by Keras's `fit` or by the project's loop.
 
     In float64: of float32's rounding, units of ReLU that are near 0 soon make more than
     what is to be shown, on one device as on several.
     """
-    with strategy.scope():
+    with workers.strategy.scope():
         trainer = build(case, precision="float64")
     if through == "fit":
         trainer.fit(batches(trainer), verbose=0, shuffle=False)
     else:
-        loop.fit(trainer, share(trainer, strategy), [], strategy)
+        loop.fit(trainer, share(trainer, workers), [], workers.strategy)
     return state(trainer)
 
 
 def main(asked):
     cluster = read_cluster()
     if cluster.size > 1:
-        strategy = build_strategy("multiworker", None, cluster)
+        several = Workers.start("multiworker", None, cluster)
     else:
-        strategy = build_strategy("mirrored", int(asked))
-    one = tf.distribute.get_strategy()
-    report = {"replicas": strategy.num_replicas_in_sync, "gradients": {}, "trained": {}}
-    pairs = [(backbone, "adversary") for backbone in BACKBONES]
-    pairs += [("frozen BatchNorm", d) for d in DECOUPLINGS if d != "adversary"]
-    for backbone, decoupling in pairs:
-        case = (backbone, decoupling, "momentum")
-        found, logs = gradients(case, strategy)
+        several = Workers.start("mirrored", int(asked), cluster)
+    one = Workers()
+    report = {"replicas": several.replicas, "gradients": {}, "trained": {}}
+    compared = [(backbone, "adversary", "pairs") for backbone in BACKBONES]
+    compared += [
+        ("frozen BatchNorm", d, "pairs") for d in DECOUPLINGS if d != "adversary"
+    ]
+    compared += [("frozen BatchNorm", "none", "proxies")]
+    for backbone, decoupling, loss in compared:
+        case = (backbone, decoupling, "momentum", loss)
+        found, logs = gradients(case, several)
         wanted, single = gradients(case, one)
         error, name = difference(found, wanted)
-        report["gradients"][", ".join(case[:2])] = {
+        report["gradients"][f"{backbone}, {decoupling}, {loss}"] = {
             "error": error,
             "variable": name,
             "logs": {n: [logs[n], single[n][0]] for n in single},
@@ -101,8 +102,8 @@ def main(asked):
         by_fit = cluster.size == 1 and case[1] in ("adversary", "hinge")
         through = "fit" if by_fit else "loop"
         wanted = trained(case, one, "loop")
-        error, name = difference(trained(case, strategy, through), wanted)
+        error, name = difference(trained(case, several, through), wanted)
         report["trained"][f"{', '.join(case)}, {through}"] = [error, name]
         print(case, through, error, name, file=sys.stderr, flush=True)
-    chief_says(strategy, cluster, 0)
+    several.wait()
     print(json.dumps(report))

@@ -4,8 +4,17 @@ import pytest
 
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.models.embedder import build_deml, core_of
-from deml_tf.train import build_trainer
+from deml_tf.training.build import build_trainer
 from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.workers import Workers
+
+EVERY_STEP = TrainConfig(steps=99, checkpoint_every=1)
+
+
+def checkpoints_of(folder, trainer):
+    made = Checkpoints(folder, trainer, EVERY_STEP, Workers())
+    made.set_model(trainer)
+    return made
 
 
 def tiny_trainer():
@@ -25,20 +34,18 @@ def tiny_trainer():
 def test_a_kill_before_the_first_checkpoint_is_named(tmp_path, lost):
     """The index is whole by then, and the file that names the newest is not there."""
     trainer = tiny_trainer()
-    checkpoints = Checkpoints(tmp_path, trainer, every=1, last_step=99)
-    checkpoints.set_model(trainer)
+    checkpoints = checkpoints_of(tmp_path, trainer)
     for step in range(11):  # of two digits, which names would sort before one
         checkpoints.on_train_batch_end(step)
     if lost:
         (tmp_path / "checkpoint").unlink()
     (tmp_path / "ckpt-12_temp").mkdir()
-    again = Checkpoints(tmp_path, tiny_trainer(), every=1, last_step=99)
+    other = tiny_trainer()
+    again = checkpoints_of(tmp_path, other)
     assert again.restore() == (11, False)
     assert not (tmp_path / "ckpt-12_temp").exists()
     assert (tmp_path / "ckpt-11.index").exists()
-    for old, new in zip(
-        trainer.core.weights, again.checkpoint.core.weights, strict=True
-    ):
+    for old, new in zip(trainer.core.weights, other.core.weights, strict=True):
         np.testing.assert_array_equal(old, new)
 
 
@@ -57,8 +64,7 @@ def test_layers_that_draw_go_on_from_their_state(tmp_path):
     trainer = build_trainer(embedder, LossConfig(), TrainConfig())
     core = core_of(embedder)
     image = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3))
-    checkpoints = Checkpoints(tmp_path, trainer, every=1, last_step=9)
-    checkpoints.set_model(trainer)
+    checkpoints = checkpoints_of(tmp_path, trainer)
     checkpoints.on_train_batch_end(0)
 
     def drawn():

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from deml_tf.errors import DataError, UsageError
 from deml_tf.training.cluster import Cluster, read_cluster
-from deml_tf.training.lost_worker import explained
-from deml_tf.training.strategy import build_strategy, check_batches, chief_says
+from deml_tf.training.strategy import build_strategy, check_shares
+from deml_tf.training.workers import Workers
 
 TWO = Cluster(("a:1", "b:2"), 1)
 
@@ -75,25 +75,27 @@ def test_strategies_that_cannot_be(arguments, words):
 
 
 def test_batches_must_be_shared_evenly():
-    check_batches(4, 2, 2, "global")
-    check_batches(4, 4, 2, "replica")
+    check_shares(4, 2, 2, "global")
+    check_shares(4, 4, 2, "replica")
     with pytest.raises(UsageError, match="classes_per_batch a multiple of 4"):
-        check_batches(4, 3, 2, "global")
+        check_shares(4, 3, 2, "global")
     with pytest.raises(UsageError, match="tear classes apart"):
-        check_batches(4, 2, 2, "replica")
+        check_shares(4, 2, 2, "replica")
 
 
-def test_alone_everybody_is_the_chief():
-    assert chief_says(build_strategy(), Cluster(), 7) == 7
+def test_a_worker_alone_is_the_writer():
+    workers = Workers()
+    assert workers.is_writer and workers.replicas == 1 and workers.agree(7) == 7
+    assert not Workers(TWO).is_writer
 
 
 def test_a_lost_worker_is_a_sentence():
     lost = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: ...")
     with pytest.raises(DataError, match="goes on from the last checkpoint"):
-        with explained(TWO):
+        with Workers(TWO).lost_one_explained():
             raise lost
-    with pytest.raises(tf.errors.UnavailableError), explained(Cluster()):
+    with pytest.raises(tf.errors.UnavailableError), Workers().lost_one_explained():
         raise lost
     other = tf.errors.InternalError(None, None, "out of luck")
-    with pytest.raises(tf.errors.InternalError), explained(TWO):
+    with pytest.raises(tf.errors.InternalError), Workers(TWO).lost_one_explained():
         raise other

@@ -15,9 +15,11 @@ from forks import Fork, run_module
 
 from deml_tf.cli import command
 from deml_tf.cli.error_text import explain_disk, no_room
+from deml_tf.config import TrainConfig
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.workers import Workers
 
 
 @contextlib.contextmanager
@@ -48,13 +50,11 @@ def small_disk(tmp_path):
 def training(folder):
     """Checkpoints of two megabytes at every step."""
     layer = keras.layers.Dense(512, kernel_initializer="zeros", use_bias=False)
-    core = keras.Sequential([keras.Input([512]), layer])
-    trainer = SimpleNamespace(
-        core=core,
-        optimizer=tf.train.Checkpoint(momentum=tf.Variable(tf.zeros([2**18]))),
-        adversaries=[],
+    trainer = keras.Sequential([keras.Input([512]), layer])
+    trainer.momentum = tf.Variable(tf.zeros([2**18]))
+    callback = Checkpoints(
+        folder, trainer, TrainConfig(steps=99, checkpoint_every=1), Workers()
     )
-    callback = Checkpoints(folder, trainer, every=1, last_step=99)
     callback.set_model(SimpleNamespace(stop_training=False))
     return callback, layer.kernel
 

@@ -1,0 +1,123 @@
+"""From a run's settings to the compiled trainer."""
+
+import inspect
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from deml_tf.config import LossConfig, TrainConfig
+from deml_tf.decoupling import DECOUPLINGS
+from deml_tf.errors import arguments_of
+from deml_tf.losses import METRIC_LOSSES
+from deml_tf.models.embedder import core_of, scales_and_learners
+from deml_tf.training.optimizer import GroupedAdam
+from deml_tf.training.trainer import Trainer
+
+_HEAD = r"_(projection|channel_attention)/"
+_BIAS = r"(bias|beta)[^/]*$"
+
+
+def build_trainer(
+    embedder: keras.Model,
+    loss: LossConfig,
+    train: TrainConfig,
+    num_classes: int | None = None,
+) -> Trainer:
+    """Build the compiled trainer around an embedder's core.
+
+    Args:
+        embedder: What `deml_tf.build_deml` gives.
+        loss: Metric loss, decoupling and regularisers.
+        train: Steps and optimizer.
+        num_classes: Training classes, for metric losses that take their number.
+
+    Returns:
+        The trainer.
+
+    Raises:
+        UsageError: An argument of the metric loss or of the decoupling is wrong.
+    """
+    core = core_of(embedder)
+    with arguments_of(loss.decoupling, loss.decoupling_arguments):
+        decoupling = DECOUPLINGS[loss.decoupling](
+            weight=loss.decoupling_weight, **loss.decoupling_arguments
+        )
+    trainer = Trainer(
+        core,
+        build_metric_loss(loss, core, num_classes),
+        decoupling,
+        steps=train.steps,
+        activation_decay_weight=loss.activation_decay_weight,
+        unit_rows_weight=loss.unit_rows_weight,
+    )
+    trainer.compile(build_optimizer(train, trainer.loss_layers))
+    return trainer
+
+
+def build_metric_loss(
+    loss: LossConfig, core: keras.Model, num_classes: int | None = None
+) -> keras.losses.Loss | list[keras.layers.Layer]:
+    """Build the metric loss: one for all scales, or a layer for each.
+
+    Args:
+        loss: Its name in `METRIC_LOSSES`, and its arguments.
+        core: What it will train.
+        num_classes: Training classes.
+
+    Returns:
+        As `Trainer` takes it.
+    """
+    kind = METRIC_LOSSES[loss.loss]
+    scales, learners = scales_and_learners(core)
+    arguments = {
+        **(getattr(kind, "BASELINE", {}) if scales == learners == 1 else {}),
+        **loss.loss_arguments,
+        **_taken(kind, {"pairs": loss.pairs, "num_classes": num_classes}),
+    }
+    with arguments_of(loss.loss, loss.loss_arguments):
+        if issubclass(kind, keras.losses.Loss):
+            return kind(**arguments)
+        return [kind(**arguments, name=f"scale{i}_loss") for i in range(1, scales + 1)]
+
+
+def build_optimizer(
+    train: TrainConfig, loss_layers: list[keras.layers.Layer]
+) -> GroupedAdam:
+    """Build the optimizer of the core and of its metric losses.
+
+    Args:
+        train: Learning rate, its schedule and multipliers, L2 and clipping.
+        loss_layers: Metric losses with weights; their attributes `rate_multiplier` and
+            `l2` hold for all of their variables.
+
+    Returns:
+        The optimizer, not yet built.
+    """
+    rate: Any = train.learning_rate
+    if train.schedule == "step":
+        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
+            list(train.decay_steps),
+            [rate * train.decay_rate**n for n in range(len(train.decay_steps) + 1)],
+        )
+    own = {f"^{re.escape(str(layer.path))}/": layer for layer in loss_layers}
+    return GroupedAdam(
+        rate,
+        {
+            **{pattern: layer.rate_multiplier for pattern, layer in own.items()},
+            f"{_HEAD}.*{_BIAS}": train.head_multiplier * train.bias_multiplier,
+            _HEAD: train.head_multiplier,
+            _BIAS: train.bias_multiplier,
+        },
+        l2=train.l2,
+        own_l2={pattern: layer.l2 for pattern, layer in own.items()},
+        epsilon=1e-8,
+        global_clipnorm=train.clip_norm,
+    )
+
+
+def _taken(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the program's own values that a constructor takes."""
+    taken = inspect.signature(kind).parameters
+    return {n: v for n, v in values.items() if n in taken and v is not None}

@@ -1,0 +1,186 @@
+"""A training session: its data, its embedder, and its steps."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from deml_tf.cli.error_text import is_lost, service_error
+from deml_tf.config import Configs
+from deml_tf.data.batch_table import BatchTable
+from deml_tf.data.batches import batch_files, class_ids, training_dataset
+from deml_tf.data.images import explain_unreadable
+from deml_tf.data.scan import take_out_bad
+from deml_tf.data.selection import fill_batches, read_split
+from deml_tf.data.splits import Split
+from deml_tf.errors import UsageError
+from deml_tf.kernels.cpu_gradients import use_cpu_gradients
+from deml_tf.models.embedder import build_embedder, core_of, geometry_of
+from deml_tf.runs.folder import BAD_IMAGES, RunFolder
+from deml_tf.training import loop
+from deml_tf.training.best_step import ChooseBestStep
+from deml_tf.training.build import build_trainer
+from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.final_scores import embedding_of
+from deml_tf.training.journal import Journal
+from deml_tf.training.non_finite import StopOnNonFinite
+from deml_tf.training.progress import ProgressBar
+from deml_tf.training.trainer import Trainer
+from deml_tf.training.workers import Workers
+
+BEST = "best.weights.h5"
+
+
+@dataclasses.dataclass(frozen=True)
+class Session:
+    """What a training works on.
+
+    Attributes:
+        configs: What the run is.
+        run: Its folder.
+        workers: This worker among all of them.
+        split: Seen and unseen images.
+        embedder: What is trained.
+        trainer: What trains it.
+    """
+
+    configs: Configs
+    run: RunFolder
+    workers: Workers
+    split: Split
+    embedder: keras.Model
+    trainer: Trainer
+
+    @classmethod
+    def build(cls, configs: Configs, run: RunFolder, workers: Workers) -> "Session":
+        """Read the data and build the trainer.
+
+        Args:
+            configs: What the run is.
+            run: Its open folder.
+            workers: This worker among all of them.
+
+        Returns:
+            The session, before its first step.
+        """
+        split = _read_split(configs, run, workers)
+        _, classes = class_ids(split.train)
+        with workers.strategy.scope():
+            embedder = build_embedder(configs.model, configs.train.seed)
+            if tf.config.list_physical_devices("GPU"):
+                use_cpu_gradients(core_of(embedder), False)
+            trainer = build_trainer(embedder, configs.loss, configs.train, len(classes))
+        return cls(configs, run, workers, split, embedder, trainer)
+
+    def fit(self, data_service: str | None = None) -> None:
+        """Train from the newest checkpoint to the last step, and keep the best one.
+
+        Args:
+            data_service: Address of a tf.data service that reads the images.
+        """
+        train = self.configs.train
+        choice = ChooseBestStep(
+            self.embedder,
+            self.split.validation,
+            self.run.path / BEST,
+            train,
+            embedding_of(geometry_of(self.embedder), self.configs),
+            self.workers,
+        )
+        checkpoints = Checkpoints(
+            self.run.checkpoints_path,
+            self.trainer,
+            train,
+            self.workers,
+            choice=choice.state,
+        )
+        first_step, ended = checkpoints.restore()
+        self._check_shared_folder(first_step)
+        if first_step and self.workers.is_writer:
+            print(f"Going on from step {first_step} of {train.steps}.")
+        if not ended:
+            if self.workers.is_writer:
+                self.run.truncate_metrics(first_step)
+            self._run_steps(first_step, choice, checkpoints, data_service)
+        if self.split.validation and self.workers.is_writer:
+            core_of(self.embedder).load_weights(self.run.path / BEST)
+            print(
+                f"Best step: {int(choice.state.best_step)}, MAP@R "
+                f"{float(choice.state.best):.3f} on the validation classes."
+            )
+
+    def _run_steps(
+        self,
+        first_step: int,
+        choice: ChooseBestStep,
+        checkpoints: Checkpoints,
+        data_service: str | None,
+    ) -> None:
+        train, workers, images = self.configs.train, self.workers, self.split.train
+        sizes = (train.classes_per_batch, train.images_per_class)
+        table = BatchTable(class_ids(images)[0], *sizes, train.seed)
+
+        def files_of(step: int) -> list[str]:
+            return batch_files(images, table, step)
+
+        def read(share: tuple[int, int, int]) -> tf.data.Dataset:
+            return training_dataset(
+                images,
+                table,
+                **dataclasses.asdict(geometry_of(self.embedder)),
+                first_step=first_step,
+                last_step=train.steps,
+                seed=train.seed,
+                share=share,
+                service=data_service,
+            )
+
+        journal = Journal(self.run, first_step, train, len(images), workers)
+        choice.begin(first_step, journal.write)
+        bar = ProgressBar(first_step, train)
+        callbacks = [
+            StopOnNonFinite(first_step, files_of),
+            journal,
+            *([choice] if self.split.validation else []),
+            checkpoints,
+            *([bar] if workers.is_writer else []),
+        ]
+        try:
+            batches = workers.distribute(read, table.batch_size)
+            loop.fit(self.trainer, batches, callbacks, workers.strategy)
+        except tf.errors.OpError as error:
+            if workers.cluster.size > 1 and is_lost(error):
+                raise
+            # Raised when the batch after the last finished step is consumed.
+            found = explain_unreadable(files_of(int(checkpoints.progress.step)), error)
+            if found is error:
+                found = service_error(error) or error
+            raise found from error
+        finally:
+            bar.stop()
+
+    def _check_shared_folder(self, first_step: int) -> None:
+        """All workers must go on from the writer's step."""
+        agreed = self.workers.agree(first_step)
+        if agreed != first_step:
+            raise UsageError(
+                f"run_dir={self.run.path} holds a checkpoint of step {first_step} for "
+                f"worker {self.workers.cluster.rank} and one of step {agreed} for the "
+                "first: name a folder that all workers share."
+            )
+
+
+def _read_split(configs: Configs, run: RunFolder, workers: Workers) -> Split:
+    """Read the images of the run, without bad ones and classes that are too small."""
+    data, train = configs.data, configs.train
+    split = read_split(data, train.seed)
+    split = take_out_bad(
+        split, data.bad_images, run.path / BAD_IMAGES, workers.is_writer
+    )
+    split = fill_batches(split, train.classes_per_batch, train.images_per_class)
+    if train.patience and not split.validation:
+        raise UsageError(
+            f"patience={train.patience} needs validation classes: give "
+            "validation_classes=0.1, or leave patience out."
+        )
+    return split

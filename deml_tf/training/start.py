@@ -1,0 +1,94 @@
+"""From settings to a finished run, on one worker of possibly several."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from deml_tf.cli.flags import as_flags
+from deml_tf.config import Configs, DistributionConfig, TrainConfig
+from deml_tf.data.service import check_service
+from deml_tf.errors import UsageError
+from deml_tf.runs.folder import RunFolder
+from deml_tf.training.cluster import read_cluster
+from deml_tf.training.final_scores import finish
+from deml_tf.training.session import Session
+from deml_tf.training.strategy import check_shares
+from deml_tf.training.workers import Workers
+
+
+def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | None:
+    """Train, score and report; or go on where a killed run stopped.
+
+    Args:
+        configs: What the run is.
+        devices: What it computes on.
+
+    Returns:
+        What `results.json` holds; None on the workers that do not write, and if the run
+        was finished before.
+
+    Raises:
+        UsageError: Settings do not fit each other, the data or the machines.
+        DataError: Data, run folder or another worker prevent the training.
+    """
+    check_schedule(configs.train)
+    cluster = read_cluster()
+    finished = RunFolder(str(configs.train.run_dir)).finished
+    if finished and not cluster.is_chief:
+        return None  # the writer says so
+    if devices.data_service is not None and not finished:
+        check_service(devices.data_service)
+    batches = (
+        configs.train.classes_per_batch,
+        configs.train.images_per_class,
+        configs.loss.pairs,
+    )
+    if devices.logical_cpus:  # so many devices take their time to make
+        check_shares(devices.logical_cpus * cluster.size, *batches)
+    workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
+    check_shares(workers.replicas, *batches)
+    with workers.lost_one_explained():
+        return _train(configs, workers, devices.data_service)
+
+
+def check_schedule(train: TrainConfig) -> None:
+    """Refuse steps of a decay that do not fit the schedule.
+
+    Raises:
+        UsageError: They do not.
+    """
+    steps = list(train.decay_steps)
+    given = f"schedule={train.schedule}"
+    shown = f"decay_steps={','.join(map(str, steps))}"
+    if steps and train.schedule != "step":
+        raise UsageError(f"{shown} is not for {given}: give schedule=step with it.")
+    if train.schedule == "step" and not steps:
+        raise UsageError(f"{given} needs steps to decay at: give decay_steps=N,M.")
+    if steps != sorted(set(steps)):
+        raise UsageError(f"{shown} goes back: give each step once, in rising order.")
+
+
+def _train(
+    configs: Configs, workers: Workers, data_service: str | None
+) -> dict[str, Any] | None:
+    run = RunFolder(str(configs.train.run_dir))
+    if workers.is_writer:
+        run = RunFolder.open(run.path, as_flags(*configs))
+        if run.finished:
+            print(f"{run.path} is finished: see {run.report_path}.")
+            return None
+    with run.undone_on_error():
+        # Before any variable exists.
+        keras.utils.set_random_seed(configs.train.seed)
+        if configs.train.deterministic:
+            tf.config.experimental.enable_op_determinism()
+        session = Session.build(configs, run, workers)
+    session.fit(data_service)
+    results = None
+    if workers.is_writer:
+        replicas = workers.replicas
+        results = finish(run, session.embedder, session.split, configs, replicas)
+    # A worker that left before the writer is done would be taken for a lost one.
+    workers.wait()
+    return results

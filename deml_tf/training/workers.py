@@ -1,0 +1,124 @@
+"""The workers of a training, as one of them sees them."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from deml_tf.training.cluster import Cluster
+from deml_tf.training.lost_worker import explained
+from deml_tf.training.strategy import build_strategy
+
+
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """This worker among all of them: what it computes on, and whether it writes.
+
+    The default is one worker alone, on one device.
+
+    Attributes:
+        cluster: The machines.
+        strategy: Where variables lie and steps run.
+    """
+
+    cluster: Cluster = Cluster()
+    strategy: tf.distribute.Strategy = dataclasses.field(
+        default_factory=tf.distribute.get_strategy
+    )
+
+    @classmethod
+    def start(cls, kind: str, logical_cpus: int | None, cluster: Cluster) -> "Workers":
+        """Build the strategy; with several workers, wait until all of them are up.
+
+        Args:
+            kind: As in `build_strategy`.
+            logical_cpus: As in `build_strategy`.
+            cluster: From `read_cluster`.
+
+        Returns:
+            The workers.
+
+        Raises:
+            UsageError: The strategy needs what is not there.
+        """
+        if cluster.size > 1:
+            print(
+                f"Worker {cluster.rank} of {cluster.size}: waiting for all.", flush=True
+            )
+        return cls(cluster, build_strategy(kind, logical_cpus, cluster))
+
+    @property
+    def is_writer(self) -> bool:
+        """Return whether this worker prints, scores and writes files."""
+        return self.cluster.is_chief
+
+    @property
+    def replicas(self) -> int:
+        """Return the number of replicas, on all machines."""
+        return self.strategy.num_replicas_in_sync
+
+    def agree(self, value: int) -> int:
+        """Return the writer's value; every worker must call it.
+
+        It returns only when all workers have called it.
+
+        Args:
+            value: Used if this worker is the writer, ignored otherwise.
+
+        Returns:
+            The value that the writer gave.
+        """
+        if self.cluster.size == 1:
+            return value
+        share = len(self.strategy.extended.worker_devices)  # replicas of this worker
+
+        def of_writer(value: tf.Tensor) -> tf.Tensor:
+            replica = tf.distribute.get_replica_context()
+            first = replica.replica_id_in_sync_group % share == 0
+            return replica.all_reduce("sum", value * tf.cast(first, value.dtype))
+
+        run = tf.function(
+            lambda value: self.strategy.run(of_writer, (value,)), autograph=False
+        )
+        agreed = run(tf.constant(value if self.is_writer else 0, tf.int64))
+        return int(self.strategy.experimental_local_results(agreed)[0])
+
+    def wait(self) -> None:
+        """Return when all workers have called it."""
+        self.agree(0)
+
+    def distribute(
+        self, read: Callable[[tuple[int, int, int]], tf.data.Dataset], batch_size: int
+    ) -> Iterable[Any]:
+        """Give each replica its own rows of every step's batch.
+
+        Replica r of N takes the r-th of N equal runs of rows, so the batch, its crops
+        and its mirrors are those of a training on one replica, and each worker reads
+        only what its own replicas need.
+
+        Args:
+            read: Function from a share `(start, stop, size)` of a batch to its dataset,
+                as `training_dataset` takes it.
+            batch_size: Rows of a step's batch, a multiple of the number of replicas.
+
+        Returns:
+            Iterable of what `strategy.run` takes for each step.
+        """
+        rows = batch_size // self.cluster.size
+        first = self.cluster.rank * rows
+        share = (first, first + rows, batch_size // self.replicas)
+        if self.replicas == 1:
+            return read(share)
+        return self.strategy.distribute_datasets_from_function(lambda _: read(share))
+
+    @contextlib.contextmanager
+    def lost_one_explained(self) -> Iterator[None]:
+        """Raise a sentence with a hint where the block ends because a worker is gone.
+
+        Raises:
+            DataError: Another worker was lost while the block ran.
+        """
+        with explained(self.cluster):
+            yield
