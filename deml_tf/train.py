@@ -1,11 +1,10 @@
 """Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`."""
 
-from pathlib import Path
 from typing import Any
 
 from absl import flags
 
-from deml_tf.cli import command
+from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define_flags, from_flags, read_configs
 from deml_tf.config import CONFIGS, DistributionConfig
 from deml_tf.data.sets import find_set
@@ -17,8 +16,7 @@ from deml_tf.training.start import train
 
 def main(arguments: list[str]) -> None:
     """Read the flags, train, and print the scores."""
-    if arguments:
-        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
+    no_words(arguments)
     configs = read_configs(flags.FLAGS)
     devices = from_flags(DistributionConfig, flags.FLAGS)
     _require(dataset=configs.data.dataset)
@@ -27,10 +25,9 @@ def main(arguments: list[str]) -> None:
     _require(run_dir=configs.train.run_dir)
     results = train(configs, devices)
     if results:
-        run = RunFolder(str(configs.train.run_dir))
-        name = Path(str(configs.train.run_dir)).name
-        command.console().print(comparison_table([(name, results)]))
-        print(f"Report: {run.report_path}")
+        folder = RunFolder(str(configs.train.run_dir))
+        console().print(comparison_table([(folder.path.name, results)]))
+        print(f"Report: {folder.report_path}")
 
 
 def _require(**values: Any) -> None:
@@ -42,7 +39,7 @@ def _require(**values: Any) -> None:
 def cli() -> None:
     """Define the flags and run: what `deml-tf-train` starts."""
     define_flags(*CONFIGS, DistributionConfig)
-    command.run(main, "Interrupted; the same command goes on from the last checkpoint.")
+    run(main, "Interrupted; the same command goes on from the last checkpoint.")
 
 
 if __name__ == "__main__":
