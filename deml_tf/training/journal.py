@@ -19,8 +19,8 @@ class Journal(keras.callbacks.Callback):
         first_step: Steps done before this `fit`.
         train: Its steps, batches and `log_every`.
         epoch_size: Images of the training set.
-        workers: The writer among them writes. The others only begin their windows with
-            it, for resetting a mean takes all of them.
+        workers: Only the writer among them writes. The others keep their windows in
+            step with it, because all must reset a Keras metric together.
     """
 
     def __init__(

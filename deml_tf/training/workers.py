@@ -7,8 +7,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from deml_tf.cli.error_text import COLLECTIVE_ERRORS, is_lost
+from deml_tf.errors import DataError
 from deml_tf.training.cluster import Cluster
-from deml_tf.training.lost_worker import explained
 from deml_tf.training.strategy import build_strategy
 
 
@@ -115,10 +116,19 @@ class Workers:
 
     @contextlib.contextmanager
     def lost_one_explained(self) -> Iterator[None]:
-        """Raise a sentence with a hint where the block ends because a worker is gone.
+        """Explain an error of the block that means that another worker is gone.
 
         Raises:
             DataError: Another worker was lost while the block ran.
         """
-        with explained(self.cluster):
+        try:
             yield
+        except COLLECTIVE_ERRORS as error:
+            if self.cluster.size == 1 or not is_lost(error):
+                raise
+            raise DataError(
+                f"Worker {self.cluster.rank} of {self.cluster.size} lost another one, "
+                "so the training stops everywhere: see that worker's own output, then "
+                "start all workers again with the same command; it goes on from the "
+                "last checkpoint."
+            ) from error
