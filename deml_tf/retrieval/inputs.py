@@ -71,22 +71,14 @@ def check_inputs(
                 f"embeddings {queries.shape[1]}; give both from one model."
             )
     n, m = len(queries), len(gallery)
-    if labels is None:
-        codes, classes = np.repeat([-1, 0], [n, m]), np.zeros(1, np.int32)
-    else:
+    codes, classes = np.repeat([-1, 0], [n, m]), np.zeros(1, np.int32)
+    if labels is not None:
         names = _check_labels(labels, n, "labels", "embeddings")
         gallery_names = names
         if gallery_labels is not None:
             rows = ("gallery_labels", "gallery_embeddings")
             gallery_names = _check_labels(gallery_labels, m, *rows)
-        if (names.dtype.kind == "U") != (gallery_names.dtype.kind == "U"):
-            # Joined, numbers would turn into strings and 1 would equal "1".
-            raise UsageError(
-                f"labels are {names.dtype} and gallery_labels {gallery_names.dtype}; "
-                "give both as integers or both as strings."
-            )
-        both = np.concatenate([names, gallery_names])
-        classes, codes = np.unique(both, return_inverse=True)
+        classes, codes = np.unique(_joined(names, gallery_names), return_inverse=True)
     codes = codes.astype(np.int32)
     return QueriesAndGallery(queries, codes[:n], gallery, codes[n:], classes, alone)
 
@@ -180,6 +172,16 @@ def _check_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray
             "give integers or strings."
         )
     return values
+
+
+def _joined(names: np.ndarray, gallery_names: np.ndarray) -> np.ndarray:
+    """Join labels of one kind: among strings, the number 1 would equal "1"."""
+    if (names.dtype.kind == "U") != (gallery_names.dtype.kind == "U"):
+        raise UsageError(
+            f"labels are {names.dtype} and gallery_labels {gallery_names.dtype}; "
+            "give both as integers or both as strings."
+        )
+    return np.concatenate([names, gallery_names])
 
 
 def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
