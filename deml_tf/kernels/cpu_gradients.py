@@ -8,8 +8,9 @@ import keras
 def use_cpu_gradients(model: keras.Model, used: bool) -> None:
     """Choose how a model's convolutions compute their gradients in training.
 
-    The numbers agree but for rounding. What is faster on a CPU is not on a GPU, so
-    switch them off before training on one. Functions traced before keep their way.
+    The numbers agree but for rounding. The gradients made for the CPU are not faster on
+    a GPU, so switch them off before training on one. It has no effect on functions that
+    are already traced.
 
     Args:
         model: Searched for `Convolution` and `NormedConvolution`, in the models within

@@ -1,4 +1,4 @@
-"""Twins of models for inference alone: folded weights, and XLA where it is faster."""
+"""Twins of models, for inference alone: folded weights, and XLA where it is faster."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,12 @@ from deml_tf.kernels.response_norm import ResponseNorm
 def inference_twins(
     *models: keras.Model, compiled: bool
 ) -> tuple[list[keras.Model], Callable[[], None]]:
-    """Copy models for inference, each layer shared but those that can be faster.
+    """Copy models for inference; the copies share every layer that is not replaced.
 
-    A `Convolution` or `NormedConvolution` gives way to a layer that holds what it makes
-    of its weights: a kernel and a bias, computed once and not in every call. What the
-    twins compute is bit for bit what the models compute in inference, but for
-    `compiled`, which may round differently.
+    A layer with a kernel and a bias computed beforehand replaces each `Convolution` and
+    `NormedConvolution`, so that calls need not compute them again. The twins' outputs
+    are bit for bit those of the models in inference; with `compiled` they agree but for
+    rounding.
 
     Args:
         *models: Functional models; layers that they share stay shared.
@@ -28,7 +28,7 @@ def inference_twins(
             export that must run where there is no XLA does not.
 
     Returns:
-        The twins, and a function that takes the models' weights anew: call it when
+        The twins, and a function that reads the models' weights again: call it after
         they have changed.
     """
     twins: dict[int, Any] = {}
