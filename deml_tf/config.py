@@ -3,10 +3,13 @@
 Each dataclass is one part of a run; `cli/flags.py` makes command-line flags of its
 fields. A setting that names a member of a literal dict, such as
 `losses.METRIC_LOSSES`, says so by `registered`; the constructor arguments of the
-member that is chosen stand in the mapping beside it.
+member that is chosen stand in the mapping beside it. `listed` names a dict whose keys
+the help lists, where other values are possible too.
 """
 
 import dataclasses
+import math
+import operator
 import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -23,6 +26,7 @@ def _setting(
     above: float | None = None,
     below: float | None = None,
     registered: str | None = None,
+    listed: str | None = None,
 ) -> Any:
     """Make a dataclass field with its help, its range and the list of its choices."""
     return dataclasses.field(
@@ -34,6 +38,7 @@ def _setting(
             "above": above,
             "below": below,
             "registered": registered,
+            "listed": listed,
         },
     )
 
@@ -64,6 +69,7 @@ class DataConfig:
         "TSV file), a benchmark in its official layout (cub200_2011, cars196, sop, "
         "in_shop), tfds:NAME (an image set of tensorflow-datasets), or plumage, "
         "generated bird images that are drawn there on first use.",
+        listed="data.sets.SETS",
     )
     data_dir: str | None = _setting(
         None,
@@ -378,17 +384,33 @@ def check(settings: Any) -> None:
         value, facts = getattr(settings, field.name), field.metadata
         if value is None or "help" not in facts:
             continue
-        wrong = None
-        if facts["choices"] and value not in facts["choices"]:
-            wrong = " or ".join(map(str, facts["choices"]))
-        elif facts["at_least"] is not None and not value >= facts["at_least"]:
-            wrong = f"at least {facts['at_least']}"
-        elif facts["above"] is not None and not value > facts["above"]:
-            wrong = f"above {facts['above']}"
-        elif facts["below"] is not None and not value < facts["below"]:
-            wrong = f"below {facts['below']}"
+        wrong = must_be(value, facts)
         if wrong:
             raise UsageError(f"{field.name}={value}: it must be {wrong}.")
+
+
+def must_be(value: Any, limits: Mapping[str, Any]) -> str | None:
+    """Say what a value must be, such as "at least 1"; None if it is that.
+
+    Args:
+        value: Of a setting.
+        limits: Any of `at_least`, `at_most`, `above`, `below` and `choices`; None is
+            no limit.
+    """
+    set_limits = {name: limit for name, limit in limits.items() if limit is not None}
+    tests = {
+        "at_least": operator.ge,
+        "at_most": operator.le,
+        "above": operator.gt,
+        "below": operator.lt,
+    }
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
+    for name, holds in tests.items():
+        if name in set_limits and not holds(value, set_limits[name]):
+            return f"{name.replace('_', ' ')} {set_limits[name]}"
+    choices = set_limits.get("choices", (value,))
+    return None if value in choices else " or ".join(map(str, choices))
 
 
 def describe(config: type, indent: int = 0) -> str:

@@ -17,6 +17,7 @@ from deml_tf.cli.flags import (
 from deml_tf.cli.parsing import parse
 from deml_tf.cli.settings import constructor_settings
 from deml_tf.config import CONFIGS, DataConfig, LossConfig, ModelConfig, TrainConfig
+from deml_tf.data.sets import SETS
 from deml_tf.errors import UsageError, arguments_of
 from deml_tf.losses import METRIC_LOSSES
 
@@ -199,6 +200,11 @@ def test_an_argument_that_no_flag_can_have_is_refused():
 
     with pytest.raises(TypeError, match=r"Odd\(shape=\).*which no flag can have"):
         constructor_settings(Odd)
+
+
+def test_the_help_lists_what_is_registered(monkeypatch):
+    monkeypatch.setitem(SETS, "birds", SETS["folder"])
+    assert parsed()["dataset"].help.endswith(", plumage, birds.")
 
 
 def test_every_setting_explains_itself():

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -23,6 +22,7 @@ from deml_tf.config import (
     ModelConfig,
     ScoreConfig,
     TrainConfig,
+    must_be,
 )
 from deml_tf.errors import UsageError
 
@@ -191,21 +191,7 @@ class _WholeNumbers(flags.ArgumentParser[Any]):
 
 def _check(setting: Setting, value: Any) -> bool:
     """Validate a number, with a message that says what it must be."""
-    wrong = None
-    if value is None:
-        return True
-    if not math.isfinite(value):
-        wrong = "a finite number"
-    elif setting.at_least is not None and value < setting.at_least:
-        wrong = f"at least {setting.at_least}"
-    elif setting.at_most is not None and value > setting.at_most:
-        wrong = f"at most {setting.at_most}"
-    elif setting.above is not None and value <= setting.above:
-        wrong = f"above {setting.above}"
-    elif setting.below is not None and value >= setting.below:
-        wrong = f"below {setting.below}"
-    elif setting.choices and value not in setting.choices:
-        wrong = " or ".join(map(str, setting.choices))
+    wrong = None if value is None else must_be(value, setting._asdict())
     if wrong:
         raise flags.ValidationError(f"it must be {wrong}")
     return True

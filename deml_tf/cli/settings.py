@@ -52,7 +52,7 @@ class Setting(NamedTuple):
     below: float | None = None
 
 
-def registered(place: str) -> Mapping[str, type]:
+def registered(place: str) -> Mapping[str, Any]:
     """Return the literal dict of a seam.
 
     Args:
@@ -73,12 +73,14 @@ def field_settings(config: Any) -> Iterator[Setting]:
             continue
         facts = field.metadata
         kind, _ = _kind_and_choices(f"{config.__name__}.{field.name}", field.type)
-        place, choices = facts["registered"], facts["choices"]
+        place, choices, text = facts["registered"], facts["choices"], facts["help"]
+        if facts["listed"]:
+            text += f" Names: {', '.join(registered(facts['listed']))}."
         yield Setting(
             field.name,
             kind,
             field.default,
-            facts["help"],
+            text,
             tuple(registered(place)) if place else choices,
             at_least=facts["at_least"],
             above=facts["above"],
