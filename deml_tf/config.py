@@ -106,9 +106,10 @@ class ModelConfig:
 
     backbone: str = _setting(
         "efficientnet_lite0",
-        "Network of each scale: efficientnet_lite0, googlenet (the paper's), the name "
-        "of a keras.applications model (resnet50, ...) or of a vision transformer of "
-        "keras-hub (vit:PRESET).",
+        "Network of each scale, by one of the names listed here, the name of another "
+        "keras.applications model or that of a vision transformer of keras-hub "
+        "(vit:PRESET); googlenet is the paper's.",
+        listed="backbones.BACKBONES",
     )
     weights: str = _setting(
         "imagenet", "Initial weights of the backbone: imagenet, none or a file."
