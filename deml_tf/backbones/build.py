@@ -1,4 +1,4 @@
-"""From a backbone's name to its two pieces, lower and upper."""
+"""Build a backbone by its name, as two pieces: lower and upper."""
 
 import os
 import warnings
@@ -27,7 +27,7 @@ from deml_tf.backbones.graph_cut import cut_in_two
 from deml_tf.backbones.layer_copy import LayerCopy
 from deml_tf.errors import DataError, UsageError
 
-# Names of networks, each with what the network must bring.
+# To add a backbone, add its line here.
 BACKBONES: dict[str, Architecture] = {
     "efficientnet_lite0": efficientnet_lite.ARCHITECTURE,
     "googlenet": googlenet.ARCHITECTURE,
@@ -40,8 +40,8 @@ BACKBONES: dict[str, Architecture] = {
     "vit:small": vision_transformer.architecture("vit:small"),
     "vit:base": vision_transformer.architecture("vit:base"),
 }
-# With given weights the usual slow average; from nothing one that settles within the
-# hundred or so steps of a short run, since it is the average that scores.
+# Momentum of BatchNorm: the usual one with given weights. From random weights averages
+# must settle within the hundred or so steps of a short run, for scoring uses them.
 _MOMENTUM_GIVEN, _MOMENTUM_NONE = 0.99, 0.9
 # The scales of an embedder are copies of one network, which is built once for them.
 _WHOLES: weakref.WeakValueDictionary[Any, keras.Model] = weakref.WeakValueDictionary()

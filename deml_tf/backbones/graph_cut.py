@@ -154,10 +154,10 @@ def _copied(
 
 
 def listed(cuts: Mapping[str, keras.Operation]) -> str:
-    """Name the cuts by grid, "8 x 8: a, b; 4 x 4: c", shortened where very many.
+    """List the cuts by grid: "8 x 8: a, b; 4 x 4: c".
 
-    Then padded maps are left out, as is what a norm or an activation merely goes on
-    from; of the rest each grid shows the last few.
+    Of more than 24 it leaves out padded maps, and maps that go straight into a norm or
+    an activation. If more than 24 are left, it gives the last four of each grid.
     """
     shown, few = dict(cuts), len(cuts)
     if len(cuts) > _MANY:

@@ -1,4 +1,4 @@
-"""Names of a functional model's operations that every process gives alike."""
+"""Name a functional model's operations alike in every process."""
 
 import re
 from typing import Any
@@ -9,10 +9,10 @@ import keras
 def stable_names(model: keras.Model) -> dict[int, str]:
     """Name a model's operations alike, whatever else the process has built.
 
-    What its maker left unnamed Keras numbers through the whole process (`conv2d_94`).
-    Here such layers are numbered within the model, as a fresh process would; an
-    operation that is no layer (`x + y`) is called after the layer that its last input
-    comes from, `stage_2_block_8_identity_add`.
+    Keras numbers unnamed layers through the whole process (`conv2d_94`). Here they are
+    numbered within the model, as in a fresh process. An operation that is no layer
+    (`x + y`) is named after the layer that gives its last input:
+    `stage_2_block_8_identity_add`.
 
     Args:
         model: A functional model, each of whose operations is called once.
@@ -59,7 +59,7 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
 
 
 def tensors(structure: Any) -> list[Any]:
-    """List what an operation takes or gives, be it one tensor or several."""
+    """List the tensors that an operation takes or gives."""
     return keras.tree.flatten(structure)
 
 
