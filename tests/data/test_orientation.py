@@ -174,7 +174,9 @@ def test_damaged_heads_never_raise_nor_hang(pixels, jpeg):
             [0, 1, 6, 0x12, 0xD8, 0xE1, 0xFF, random.integers(256)], len(places)
         )
         damaged.append(text[: random.integers(len(text) + 1)].tobytes())
-    dataset = tf.data.Dataset.from_tensor_slices(damaged).map(orientation.orientation)
+    dataset = tf.data.Dataset.from_tensor_slices(damaged).map(
+        orientation.orientation, num_parallel_calls=tf.data.AUTOTUNE
+    )
     found = np.bincount(list(dataset.as_numpy_iterator()), minlength=9)
     assert found.sum() == 10_000 and found[0] == 0 and len(found) == 9
     assert found[1] > 1000 and found[6] > 1000

@@ -5,7 +5,6 @@ import io
 import os
 import sqlite3
 import struct
-import threading
 import zlib
 
 import numpy as np
@@ -295,35 +294,6 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
     assert list(scan.find_bad(paths)) == paths[1:]
     warning = capsys.readouterr().err
     assert warning.count("warning:") == 1 and str(file) in warning
-
-
-def test_where_the_cache_is(monkeypatch):
-    monkeypatch.setenv("DEML_TF_CACHE", "/somewhere")
-    assert str(disk_cache.cache_folder()) == "/somewhere"
-    monkeypatch.delenv("DEML_TF_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
-    assert str(disk_cache.cache_folder()) == "/elsewhere/deml_tf"
-
-
-def test_two_at_once_share_the_cache(capsys):
-    def key(name, n, i):
-        return f"/{name}/{n}/{i}".encode()
-
-    def fill(name):
-        for n in range(20):
-            with disk_cache.DiskCache("shared") as cache:
-                cache.put([(key(name, n, i), "now", name.encode()) for i in range(50)])
-
-    threads = [threading.Thread(target=fill, args=[name]) for name in "ab"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    with disk_cache.DiskCache("shared") as cache:
-        found = [cache.get(key(x, n, 7), "now") for x in "ab" for n in range(20)]
-        assert cache.get(key("a", 0, 0), "then") is None
-    assert found == [b"a"] * 20 + [b"b"] * 20
-    assert capsys.readouterr().err == ""
 
 
 @pytest.fixture

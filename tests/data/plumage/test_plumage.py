@@ -30,6 +30,31 @@ def tiny(tmp_path_factory) -> Path:
     return write_plumage(tmp_path_factory.mktemp("p") / "tiny", workers=1, **TINY)
 
 
+@pytest.fixture(scope="module")
+def draw(tmp_path_factory):
+    """Starts `write_plumage` in a process whose package does not import TensorFlow."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "deml_tf").mkdir()
+    (home / "deml_tf/__init__.py").write_text(
+        f"__path__ = [{str(Path(generator.__file__).parents[2])!r}]\n"
+    )
+    code = (
+        "import sys; from deml_tf.data.plumage.generator import write_plumage; "
+        "write_plumage(sys.argv[1], **eval(sys.argv[2])); "
+        "assert 'tensorflow' not in sys.modules"
+    )
+
+    def start(folder, **arguments):
+        return subprocess.Popen(
+            [sys.executable, "-c", code, str(folder), repr(arguments)],
+            stdout=subprocess.DEVNULL,
+            cwd=home,
+            env=os.environ | {"PYTHONPATH": str(home)},
+        )
+
+    return start
+
+
 def _files(folder: Path) -> dict[str, bytes]:
     found = (p for p in sorted(folder.rglob("*")) if p.is_file())
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in found}
@@ -212,8 +237,9 @@ def test_layout_and_columns_match_the_species(tiny):
     }
 
 
-def test_same_bytes_with_two_workers(tiny, tmp_path):
-    assert _files(write_plumage(tmp_path / "two", workers=2, **TINY)) == _files(tiny)
+def test_same_bytes_with_two_workers(tiny, draw, tmp_path):
+    assert draw(tmp_path / "two", workers=2, **TINY).wait() == 0
+    assert _files(tmp_path / "two") == _files(tiny)
 
 
 def test_seed_and_image_change_the_image(tiny, tmp_path):
@@ -233,6 +259,15 @@ def test_a_smaller_set_is_part_of_a_larger(tiny, tmp_path):
 def test_a_finished_set_is_left_alone(tiny, monkeypatch):
     monkeypatch.setattr(generator, "_draw_all", lambda *_: pytest.fail("drawn again"))
     assert write_plumage(tiny, workers=1, **TINY) == tiny
+
+
+def test_the_record_of_earlier_versions_is_read(tiny, tmp_path):
+    record = json.loads((tiny / "plumage.json").read_text())
+    record["pictures"] = record.pop("images")
+    (tmp_path / "plumage.json").write_text(json.dumps(record))
+    assert write_plumage(tmp_path, workers=1, **TINY) == tmp_path
+    with pytest.raises(UsageError, match="images=2 rather than 3: name"):
+        write_plumage(tmp_path, workers=1, **TINY | {"images": 3})
 
 
 @pytest.mark.parametrize("change", [{"seed": 3}, {"size": 65}, {"species": 13}])
@@ -296,16 +331,8 @@ def test_an_error_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_killed_half_way_leaves_nothing_that_looks_finished(tmp_path):
-    code = (  # the package without its __init__, which imports TensorFlow
-        "import sys, types; package = types.ModuleType('deml_tf'); "
-        "package.__path__ = [sys.argv[2]]; sys.modules['deml_tf'] = package; "
-        "from deml_tf.data.plumage.generator import write_plumage; "
-        "write_plumage(sys.argv[1], size=64, species=900, images=9, workers=1)"
-    )
-    home = Path(generator.__file__).parents[2]
-    command = [sys.executable, "-c", code, str(tmp_path / "set"), str(home)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+def test_killed_half_way_leaves_nothing_that_looks_finished(draw, tmp_path):
+    process = draw(tmp_path / "set", size=64, species=900, images=9, workers=1)
     end = time.monotonic() + 60
     while time.monotonic() < end and not list(tmp_path.glob(".*/images/*/01.jpg")):
         time.sleep(0.02)

@@ -1,0 +1,72 @@
+import os
+import threading
+
+import pytest
+
+from deml_tf.data import disk_cache
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("DEML_TF_CACHE", str(tmp_path / "cache"))
+
+
+def test_where_the_cache_is(monkeypatch):
+    monkeypatch.setenv("DEML_TF_CACHE", "/somewhere")
+    assert str(disk_cache.cache_folder()) == "/somewhere"
+    monkeypatch.delenv("DEML_TF_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
+    assert str(disk_cache.cache_folder()) == "/elsewhere/deml_tf"
+
+
+def test_two_at_once_share_the_cache(capsys):
+    def key(name, n, i):
+        return f"/{name}/{n}/{i}".encode()
+
+    def fill(name):
+        for n in range(20):
+            with disk_cache.DiskCache("shared") as cache:
+                cache.put([(key(name, n, i), "now", name.encode()) for i in range(50)])
+
+    threads = [threading.Thread(target=fill, args=[name]) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with disk_cache.DiskCache("shared") as cache:
+        found = [cache.get(key(x, n, 7), "now") for x in "ab" for n in range(20)]
+        assert cache.get(key("a", 0, 0), "then") is None
+    assert found == [b"a"] * 20 + [b"b"] * 20
+    assert capsys.readouterr().err == ""
+
+
+def test_a_value_is_of_one_state_and_outlives_the_process(tmp_path):
+    with disk_cache.DiskCache("a") as cache:
+        cache.put([(b"key", "old", b"1"), (b"other", "old", b"2")])
+        cache.put([(b"key", "new", b"3")])
+    with disk_cache.DiskCache("a") as cache:
+        assert cache.get(b"key", "new") == b"3" and cache.get(b"key", "old") is None
+        assert cache.get(b"other", "old") == b"2"
+    with disk_cache.DiskCache("b") as cache:
+        assert cache.get(b"key", "new") is None
+
+
+def test_the_state_of_a_file_changes_with_size_and_time(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"12")
+    os.utime(path, ns=(5, 5))
+    states = [disk_cache.file_state(os.stat(path))]
+    os.utime(path, ns=(5, 6))
+    states.append(disk_cache.file_state(os.stat(path)))
+    path.write_bytes(b"123")
+    os.utime(path, ns=(5, 5))
+    states.append(disk_cache.file_state(os.stat(path)))
+    assert len(set(states)) == 3
+
+
+def test_what_cannot_be_stored_is_told_once_and_done_without(tmp_path, capsys):
+    (tmp_path / "cache").write_text("a file in the way")
+    with disk_cache.DiskCache("a") as cache:
+        cache.put([(b"key", "now", b"1")])
+        assert cache.get(b"key", "now") is None
+    assert capsys.readouterr().err.count("cannot be used") == 1
