@@ -101,16 +101,7 @@ def training_dataset(
     key = random_key(seed, _STREAM)
 
     start, stop, size = share or (0, table.batch_size, table.batch_size)
-    parts = (stop - start) // size
-
-    def places(part: Any) -> tf.data.Dataset:
-        # Each step has `parts` parts of this share; `part` counts them from step 0.
-        step, place = part // parts, start + part % parts * size
-        place = tf.cast(place, tf.int32) + tf.range(size)
-        indices = tf.gather(table.indices(step), place)
-        return tf.data.Dataset.from_tensor_slices(
-            (indices, tf.repeat(step, size), place)
-        )
+    parts = (stop - start) // size  # of each step
 
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
         square = fit_square(decode(paths[index]), resize_size, fit)
@@ -122,7 +113,8 @@ def training_dataset(
         return image, labels[index]
 
     def read(numbers: tf.data.Dataset) -> tf.data.Dataset:
-        images = numbers.flat_map(places).map(
+        places = numbers.flat_map(lambda part: _places(table, part, parts, start, size))
+        images = places.map(
             load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return images.batch(size, drop_remainder=True)
@@ -134,6 +126,20 @@ def training_dataset(
     # After flat_map, the progress bar would not know the number of batches.
     count = tf.data.experimental.assert_cardinality(last - first)
     return batches.apply(count).prefetch(2)
+
+
+def _places(
+    table: BatchTable, part: Any, parts: int, start: int, size: int
+) -> tf.data.Dataset:
+    """Return example, step and place in the batch of each image of a part.
+
+    Each step has `parts` parts of `size` images, which begin at place `start` of its
+    batch; `part` counts them from step 0.
+    """
+    step, place = part // parts, start + part % parts * size
+    place = tf.cast(place, tf.int32) + tf.range(size)
+    indices = tf.gather(table.indices(step), place)
+    return tf.data.Dataset.from_tensor_slices((indices, tf.repeat(step, size), place))
 
 
 def scoring_dataset(

@@ -1,7 +1,7 @@
 """Have other machines read the batches (tf.data service), in the same order."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import tensorflow as tf
@@ -91,37 +91,41 @@ def through_service(
             f"data_service={address} takes no data set ({reason}): name the address "
             "that python -m deml_tf.data_service prints, or leave the flag out."
         ) from error
-    first = int(next(iter(numbers), 0))
-    count = int(numbers.cardinality())
-
-    def in_order():
-        early = {}
-        arriving = iter(served)
-        for number in range(first, first + count):
-            while number not in early:
-                if len(early) > _AHEAD:
-                    raise _lost(number, address)
-                try:
-                    arrived, batch = next(arriving)
-                except StopIteration:
-                    raise _lost(number, address) from None
-                except tf.errors.UnavailableError as error:
-                    raise DataError(
-                        f"data_service={address} does not answer: start it with "
-                        "python -m deml_tf.data_service, or leave the flag out."
-                    ) from error
-                except tf.errors.OpError as error:
-                    raise DataError(
-                        f"data_service={address} gives no batch {number} "
-                        f"({why_not(error)}): see that all of its machines have the "
-                        "images under the path that this one has, or leave the flag "
-                        "out."
-                    ) from error
-                early[int(arrived)] = batch
-            yield early.pop(number)
-
+    first, count = int(next(iter(numbers), 0)), int(numbers.cardinality())
     _, signature = cast(Any, numbered.element_spec)
-    return tf.data.Dataset.from_generator(in_order, output_signature=signature)
+    return tf.data.Dataset.from_generator(
+        lambda: _in_order(served, range(first, first + count), address),
+        output_signature=signature,
+    )
+
+
+def _in_order(
+    served: tf.data.Dataset, numbers: Iterable[int], address: str
+) -> Iterator[Any]:
+    """Yield the batches of `numbers`, which the service gives in any order."""
+    early: dict[int, Any] = {}
+    arriving = iter(served)
+    for number in numbers:
+        while number not in early:
+            if len(early) > _AHEAD:
+                raise _lost(number, address)
+            try:
+                arrived, batch = next(arriving)
+            except StopIteration:
+                raise _lost(number, address) from None
+            except tf.errors.UnavailableError as error:
+                raise DataError(
+                    f"data_service={address} does not answer: start it with "
+                    "python -m deml_tf.data_service, or leave the flag out."
+                ) from error
+            except tf.errors.OpError as error:
+                raise DataError(
+                    f"data_service={address} gives no batch {number} "
+                    f"({why_not(error)}): see that all of its machines have the "
+                    "images under the path that this one has, or leave the flag out."
+                ) from error
+            early[int(arrived)] = batch
+        yield early.pop(number)
 
 
 def _parts(address: str, flag: str = "data_service") -> tuple[str, int]:

@@ -156,9 +156,19 @@ def bird_parts(
     _add_pattern(add, body, look["breast_pattern"], breast, rng)
 
     add("head", [ellipse(centre, size * 1.01, size * 1.01)], breast)
+    _add_face(add, head, look, colours)
+    bill = {"short": 0.6, "medium": 1.25, "long": 2.35}[look["bill_length"]]
+    _add_bill(add, head, bill * pose.proportion[0], colours[look["bill_colour"]])
+    _add_wing(add, body, pose, look["wing_bars"], wing)
+    return parts, foot
+
+
+def _add_face(
+    add: Add, head: Outline, look: dict[str, str], colours: dict[str, Colour]
+) -> None:
     cap = [(1.3, -0.2), (0.55, -0.16), (-0.3, -0.08), (-0.9, 0.35), (-1.5, 0.6)]
     cap += [(-1.5, -1.3), (1.3, -1.3)]
-    add("cap", [head(cap)], crown, "head")
+    add("cap", [head(cap)], colours[look["crown"]], "head")
     if look["eye_stripe"] != "none":
         stripe = stroke([(1.05, 0.03), (0.35, -0.05), (-0.5, 0.0), (-1.1, 0.25)], 0.36)
         add("stripe", [head(stripe)], colours[look["eye_stripe"]], "head")
@@ -168,10 +178,6 @@ def bird_parts(
         add("ring", [head(ellipse(eye, 0.33, 0.33))], _PALE)
     add("eye", [head(ellipse(eye, 0.19, 0.19))], (16, 12, 14))
     add("glint", [head(ellipse((0.43, -0.1), 0.065, 0.065))], (250, 250, 250))
-    bill = {"short": 0.6, "medium": 1.25, "long": 2.35}[look["bill_length"]]
-    _add_bill(add, head, bill * pose.proportion[0], colours[look["bill_colour"]])
-    _add_wing(add, body, pose, look["wing_bars"], wing)
-    return parts, foot
 
 
 def _add_tail(
