@@ -57,7 +57,12 @@ REGISTERED = {
     ),
     "ObjectAttention": (
         layers.ObjectAttention(
-            steps=3, epsilon=0.2, border="clip", prior_correction=True, resolution=80
+            steps=3,
+            epsilon=0.2,
+            border="clip",
+            prior_correction=True,
+            multi_layer=True,
+            resolution=80,
         ),
         [(5, 6, 8), (9, 9, 4)],
     ),
