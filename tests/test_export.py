@@ -1,5 +1,6 @@
 """Exports as a user makes them, and what a server would do with them."""
 
+import dataclasses
 import json
 import types
 
@@ -39,6 +40,11 @@ def run(tiny_flags, tmp_path_factory):
     results |= {"protocol": {"test_classes": 4}, "test": {"recall_at_1": 0.5}}
     folder.write_json("results.json", results)
     return folder
+
+
+@pytest.fixture(scope="module")
+def source(run):
+    return read_source(str(run.path), None)
 
 
 @pytest.fixture(scope="module")
@@ -138,11 +144,13 @@ def flag_values(**values):
         ({"warmup_requests": 999}, "^warmup_requests=999"),
     ],
 )
-def test_mistakes(values, sentence, run, monkeypatch, tmp_path):
+def test_mistakes(values, sentence, run, source, monkeypatch, tmp_path):
     (tmp_path / "7").mkdir()
     chosen = {"run_dir": None if not values else str(run.path)}
     flags = flag_values(output_dir=str(tmp_path), **chosen, **values)
     monkeypatch.setattr(export, "FLAGS", flags)
+    if flags.run_dir and not flags.embedder:  # loaded once for all
+        monkeypatch.setattr(export, "read_source", lambda *_: source)
     with pytest.raises(UsageError, match=sentence):
         export.main([])
     assert [p.name for p in tmp_path.iterdir()] == ["7"]
@@ -162,17 +170,20 @@ def test_unfinished_runs_and_bare_embedders(run, tmp_path):
     assert source.facts()["test"] is None
 
 
-def test_a_data_set_that_is_gone(run, tmp_path):
-    source = read_source(str(run.path), None)
-    object.__setattr__(source.configs.data, "data_dir", str(tmp_path / "gone"))
-    images = source.read_images()
-    assert not images.held_out and str(tmp_path / "gone") in images.why_none
+def with_data(source, **changes):
+    """The same run, had it been trained with other settings of the data."""
+    data = dataclasses.replace(source.configs.data, **changes)
+    return dataclasses.replace(source, configs=source.configs._replace(data=data))
 
 
-def test_a_run_without_held_out_classes(run):
-    source = read_source(str(run.path), None)
-    assert source.read_images().held_out
-    object.__setattr__(source.configs.data, "validation_classes", 0.0)
+def test_images_of_the_run(source, tmp_path):
     images = source.read_images()
+    assert len({e.label for e in images.held_out}) == 2 and not images.why_none
+    assert images.origin == "of the data set" and len(images.encoded) == 8
+    gone = str(tmp_path / "gone")
+    images = with_data(source, data_dir=gone).read_images()
+    assert not images.held_out and gone in images.why_none
+    assert images.origin.startswith("drawn: ") and len(images.encoded) == 8
+    images = with_data(source, validation_classes=0.0).read_images()
     assert not images.held_out and "validation_classes" in images.why_none
     assert images.origin == "of the data set"

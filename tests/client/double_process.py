@@ -1,17 +1,18 @@
 """The double in a process to be killed, or in this one; a tiny model for it."""
 
-import atexit
 import contextlib
-import functools
+import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 
 import requests
+
+from tests.tiny import TINY
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOYMENT = ROOT / "export"
@@ -26,16 +27,7 @@ def export_tiny(root):
     from deml_tf.models.embedder import build_deml
     from deml_tf.serving.servable import Servable
 
-    embedder = build_deml(
-        weights="none",
-        width=0.25,
-        input_size=40,
-        resize_size=48,
-        output_stride=16,
-        embedding_dim=24,
-        scales=1,
-        learners=2,
-    )
+    embedder = build_deml(**TINY, scales=1, learners=2)
     servable = Servable(embedder, (0,), (0, 1))
     signatures = {name: servable.signatures[name] for name in SIGNATURES}
     module = tf.Module()
@@ -43,6 +35,21 @@ def export_tiny(root):
     folder = Path(root) / MODEL / "1"
     tf.saved_model.save(module, str(folder), signatures=signatures)
     return folder
+
+
+def exported_once(tmp_path_factory):
+    """The folder of models with the tiny one, made once for all workers."""
+    place = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        place = place.parent
+    models, half = place / "models", place / "models.half"
+    with open(place / "models.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not models.exists():
+            shutil.rmtree(half, ignore_errors=True)
+            export_tiny(half)
+            half.rename(models)
+    return models
 
 
 class Reachable:
@@ -128,14 +135,3 @@ class Double(Reachable):
             self.process.stdout.close()
             self.process.stdin.close()
             self.process = None
-
-
-@functools.cache
-def shared():
-    """One for all tests of a process, which ends with it."""
-    place = tempfile.TemporaryDirectory()
-    atexit.register(place.cleanup)
-    export_tiny(place.name)
-    double = Local(place.name)
-    atexit.register(double.close)  # before the folder goes
-    return double

@@ -13,15 +13,10 @@ from tensorflow_serving.config import model_server_config_pb2
 from deml_tf.client.connection import Client
 from deml_tf.serving.proof_images import drawn_images
 from tests.client import double_protos
-from tests.client.double_process import DEPLOYMENT, MODEL, shared
+from tests.client.double_process import DEPLOYMENT, MODEL
 
 README = (DEPLOYMENT / "README.md").read_text()
 IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()
-
-
-@pytest.fixture
-def double():
-    return shared()
 
 
 @pytest.fixture(scope="module")

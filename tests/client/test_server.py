@@ -14,15 +14,10 @@ from deml_tf.client.answers import stack
 from deml_tf.errors import DataError, UsageError
 from deml_tf.serving.proof_images import drawn_images
 from tests.client import double_models
-from tests.client.double_process import MODEL, Double, shared
+from tests.client.double_process import MODEL, Double
 from tests.client.made_up import held, rows_of
 
 PROTOCOLS = ("grpc", "rest")
-
-
-@pytest.fixture
-def double():
-    return shared()
 
 
 def test_a_bad_request_fails_its_whole_batch():
@@ -66,11 +61,11 @@ def test_wrong_requests_fail_as_the_server_fails_them(double):
 
 
 @pytest.fixture(scope="module")
-def known():
+def known(double):
     """Images, broken ones among them, and what the model makes of them."""
     contents = drawn_images(10)
     contents[3:3] = [b"", contents[0][:300]]
-    module = tf.saved_model.load(str(shared().models / MODEL / "1"))
+    module = tf.saved_model.load(str(double.models / MODEL / "1"))
     outputs = module.signatures["serving_default"](image_bytes=tf.constant(contents))
     return contents, {name: value.numpy() for name, value in outputs.items()}
 
@@ -159,10 +154,10 @@ def test_the_wrong_port(double, protocol, other):
 
 
 @pytest.mark.slow
-def test_outlives_a_kill(known, tmp_path, monkeypatch):
+def test_outlives_a_kill(double, known, tmp_path, monkeypatch):
     monkeypatch.setattr(retries, "_FIRST_WAIT", 0.5)
     contents, expected = known
-    own = Double(shared().models, tmp_path / "log").start()
+    own = Double(double.models, tmp_path / "log").start()
     under_way, killed = threading.Barrier(3), threading.Event()
 
     def ask_for_all(protocol):

@@ -1,15 +1,12 @@
-"""Tiny embedders and one export of one, made once for all tests of serving."""
+"""Tiny embedders and an export of one, made once for all tests of serving."""
 
-import fcntl
 import functools
-import os
-import shutil
 
 import pytest
 
 from deml_tf.models.embedder import build_deml
 from deml_tf.serving.expected import Trained
-from deml_tf.serving.servable import Servable
+from tests.client.double_process import MODEL, exported_once
 from tests.tiny import TINY
 
 
@@ -39,16 +36,6 @@ def trained():
 
 
 @pytest.fixture(scope="session")
-def saved(tiny, tmp_path_factory):
-    """A SavedModel of the whole DeML(2,2), made once for all workers."""
-    shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        shared = shared.parent
-    folder, half = shared / "saved", shared / "saved.half"
-    with open(shared / "saved.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            shutil.rmtree(half, ignore_errors=True)
-            Servable(tiny(scales=2, learners=2), (0, 1), (0, 1)).save(half)
-            half.rename(folder)
-    return folder
+def saved(tmp_path_factory):
+    """A SavedModel, which is also the one that the double of a server loads."""
+    return exported_once(tmp_path_factory) / MODEL / "1"

@@ -9,9 +9,9 @@ from deml_tf.serving.servable import Servable
 from tests.tiny import TINY
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_folds_in_no_request(precision, monkeypatch):
-    embedder = build_deml(**TINY, scales=2, learners=1, precision=precision)
+@pytest.mark.parametrize("precision, scales", [("float32", 2), ("bfloat16", 1)])
+def test_folds_in_no_request(precision, scales, monkeypatch):
+    embedder = build_deml(**TINY, scales=scales, learners=1, precision=precision)
     numbers = np.random.default_rng(0)
     for layer in layers_within(embedder):
         for variable in layer.norm.weights if hasattr(layer, "norm") else ():
@@ -19,9 +19,9 @@ def test_folds_in_no_request(precision, monkeypatch):
     images = tf.constant(numbers.uniform(0, 255, (2, 48, 48, 3)), tf.float32)
     with monkeypatch.context() as patch:
         patch.setattr(module, "inference_twins", lambda *models, **_: (models, None))
-        servable = Servable(embedder, (0, 1), (0,))
+        servable = Servable(embedder, range(scales), (0,))
         expected = servable.signatures["images_float"](images)["embedding"]
-    servable = Servable(embedder, (0, 1), (0,))
+    servable = Servable(embedder, range(scales), (0,))
     found = servable.signatures["images_float"](images)["embedding"]
     np.testing.assert_array_equal(found, expected)
 
