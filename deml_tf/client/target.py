@@ -1,4 +1,4 @@
-"""The model that is asked, and what its server's failures mean to the user."""
+"""The model that is asked, and the user's sentence for each failure of its server."""
 
 import dataclasses
 

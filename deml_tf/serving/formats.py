@@ -28,7 +28,7 @@ class Format:
         servable: The functions that are written.
         write: Writes them into a folder; returns facts for deml.json.
         runtimes: Names in `fresh_process.RUNTIMES` that must run what was written.
-        trial: Makes of an embedder and images what these runtimes are tried on.
+        trial: Computes the inputs and the expected outputs for these runtimes.
         file: The file that a runtime loads; empty if it loads the folder.
         extra: The extra of setup.cfg that has its packages; empty if none is needed.
         precisions: In which the backbones can be written.

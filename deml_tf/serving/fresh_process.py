@@ -1,7 +1,7 @@
 """Run an export as its users would, in a process that knows nothing of this project.
 
-Called by path, with numpy and what the export needs: TensorFlow, old releases of it
-included, or LiteRT, or onnxruntime.
+Called by path. It needs numpy and the export's runtime, nothing else: TensorFlow (old
+releases will do), LiteRT or onnxruntime.
 
     python -I fresh_process.py EXPORT WORK_FOLDER
 

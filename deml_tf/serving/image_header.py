@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-# By what they begin with, as TensorFlow's decoder tells them apart.
+# The first bytes of each format, by which TensorFlow's decoder tells them apart.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
 _HEAD = 34  # bytes; every size but JPEG's is among them
 _MOST_BLOCKS = 2000  # of a GIF: frames and what stands between them
@@ -67,7 +67,7 @@ def _gif(encoded: Any) -> Any:
     """Count the pixels of all frames, or of the square around them if that is more."""
     data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(data)
-    data = tf.pad(data, [[0, 16]])  # so that what is cut short reads as zeros
+    data = tf.pad(data, [[0, 16]])  # bytes that are missing read as zeros
     places = tf.range(size + 16)
     # Data come in chained blocks, a length and as many bytes, up to a length of 0.
     # Jumping twice as far each time finds every chain's end in few steps, however

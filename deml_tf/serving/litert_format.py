@@ -23,8 +23,7 @@ def write_litert(
         servable: What to write.
         folder: Where `model.tflite` goes.
         int8: Whether to write `model_int8.tflite` as well: weights are rounded to 8
-            bits, with a scale for each channel, and so is what they are multiplied
-            with, at run time.
+            bits, with a scale for each channel, and their inputs at run time.
 
     Raises:
         DataError: The embedder has an operation that LiteRT lacks.

@@ -27,7 +27,7 @@ from deml_tf.serving.trial import Trial
 
 
 def publish(format_name: str, source: Source, choice: Choice, target: Path) -> None:
-    """Export an embedder, and publish what computes the same numbers.
+    """Export an embedder, and publish the export if it computes the same numbers.
 
     Args:
         format_name: One of `FORMATS`.
@@ -78,7 +78,7 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
 
 @contextlib.contextmanager
 def step(title: str) -> Iterator[None]:
-    """Show what is being done, and at its end how long it took.
+    """Show the title of a step, and how long it took when it ends.
 
     Args:
         title: What is done.

@@ -102,7 +102,7 @@ class Servable(tf.Module):
         return outputs | {"boxes": boxes}
 
     def describe_preprocessing(self) -> dict[str, Any]:
-        """Say what the graph does to an image, for deml.json: clients do nothing."""
+        """Describe how the graph prepares an image, for deml.json."""
         return {
             "colours": "RGB, 0..255; the backbone normalises them itself",
             "formats": (

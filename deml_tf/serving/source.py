@@ -1,4 +1,4 @@
-"""What is exported and how: an embedder, what its run knows of it, and a choice."""
+"""The source of an export (embedder, run, data set) and the choices made for it."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -112,7 +112,7 @@ class Source:
         return Images(drawn_images(_COUNT), f"drawn: {why_none}", held_out, why_none)
 
     def facts(self) -> dict[str, Any]:
-        """Return what the run's results say of model and scores, for deml.json."""
+        """Return the model and the scores from the run's results, for deml.json."""
         if self.run is None:
             return {"model": None, "dataset": None, "protocol": None, "test": None}
         results = self.run.read_json("results.json")

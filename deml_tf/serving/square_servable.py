@@ -55,7 +55,7 @@ class SquareServable(Servable):
         return {"embedding": outputs["embedding"], "boxes": boxes}
 
     def describe_preprocessing(self) -> dict[str, Any]:
-        """Say what the caller does to an image, and what the file, for deml.json."""
+        """Describe the caller's part and the file's part of preparing an image."""
         geometry, side = self.geometry, self.side
         how = (
             f"scale the image to {side} x {side} pixels, whatever its shape"

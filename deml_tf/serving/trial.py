@@ -1,4 +1,4 @@
-"""What an export is tried on, and what it must answer."""
+"""The images that an export is tried on, and the outputs it must give."""
 
 import dataclasses
 import functools
