@@ -108,12 +108,14 @@ def test_what_a_server_does(exported, run):
         np.testing.assert_allclose(lengths, 1, atol=1e-5)
 
     good = proof_images.drawn_images(4)
-    clean = signatures["explain"](image_bytes=tf.constant([*good, *good]))
+    # At the same places: sums may be ordered by an image's place in the batch.
+    twice = [image for image in good for _ in range(2)]
+    clean = signatures["explain"](image_bytes=tf.constant(twice))
     mixed = [x for p in good for x in (p[:50], p)]
     found = signatures["explain"](image_bytes=tf.constant(mixed))
     assert found["valid"].numpy().tolist() == [False, True] * 4
     for name, value in found.items():
-        np.testing.assert_array_equal(value[1::2], clean[name][:4], name)
+        np.testing.assert_array_equal(value[1::2], clean[name][1::2], name)
         assert not value[::2].numpy().any(), name
 
     layer = keras.layers.TFSMLayer(str(folder), call_endpoint="images_float")
