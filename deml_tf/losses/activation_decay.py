@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-# The release's weight on CUB-200-2011. `activation_decay` leaves it to its caller.
+# The release's weight on CUB-200-2011; `activation_decay` does not apply it.
 ACTIVATION_DECAY_WEIGHT = 0.014
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from deml_tf.errors import UsageError
 from deml_tf.losses.pairs import unit_vectors
 
-# The release's weight on CUB-200-2011. `learner_hinge` leaves it to its caller.
+# The release's weight on CUB-200-2011; `learner_hinge` does not apply it.
 LEARNER_HINGE_WEIGHT = 0.2
 
 
@@ -14,9 +14,9 @@ def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
     """Penalise learners that embed the same image alike.
 
     sum over learner pairs a < b of 1/2 max(0, 2 - ||e_a - e_b||)^2, e normalised:
-    2 for a pair that agrees, 0 for a pair that points in opposite directions. It is
-    how the authors' release decouples the learners of a scale; the paper describes
-    an adversary instead (`predictability`).
+    2 for equal embeddings, 0 for opposite ones. The authors' release decouples the
+    learners of a scale in this way; the paper describes an adversary instead
+    (`predictability`).
 
     Args:
         parts: `(b, j, d)`, the learners' embeddings of one scale, of any length and

@@ -27,15 +27,15 @@ def predictability(predictions: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
     """Return the adversary's loss: how far its predictions are from the learners.
 
     1 - mean over ordered pairs (a, b) of cosine(prediction_ab, e_b), e_b without
-    gradient: 0 for learners that follow from one another, about 1 for independent
-    ones, 2 at most. Chen & Deng (CVPR 2019) decouple the learners with an
+    gradient: 0 for learners that can be computed from one another, about 1 for
+    independent ones, 2 at most. Chen & Deng (CVPR 2019) decouple the learners with an
     adversarial network; its norm and weight are not published, this form is ours. It
     has no trivial solution: no constant prediction fits embeddings that differ.
 
     The adversary minimises it over the predictors; the embedder minimises
-    `metric loss - weight * predictability`. As targets have no gradient, the embedder
-    can only make e_a less telling, through the predictor's input; it cannot run away
-    with e_b.
+    `metric loss - weight * predictability`. Targets have no gradient, so the embedder
+    can only make e_a less informative about e_b; it cannot move e_b away from the
+    prediction.
 
     Args:
         predictions: `(b, j * (j - 1), d)`, by `Adversary`, in the order of
@@ -44,7 +44,7 @@ def predictability(predictions: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
             floating type.
 
     Returns:
-        `(b,)`, float32; zeros for a single learner, who has nobody to predict.
+        `(b,)`, float32; zeros for a single learner.
 
     Raises:
         UsageError: If the shapes do not fit each other.
