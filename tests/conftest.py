@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from forks import Fork, run_module
+from forks import Fork
 from PIL import Image
+from small_backbone import ARCHITECTURE, NAME, run_command
+
+from deml_tf.backbones import BACKBONES
 
 from tests.tiny import TINY
 
@@ -33,6 +36,14 @@ def own_cache(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="module")
+def small_backbone():
+    """The name of a backbone that costs little; no other test sees it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(BACKBONES, NAME, ARCHITECTURE)
+        yield NAME
+
+
 @pytest.fixture(scope="session")
 def painted(tmp_path_factory):
     return paint(tmp_path_factory.mktemp("painted") / "set")
@@ -45,6 +56,7 @@ def tiny_flags(painted):
         "--dataset=folder",
         f"--data_dir={painted}",
         "--validation_classes=0.5",
+        f"--backbone={NAME}",
         "--weights=none",
         "--width=0.25",
         "--input_size=32",
@@ -69,7 +81,7 @@ def start():
     """Starts a command of the package in a process of its own."""
 
     def begin(module, *flags):
-        return Fork(run_module, f"deml_tf.{module}", *map(str, flags))
+        return Fork(run_command, f"deml_tf.{module}", *map(str, flags))
 
     return begin
 

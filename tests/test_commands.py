@@ -83,11 +83,12 @@ def test_embedder_loads_and_scores_the_same(run, command, painted):
     assert scores["joined"] == pytest.approx(expected, abs=1e-9)
 
 
-def test_best_weights_are_the_ones_saved(run):
+def test_best_weights_are_the_ones_saved(run, small_backbone):
     folder, _ = run
     loaded = keras.saving.load_model(folder.embedder_path)
     flags = folder.flags()
     again = build_deml(
+        backbone=small_backbone,
         weights="none",
         width=0.25,
         input_size=32,

@@ -23,7 +23,7 @@ SIZES = {"width": 0.25, "input_size": 40, "resize_size": 48, "output_stride": 16
 
 
 @pytest.fixture(scope="module")
-def run(tiny_flags, tmp_path_factory):
+def run(tiny_flags, small_backbone, tmp_path_factory):
     """A finished run, as far as an export looks at it."""
     values = export.flags.FlagValues()
     define_flags(*CONFIGS, flag_values=values)
@@ -34,7 +34,8 @@ def run(tiny_flags, tmp_path_factory):
     )
     folder.close()
     model = configs.model
-    sizes = {k: getattr(model, k) for k in (*SIZES, "embedding_dim", "weights")}
+    names = (*SIZES, "backbone", "embedding_dim", "weights")
+    sizes = {name: getattr(model, name) for name in names}
     build_deml(scales=2, learners=2, **sizes).save(folder.embedder_path)
     results = {"model": {"name": "DeML(2,2)"}, "dataset": {"kind": "folder"}}
     results |= {"protocol": {"test_classes": 4}, "test": {"recall_at_1": 0.5}}

@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from forks import Fork, run_module
+from forks import Fork
+from small_backbone import run_command
 
 from deml_tf.cli import command
 from deml_tf.cli.error_text import explain_disk, no_room
@@ -191,7 +192,7 @@ def test_whole_files_name_themselves_and_leave_the_old_one(tmp_path):
 
 def train_with_small_files(*flags):
     with largest_file(2**20):
-        run_module("deml_tf.train", *flags)
+        run_command("deml_tf.train", *flags)
 
 
 @pytest.mark.slow

@@ -7,7 +7,8 @@ import time
 import keras
 import numpy as np
 import pytest
-from forks import Fork, run_module
+from forks import Fork
+from small_backbone import run_command
 
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.worker_processes import free_addresses, tf_config
@@ -61,15 +62,28 @@ def one(command, flags, tmp_path_factory):
     return run
 
 
+def begin_two(flags):
+    """Starts a training on two workers, the chief and the other."""
+    addresses = free_addresses(2)
+    return [
+        Fork(
+            run_command,
+            "deml_tf.train",
+            *flags,
+            environment=os.environ | {"TF_CONFIG": tf_config(rank, addresses)},
+        )
+        for rank in range(2)
+    ]
+
+
 @pytest.fixture(scope="module")
-def two(command, flags, tmp_path_factory):
+def two(flags, tmp_path_factory):
     """The same training on two workers."""
     run = RunFolder(tmp_path_factory.mktemp("two") / "run")
-    status, output, errors = command(
-        "launch", "--workers=2", "--", *flags, f"--run_dir={run.path}"
-    )
-    assert status == 0, errors
-    assert "Worker 1 of 2" in output
+    chief, worker = begin_two([*flags, f"--run_dir={run.path}"])
+    said = [chief.communicate(), worker.communicate()]
+    assert chief.returncode == worker.returncode == 0, said
+    assert "Worker 1 of 2" in said[1][0]
     return run
 
 
@@ -88,20 +102,7 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
 ):
     run = RunFolder(tmp_path / "killed")
     flags = [*flags, f"--run_dir={run.path}"]
-
-    def begin():
-        addresses = free_addresses(2)
-        return [
-            Fork(
-                run_module,
-                "deml_tf.train",
-                *flags,
-                environment=os.environ | {"TF_CONFIG": tf_config(rank, addresses)},
-            )
-            for rank in range(2)
-        ]
-
-    chief, worker = begin()
+    chief, worker = begin_two(flags)
     while last_step(run) < 5:
         assert chief.poll() is None, chief.communicate()
         time.sleep(0.005)
@@ -116,7 +117,7 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
     assert "Traceback (most" not in errors.partition("error: Worker")[0]
     assert not run.finished
 
-    chief, worker = begin()
+    chief, worker = begin_two(flags)
     output, errors = chief.communicate()
     worker.communicate()
     assert chief.returncode == worker.returncode == 0, errors
@@ -163,6 +164,16 @@ def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
             if process:
                 process.kill()
                 process.communicate()
+
+
+def test_launch_trains_on_workers(command, flags, tmp_path):
+    """In processes of their own, which know the package's backbones alone."""
+    run = RunFolder(tmp_path / "run")
+    own = ["--backbone=efficientnet_lite0", "--steps=1", f"--run_dir={run.path}"]
+    status, output, errors = command("launch", "--workers=2", "--", *flags, *own)
+    assert status == 0, errors
+    assert "Worker 1 of 2" in output
+    assert run.read_json("results.json")["train"]["replicas"] == 2
 
 
 def test_launch_passes_a_mistake_on(command):
