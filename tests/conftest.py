@@ -1,16 +1,18 @@
 """Tiny data sets and commands, for tests of the whole."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from forks import Fork
 from PIL import Image
-from small_backbone import ARCHITECTURE, NAME, run_command
-
-from deml_tf.backbones import BACKBONES
 
 from tests.tiny import TINY
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
+    for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 
 def paint(folder, classes=8, images=5, side=56, seed=0):
@@ -39,6 +41,8 @@ def own_cache(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small_backbone():
     """The name of a backbone that costs little; no other test sees it."""
+    from small_backbone import ARCHITECTURE, BACKBONES, NAME  # takes seconds
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(BACKBONES, NAME, ARCHITECTURE)
         yield NAME
@@ -56,7 +60,7 @@ def tiny_flags(painted):
         "--dataset=folder",
         f"--data_dir={painted}",
         "--validation_classes=0.5",
-        f"--backbone={NAME}",
+        "--backbone=small",
         "--weights=none",
         "--width=0.25",
         "--input_size=32",
@@ -79,6 +83,7 @@ def tiny_flags(painted):
 @pytest.fixture(scope="session")
 def start():
     """Starts a command of the package in a process of its own."""
+    from small_backbone import run_command  # takes seconds
 
     def begin(module, *flags):
         return Fork(run_command, f"deml_tf.{module}", *map(str, flags))
