@@ -4,7 +4,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from plain import PLAIN, TINY
 
+from deml_tf.backbones import BACKBONES
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.decoupling import DECOUPLINGS, Decoupling
 from deml_tf.models.embedder import build_deml
@@ -46,26 +48,18 @@ class Common(Decoupling):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setitem(DECOUPLINGS, "common", Common)
 
 
 def images(seed=0):
     random = np.random.default_rng(seed)
-    return tf.constant(random.uniform(0, 255, (4, 32, 32, 3)), tf.float32)
+    return tf.constant(random.uniform(0, 255, (4, 48, 48, 3)), tf.float32)
 
 
 def trainer(seed=0, weight=0.5, **arguments):
     keras.utils.set_random_seed(seed)
-    embedder = build_deml(
-        weights="none",
-        batch_norm="frozen",
-        width=0.25,
-        input_size=32,
-        output_stride=16,
-        scales=1,
-        learners=2,
-        embedding_dim=16,
-    )
+    embedder = build_deml(**TINY, scales=1, learners=2)
     loss = LossConfig(
         decoupling="common", decoupling_arguments=arguments, decoupling_weight=weight
     )

@@ -4,8 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from plain import PLAIN, TINY
 from proxies import Proxies
 
+from deml_tf.backbones import BACKBONES
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.errors import DataError
 from deml_tf.losses import METRIC_LOSSES
@@ -21,26 +23,18 @@ RATE = 1e-3
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setitem(METRIC_LOSSES, "proxies", Proxies)
 
 
 def images(seed=0):
     random = np.random.default_rng(seed)
-    return tf.constant(random.uniform(0, 255, (8, 32, 32, 3)), tf.float32)
+    return tf.constant(random.uniform(0, 255, (8, 48, 48, 3)), tf.float32)
 
 
 def trainer(seed=0, num_classes=CLASSES, decoupling="none", **arguments):
     keras.utils.set_random_seed(seed)
-    embedder = build_deml(
-        weights="none",
-        batch_norm="frozen",
-        width=0.25,
-        input_size=32,
-        output_stride=16,
-        scales=2,
-        learners=2,
-        embedding_dim=32,
-    )
+    embedder = build_deml(**TINY, scales=2, learners=2)
     loss = LossConfig(loss="proxies", loss_arguments=arguments, decoupling=decoupling)
     train = TrainConfig(learning_rate=RATE, steps=9, l2=0.0)
     return build_trainer(embedder, loss, train, num_classes)
