@@ -1,0 +1,78 @@
+"""Draw the images of the README from a finished run.
+
+    python docs/make_images.py runs/plumage
+
+writes docs/images/attention.png (what each scale looks at) and
+docs/images/retrievals.png (queries of unseen classes, and what is found).
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from deml_tf.data.selection import read_split
+from deml_tf.models.embedder import explainer, geometry_of
+from deml_tf.models.load import load_embedder
+from deml_tf.reports.drawing import contact_sheet, draw_boxes, overlay_saliency
+from deml_tf.reports.examples import AttentionExample, attention_examples, retrievals
+from deml_tf.retrieval.embedding import embed, inference
+from deml_tf.runs.finished import open_finished
+
+FOLDER = Path(__file__).parent / "images"
+SIDE, SHOWN = 128, 4  # pixels of a tile; examples drawn
+
+
+def attention_sheet(examples: list[AttentionExample]) -> np.ndarray:
+    """Lay out each example as a column: its boxes, then the map of every scale."""
+    columns = []
+    for example in examples:
+        boxed = Image.fromarray(
+            draw_boxes(example.image, example.boxes, example.truth)
+        ).resize((SIDE, SIDE))
+        views = zip(example.views(SIDE), example.saliency, strict=True)
+        maps = [overlay_saliency(view, saliency) for view, saliency in views]
+        tiles = [np.asarray(boxed), *maps]
+        columns.append(np.concatenate([_framed(tile) for tile in tiles]))
+    return np.concatenate(columns, axis=1)
+
+
+def _framed(tile: np.ndarray) -> np.ndarray:
+    """Put a white margin around a tile."""
+    square = np.asarray(Image.fromarray(tile).resize((SIDE, SIDE)))
+    return np.pad(square, ((3, 3), (3, 3), (0, 0)), constant_values=255)
+
+
+def main(path: str) -> None:
+    """Embed the test images of a run and draw some of them."""
+    run, configs = open_finished(path)
+    split = read_split(configs.data, configs.train.seed)
+    embedder = load_embedder(run.embedder_path)
+    geometry = geometry_of(embedder)
+    outputs = embed(
+        inference(explainer(embedder))(),
+        split.test,
+        resize_size=geometry.resize_size,
+        fit=geometry.fit,
+        progress="embedding",
+    )
+    attention = attention_examples(outputs, split.test)
+    found = retrievals(outputs["embedding"], split.test)
+    rows = []
+    for query in found[:SHOWN]:
+        marks = ["hit" if neighbour.hit else "miss" for neighbour in query.neighbours]
+        images = [neighbour.image for neighbour in query.neighbours]
+        rows.append([(query.image, "query"), *zip(images, marks, strict=True)])
+    FOLDER.mkdir(exist_ok=True)
+    sheets = {
+        "attention.png": attention_sheet(list(attention[: 2 * SHOWN - 1])),
+        "retrievals.png": contact_sheet(rows, size=88),
+    }
+    for name, pixels in sheets.items():
+        Image.fromarray(pixels).quantize(128).save(FOLDER / name, optimize=True)
+        print(FOLDER / name)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
