@@ -31,7 +31,9 @@ def build(input_size, width=1.0, output_stride=32):
     return keras.Model(image, x)
 
 
-ARCHITECTURE = Architecture(build, {"second": "second_relu"}, gate_bias=3.0)
+ARCHITECTURE = Architecture(
+    build, {"second": "second_relu"}, gate_bias=3.0, middle_layer="third_relu"
+)
 
 
 def run_command(module, *flags):
