@@ -169,13 +169,15 @@ def environment(built, tmp_path_factory):
     folder = tmp_path_factory.mktemp("environment")
     run(sys.executable, "-m", "venv", "--without-pip", folder)
     python = folder / "bin" / "python"
-    own = run(python, "-c", "import site; print(site.getsitepackages()[0])").strip()
-    # A line with a folder makes it importable and does not run the .pth files in it,
-    # such as the one of an editable install of the work tree.
-    Path(own, "lent.pth").write_text("\n".join(site.getsitepackages()))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     install = ["install", "--quiet", "--no-deps", "--no-index", built[1]]
     run(*pip, "--python", python, *install)
+    own = run(python, "-c", "import site; print(site.getsitepackages()[0])").strip()
+    assert Path(own, "deml_tf").is_dir()
+    # A line with a folder makes it importable and does not run the .pth files in it,
+    # such as the one of an editable install of the work tree. Not before the install,
+    # which pip would take for done where the same version is lent.
+    Path(own, "lent.pth").write_text("\n".join(site.getsitepackages()))
     return folder
 
 
