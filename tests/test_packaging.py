@@ -163,6 +163,11 @@ def test_every_command_has_a_script(built):
     }
 
 
+def environment_variables():
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "80"}
+
+
 @pytest.fixture(scope="module")
 def environment(built, tmp_path_factory):
     """An environment of its own, with the wheel; dependencies are lent by ours."""
@@ -171,19 +176,14 @@ def environment(built, tmp_path_factory):
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     install = ["install", "--quiet", "--no-deps", "--no-index", built[1]]
-    run(*pip, "--python", python, *install)
+    run(*pip, "--python", python, *install, env=environment_variables())
     own = run(python, "-c", "import site; print(site.getsitepackages()[0])").strip()
     assert Path(own, "deml_tf").is_dir()
     # A line with a folder makes it importable and does not run the .pth files in it,
     # such as the one of an editable install of the work tree. Not before the install,
-    # which pip would take for done where the same version is lent.
+    # nor with a PYTHONPATH: pip would take it for done where the same version is lent.
     Path(own, "lent.pth").write_text("\n".join(site.getsitepackages()))
     return folder
-
-
-def environment_variables():
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-    return kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "80"}
 
 
 @pytest.fixture(scope="module")
