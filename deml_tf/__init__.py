@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from deml_tf import retrieval
 else:
 
-    def __getattr__(name):
-        """Imports `retrieval` at its first use: who only embeds does without faiss."""
+    def __getattr__(name: str):
+        """Import `retrieval` at its first use: embedding alone does not need faiss."""
         if name != "retrieval":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         import importlib

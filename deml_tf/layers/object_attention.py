@@ -1,5 +1,7 @@
 """Object attention: a random walk on a feature map finds where to look closer."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -8,9 +10,11 @@ from deml_tf.layers.connectivity import pixel_axis
 from deml_tf.layers.random_walk import saliency_map
 from deml_tf.layers.regions import FLAT, check_region_arguments, region_boxes
 
+Shape = tuple[int | None, ...] | None
 
-def resize_map(maps, h: int, w: int):
-    """Resizes maps bilinearly to (h, w), half-pixel centres, no antialiasing.
+
+def resize_map(maps: Any, h: int, w: int) -> Any:
+    """Resize maps bilinearly to (h, w), half-pixel centres, no antialiasing.
 
     Args:
         maps: (b, rows, columns) float32.
@@ -25,8 +29,8 @@ def resize_map(maps, h: int, w: int):
     return rows @ maps @ columns.T
 
 
-def evened_map(maps, h: int, w: int):
-    """Min-maxes maps, resizes them to (h, w) and makes them sum to 1.
+def evened_map(maps: Any, h: int, w: int) -> Any:
+    """Min-max maps, resize them to (h, w) and make them sum to 1.
 
     Args:
         maps: (b, rows, columns) float32.
@@ -96,7 +100,7 @@ class ObjectAttention(keras.layers.Layer):
         resolution: int = 227,
         **kwargs,
     ):
-        """Keeps the arguments; see the class."""
+        """Keep the arguments; see the class."""
         kwargs.setdefault("dtype", "float32")
         super().__init__(autocast=False, **kwargs)
         check_region_arguments(resolution, border)
@@ -111,8 +115,8 @@ class ObjectAttention(keras.layers.Layer):
         self.multi_layer = multi_layer
         self.resolution = resolution
 
-    def build(self, features_shape, lower_features_shape=None):
-        """Checks that the grids are known; there are no weights.
+    def build(self, features_shape: Shape, lower_features_shape: Shape = None) -> None:
+        """Check that the grids are known; there are no weights.
 
         Args:
             features_shape: (b, h, w, c).
@@ -128,8 +132,8 @@ class ObjectAttention(keras.layers.Layer):
                 )
         self.built = True
 
-    def call(self, features, lower_features=None):
-        """Walks, and cuts the box.
+    def call(self, features: Any, lower_features: Any = None) -> dict[str, Any]:
+        """Walk, and cut the box.
 
         Args:
             features: (b, h, w, c), V_1, any floating type.
@@ -169,16 +173,20 @@ class ObjectAttention(keras.layers.Layer):
             "fallback": ~good,
         }
 
-    def compute_output_shape(self, features_shape, lower_features_shape=None):
-        """Shapes of boxes, saliency and fallback."""
+    def compute_output_shape(
+        self, features_shape: Any, lower_features_shape: Shape = None
+    ) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of boxes, saliency and fallback."""
         return {
             "boxes": (features_shape[0], 4),
             "saliency": tuple(features_shape[:3]),
             "fallback": (features_shape[0],),
         }
 
-    def compute_output_spec(self, features, lower_features=None):
-        """Shapes and types of boxes, saliency and fallback."""
+    def compute_output_spec(
+        self, features: Any, lower_features: Any = None
+    ) -> dict[str, keras.KerasTensor]:
+        """Return the shapes and types of boxes, saliency and fallback."""
         return {
             name: keras.KerasTensor(
                 shape, dtype="bool" if name == "fallback" else "float32"
@@ -186,8 +194,8 @@ class ObjectAttention(keras.layers.Layer):
             for name, shape in self.compute_output_shape(features.shape).items()
         }
 
-    def get_config(self):
-        """The constructor's arguments."""
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "steps": self.steps,

@@ -195,7 +195,7 @@ def _settings_of(settings: dict[str, Any]) -> ModelConfig:
 
 
 def _resize_size(settings: ModelConfig) -> int:
-    """The side that `ModelConfig` filled in."""
+    """Return the side that `ModelConfig` filled in."""
     assert settings.resize_size is not None
     return settings.resize_size
 
