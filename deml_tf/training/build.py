@@ -7,11 +7,12 @@ from typing import Any
 
 import keras
 
-from deml_tf.config import LossConfig, TrainConfig
-from deml_tf.decoupling import DECOUPLINGS
+from deml_tf.config import LossConfig, ModelConfig, TrainConfig
+from deml_tf.decoupling import DECOUPLINGS, Decoupling
 from deml_tf.errors import arguments_of
 from deml_tf.losses import METRIC_LOSSES
 from deml_tf.models.embedder import core_of, scales_and_learners
+from deml_tf.models.scale import build_region_rule
 from deml_tf.training.optimizer import GroupedAdam
 from deml_tf.training.trainer import Trainer
 
@@ -40,14 +41,10 @@ def build_trainer(
         UsageError: An argument of the metric loss or of the decoupling is wrong.
     """
     core = core_of(embedder)
-    with arguments_of(loss.decoupling, loss.decoupling_arguments):
-        decoupling = DECOUPLINGS[loss.decoupling](
-            weight=loss.decoupling_weight, **loss.decoupling_arguments
-        )
     trainer = Trainer(
         core,
-        build_metric_loss(loss, core, num_classes),
-        decoupling,
+        build_metric_loss(loss, *scales_and_learners(core), num_classes),
+        build_decoupling(loss),
         steps=train.steps,
         activation_decay_weight=loss.activation_decay_weight,
         unit_rows_weight=loss.unit_rows_weight,
@@ -56,21 +53,53 @@ def build_trainer(
     return trainer
 
 
+def check_choices(model: ModelConfig, loss: LossConfig) -> None:
+    """Build what the settings choose and drop it: wrong arguments are told at once.
+
+    Args:
+        model: Its region rule is built.
+        loss: Its metric loss and its decoupling are built.
+
+    Raises:
+        UsageError: An argument of one of them is wrong.
+    """
+    build_region_rule(
+        model.region_rule,
+        model.region_arguments,
+        resolution=model.input_size,
+        name="checked",
+    )
+    build_metric_loss(loss, model.scales, model.learners, num_classes=2)
+    build_decoupling(loss)
+
+
+def build_decoupling(loss: LossConfig) -> Decoupling:
+    """Build the decoupling, without its opponent's variables.
+
+    Raises:
+        UsageError: An argument of it is wrong.
+    """
+    with arguments_of(loss.decoupling, loss.decoupling_arguments):
+        return DECOUPLINGS[loss.decoupling](
+            weight=loss.decoupling_weight, **loss.decoupling_arguments
+        )
+
+
 def build_metric_loss(
-    loss: LossConfig, core: keras.Model, num_classes: int | None = None
+    loss: LossConfig, scales: int, learners: int, num_classes: int | None = None
 ) -> keras.losses.Loss | list[keras.layers.Layer]:
     """Build the metric loss: one for all scales, or a layer for each.
 
     Args:
         loss: Its name in `METRIC_LOSSES`, and its arguments.
-        core: What it will train.
+        scales: I, of the embedder.
+        learners: J, of the embedder.
         num_classes: Training classes.
 
     Returns:
         As `Trainer` takes it.
     """
     kind = METRIC_LOSSES[loss.loss]
-    scales, learners = scales_and_learners(core)
     arguments = {
         **(getattr(kind, "BASELINE", {}) if scales == learners == 1 else {}),
         **loss.loss_arguments,

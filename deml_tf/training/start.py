@@ -10,6 +10,7 @@ from deml_tf.config import Configs, DistributionConfig, TrainConfig
 from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
 from deml_tf.runs.folder import RunFolder
+from deml_tf.training.build import check_choices
 from deml_tf.training.cluster import read_cluster
 from deml_tf.training.final_scores import finish
 from deml_tf.training.session import Session
@@ -48,6 +49,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         check_shares(devices.logical_cpus * cluster.size, *batches)
     workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
     check_shares(workers.replicas, *batches)
+    check_choices(configs.model, configs.loss)
     with workers.lost_one_explained():
         return _train(configs, workers, devices.data_service)
 
