@@ -29,7 +29,8 @@ class Decoupling(keras.layers.Layer):
     """
 
     def __init__(self, weight: float = 0.0, **kwargs: Any):
-        super().__init__(dtype="float32", **kwargs)
+        # One name for all, so that paths of variables do not count instances.
+        super().__init__(dtype="float32", name="decoupling", **kwargs)
         self.weight = weight
         self.term_weights: Mapping[str, float] = {}
 

@@ -166,6 +166,8 @@ def build_scale(
             dtype=policy,
             name=f"{prefix}channel_attention",
         )
+        # Now, so that one seed draws gates and projection in the order of the scales.
+        gates.build(backbone.lower.output_shape)
     region_rule = build_region_rule(
         settings.region_rule,
         settings.region_arguments,

@@ -181,6 +181,6 @@ def _read_split(configs: Configs, run: RunFolder, workers: Workers) -> Split:
     if train.patience and not split.validation:
         raise UsageError(
             f"patience={train.patience} needs validation classes: give "
-            "validation_classes=0.1, or leave patience out."
+            f"validation_classes=0.1, or leave out patience={train.patience}."
         )
     return split

@@ -279,7 +279,7 @@ CASES = (
         "train TINY --validation_classes=0 --patience=2",
         2,
         "--patience=2 needs validation classes: give "
-        "--validation_classes=0.1, or leave --patience out.",
+        "--validation_classes=0.1, or leave out --patience=2.",
     ),
     Case(
         "a crop larger than the image",

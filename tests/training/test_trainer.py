@@ -154,7 +154,7 @@ def step_by_hand(made, rate):
 )
 def test_a_step_is_the_algorithm(decoupling, scales):
     """In float64: float32's rounding grows from step to step."""
-    rate = 0.05
+    rate = 0.005  # small enough that no part becomes zero
     made, by_hand = (
         trainer(decoupling(), scales, rate=rate, precision="float64", steps=4)
         for _ in range(2)
