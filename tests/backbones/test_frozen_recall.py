@@ -43,8 +43,12 @@ def recall(features, labels, ranks=(1, 2, 4, 8)):
 @pytest.mark.parametrize(
     ("size", "padding", "expected"),
     [
-        (224, "same", (0.587, 0.703, 0.804, 0.879)),
-        (224, "symmetric", (0.580, 0.692, 0.785, 0.876)),
+        pytest.param(
+            *(224, "same", (0.587, 0.703, 0.804, 0.879)), marks=pytest.mark.long
+        ),
+        pytest.param(
+            *(224, "symmetric", (0.580, 0.692, 0.785, 0.876)), marks=pytest.mark.long
+        ),
         (160, "same", (0.539, 0.658, 0.765, 0.859)),
     ],
 )
