@@ -1,7 +1,7 @@
 """A network cut in two where channel attention goes."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import keras
 
@@ -21,14 +21,12 @@ class Backbone:
         gate_bias: Initial bias of channel attention's sigmoid: 0 starts the gates at
             one half, as the release does; 3 starts them near one, which frozen
             BatchNorm with ReLU6 needs.
-        source: The network it was copied from, which further copies can use.
     """
 
     name: str
     lower: keras.Model
     upper: keras.Model
     gate_bias: float
-    source: keras.Model | None = field(default=None, repr=False)
 
     @property
     def prefix(self) -> str:

@@ -2,8 +2,6 @@
 
 import os
 import warnings
-import weakref
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -43,8 +41,6 @@ BACKBONES: dict[str, Architecture] = {
 # Momentum of BatchNorm: the usual one with given weights. From random weights averages
 # must settle within the hundred or so steps of a short run, for scoring uses them.
 _MOMENTUM_GIVEN, _MOMENTUM_NONE = 0.99, 0.9
-# The scales of an embedder are copies of one network, which is built once for them.
-_WHOLES: weakref.WeakValueDictionary[Any, keras.Model] = weakref.WeakValueDictionary()
 
 
 def build_backbone(
@@ -123,10 +119,13 @@ def build_backbone(
         dtype=keras.dtype_policies.get(dtype or keras.config.dtype_policy()),
     )
     options |= {"cut_layer": cut_layer, "seed": seed}
-    whole = _whole(architecture, input_size, options)
+    taken = {k: v for k, v in options.items() if k in architecture.options()}
+    # Anew for each copy: unseeded layers draw from Python's generator, so that a whole
+    # kept for the next copy would change what is drawn after it.
+    whole = architecture.build(input_size=input_size, **taken)
     layer = architecture.cut_layers.get(cut_layer or "", cut_layer)
     pieces = cut_in_two(whole, layer, architecture.middle_layer, name, copy)
-    backbone = Backbone(name, *pieces, architecture.gate_bias, whole)
+    backbone = Backbone(name, *pieces, architecture.gate_bias)
     _put_weights(backbone, architecture, weights, seed)
     _set_norms(backbone, batch_norm == "frozen" or (batch_norm == "auto" and given))
     return backbone
@@ -144,18 +143,6 @@ def _find(name: str) -> Architecture:
         "vit:PRESET or another of keras.applications (densenet121, vgg16, "
         "resnet50_v2 ...)."
     )
-
-
-def _whole(
-    architecture: Architecture, input_size: int, options: Mapping[str, Any]
-) -> keras.Model:
-    """Build a network, or find it while another copy made of it is in use."""
-    taken = {k: v for k, v in options.items() if k in architecture.options()}
-    key = architecture.build, input_size, *taken.values()
-    if (whole := _WHOLES.get(key)) is None:
-        whole = architecture.build(input_size=input_size, **taken)
-        _WHOLES[key] = whole
-    return whole
 
 
 def _put_weights(

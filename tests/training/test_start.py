@@ -19,7 +19,7 @@ from deml_tf.training.start import train
     ("model", "loss", "words"),
     [
         ({"region_arguments": {"steps": 0}}, {}, "walk_steps=0"),
-        ({}, {"loss_arguments": {"alpha": -1.0}}, "alpha is -1.0"),
+        ({}, {"loss_arguments": {"alpha": -1.0}}, "binomial_deviance_alpha=-1.0"),
         (
             {},
             {"decoupling": "adversary", "decoupling_arguments": {"steps": 0}},
