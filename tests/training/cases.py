@@ -60,8 +60,8 @@ CASES = [
     *((backbone, "adversary", "adam", "pairs") for backbone in BACKBONES),
     *(("frozen BatchNorm", name, "momentum", "pairs") for name in DECOUPLINGS),
     ("frozen BatchNorm", "hinge", "clipped adam", "pairs"),
-    # Proxies are compared by their gradients alone: the losses' weights are float32, and
-    # TensorFlow sums gradients of replicas in one type, here float64.
+    # Proxies are compared by their gradients alone: they are float32, and TensorFlow
+    # sums the gradients of replicas in one type, here float64.
 ]
 
 
