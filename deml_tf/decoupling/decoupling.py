@@ -45,6 +45,7 @@ class Decoupling(keras.layers.Layer):
         Args:
             parts: `(b, j, d)` of each scale, without gradient.
         """
+        del parts
 
     def terms(
         self, parts: Sequence[tf.Tensor], done: tf.Tensor
@@ -67,3 +68,4 @@ class Decoupling(keras.layers.Layer):
             gradients: Of the embedder's loss, in their order, to be added up over
                 replicas as Keras optimizers do.
         """
+        del gradients

@@ -62,6 +62,10 @@ class GroupedAdam(keras.optimizers.Adam):
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
         """Update the variables by gradients of which each replica has a part."""
+        # TensorFlow sums the gradients of replicas in one type, whatever weights of a
+        # metric loss beside an embedder in float64 may have.
+        widest = max((g.dtype for g in grads), key=lambda dtype: dtype.size)
+        grads = [tf.cast(g, widest) for g in grads]
         clips = self.clipnorm or self.global_clipnorm or self.clipvalue
         replica = tf.distribute.get_replica_context()
         if clips and replica is not None and replica.num_replicas_in_sync > 1:

@@ -28,7 +28,14 @@ BACKBONES = {
         "scales": 1,
         "precision": "float64",
     },
-    "no BatchNorm": {"backbone": "googlenet", "width": 0.125, "input_size": 64},
+    # In float32 a unit of ReLU that is near 0 goes the other way when sums are added in
+    # another order, and moves a gradient by .05.
+    "no BatchNorm": {
+        "backbone": "googlenet",
+        "width": 0.125,
+        "input_size": 64,
+        "precision": "float64",
+    },
     "transformer": {"backbone": "vit:tiny", "input_size": 48},
 }
 # Weights of GoogLeNet whose ten steps can be compared: on one device a change of 1e-7
@@ -60,8 +67,7 @@ CASES = [
     *((backbone, "adversary", "adam", "pairs") for backbone in BACKBONES),
     *(("frozen BatchNorm", name, "momentum", "pairs") for name in DECOUPLINGS),
     ("frozen BatchNorm", "hinge", "clipped adam", "pairs"),
-    # Proxies are compared by their gradients alone: they are float32, and TensorFlow
-    # sums the gradients of replicas in one type, here float64.
+    ("frozen BatchNorm", "none", "adam", "proxies"),
 ]
 
 

@@ -90,3 +90,37 @@ def test_biases_of_gates_do_not_decay():
         "gate_kernel": 1e-3,
         "gate_bias": 0.0,
     }
+
+
+def test_vectors_of_norms_do_not_decay():
+    norm = keras.layers.BatchNormalization()
+    norm.build((None, 4))
+    optimizer = GroupedAdam(0.1, l2=1e-3)
+    optimizer.build(norm.trainable_variables)
+    assert [v.name for v in norm.trainable_variables] == ["gamma", "beta"]
+    assert optimizer._decays == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_variables_of_several_types_are_updated_as_those_of_one(clip):
+    def after(types):
+        values = [np.array([1.0, 2.0]), np.array([-3.0])]
+        trained = [
+            keras.Variable(value, dtype=dtype, name=f"v{n}")
+            for n, (value, dtype) in enumerate(zip(values, types, strict=True))
+        ]
+        optimizer = GroupedAdam(0.1, global_clipnorm=clip)
+        optimizer.build(trained)
+        gradients = [np.array([0.3, 0.5]), np.array([-4.0])]
+        optimizer.apply(
+            [
+                keras.ops.cast(gradient, dtype)
+                for gradient, dtype in zip(gradients, types, strict=True)
+            ],
+            trained,
+        )
+        assert [v.dtype for v in trained] == list(types)
+        return np.concatenate([v.numpy() for v in trained])
+
+    one = after(("float64", "float64"))
+    np.testing.assert_allclose(after(("float64", "float32")), one, rtol=1e-6)
