@@ -8,6 +8,9 @@ from deml_tf.losses.pairs import unit_vectors
 
 # The release's weight on CUB-200-2011; `learner_hinge` does not apply it.
 LEARNER_HINGE_WEIGHT = 0.2
+# Squared distance of unit vectors up to which they are equal but for rounding: XLA may
+# round the two ends of a pair differently.
+_ROUNDING = 1e-13
 
 
 def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
@@ -43,7 +46,7 @@ def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
     difference = tf.gather(unit, first, axis=1) - tf.gather(unit, second, axis=1)
     squared = tf.reduce_sum(tf.square(difference), axis=-1)  # (b, pairs)
     # Keeps sqrt, and its gradient, away from 0; NaN stays NaN.
-    equal = squared <= 0
+    equal = squared <= _ROUNDING
     distance = tf.sqrt(tf.where(equal, tf.ones_like(squared), squared))
     distance = tf.where(equal, tf.zeros_like(distance), distance)
     return tf.reduce_sum(tf.square(tf.nn.relu(2 - distance)) / 2, axis=-1)
