@@ -22,12 +22,12 @@ demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (
 	$(BIN)/python -m deml_tf.compare --output=runs/plumage.html runs/plumage_u512 runs/plumage
 
 test: $(STAMP) ## every test, two at a time (ten minutes)
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not long"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-fast: $(STAMP) ## the quick tests alone
-	$(BIN)/python -m pytest -q -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
-test-long: $(STAMP) ## four replicas and two workers against one (twenty minutes)
+test-long: $(STAMP) ## what confirms on more and larger cases (an hour)
 	$(BIN)/python -m pytest -q -s -m long
 
 bad-input: $(STAMP) ## write tests/BAD_INPUT.md anew, of what the commands must say

@@ -1,6 +1,7 @@
 """Tiny data sets and commands, for tests of the whole."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,15 @@ import pytest
 from forks import Fork
 from PIL import Image
 
-from tests.tiny import TINY
-
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+
+def pytest_collection_modifyitems(items):
+    """Files with the most slow tests come first: none is left alone at the end."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 def paint(folder, classes=8, images=5, side=56, seed=0):
@@ -106,6 +111,6 @@ def command(start):
 @pytest.fixture(scope="session")
 def tiny():
     """Builds a tiny embedder; other arguments of `build_deml` win."""
-    from deml_tf.models.embedder import build_deml  # takes seconds
+    from small_backbone import build_tiny  # takes seconds
 
-    return lambda **arguments: build_deml(**{**TINY, **arguments})
+    return build_tiny

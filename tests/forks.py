@@ -5,6 +5,7 @@ process that has imported it, and has not used it, is otherwise the same; that i
 the same is tested in `bad_input/test_bad_input.py`.
 """
 
+import gc
 import multiprocessing
 import os
 import runpy
@@ -87,6 +88,7 @@ def run_module(name, *flags):
 
 def _enter(place, function, arguments):
     folder, environment, longest, output, errors = place
+    gc.freeze()  # or a collection would copy every page of what was imported
     signal.alarm(longest)
     os.environ.clear()
     os.environ.update(environment)

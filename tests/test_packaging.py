@@ -191,7 +191,7 @@ def tried(environment, tmp_path_factory):
     """What installed.py found there, and the embeddings of here and of there."""
     folder = tmp_path_factory.mktemp("tried")
     model = build_deml(
-        weights="none", width=0.25, input_size=40, scales=2, learners=2, embedding_dim=8
+        weights="none", width=0.25, input_size=40, scales=1, learners=1, embedding_dim=8
     )
     model.save(folder / "embedder.keras")
     images = np.random.default_rng(0).integers(0, 256, (2, 50, 70, 3)).astype("uint8")

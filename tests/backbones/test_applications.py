@@ -90,6 +90,7 @@ def test_names():
     assert all(tuple(BACKBONES[name].cut_layers) == cuts for name, cuts in CUTS.items())
 
 
+LONG = [pytest.mark.slow, pytest.mark.long]
 EXPECTED = {  # U, mid, final at SIZES: the grids of 16, 16 and 32 pixels a position
     "resnet50": ((4, 4, 1024), (4, 4, 1024), (2, 2, 2048)),
     "inception_v3": ((5, 5, 768), (5, 5, 768), (2, 2, 2048)),
@@ -200,7 +201,7 @@ def difference(name, source, **changes):
         ("vgg16", "block3_pool"),  # caffe
         pytest.param("mobilenet_v2", "block_5_add", marks=pytest.mark.slow),  # tf
         ("mobilenet_v3_small", "expanded_conv_7_add"),  # by itself; plain operations
-        pytest.param("densenet121", "pool3_pool", marks=pytest.mark.slow),  # torch
+        pytest.param("densenet121", "pool3_pool", marks=LONG),  # torch
         pytest.param("resnet50_v2", "conv4_block5_out", marks=pytest.mark.slow),
     ],
 )
@@ -356,7 +357,7 @@ def test_imagenet_weights(name, file, keras_home, monkeypatch):
             "nasnet_mobile",
             "nasnet_mobile_no_top.h5",
             "stem_bn1",
-            marks=pytest.mark.slow,
+            marks=LONG,
         ),
     ],
 )

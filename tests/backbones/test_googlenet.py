@@ -371,7 +371,8 @@ def test_xla_gives_the_same_gradients(from_file):
 
 
 @pytest.mark.parametrize(
-    "jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)]
+    "jit_compile",
+    [False, pytest.param(True, marks=[pytest.mark.slow, pytest.mark.long])],
 )
 def test_bfloat16_trains_close_to_float32(quarter, from_file, jit_compile):
     x = images()

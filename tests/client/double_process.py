@@ -12,8 +12,6 @@ from pathlib import Path
 
 import requests
 
-from tests.tiny import TINY
-
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEPLOYMENT = ROOT / "export"
 MODEL = "plumage"
@@ -23,11 +21,11 @@ SIGNATURES = ("serving_default", "images_float")
 def export_tiny(root):
     """Saves version 1 of a tiny model below a folder of models."""
     import tensorflow as tf
+    from small_backbone import build_tiny
 
-    from deml_tf.models.embedder import build_deml
     from deml_tf.serving.servable import Servable
 
-    embedder = build_deml(**TINY, scales=1, learners=2)
+    embedder = build_tiny(scales=1, learners=2)
     servable = Servable(embedder, (0,), (0, 1))
     signatures = {name: servable.signatures[name] for name in SIGNATURES}
     module = tf.Module()

@@ -4,12 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from plain import PLAIN, TINY
+from small_backbone import build_tiny
 
-from deml_tf.backbones import BACKBONES
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.decoupling import DECOUPLINGS, Decoupling
-from deml_tf.models.embedder import build_deml
 from deml_tf.training.build import build_trainer
 from deml_tf.training.checkpoints import Checkpoints
 from deml_tf.training.workers import Workers
@@ -48,18 +46,17 @@ class Common(Decoupling):
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setitem(DECOUPLINGS, "common", Common)
 
 
 def images(seed=0):
     random = np.random.default_rng(seed)
-    return tf.constant(random.uniform(0, 255, (4, 48, 48, 3)), tf.float32)
+    return tf.constant(random.uniform(0, 255, (4, 40, 40, 3)), tf.float32)
 
 
 def trainer(seed=0, weight=0.5, **arguments):
     keras.utils.set_random_seed(seed)
-    embedder = build_deml(**TINY, scales=1, learners=2)
+    embedder = build_tiny(scales=1, learners=2)
     loss = LossConfig(
         decoupling="common", decoupling_arguments=arguments, decoupling_weight=weight
     )

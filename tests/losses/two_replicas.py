@@ -1,5 +1,6 @@
 """What a process of its own runs: two replicas against one device, as JSON."""
 
+import functools
 import json
 
 import keras
@@ -37,6 +38,22 @@ def one_device(loss, kernel, images, labels):
     return value, tape.gradient(value, kernel)
 
 
+@functools.cache  # traced once for all labels
+def step_of(strategy, loss, dynamic):
+    """A function of kernel, images and labels: the sums of values and gradients."""
+
+    def step(kernel, images, labels):
+        if dynamic:  # hide the static batch size
+            images = tf.boolean_mask(images, tf.ones_like(labels) > 0)
+            labels = tf.boolean_mask(labels, tf.ones_like(labels) > 0)
+            assert images.shape[0] is None and labels.shape[0] is None
+        value, gradient = one_device(loss, kernel, images, labels)
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce("sum", [value, gradient])
+
+    return tf.function(lambda *given: strategy.run(step, given))
+
+
 def both_replicas(strategy, loss, kernel, images, labels, shape):
     """Runs each half on its replica and adds up values and gradients."""
 
@@ -46,17 +63,8 @@ def both_replicas(strategy, loss, kernel, images, labels, shape):
             lambda context: tf.constant(halves[context.replica_id_in_sync_group])
         )
 
-    def step(images, labels):
-        if shape == "dynamic":  # hide the static batch size
-            images = tf.boolean_mask(images, tf.ones_like(labels) > 0)
-            labels = tf.boolean_mask(labels, tf.ones_like(labels) > 0)
-            assert images.shape[0] is None and labels.shape[0] is None
-        value, gradient = one_device(loss, kernel, images, labels)
-        context = tf.distribute.get_replica_context()
-        return context.all_reduce("sum", [value, gradient])
-
-    run = tf.function(lambda *given: strategy.run(step, given))
-    value, gradient = run(share(images), share(labels))
+    run = step_of(strategy, loss, shape == "dynamic")
+    value, gradient = run(kernel, share(images), share(labels))
     first = strategy.experimental_local_results
     return first(value)[0], first(gradient)[0]
 

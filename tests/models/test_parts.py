@@ -103,8 +103,14 @@ def test_choices():
             chosen("scales", wrong, 3)
 
 
-def test_another_precision_has_the_same_weights(tiny):
-    sizes = {"scales": 2, "learners": 2, "embedding_dim": 24, "input_size": 40}
+def test_another_precision_has_the_same_weights(tiny, small_backbone):
+    sizes = {
+        "backbone": small_backbone,
+        "scales": 2,
+        "learners": 2,
+        "embedding_dim": 24,
+        "input_size": 40,
+    }
     sizes |= {"resize_size": 48, "width": 0.25, "output_stride": 16}
     config = ModelConfig(weights="none", **sizes)
     embedder = tiny(scales=2, learners=2, seed=5)

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_backbone import build_tiny
 
 import deml_tf
 from deml_tf.layers import REGION_RULES
@@ -45,17 +46,13 @@ class Corner(keras.layers.Layer):
 def embedder():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(REGION_RULES, "corner", Corner)
-        yield build_deml(
+        yield build_tiny(
             region_rule="corner",
             corner_share=0.25,
-            weights="none",
-            width=0.25,
             input_size=32,
             resize_size=32,
-            output_stride=16,
             scales=3,
             learners=2,
-            embedding_dim=24,
         )
 
 

@@ -3,16 +3,15 @@
 import functools
 
 import pytest
+from small_backbone import build_tiny
 
-from deml_tf.models.embedder import build_deml
 from deml_tf.serving.expected import Trained
 from tests.client.double_process import MODEL, exported_once
-from tests.tiny import TINY
 
 
 @functools.cache
 def _built(arguments):
-    return build_deml(**{**TINY, **dict(arguments)})
+    return build_tiny(**dict(arguments))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def test_a_small_one(tiny, tmp_path, capsys):
     asked = "import importlib.metadata as m; print(m.version('tensorflow-cpu'))"
     found = subprocess.run([OLD, "-I", "-c", asked], capture_output=True, text=True)
     assert found.stdout.strip() == "2.15.1"
-    embedder = tiny(scales=2, learners=2, fit="pad")
+    embedder = tiny(backbone="efficientnet_lite0", scales=2, learners=2, fit="pad")
     prove("DeML(2,2)", embedder, tmp_path, capsys)
 
 

@@ -19,6 +19,7 @@ from deml_tf.serving.servable import Servable
 from deml_tf.serving.source import Choice, Images
 
 MODELS = {
+    "DeML(1,2)": {"scales": 1, "learners": 2},
     "DeML(2,2)": {"scales": 2, "learners": 2},
     "DeML(3,3)": {"scales": 3, "learners": 3},
 }
@@ -86,25 +87,26 @@ class Leaving:
         return differences.compare(runtime, "", expected, found, self.bound)
 
 
-EVERY = [(model, precision) for model in MODELS for precision in PRECISIONS]
+LARGE = ("DeML(2,2)", "DeML(3,3)")
+EVERY = [(model, precision) for model in LARGE for precision in PRECISIONS]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "columns",
+    ("columns", "backbone"),
     [
-        [("DeML(3,3)", "float32"), ("DeML(2,2)", "bfloat16")],
-        pytest.param(EVERY, marks=pytest.mark.long),
+        ([("DeML(2,2)", "float32"), ("DeML(1,2)", "bfloat16")], "small"),
+        pytest.param(EVERY, "efficientnet_lite0", marks=pytest.mark.long),
     ],
     ids=["two columns", "four columns"],
 )
-def test_parity_table(columns, tiny, trained, tmp_path, capsys):
+def test_parity_table(columns, backbone, tiny, trained, tmp_path, capsys):
     found = {}
     for model, precision in columns:
         folder = tmp_path / model / precision
         folder.mkdir(parents=True)
         counts = MODELS[model]
-        embedder = tiny(**counts, precision=precision)
+        embedder = tiny(**counts, precision=precision, backbone=backbone)
         leaving = Leaving(embedder, trained, folder, counts, precision)
         found[".keras", model, precision] = leaving.as_keras_file()
         ways = leaving.as_saved_model()

@@ -1,17 +1,16 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_backbone import build_tiny
 
 from deml_tf.kernels.cpu_gradients import layers_within
-from deml_tf.models.embedder import build_deml
 from deml_tf.serving import servable as module
 from deml_tf.serving.servable import Servable
-from tests.tiny import TINY
 
 
 @pytest.mark.parametrize("precision, scales", [("float32", 2), ("bfloat16", 1)])
 def test_folds_in_no_request(precision, scales, monkeypatch):
-    embedder = build_deml(**TINY, scales=scales, learners=1, precision=precision)
+    embedder = build_tiny(scales=scales, learners=1, precision=precision)
     numbers = np.random.default_rng(0)
     for layer in layers_within(embedder):
         for variable in layer.norm.weights if hasattr(layer, "norm") else ():

@@ -1,9 +1,8 @@
 import keras
 import numpy as np
 import pytest
-from plain import PLAIN, TINY
+from small_backbone import build_tiny
 
-from deml_tf.backbones import BACKBONES
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.models.embedder import build_deml, core_of
 from deml_tf.training.build import build_trainer
@@ -20,14 +19,13 @@ def checkpoints_of(folder, trainer):
 
 
 def tiny_trainer():
-    embedder = build_deml(**TINY, scales=1, learners=1)
+    embedder = build_tiny(scales=1, learners=1)
     return build_trainer(embedder, LossConfig(), TrainConfig())
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_a_kill_before_the_first_checkpoint_is_named(tmp_path, lost, monkeypatch):
+def test_a_kill_before_the_first_checkpoint_is_named(tmp_path, lost):
     """The index is whole by then, and the file that names the newest is not there."""
-    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     trainer = tiny_trainer()
     checkpoints = checkpoints_of(tmp_path, trainer)
     for step in range(11):  # of two digits, which names would sort before one

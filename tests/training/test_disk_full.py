@@ -201,7 +201,7 @@ def test_a_training_ends_with_a_sentence(tiny_flags, tmp_path):
     # Its checkpoints are larger than the limit.
     flags = [
         *tiny_flags,
-        "--backbone=efficientnet_lite0",
+        "--width=1",
         "--scales=1",
         "--learners=1",
         "--decoupling=none",

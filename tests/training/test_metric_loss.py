@@ -4,14 +4,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from plain import PLAIN, TINY
 from proxies import Proxies
+from small_backbone import build_tiny
 
-from deml_tf.backbones import BACKBONES
 from deml_tf.config import LossConfig, TrainConfig
 from deml_tf.errors import DataError
 from deml_tf.losses import METRIC_LOSSES
-from deml_tf.models.embedder import build_deml
 from deml_tf.training.build import build_trainer
 from deml_tf.training.checkpoints import Checkpoints
 from deml_tf.training.workers import Workers
@@ -23,18 +21,17 @@ RATE = 1e-3
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setitem(BACKBONES, "plain", PLAIN)
     monkeypatch.setitem(METRIC_LOSSES, "proxies", Proxies)
 
 
 def images(seed=0):
     random = np.random.default_rng(seed)
-    return tf.constant(random.uniform(0, 255, (8, 48, 48, 3)), tf.float32)
+    return tf.constant(random.uniform(0, 255, (8, 40, 40, 3)), tf.float32)
 
 
 def trainer(seed=0, num_classes=CLASSES, decoupling="none", **arguments):
     keras.utils.set_random_seed(seed)
-    embedder = build_deml(**TINY, scales=2, learners=2)
+    embedder = build_tiny(scales=2, learners=2)
     loss = LossConfig(loss="proxies", loss_arguments=arguments, decoupling=decoupling)
     train = TrainConfig(learning_rate=RATE, steps=9, l2=0.0)
     return build_trainer(embedder, loss, train, num_classes)
@@ -57,7 +54,7 @@ def test_each_scale_has_a_layer_of_its_own():
     made = trainer(slope=3.0)
     assert [layer.name for layer in made.loss_layers] == ["scale1_loss", "scale2_loss"]
     assert [layer.slope for layer in made.loss_layers] == [3.0, 3.0]
-    assert [layer.proxies.shape for layer in made.loss_layers] == [(CLASSES, 8)] * 2
+    assert [layer.proxies.shape for layer in made.loss_layers] == [(CLASSES, 6)] * 2
     expected = 0.0
     parts = made.core(images(), training=True)["parts"]
     for i, layer in enumerate(made.loss_layers):
