@@ -9,11 +9,15 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
-from deml_tf.data.image_files import SUFFIXES, is_image
+from deml_tf.data.image_files import (
+    SUFFIXES,
+    Found,
+    count_left_out,
+    find_image_files,
+    read_image_file,
+)
 from deml_tf.errors import UsageError
 
-# A message ends at 2 GiB, and as base64 an image is a third longer.
-_LARGEST = 2**30
 # Pillow does not turn other modes into the same colours as the server.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
 
@@ -32,29 +36,31 @@ class ImageFile:
 
 
 def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
-    """List files as named, and the images below folders, sorted.
+    """List files as named, and the images below folders; print what is left out.
 
     Args:
         names: Files of any name, and folders.
 
     Raises:
-        UsageError: Something is missing, or a folder holds no image.
+        UsageError: Something is missing, or a folder holds no image or cannot be read.
     """
-    found = []
+    found, left_out = [], []
     for path in map(Path, names):
         if path.is_dir():
-            files = (Path(place, n) for place, _, names in os.walk(path) for n in names)
-            below = sorted(f for f in files if is_image(f.name))
-            if not below:
+            images, others = _look_into(path)
+            if not images:
                 raise UsageError(
                     f"{path} holds no images ({', '.join(SUFFIXES)}): name another "
                     "folder, or files."
                 )
-            found += below
+            found += map(Path, images)
+            left_out += others
         elif os.path.lexists(path):
             found.append(path)
         else:
             raise UsageError(f"{path} does not exist: name an image or a folder.")
+    if left_out:
+        print(count_left_out(left_out))
     return found
 
 
@@ -100,10 +106,16 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
     return file.getvalue()
 
 
+def _look_into(folder: Path) -> Found:
+    try:
+        return find_image_files(folder)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {error.filename} cannot be read ({error.strerror}): change "
+            "its permissions, or name other folders."
+        ) from error
+
+
 def _read(path: Path, max_side: int) -> bytes:
-    if path.is_dir():  # by now, or a folder called x.jpg
-        raise IsADirectoryError(None, "is a folder")
-    if path.stat().st_size > _LARGEST:
-        raise OSError(None, f"larger than {_LARGEST >> 30} GiB")
-    encoded = path.read_bytes()
+    encoded = read_image_file(path)
     return downscaled(encoded, max_side) if max_side else encoded

@@ -7,6 +7,7 @@ from PIL import Image
 
 from deml_tf.data.example import Box
 from deml_tf.data.orientation import header_orientation
+from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError
 
 
@@ -32,10 +33,11 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
             f"x,y,w,h is {given}: not four numbers, nor all four empty"
         ) from None
     try:
-        with Image.open(path) as image:  # reads the header alone
+        # Pillow reads the header alone.
+        with open_regular(path) as file, Image.open(file) as image:
             width, height = image.size
             orientation = header_orientation(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
         return None
     ymin, ymax = max(y, 0.0) / height, min(y + h, height) / height
     xmin, xmax = max(x, 0.0) / width, min(x + w, width) / width

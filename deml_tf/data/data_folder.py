@@ -40,7 +40,7 @@ def data_folder(data: DataConfig) -> Path:
         UsageError: `data_dir` is not given, does not exist or is a file.
     """
     where = data_path(data)
-    if where.is_file():
+    if not where.is_dir():
         raise UsageError(
             f"data_dir={data.data_dir} is a file; give a folder for "
             f"dataset={data.dataset}, or use dataset=list for a list file"

@@ -4,22 +4,37 @@ import os
 
 
 class ExistingFiles:
-    """The files on disk, as in `path in ExistingFiles()`; each folder is read once."""
+    """The files on disk; each folder is read once."""
 
     def __init__(self):
-        self._names: dict[str, frozenset[str]] = {}
+        self._names: dict[str, frozenset[str] | str] = {}
 
-    def __contains__(self, path: str) -> bool:
-        """Tell whether a normalised path is a file in a folder that can be read."""
+    def problem(self, path: str) -> str:
+        """Say why there is no such file.
+
+        Args:
+            path: A normalised path.
+
+        Returns:
+            The reason in words that name the file; empty if there is one, or something
+            else of that name: whether it is an image is for the scan to tell.
+        """
+        if "\0" in path:
+            return f"the path {path!r} holds a null byte, which no file's name can"
         folder, name = os.path.split(path)
         if folder not in self._names:
-            self._names[folder] = _files(folder)
-        return name in self._names[folder]
+            self._names[folder] = _names(folder)
+        names = self._names[folder]
+        if isinstance(names, frozenset):
+            return "" if name in names else f"there is no file {path}"
+        return "" if os.path.lexists(path) else f"{folder} cannot be read ({names})"
 
 
-def _files(folder: str) -> frozenset[str]:
+def _names(folder: str) -> frozenset[str] | str:
+    """Return the names of what is in a folder, or why it cannot be looked into."""
     try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries if entry.is_file())
-    except OSError:
+        return frozenset(os.listdir(folder or os.curdir))
+    except (FileNotFoundError, NotADirectoryError):
         return frozenset()
+    except (OSError, ValueError) as error:  # ValueError: what no file's name can hold
+        return getattr(error, "strerror", None) or str(error)

@@ -5,10 +5,15 @@ Images in a shard are read in place. The path of such an image is
 image is LENGTH bytes from byte START of the data of that record.
 """
 
+import errno
+import os
 import re
 from typing import Any, NamedTuple
 
 import tensorflow as tf
+
+from deml_tf.data.image_files import MOST_BYTES, read_image_file
+from deml_tf.data.regular_files import open_regular, stat_regular
 
 # Only a name like those that tensorflow-datasets gives to shards is taken for one, so
 # that other files may have any name. \C is any byte in RE2: names need not be UTF-8.
@@ -66,6 +71,27 @@ def containing_file(path: str) -> str:
     return place.shard if place else path
 
 
+def stat_image(path: str) -> os.stat_result:
+    """Return the status of the file that holds an image, if the image can be read.
+
+    Args:
+        path: Path of an image.
+
+    Returns:
+        The status of the shard, or of the file itself.
+
+    Raises:
+        OSError: As `stat_regular`, or it is larger than `MOST_BYTES`.
+    """
+    place = shard_place(path)
+    if not place:
+        return stat_regular(path, MOST_BYTES)
+    status = stat_regular(place.shard)
+    if place.length > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {MOST_BYTES >> 20} MiB", path)
+    return status
+
+
 def read_bytes(path: str) -> bytes:
     """Read an encoded image in Python.
 
@@ -76,12 +102,14 @@ def read_bytes(path: str) -> bytes:
         The bytes as stored, fewer than LENGTH if the shard ends before.
 
     Raises:
-        OSError: The file cannot be read.
+        OSError: The file cannot be read, or is none that holds images; see
+            `read_image_file`.
     """
     place = shard_place(path)
-    with open(place.shard if place else path, "rb") as file:
-        if not place:
-            return file.read()
+    if not place:
+        return read_image_file(path)
+    stat_image(path)
+    with open_regular(place.shard) as file:
         file.seek(place.record + _HEADER + place.start)
         return file.read(place.length)
 

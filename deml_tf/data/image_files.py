@@ -1,10 +1,23 @@
-"""What counts as an image: its name, its format and its size."""
+"""What counts as an image file, by its name and its size; found and read.
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".webp")
+One rule for training, audit, evaluation, export and client. It needs no TensorFlow.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deml_tf.data.regular_files import open_regular
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"),
+    *(".png", ".gif", ".bmp", ".dib", ".webp"),
+)
 """Endings, in lower case, of the images that can be read."""
 
 UNREADABLE_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff")
-"""Endings of images in formats that TensorFlow does not read."""
+"""Endings of images in formats that TensorFlow does not read. They are listed like the
+others, so that they are reported and not left out."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
 """Pillow's names of the formats that can be read."""
@@ -13,23 +26,132 @@ MOST_PIXELS = 100_000_000
 """Pixels of the largest image that is decoded: 300 MB of memory. TensorFlow's own
 limit is five times that; Pillow warns at 89 million."""
 
+MOST_BYTES = 2**28
+"""Bytes of the largest image file that is read. As many pixels as are decoded take a
+fifth of it as JPEG; uncompressed, it holds 67 million."""
+
+_FOREIGN = ("__MACOSX", "@eaDir")  # what macOS and Synology put beside images
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+
+
+class Found(NamedTuple):
+    """What is in a folder and below it.
+
+    Attributes:
+        images: Paths of the images.
+        left_out: Paths of the files that are no images, and of the folders that were
+            not looked into.
+    """
+
+    images: list[str]
+    left_out: list[str]
+
 
 def is_hidden(name: str) -> bool:
-    """Tell whether a file or folder is hidden, so that nothing looks into it."""
-    return name.startswith(".")
-
-
-def is_image(name: str, *, readable: bool = True) -> bool:
-    """Tell by its name whether a file is an image.
+    """Tell by its name whether to pass over a file or a folder.
 
     Args:
-        name: Name of the file without its folder.
-        readable: False also accepts images in formats that cannot be read, so that
-            they can be reported instead of silently left out.
+        name: Its name without the folder it is in.
 
     Returns:
-        True for a name that is not hidden and ends in one of the suffixes, in any
-        case.
+        True for a name that begins with a dot, as the copies of images that macOS and
+        Jupyter make, and for folders such as `__MACOSX`.
     """
-    suffixes = SUFFIXES if readable else SUFFIXES + UNREADABLE_SUFFIXES
-    return not is_hidden(name) and name.lower().endswith(suffixes)
+    return name.startswith(".") or name in _FOREIGN
+
+
+def is_image(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a file is an image.
+
+    Args:
+        path: The file.
+
+    Returns:
+        True for a name that is not hidden and has one of the endings, in any case. A
+        file without an ending is an image if it begins as one.
+    """
+    name = os.path.basename(path)
+    ending = os.path.splitext(name)[1].lower()
+    if is_hidden(name) or ending:
+        return not is_hidden(name) and ending in SUFFIXES + UNREADABLE_SUFFIXES
+    try:
+        with open_regular(path, MOST_BYTES) as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    bmp = head[:2] == b"BM" and head[6:10] == bytes(4)
+    return webp or bmp or head.startswith(_MAGIC)
+
+
+def find_image_files(folder: str | os.PathLike[str]) -> Found:
+    """Find the images in a folder and in all folders below it, links among them.
+
+    Each folder is looked into once: links that lead back to it do no harm.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        The images and what is left out, in the order of names.
+
+    Raises:
+        OSError: A folder cannot be looked into.
+    """
+    found, known, waiting = Found([], []), set(), [os.fspath(folder)]
+    while waiting:
+        place = waiting.pop()
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in known:
+            found.left_out.append(place)
+            continue
+        known.add((status.st_dev, status.st_ino))
+        with os.scandir(place) as entries:
+            below = sorted(entries, key=lambda entry: entry.name)
+        folders = []
+        for entry in below:
+            # A folder called x.jpg is listed, and reported when it is read.
+            if is_image(entry.path):
+                found.images.append(entry.path)
+            elif is_folder(entry) and not is_hidden(entry.name):
+                folders.append(entry.path)
+            else:
+                found.left_out.append(entry.path)
+        waiting += reversed(folders)
+    return found
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry is a folder or a link to one; a looped link is none."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+def count_left_out(paths: Sequence[str]) -> str:
+    """Say how many files are left out, and name one; nothing if there are none.
+
+    Args:
+        paths: Paths of what is left out.
+    """
+    if not paths:
+        return ""
+    number = f"{len(paths):,} files or folders" if paths[1:] else "1 file or folder"
+    return f"left out, because not images: {number}, such as {paths[0]}"
+
+
+def read_image_file(path: str | os.PathLike[str]) -> bytes:
+    """Read a whole image file, never waiting for one that is no regular file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its bytes, at most `MOST_BYTES`.
+
+    Raises:
+        OSError: It cannot be read; `strerror` says why.
+    """
+    with open_regular(path, MOST_BYTES) as file:
+        return file.read(os.fstat(file.fileno()).st_size)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from deml_tf.cli.error_text import why_not
 from deml_tf.data.decoding import decode_as_stored
-from deml_tf.data.image_bytes import read_tensor
+from deml_tf.data.image_bytes import read_tensor, stat_image
 from deml_tf.data.orientation import turn_upright
 from deml_tf.errors import DataError
 
@@ -80,7 +80,10 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
     with tf.device("CPU:0"):
         for path in dict.fromkeys(paths):
             try:
+                stat_image(path)  # or a pipe would be waited for
                 decode(os.fsencode(path))
+            except OSError as failure:
+                first, count = first or f"{path} ({failure.strerror})", count + 1
             except tf.errors.OpError as failure:
                 first, count = first or f"{path} ({why_not(failure)})", count + 1
     if not count:

@@ -1,9 +1,11 @@
 """Read the text files in which benchmarks list their images."""
 
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError
 
 Row = tuple[int, list[str]]
@@ -50,9 +52,12 @@ def read_lines(path: Path) -> list[str]:
         DataError: The file cannot be read, or is not text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig").split("\n")
+        with io.TextIOWrapper(open_regular(path), "utf-8-sig") as file:
+            return file.read().split("\n")
     except OSError as error:
-        raise DataError(f"cannot read {path} ({error.strerror})") from error
+        raise DataError(
+            f"cannot read {path} ({error.strerror}); mend it, or give another file"
+        ) from error
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is no UTF-8 text ({error.reason} at byte {error.start}); take the "

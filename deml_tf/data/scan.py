@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ from rich.progress import track
 from deml_tf.cli.error_text import why_not
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
-from deml_tf.data.image_bytes import containing_file, read_bytes
+from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
 from deml_tf.data.image_files import FORMATS, MOST_PIXELS
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError
@@ -89,6 +88,25 @@ def take_out_bad(
     return Split(**kept)
 
 
+def refuse_bad(paths: Iterable[str]) -> None:
+    """Refuse images that cannot be read.
+
+    Args:
+        paths: Paths of the images.
+
+    Raises:
+        DataError: The first one that is bad, and why; the others are counted.
+    """
+    bad = find_bad(paths)
+    if bad:
+        path, reason = next(iter(bad.items()))
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(
+            f"cannot read the image {path} ({reason}){more}; replace the file or take "
+            "it out of the data set"
+        )
+
+
 def find_bad(paths: Iterable[str]) -> dict[str, str]:
     """Find the images that a run could not read.
 
@@ -136,16 +154,11 @@ def _key(path: str) -> bytes:
 
 def _look(path: str) -> tuple[os.stat_result | None, str]:
     """Return the status of a file, or None and what is wrong with it."""
-    file = containing_file(path)
     try:
-        status = os.stat(file)
+        status = stat_image(path)
     except OSError as error:
         return None, str(error.strerror)
-    if stat.S_ISDIR(status.st_mode):
-        return None, "it is a folder"
-    if not stat.S_ISREG(status.st_mode):
-        return None, "it is no regular file"  # to read a pipe would wait for ever
-    if not os.access(file, os.R_OK):
+    if not os.access(containing_file(path), os.R_OK):
         return None, "Permission denied"
     return status, ""
 

@@ -112,7 +112,7 @@ def _thumbnail(path: str) -> str | None:
             image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
             small = grey(image) if image.mode.startswith("I") else image
             small = upright(small.convert("RGB"), turn)
-    except (OSError, ValueError):
+    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
         return None
     small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
     return data_url(small)

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
 from deml_tf.data.images import explain_unreadable
+from deml_tf.data.scan import refuse_bad
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import Geometry
 from deml_tf.retrieval.embedding import embed
@@ -89,6 +90,7 @@ def embed_examples(
     Raises:
         DataError: An image cannot be read.
     """
+    refuse_bad(e.path for e in examples)
     try:
         return embed(
             forward,

@@ -1,6 +1,7 @@
 """Images that cannot be read, found by the scan before training."""
 
 import io
+import os
 import struct
 import zlib
 
@@ -43,6 +44,16 @@ def replaced(content, name="0.png"):
 def a_folder(folder):
     own_images(folder)
     (folder / "own/class 00/x.jpg").mkdir()
+
+
+def a_pipe(folder):
+    own_images(folder)
+    os.mkfifo(folder / "own/class 00/x.jpg")
+
+
+def a_loop(folder):
+    own_images(folder)
+    (folder / "own/class 00/x.jpg").symlink_to("x.jpg")
 
 
 def a_broken_link(folder):
@@ -96,6 +107,14 @@ CASES = [
         replaced(bomb(50_000)),
     ),
     case("a folder called x.jpg", "x.jpg", "it is a folder", a_folder, 41),
+    case("a pipe called x.jpg", "x.jpg", "it is a pipe, not a file", a_pipe, 41),
+    case(
+        "a link to itself",
+        "x.jpg",
+        "Too many levels of symbolic links",
+        a_loop,
+        41,
+    ),
     case(
         "a link to nothing",
         "gone.png",

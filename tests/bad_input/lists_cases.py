@@ -1,5 +1,7 @@
 """Data sets that are wrong on disk: folders of classes, and lists."""
 
+import os
+
 from bad_case import Case
 from world import also, classes, listed, rows, write
 
@@ -50,9 +52,18 @@ CASES = (
         "a class without images",
         SET,
         1,
-        "the class folder set/c holds no image; remove it or put bmp, "
-        "gif, jpeg, jpg, png, webp files into it.",
+        "the class folder set/c holds no image; remove it or put jpg, "
+        "jpeg, jpe, jfif, pjpeg, pjp, png, gif, bmp, dib, webp files into it.",
         classes(a=4, b=4, c=0, d=4),
+    ),
+    Case(
+        "folders of class folders, such as train and test",
+        SET,
+        1,
+        "set/test holds all of its images in folders, such as set/test/a/0.png; if "
+        "these are the classes, give --data_dir=set/test, or else move the images "
+        "up, or list them with their classes and roles for --dataset=list.",
+        classes(**{"test/a": 2, "test/b": 2, "train/c": 2, "train/d": 2}),
     ),
     Case(
         "one class",
@@ -153,6 +164,22 @@ CASES = (
         1,
         "list.csv, line 2: there is no file a/9.png; correct the list.",
         listed(rows("path,label", "a/9.png,a")),
+    ),
+    Case(
+        "a null byte in a path",
+        LIST,
+        1,
+        "list.csv, line 2: the path 'a\\x00b/0.png' holds a null byte, which no "
+        "file's name can; correct the list.",
+        listed(rows("path,label", "a\0b/0.png,a")),
+    ),
+    Case(
+        "a pipe in place of a list",
+        LIST,
+        1,
+        "cannot read list.csv (it is a pipe, not a file); mend it, or "
+        "give another file.",
+        lambda folder: os.mkfifo(folder / "list.csv"),
     ),
     Case(
         "an image twice",

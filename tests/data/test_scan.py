@@ -179,7 +179,7 @@ def test_files_that_are_none(tmp_path, monkeypatch):
     bad = scan.find_bad(str(tmp_path / f"{name}.jpg") for name in names)
     assert list(bad.values()) == [
         "it is a folder",
-        "it is no regular file",
+        "it is a pipe, not a file",
         "Too many levels of symbolic links",
         "No such file or directory",
         "No such file or directory",

@@ -54,8 +54,8 @@ def read_cars196(data: DataConfig) -> list[Example]:
         try:
             if not 1 <= number <= len(names):
                 raise DataError(f"class {number} is not one of 1 to {len(names)}")
-            if image not in files:
-                raise DataError(f"there is no file {image}")
+            if problem := files.problem(image):
+                raise DataError(problem)
             # MATLAB counts pixels from 1, both ends included.
             box = relative_box(image, (x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1))
         except DataError as problem:

@@ -7,15 +7,21 @@ from deml_tf.config import DataConfig
 from deml_tf.data.data_folder import data_folder
 from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import Example
-from deml_tf.data.image_files import SUFFIXES, is_hidden, is_image
+from deml_tf.data.image_files import (
+    SUFFIXES,
+    count_left_out,
+    find_image_files,
+    is_folder,
+    is_hidden,
+)
 from deml_tf.errors import DataError
 
 
 def read_class_folders(data: DataConfig) -> list[Example]:
-    """List the images in the class folders.
+    """List the images in the class folders, at any depth, and print what is left out.
 
-    Images in formats that cannot be read are listed too, so that the scan reports
-    them.
+    What is an image, `deml_tf.data.image_files` says. Images in formats that cannot be
+    read are listed too, so that the scan reports them.
 
     Args:
         data: Names the folder that holds the class folders, or whose folder `images`
@@ -26,23 +32,42 @@ def read_class_folders(data: DataConfig) -> list[Example]:
 
     Raises:
         UsageError: `data_dir` is no folder.
-        DataError: There is no class folder, or one of them holds no image.
+        DataError: There is no class folder, one of them holds no image or all of its
+            images in folders of its own, or a folder cannot be looked into.
     """
     where = data_folder(data)
-    root = where / "images"
-    classes = _class_names(root) or _class_names(root := where)
-    if not classes:
+    try:
+        examples, left_out = _read(where / "images") or _read(where) or ([], [])
+    except OSError as error:
+        raise DataError(
+            f"the folder {error.filename} cannot be read ({error.strerror}); change "
+            "its permissions, or take it out of the data set"
+        ) from error
+    if not examples:
         raise DataError(
             f"{where} holds no class folders; put the images of each class into a "
             "folder of its own in there, or give another data_dir=FOLDER"
         )
+    if left_out:
+        print(count_left_out(left_out))
+    return examples
+
+
+def _read(root: Path) -> tuple[list[Example], list[str]] | None:
+    """Return the images of class folders and what is left out; None without any."""
+    if not root.is_dir():
+        return None
+    with os.scandir(root) as entries:
+        below = sorted(entries, key=lambda entry: entry.name)
+    classes = [e.name for e in below if is_folder(e) and not is_hidden(e.name)]
+    left_out = [entry.path for entry in below if entry.name not in classes]
     examples, empty = [], []
     for label in classes:
-        # A folder called x.jpg, or a link to nowhere, is for the scan to report.
-        names = sorted(os.listdir(root / label))
-        names = [name for name in names if is_image(name, readable=False)]
-        examples += [Example(str(root / label / name), label) for name in names]
-        empty += [label] * (not any(map(is_image, names)))
+        found = find_image_files(root / label)
+        _refuse_deeper(root / label, found.images)
+        examples += [Example(path, label) for path in found.images]
+        empty += [label] * (not found.images)
+        left_out += found.left_out
     if empty:
         # Left out silently, they would move the border between the two halves.
         more = f" (and {len(empty) - 1} more folders)" if empty[1:] else ""
@@ -50,15 +75,17 @@ def read_class_folders(data: DataConfig) -> list[Example]:
             f"the class folder {root / empty[0]} holds no image{more}; remove it or "
             f"put {', '.join(suffix[1:] for suffix in SUFFIXES)} files into it"
         )
-    return examples
+    return (examples, left_out) if classes else None
 
 
-def _class_names(root: Path) -> list[str]:
-    """Names of the folders in a folder that are not hidden, sorted."""
-    if not root.is_dir():
-        return []
-    with os.scandir(root) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not is_hidden(e.name))
+def _refuse_deeper(folder: Path, images: list[str]) -> None:
+    """Refuse what may well be a folder of classes: train/, test/, or a family."""
+    if images and all(os.path.dirname(path) != str(folder) for path in images):
+        raise DataError(
+            f"{folder} holds all of its images in folders, such as {images[0]}; if "
+            f"these are the classes, give data_dir={folder}, or else move the images "
+            "up, or list them with their classes and roles for dataset=list"
+        )
 
 
 CLASS_FOLDERS = DataSet(read_class_folders)

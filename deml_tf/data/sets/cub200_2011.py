@@ -54,8 +54,8 @@ def read_cub200_2011(data: DataConfig) -> list[Example]:
     examples, wrong = {}, []
     for image, (line, (name,)) in paths.items():
         path = os.path.normpath(folder / "images" / name)
-        if path not in files:
-            wrong.append(f"line {line}: there is no file {path}")
+        if problem := files.problem(path):
+            wrong.append(f"line {line}: {problem}")
         elif image not in classes_of:
             wrong.append(f"line {line}: image {image} has no class in {FILES[1]}")
         else:

@@ -1,6 +1,7 @@
 """A list of images in a CSV or TSV file."""
 
 import csv
+import io
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import ROLES, Example
 from deml_tf.data.existing_files import ExistingFiles
 from deml_tf.data.list_files import refuse_lines
+from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError, UsageError
 
 
@@ -29,7 +31,7 @@ def find_list(data: DataConfig) -> list[Example]:
         DataError: As for `read_list`.
     """
     where = data_path(data)
-    if where.is_file():
+    if not where.is_dir():
         return read_list(where)
     found = [p for p in (where / "list.csv", where / "list.tsv") if p.is_file()]
     if len(found) != 1:
@@ -67,8 +69,8 @@ def read_list(path: str | os.PathLike[str]) -> list[Example]:
                 raise DataError(f"{len(cells)} cells for {len(columns)} columns")
             row = dict(zip(columns, cells, strict=True))
             example = _example(row, folder)
-            if example.path not in files:
-                raise DataError(f"there is no file {example.path}")
+            if problem := files.problem(example.path):
+                raise DataError(problem)
             if example.path in seen:
                 raise DataError(f"{row['path']} is listed in line {seen[example.path]}")
             seen[example.path] = line
@@ -85,15 +87,21 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     """Column names, and the cells of each row that is not empty with its line."""
     columns, rows, line = [], [], 1
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as file:
             header = file.readline()
             separator = max(",\t;", key=header.count)
-            for names in csv.reader([header], delimiter=separator):
+            # A blank before a quote would make it part of the cell.
+            form = {"delimiter": separator, "skipinitialspace": True}
+            for names in csv.reader([header], **form):
                 columns = [name.strip().lower() for name in names]
-            for cells in (table := csv.reader(file, delimiter=separator, strict=True)):
+            for cells in (table := csv.reader(file, **form, strict=True)):
                 line = table.line_num + 1
                 if any(cells):
                     rows.append((line, [cell.strip() for cell in cells]))
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path} ({error.strerror}); mend it, or give another file"
+        ) from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise DataError(
             f"{path}, after line {line}: {error}; save the list as UTF-8 text with a "

@@ -65,8 +65,8 @@ def read_in_shop(data: DataConfig) -> list[Example]:
                 f"line {line}: evaluation_status is {role!r}, not one of "
                 f"{', '.join(ROLES)}"
             )
-        elif image not in files:
-            wrong.append(f"line {line}: there is no file {image}")
+        elif problem := files.problem(image):
+            wrong.append(f"line {line}: {problem}")
         elif first.setdefault(item, (trained, line))[0] != trained:
             wrong.append(
                 f"line {line}: {item} is {role} and in line {first[item][1]} "

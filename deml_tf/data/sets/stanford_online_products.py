@@ -45,8 +45,8 @@ def read_stanford_online_products(data: DataConfig) -> list[Example]:
         wrong = []
         for line, (_, label, _, image) in read_table(path, COLUMNS, skip=1):
             image = os.path.normpath(os.path.join(root, image))
-            if image not in files:
-                wrong.append(f"line {line}: there is no file {image}")
+            if problem := files.problem(image):
+                wrong.append(f"line {line}: {problem}")
             elif list_of.setdefault(label, name) != name:
                 wrong.append(
                     f"line {line}: class {label} is in {list_of[label]} as well"

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_sizes_are_read_for_boxes_alone(birds, monkeypatch):
     where = birds("path,label,x,y,w,h\nimg/a.png,a,0,0,5,5\nimg/b.png,b,,,,\n")
     opened = []
     monkeypatch.setattr(
-        boxes.Image, "open", lambda p, f=Image.open: opened.append(p) or f(p)
+        boxes.Image, "open", lambda p, f=Image.open: opened.append(p.name) or f(p)
     )
     read(where)
     assert opened == [f"{where}/img/a.png"]
@@ -91,7 +92,8 @@ def test_sizes_are_read_for_boxes_alone(birds, monkeypatch):
         ("path,label\nimg/a.png,a\n\n,b\n", "line 4: the path is empty"),
         ("path,label\nimg/a.png, \n", "line 2: the label is empty; correct the list$"),
         ("path,label\nimg/x.png,a\n", "line 2: there is no file .*/img/x.png; "),
-        ("path,label\nimg,a\n", "line 2: there is no file .*/img;"),
+        ("path,label\nimg/\0.png,a\n", r"line 2: the path '.*\\x00.png' holds a null"),
+        ("path,label\n\0/x.png,a\n", r"line 2: the path '.*\\x00/x.png' holds a null"),
         ("path,label\nno/x.png,a\nno/y.png,a\n,a\n", r"x.png; .* \(2 more lines are w"),
         ("path,label\nimg/a.png,a\nimg/./a.png,b\n", "line 3: .* is listed in line 2"),
         (
@@ -143,3 +145,46 @@ def test_scenes_of_birds():
         assert 0 <= ymin < ymax <= 1 and 0 <= xmin < xmax <= 1
         assert 0.33 < ymax - ymin < 0.72 and abs(ymax - ymin - xmax + xmin) < 1e-6
     assert found[0].box == (11 / 256, 20 / 256, 185 / 256, 194 / 256)
+
+
+def test_images_beside_a_list_named_alone(birds, monkeypatch):
+    monkeypatch.chdir(birds("path,label\nx.png,a\n"))
+    Path("x.png").touch()
+    assert read("list.csv") == [Example("x.png", "a")]
+
+
+def test_a_quote_after_a_blank(birds):
+    where = birds('path, "label"\nimg/a.png, "a, b"\nimg/b.png ,  5" pipe\n')
+    assert [e.label for e in read(where)] == ["a, b", '5" pipe']
+
+
+def test_what_is_no_image_is_for_the_scan_to_tell(birds):
+    where = birds("path,label,x,y,w,h\nimg,a,,,,\nimg/pipe,b,0,0,1,1\nimg/loop,c,,,,\n")
+    os.mkfifo(where / "img/pipe")
+    (where / "img/loop").symlink_to("loop")
+    assert [e.label for e in read(where)] == ["a", "b", "c"]
+
+
+def test_a_list_and_folders_that_cannot_be_read(birds, monkeypatch):
+    """Root may read everything, so permission is taken from the functions."""
+    where = birds("path,label\nimg/a.png,a\n")
+
+    def refuse(path, *_):
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "listdir", refuse)
+        assert len(read(where)) == 1  # to look into it is not needed
+        patch.setattr(os.path, "lexists", lambda path: False)
+        with pytest.raises(DataError, match=r"line 2: .*/img cannot be read \(Perm"):
+            read(where)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        with pytest.raises(DataError, match=r"cannot read .*/list.csv \(Permission"):
+            read(where)
+
+
+def test_a_pipe_as_list(tmp_path):
+    os.mkfifo(tmp_path / "list.csv")
+    with pytest.raises(DataError, match="it is a pipe, not a file"):
+        read(tmp_path / "list.csv")

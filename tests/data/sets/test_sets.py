@@ -67,7 +67,7 @@ def test_unknown_sets(dataset):
         (["1.jpg"], "sop", "1.jpg", UsageError, "is a file; .* dataset=sop,"),
         (["1.jpg"], "folder", "", DataError, "holds no class folders; put the"),
         (
-            ["a/1.jpg", "b/1.tif"],
+            ["a/1.jpg", "b/1.txt"],
             "folder",
             "",
             DataError,
