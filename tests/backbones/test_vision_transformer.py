@@ -343,7 +343,7 @@ def test_cost_of_deml():
 
 @pytest.mark.slow
 def test_xla_compiles_the_core():
-    core = core_of(tiny_deml())
+    core = core_of(tiny_deml(scales=1, learners=1))
     x = tf.constant(images())
     compiled = tf.function(lambda x: core(x), jit_compile=True)(x)
     for name, value in core(x).items():
