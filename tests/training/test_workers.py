@@ -1,6 +1,7 @@
 """Whole trainings on two workers, on other numbers of replicas, through a service."""
 
 import os
+import shutil
 import signal
 import time
 
@@ -97,27 +98,40 @@ def last_step(run):
     return max((r["step"] for r in run.metrics()), default=0)
 
 
-def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
-    flags, two, tmp_path, capsys
-):
-    run = RunFolder(tmp_path / "killed")
-    flags = [*flags, f"--run_dir={run.path}"]
-    chief, worker = begin_two(flags)
+@pytest.fixture(scope="module")
+def killed(flags, tmp_path_factory):
+    """A training on two workers, one of them killed after step 5, and its errors."""
+    run = RunFolder(tmp_path_factory.mktemp("killed") / "run")
+    chief, worker = begin_two([*flags, f"--run_dir={run.path}"])
     while last_step(run) < 5:
         assert chief.poll() is None, chief.communicate()
         time.sleep(0.005)
     worker.send_signal(signal.SIGKILL)
-    killed = time.monotonic()
+    began = time.monotonic()
     _, errors = chief.communicate()
-    with capsys.disabled():
-        print(f"\nthe chief ended {time.monotonic() - killed:.1f} s after the kill")
+    print(f"\nthe chief ended {time.monotonic() - began:.1f} s after the kill")
     worker.communicate()
-    assert chief.returncode == 1
+    assert chief.returncode == 1, errors
+    return run, errors
+
+
+def copy_of(run, folder):
+    """Another run that stands where that one does."""
+    shutil.copytree(run.path, folder)
+    return RunFolder(folder)
+
+
+def test_a_killed_worker_ends_the_other(killed):
+    run, errors = killed
     assert "lost another one" in errors and "same command" in errors
     assert "Traceback (most" not in errors.partition("error: Worker")[0]
     assert not run.finished
 
-    chief, worker = begin_two(flags)
+
+@pytest.mark.long
+def test_a_restart_goes_on(flags, two, killed, tmp_path):
+    run = copy_of(killed[0], tmp_path / "run")
+    chief, worker = begin_two([*flags, f"--run_dir={run.path}"])
     output, errors = chief.communicate()
     worker.communicate()
     assert chief.returncode == worker.returncode == 0, errors
@@ -128,20 +142,14 @@ def test_a_killed_worker_ends_the_other_and_a_restart_goes_on(
 
 
 def test_a_checkpoint_goes_on_with_another_number_of_replicas(
-    command, start, flags, one, tmp_path
+    command, flags, one, killed, tmp_path
 ):
-    run = RunFolder(tmp_path / "moved")
+    run = copy_of(killed[0], tmp_path / "run")
     flags = [*flags, f"--run_dir={run.path}"]
-    process = start("train", *flags)
-    while last_step(run) < 5:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    status, output, errors = command("train", *flags, "--logical_cpus=2")
+    status, output, errors = command("train", *flags, "--logical_cpus=4")
     assert status == 0, errors
     assert "Going on from step" in output
-    assert run.read_json("results.json")["train"]["replicas"] == 2
+    assert run.read_json("results.json")["train"]["replicas"] == 4
     check_losses(losses(run), losses(one))
 
 
@@ -169,7 +177,8 @@ def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
 def test_launch_trains_on_workers(command, flags, tmp_path):
     """In processes of their own, which know the package's backbones alone."""
     run = RunFolder(tmp_path / "run")
-    own = ["--backbone=efficientnet_lite0", "--steps=1", f"--run_dir={run.path}"]
+    own = ["--backbone=efficientnet_lite0", "--learners=1", "--decoupling=none"]
+    own += ["--embedding_dim=8", "--steps=1", f"--run_dir={run.path}"]
     status, output, errors = command("launch", "--workers=2", "--", *flags, *own)
     assert status == 0, errors
     assert "Worker 1 of 2" in output
