@@ -5,6 +5,7 @@ import warnings
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from deml_tf.backbones import (
@@ -150,13 +151,41 @@ def _put_weights(
 ) -> None:
     """Put the weights asked for into a new backbone."""
     reader = architecture.readers.get(file_ending(weights), _read_own)
+    if weights == "none":
+        if architecture.randomise:
+            architecture.randomise(backbone, seed)
+        return
     if weights == "imagenet":
         assert architecture.imagenet
         architecture.imagenet(backbone)
-    elif weights != "none":
+    else:
         reader(backbone, weights)
-    elif architecture.randomise:
-        architecture.randomise(backbone, seed)
+    check_numbers(backbone, weights)
+
+
+def check_numbers(backbone: Backbone, weights: str) -> None:
+    """Refuse weights with which every embedding would be NaN.
+
+    Args:
+        backbone: The network, filled in.
+        weights: Where its weights come from, for messages.
+
+    Raises:
+        DataError: A weight is not finite, or a variance negative.
+    """
+    for name, layer in backbone.layers().items():
+        wrong = None
+        values = layer.get_weights()
+        variances = [v for v in layer.weights if v.name == "moving_variance"]
+        if not all(np.isfinite(value).all() for value in values):
+            wrong = "NaN or infinity"
+        elif any(np.any(np.asarray(variance) < 0) for variance in variances):
+            wrong = "a negative variance"
+        if wrong:
+            raise DataError(
+                f"The weights {weights} of {backbone.name} are spoilt, for {name} "
+                f"holds {wrong}: give an undamaged file."
+            )
 
 
 def _read_own(backbone: Backbone, path: str) -> None:

@@ -100,7 +100,7 @@ def test_another_schema_of_caffe_stays_apart():
     )
     theirs.message_type.add(name="NetParameter")
     default.AddSerializedFile(theirs.SerializeToString())
-    caffemodel._net_class()
+    caffemodel._net_classes()
 
 
 # --- what is refused --------------------------------------------------------------
@@ -118,7 +118,7 @@ def test_another_schema_of_caffe_stays_apart():
         (blob([1], shape=(2**62, 4)), "1 numbers"),
         (blob([], shape=(2**63 - 1,) * 3), "0 numbers"),
         (blob([1], shape=(1,) * 33), "the shape"),
-        (blob([1], shape=(1,) * 5000), "the shape"),
+        (blob([1], shape=(1,) * 5000), "a shape of 5003 bytes"),
         (piece(5, struct.pack("<f", 1)), "'bad' no shape"),
         (number(1, 1) + piece(5, struct.pack("<f", 1)), r"shape \(1, 0, 0, 0\)"),
         (b"", "'bad' no shape"),
@@ -153,6 +153,24 @@ def test_layers_that_are_refused(path):
     first = piece(2, piece(1, piece(1, "conv1") + piece(50, blob(floats(2)))))
     refuse(path, first, r"first format \(V0\)")
     refuse(path, piece(1, "GoogleNet") + layer("data", []), "no layer with weights")
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        layer("", []),
+        layer("", [], old=True),
+        piece(100, b""),
+        piece(2, b""),
+        number(6, 224),  # input_dim
+        piece(100, piece(7, b"") * 1000),
+        piece(2, piece(6, b"") * 1000),
+    ],
+    ids=itertools.count(),
+)
+def test_layers_and_blobs_without_number(path, one):
+    good = layer("good", [blob(floats(2))])
+    refuse(path, good + one * 100_000, "more than 100000 layers and settings of layers")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.backbones import build_backbone, efficientnet_lite
+from deml_tf.backbones.build import check_numbers
 from deml_tf.backbones.channels import channels
 from deml_tf.backbones.weights import torch_efficientnet_lite
 from deml_tf.backbones.weights.torch_state import read_torch_state
@@ -332,6 +333,23 @@ def test_keras_weights_come_back(quarter, tmp_path):
     (tmp_path / "c.weights.h5").write_bytes(b"no weights")
     with pytest.raises(DataError, match=r"c\.weights\.h5"):
         small(weights=str(tmp_path / "c.weights.h5"))
+
+
+def test_numbers_that_are_none():
+    backbone = small(weights="none")
+    variables = backbone.lower.weights + backbone.upper.weights
+    assert variables[-1].name == "moving_variance"
+    for number, bad, pattern in (
+        (0, np.nan, "stem holds NaN or infinity"),
+        (-1, np.inf, "head holds NaN or infinity"),
+        (-1, -1.0, "head holds a negative variance"),
+    ):
+        kept = variables[number].numpy()
+        variables[number].assign(np.full(kept.shape, bad))
+        with pytest.raises(DataError, match=rf"weights b\.weights\.h5 .*{pattern}"):
+            check_numbers(backbone, "b.weights.h5")
+        variables[number].assign(kept)
+        check_numbers(backbone, "b.weights.h5")
 
 
 def test_missing_package(monkeypatch):

@@ -9,6 +9,7 @@ import struct
 import sys
 import types
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -397,8 +398,51 @@ def test_tricks_are_refused(path, write, trick):
 def test_protocol_4_globals_are_guarded(path):
     stack = b"\x8c\x02os\x8c\x06system\x93"
     refuse(write_zip(path, {}, pickled=b"\x80\x04" + stack + b"."), r"os\.system")
-    frame = b"\x80\x04\x95" + struct.pack("<Q", 2**60) + b"N."
-    refuse(write_zip(path, {}, pickled=frame), "cut short")
+
+
+def doubled(start, pair, times=100):
+    """Two references to two references and so on, 2**times of them, at the top."""
+    body = start
+    for slot in range(times):
+        get = b"h" + bytes([slot])
+        body += b"q" + bytes([slot]) + pair.replace(b"_", get)
+    return body
+
+
+TUPLES = doubled(b")", b"__\x86") + b"q\xf0"
+LISTS = doubled(b"]", b"](__e") + b"q\xf1"
+NESTED = {
+    "tuples as a key": TUPLES + b"}h\xf0Ns",
+    "tuples": TUPLES,
+    "tuples as a tensor": TUPLES + b"}" + unicode("a") + b"h\xf0s",
+    "tuples as a size": (TUPLES + REBUILD + b"(" + pid() + b"K\0h\xf0K\x01\x85\x89NtR"),
+    "tuples as a reference": TUPLES + b"Q",
+    "tuples as a global": TUPLES + b"h\xf0\x93",
+    "lists as a state": LISTS + b"}h\xf1b" + unicode("a") + b"Ns",
+    "deep lists": b"]" * 100_000 + b"a" * 99_999,
+    "deep tuples": b")" + b"\x85" * 100_000,
+    "deep tuples as a key": b"})" + b"\x85" * 100_000 + b"Ns",
+}
+
+
+@both
+@pytest.mark.parametrize("nested", NESTED, ids=lambda name: name.replace(" ", "_"))
+def test_nested_values_cost_nothing(path, write, nested):
+    refuse(write(path, {}, pickled=b"\x80\x02" + NESTED[nested] + b"."))
+
+
+def test_nested_lists_as_the_keys_of_a_legacy_file(path):
+    tree = tree_of(tensor(floats(4), (4,), (1,)))
+    content = write_legacy(path, tree).read_bytes()
+    keys = pickle.dumps(["0"], 2)
+    pair = b"\x80\x02" + LISTS + doubled(b"]", b"](__e") + b"q\xf2](h\xf1h\xf2e."
+    assert content.count(keys) == 1
+    path.write_bytes(content.replace(keys, pair))
+    refuse(path, "lists other storages")
+
+
+def test_operations_without_number_are_refused(path):
+    refuse(write_zip(path, {}, pickled=b"N" * 1_000_001 + b"."), "1000000 operations")
 
 
 # --- files that are none, or not whole --------------------------------------------
@@ -463,6 +507,21 @@ def test_zip_without_its_parts(path):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("two/data.pkl", body)
     refuse(path, "no torch file")
+
+
+def test_parts_that_share_their_bytes_are_refused(path):
+    inner = zipfile.ZipInfo("net/data/b")
+    inner.file_size = inner.compress_size = 4000
+    inner.CRC = zlib.crc32(bytes(4000))
+    body, _ = dump(tree_of(tensor(floats(4), (4,), (1,))), legacy=False)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("net/data.pkl", body)
+        archive.writestr("net/data/a", inner.FileHeader() + bytes(4000))
+        inner.header_offset = archive.infolist()[-1].header_offset + 30 + 10
+        archive.filelist.append(inner)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.read("net/data/b") == bytes(4000)
+    refuse(path, "parts that overlap")
 
 
 def test_compressed_zip_is_refused(path):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from deml_tf.backbones import build_backbone, vision_transformer
 from deml_tf.backbones.vision_transformer_size import VisionTransformerSize
+from deml_tf.backbones.weights import keras_hub_presets
 from deml_tf.backbones.weights.position_embeddings import resized_positions
 from deml_tf.decoupling import AdversaryDecoupling
 from deml_tf.errors import DataError, UsageError
@@ -485,6 +486,29 @@ def test_folders_of_other_networks(tmp_path):
         build_backbone(saved(made, tmp_path / "other"), input_size=32)
     with pytest.raises(UsageError, match="8 x 16 pixels and 4 block"):
         build_backbone(saved(hub(patch_size=(8, 16)), tmp_path / "long"), input_size=32)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"num_layers": 10**7}, {"hidden_dim": 3 * 10**6}, {"image_shape": [10**9] * 3}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_folder_of_a_network_beyond_measure(folder, changes, monkeypatch):
+    config = json.loads((folder / "config.json").read_text())
+    config["config"] |= changes
+    (folder / "config.json").write_text(json.dumps(config))
+    monkeypatch.setattr(keras_hub_presets, "_backbone", None)  # would build it
+    with pytest.raises(DataError, match="blocks and about .* weights: give") as caught:
+        build_backbone(f"vit:{folder}", input_size=32)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_weights_that_are_no_numbers(folder):
+    made = keras_hub.models.Backbone.from_preset(str(folder))
+    made.layers[-1].layer_norm.gamma.assign([np.nan] * 24)
+    saved(made, folder)
+    with pytest.raises(DataError, match="norm holds NaN or infinity: give"):
+        build_backbone(f"vit:{folder}", input_size=32)
 
 
 def test_a_folder_runs_nothing_of_its_own(folder):

@@ -5,7 +5,7 @@ import pickle
 import zipfile
 
 from bad_case import Case
-from world import saved_weights, write
+from world import as_json, saved_weights, write
 
 from deml_tf.backbones.weights.torch_efficientnet_lite import imagenet_file
 
@@ -52,6 +52,21 @@ def weights(**sizes):
         write("w.weights.h5", saved_weights(**sizes))(folder)
 
     return make
+
+
+def tuples_as_a_key(folder):
+    """A state dict of 560 bytes, to hash whose key takes 2**100 steps."""
+    body = b"".join(b"q%ch%ch%c\x86" % (n, n, n) for n in range(100))
+    with zipfile.ZipFile(folder / "w.pth", "w") as archive:
+        archive.writestr("net/data.pkl", b"\x80\x02})" + body + b"q\xf0}h\xf0Ns.")
+
+
+def vit_of(blocks):
+    """Makes the folder of a vision transformer, as keras-hub writes it."""
+    numbers = {"num_layers": blocks, "hidden_dim": 192, "mlp_dim": 768}
+    numbers |= {"image_shape": [224, 224, 3], "patch_size": [16, 16]}
+    config = {"registered_name": "keras_hub>ViTBackbone", "config": numbers}
+    return write("preset/config.json", as_json(config))
 
 
 PTH = "train TINY --weights=w.pth"
@@ -152,6 +167,32 @@ CASES = (
         "posix.system, which no tensor needs: give a whole file that "
         "torch.save(model.state_dict(), path) wrote.",
         evil_zip,
+    ),
+    Case(
+        "weights that take for ever to read",
+        PTH,
+        1,
+        "The weights w.pth are refused, for the file has a key that is no "
+        "text: give a whole file that torch.save(model.state_dict(), path)"
+        " wrote.",
+        tuples_as_a_key,
+    ),
+    Case(
+        "a preset of ten million blocks",
+        "train TINY --width=1 --output_stride=32 --backbone=vit:preset "
+        "--weights=imagenet",
+        1,
+        "--backbone='vit:preset' has 10000000 blocks and about 4e+12 "
+        "weights: give one of at most 128 blocks and 6e+09 weights.",
+        vit_of(blocks=10**7),
+    ),
+    Case(
+        "Keras weights that are no numbers",
+        H5,
+        1,
+        "The weights w.weights.h5 of efficientnet_lite0 are spoilt, for "
+        "stem holds NaN or infinity: give an undamaged file.",
+        weights(first=float("nan")),
     ),
     Case(
         "weights of another network",

@@ -129,13 +129,14 @@ def _saved_embedder():
 
 
 @functools.cache
-def saved_weights(**sizes):
-    """What `Backbone.whole().save_weights` writes."""
+def saved_weights(first=None, **sizes):
+    """What `Backbone.whole().save_weights` writes, the first weights set to a value."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "lite.weights.h5")
-        build_backbone("efficientnet_lite0", **{**SIZES, **sizes}).whole().save_weights(
-            path
-        )
+        whole = build_backbone("efficientnet_lite0", **{**SIZES, **sizes}).whole()
+        if first is not None:
+            whole.weights[0].assign(whole.weights[0] * 0 + first)
+        whole.save_weights(path)
         return path.read_bytes()
 
 

@@ -1,7 +1,9 @@
 """Read a .caffemodel's weights without Caffe, on protobuf's own runtime."""
 
+import itertools
 import math
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,8 @@ from deml_tf.errors import DataError
 
 _LARGEST = 2**31 - 1  # bytes that protobuf takes for one message
 _AXES = 32  # that Caffe allows a blob
+_LONGEST_SHAPE = 400  # bytes; 32 axes take 352 at most
+_MOST_FIELDS = 100_000  # of a net and its layers; GoogLeNet has 3,000
 _OLD_SIZES = ("num", "channels", "height", "width")
 # The part of Caffe's schema (caffe.proto) that holds weights; protobuf passes over all
 # other fields. Each field: name, number, type, and whether there can be many. Texts are
@@ -24,7 +28,7 @@ _SCHEMA = {
         ("height", 3, "int64", False),
         ("width", 4, "int64", False),
         ("data", 5, "float", True),
-        ("shape", 7, "BlobShape", False),
+        ("shape", 7, "bytes", False),  # a BlobShape, read once it is known to be short
         ("double_data", 8, "double", True),
     ),
     "LayerParameter": (("name", 1, "bytes", False), ("blobs", 7, "BlobProto", True)),
@@ -44,8 +48,8 @@ class _Refused(Exception):
     """What is wrong with the file, as the middle of a sentence."""
 
 
-def _net_class() -> type:
-    """Make the class of NetParameter from the schema.
+def _net_classes() -> tuple[type, type]:
+    """Make the classes of NetParameter and BlobShape from the schema.
 
     In a pool of its own, so that a Caffe schema elsewhere in the process stays apart.
     """
@@ -68,12 +72,58 @@ def _net_class() -> type:
                 field.options.packed = many
     pool = descriptor_pool.DescriptorPool()
     pool.AddSerializedFile(file.SerializeToString())
-    return message_factory.GetMessageClass(
-        pool.FindMessageTypeByName(f"{file.package}.NetParameter")
+    net, shape = (
+        message_factory.GetMessageClass(
+            pool.FindMessageTypeByName(f"{file.package}.{name}")
+        )
+        for name in ("NetParameter", "BlobShape")
     )
+    return net, shape
 
 
-_NetParameter = _net_class()
+_NetParameter, _BlobShape = _net_classes()
+
+
+def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    """Read a number of seven bits a byte, and return it and where it ends."""
+    number = 0
+    for shift in range(0, 70, 7):
+        byte = message[at]
+        number, at = number | (byte & 127) << shift, at + 1
+        if byte < 128:
+            return number, at
+    raise DecodeError
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Yield each field's number and content, which is empty where it is a varint."""
+    at = 0
+    while at < len(message):
+        tag, at = _varint(message, at)
+        match tag & 7:
+            case 0:
+                (_, at), size = _varint(message, at), 0
+            case 1:
+                size = 8
+            case 2:
+                size, at = _varint(message, at)
+            case 5:
+                size = 4
+            case _:  # a group, which Caffe has none of
+                raise DecodeError
+        yield tag >> 3, message[at : at + size]
+        at += size
+
+
+def _check_count(content: bytes) -> None:
+    """Refuse a file of fields without number: empty layers take three bytes each."""
+    layers = [number for name, number, *_ in _SCHEMA["NetParameter"]]
+    every = itertools.chain.from_iterable(
+        itertools.chain([number], _fields(inside) if number in layers else ())
+        for number, inside in _fields(memoryview(content))
+    )
+    if next(itertools.islice(every, _MOST_FIELDS, None), None) is not None:
+        raise _Refused(f"has more than {_MOST_FIELDS} layers and settings of layers")
 
 
 def _array(blob: Any, name: str) -> np.ndarray:
@@ -81,7 +131,12 @@ def _array(blob: Any, name: str) -> np.ndarray:
     if any(map(blob.HasField, _OLD_SIZES)):  # these win over a shape, as in Caffe
         shape = tuple(getattr(blob, size) for size in _OLD_SIZES)
     elif blob.HasField("shape"):
-        shape = tuple(blob.shape.dim)
+        if len(blob.shape) > _LONGEST_SHAPE:
+            raise _Refused(
+                f"gives a blob of the layer {name!r:.60} a shape of {len(blob.shape)} "
+                "bytes"
+            )
+        shape = tuple(_BlobShape.FromString(blob.shape).dim)
     else:
         raise _Refused(f"gives a blob of the layer {name!r:.60} no shape")
     if len(shape) > _AXES or any(size < 1 for size in shape):
@@ -102,6 +157,7 @@ def _array(blob: Any, name: str) -> np.ndarray:
 
 
 def _layers(content: bytes) -> dict[str, list[np.ndarray]]:
+    _check_count(content)
     net: Any = _NetParameter.FromString(content)
     if any(layer.HasField("layer") for layer in net.layers):
         raise _Refused(
@@ -159,7 +215,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]
         return _layers(content)
     except _Refused as error:
         reason = str(error)
-    except DecodeError:
+    except (DecodeError, IndexError):
         reason = "is cut short or is no caffemodel"
     raise DataError(
         f"The weights {os.fspath(path)} are refused, for the file {reason}: give a "

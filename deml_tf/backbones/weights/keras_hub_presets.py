@@ -1,8 +1,11 @@
 """Read the vision transformers of keras-hub: their numbers and their weights."""
 
 import functools
+import json
+import math
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,9 @@ from deml_tf.errors import DataError, UsageError
 # deviation of ImageNet.
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _DEIT = (1 / 255 / _DEVIATION).tolist(), (-_MEAN / _DEVIATION).tolist()
+# Of a folder's network: four times the blocks of keras-hub's largest, ten times the
+# weights.
+_MOST_BLOCKS, _MOST_WEIGHTS = 128, 6e9
 
 
 def find(
@@ -51,12 +57,9 @@ def find(
             f"{', '.join((*others, *(f'vit:{preset}' for preset in known)))}, or give "
             "vit:FOLDER with a folder that keras-hub's save_to_preset wrote."
         )
+    if which not in known:
+        _check_folder(name, which, [kind.__name__ for kind in kinds])
     source = _backbone(which, which in known, load_weights=False)
-    if not isinstance(source, kinds):
-        raise UsageError(
-            f"backbone={name!r} holds a {type(source).__name__}: give the folder of a "
-            "ViTBackbone or a DeiTBackbone."
-        )
     high, wide = source.patch_size
     if high != wide or source.num_layers < 2:
         raise UsageError(
@@ -67,6 +70,37 @@ def find(
         source, isinstance(source, ViTBackbone), _pixels(which, which in known)
     )
     return size, functools.partial(_assign, which, which in known)
+
+
+def _check_folder(name: str, which: str, kinds: Sequence[str]) -> None:
+    """Refuse a folder of another network, or of one beyond measure, before it is built.
+
+    Building blocks without number would take for ever.
+    """
+
+    def count(which: str) -> tuple[str, int, int]:
+        config = json.loads(Path(which, "config.json").read_text())
+        kind, config = config["registered_name"].rpartition(">")[2], config["config"]
+        if kind not in kinds:
+            return kind, 0, 0
+        blocks, width = int(config["num_layers"]), int(config["hidden_dim"])
+        inner = int(config.get("mlp_dim", 0) or config["intermediate_dim"])
+        patch = int(np.prod(config["patch_size"]))  # one side, or both
+        places = math.prod(config["image_shape"]) // patch
+        return kind, blocks, width * (blocks * (4 * width + 2 * inner) + places)
+
+    kind, blocks, weights = _read(which, False, count)
+    if kind not in kinds:
+        raise UsageError(
+            f"backbone={name!r} holds a {kind}: give the folder of a "
+            f"{' or a '.join(kinds)}."
+        )
+    if blocks > _MOST_BLOCKS or weights > _MOST_WEIGHTS:
+        raise DataError(
+            f"backbone={name!r} has {blocks} blocks and about {weights:.1g} weights: "
+            f"give one of at most {_MOST_BLOCKS} blocks and {_MOST_WEIGHTS:.0e} "
+            "weights."
+        )
 
 
 def _size(source: Any, is_vit: bool, pixels: Any) -> VisionTransformerSize:

@@ -1,16 +1,16 @@
 """The pickle inside a torch checkpoint, read with nothing of it run.
 
-A pickle is a program. This one is first checked, opcode by opcode, against what a state
-dict needs, then run on a machine whose every global is an inert stand-in of ours:
-nothing of the file's choice is imported or called.
+A pickle is a program for a machine with a stack. This machine knows the operations that
+a state dict needs and no other. It imports and calls nothing that the file names, takes
+texts alone as keys, and never looks into nested values, so that neither their depth nor
+their sharing costs anything.
 """
 
 import io
 import math
-import pickle
 import pickletools
 from dataclasses import dataclass
-from typing import Any, NoReturn, SupportsIndex
+from typing import Any
 
 DTYPES = {
     "DoubleStorage": "f8",
@@ -24,12 +24,13 @@ DTYPES = {
     "ByteStorage": "u1",
     "BoolStorage": "?",
 }
-_OPCODES = frozenset(
-    "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT "
-    "BINUNICODE SHORT_BINUNICODE EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST "
-    "APPEND APPENDS EMPTY_DICT SETITEM SETITEMS BINPUT LONG_BINPUT MEMOIZE BINGET "
-    "LONG_BINGET GLOBAL STACK_GLOBAL REDUCE BUILD BINPERSID".split()
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_NUMBERS_AND_TEXTS = frozenset(
+    "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE".split()
 )
+_NEW = {"EMPTY_TUPLE": tuple, "EMPTY_LIST": list, "EMPTY_DICT": dict}
+_TUPLES = {"TUPLE": None, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}  # items; None to mark
+_MOST_OPERATIONS = 1_000_000  # a tensor takes about 40
 
 
 class Refused(Exception):
@@ -45,10 +46,6 @@ class Storage:
     count: int  # numbers in the whole storage
     start: int = 0  # where a view of it begins
 
-    def __setstate__(self, state: object) -> NoReturn:
-        """Refuse: a storage is whole once made."""
-        raise Refused("sets the state of a storage")
-
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
@@ -59,16 +56,12 @@ class Tensor:
     size: tuple[int, ...]
     stride: tuple[int, ...]
 
-    def __setstate__(self, state: object) -> NoReturn:
-        """Refuse: a tensor is whole once made."""
-        raise Refused("sets the state of a tensor")
 
+@dataclass(frozen=True, slots=True)
+class _Global:
+    """Stands for what a file names, such as torch.FloatStorage."""
 
-class _Entries(dict[Any, Any]):
-    """Stands for collections.OrderedDict."""
-
-    def __setstate__(self, state: object) -> None:
-        """Drop the attributes that torch hangs on a state dict (its versions)."""
+    name: str
 
 
 def _naturals(values: object) -> bool:
@@ -98,54 +91,88 @@ def _parameter(tensor: Any, *_: Any) -> Tensor:
     return tensor
 
 
-def _entries(*args: Any) -> _Entries:
-    if args:
-        raise Refused("fills an OrderedDict through its constructor")
-    return _Entries()
-
-
 _CALLS = {
-    "collections.OrderedDict": (_entries, range(0, 1)),
+    "collections.OrderedDict": (dict, range(0, 1)),
     "torch._utils._rebuild_tensor_v2": (_tensor, range(6, 8)),
     "torch._utils._rebuild_parameter": (_parameter, range(3, 4)),
 }
 
 
-class _Global:
-    """Stands for an admitted global; a fresh one per file, so no state is shared."""
+class _Machine:
+    """Runs one pickle."""
 
-    __slots__ = ("name",)
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[Any, Any] = {}
+        self.storages: dict[str, Storage] = {}
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def run(self, stream: io.BytesIO) -> Any:
+        """Do all operations up to STOP, and return what is then on the stack."""
+        for number, (operation, argument, _) in enumerate(pickletools.genops(stream)):
+            if number == _MOST_OPERATIONS:
+                raise Refused(f"takes more than {number} operations to read")
+            if operation.name == "STOP":
+                return self.pop(1)[0]
+            self.do(operation.name, argument)
+        raise Refused("is cut short")
 
-    def __call__(self, *args: Any) -> Any:
-        if self.name not in _CALLS:
-            raise Refused(f"calls {self.name}")
-        call, counts = _CALLS[self.name]
-        if len(args) not in counts:
-            raise Refused(f"calls {self.name} with {len(args)} arguments")
-        return call(*args)
+    def do(self, name: str, argument: Any) -> None:
+        """Do one operation."""
+        if name in _CONSTANTS:
+            self.stack.append(_CONSTANTS[name])
+        elif name in _NUMBERS_AND_TEXTS:
+            self.stack.append(argument)
+        elif name in _NEW:
+            self.stack.append(_NEW[name]())
+        elif name in _TUPLES:
+            self.stack.append(tuple(self.pop(_TUPLES[name])))
+        elif name == "MARK":
+            self.marks.append(len(self.stack))
+        elif name in ("APPEND", "APPENDS"):
+            items = self.pop(1 if name == "APPEND" else None)
+            self.top(list).extend(items)
+        elif name in ("SETITEM", "SETITEMS"):
+            items = self.pop(2 if name == "SETITEM" else None)
+            if not all(type(key) is str for key in items[::2]):
+                raise Refused("has a key that is no text")
+            self.top(dict).update(zip(items[::2], items[1::2], strict=True))
+        elif name == "BUILD":  # the attributes that torch hangs on a state dict
+            self.pop(1)
+            self.top(dict)
+        elif name in ("BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = self.stack[-1]
+        elif name == "MEMOIZE":
+            self.memo[len(self.memo)] = self.stack[-1]
+        elif name in ("BINGET", "LONG_BINGET"):
+            self.stack.append(self.memo[argument])
+        elif name in ("GLOBAL", "STACK_GLOBAL"):
+            parts = argument.split(" ") if name == "GLOBAL" else self.pop(2)
+            self.stack.append(_find(*parts))
+        elif name == "REDUCE":
+            self.stack.append(_call(*self.pop(2)))
+        elif name == "BINPERSID":
+            self.stack.append(self.storage(*self.pop(1)))
+        elif name not in ("PROTO", "FRAME"):
+            raise Refused(f"uses the pickle opcode {name}")
 
-    def __setstate__(self, state: object) -> NoReturn:
-        raise Refused(f"sets the state of {self.name}")
+    def pop(self, count: int | None) -> list[Any]:
+        """Take some values from the stack, or all above the last mark."""
+        start = self.marks.pop() if count is None else len(self.stack) - count
+        if start < (self.marks[-1] if self.marks else 0):
+            raise Refused("takes more from the stack than is there")
+        items = self.stack[start:]
+        del self.stack[start:]
+        return items
 
-    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
-        raise Refused(f"copies {self.name}")
+    def top(self, kind: type) -> Any:
+        """Return the value on top, which must be of a kind."""
+        if type(self.stack[-1]) is not kind:
+            raise Refused(f"fills something that is no {kind.__name__}")
+        return self.stack[-1]
 
-
-class _Unpickler(pickle.Unpickler):
-    """Admits the globals of a state dict and nothing else."""
-
-    storages: dict[str, Storage]
-
-    def find_class(self, module_name: str, global_name: str, /) -> _Global:
-        name = f"{module_name}.{global_name}"
-        if name in _CALLS or (module_name == "torch" and global_name in DTYPES):
-            return _Global(name)
-        raise Refused(f"asks for {name}, which no tensor needs")
-
-    def persistent_load(self, pid: Any, /) -> Storage:
+    def storage(self, pid: Any) -> Storage:
+        """Find the storage that a tensor refers to."""
         match pid:
             case ("storage", _Global() as kind, str(key), str(), int(count), *view):
                 kind = kind.name.removeprefix("torch.")
@@ -164,18 +191,24 @@ class _Unpickler(pickle.Unpickler):
         raise Refused(f"views storage {key!r:.60} in an unknown way")
 
 
-def _check_opcodes(stream: io.BytesIO) -> None:
-    start, memo, length = stream.tell(), 0, len(stream.getbuffer())
-    for opcode, argument, _ in pickletools.genops(stream):
-        if opcode.name not in _OPCODES:
-            raise Refused(f"uses the pickle opcode {opcode.name}")
-        if opcode.name == "FRAME" and (argument or 0) > length:
-            raise Refused("is cut short")
-        # Memo slots are an array: a far slot would claim memory out of all proportion.
-        if opcode.name in ("BINPUT", "LONG_BINPUT") and (argument or 0) > memo:
-            raise Refused(f"skips to memo slot {argument}")
-        memo += opcode.name in ("BINPUT", "LONG_BINPUT", "MEMOIZE")
-    stream.seek(start)
+def _find(module: Any, name: Any) -> _Global:
+    if type(module) is str and type(name) is str:
+        found = f"{module}.{name}"
+        if found in _CALLS or (module == "torch" and name in DTYPES):
+            return _Global(found)
+        raise Refused(f"asks for {found:.60}, which no tensor needs")
+    raise Refused("asks for something without a name")
+
+
+def _call(function: Any, arguments: Any) -> Any:
+    if not isinstance(function, _Global):
+        raise Refused("calls something that is no function")
+    if function.name not in _CALLS:
+        raise Refused(f"calls {function.name}")
+    call, counts = _CALLS[function.name]
+    if type(arguments) is not tuple or len(arguments) not in counts:
+        raise Refused(f"calls {function.name} with other arguments than torch")
+    return call(*arguments)
 
 
 def unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
@@ -186,12 +219,11 @@ def unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
 
     Returns:
         What the pickle holds, its tensors as `Tensor`, and the storages these name.
+        The keys of its dicts are texts.
 
     Raises:
         Refused: The pickle asks for anything that is no tensor. A broken one can raise
             whatever else: to the caller any exception means an unreadable file.
     """
-    _check_opcodes(stream)
-    unpickler = _Unpickler(stream)
-    unpickler.storages = {}
-    return unpickler.load(), unpickler.storages
+    machine = _Machine()
+    return machine.run(stream), machine.storages
