@@ -42,9 +42,10 @@ format: $(STAMP) ## mend what lint can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock
+lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock, and the other locks
 	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra client --extra litert --extra onnx --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
 	printf 'tensorflow-cpu==2.15.1\nnumpy<2\npillow\n' | $(BIN)/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-compat.lock
+	printf 'torch\npytorch-metric-learning\nopencv-python-headless\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-torch.lock
 
 .venv-compat/.installed: requirements-compat.lock
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"TensorFlow 2.15 is tried with Python 3.11, but {sys.executable} is {v[0]}.{v[1]}: call make compat PYTHON=python3.11")'
@@ -57,7 +58,7 @@ compat: $(STAMP) .venv-compat/.installed ## run exports in TensorFlow 2.15.1 (RU
 
 .venv-torch/.installed: requirements-torch.lock
 	$(PYTHON) -m venv .venv-torch
-	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-torch.lock
+	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-torch.lock
 	@touch $@
 
 torch: .venv-torch/.installed ## PyTorch in an environment of its own, for bench to compare with
