@@ -110,7 +110,23 @@ def test_the_server_is_told_of_all_files(compose, server_flags):
     assert server_flags["enable_batching"] == "true"
     # labels of versions that are not loaded yet are refused at the start without it
     assert server_flags["allow_version_labels_for_unavailable_models"] == "true"
-    assert re.fullmatch(r"tensorflow/serving:2\.\d+\.\d+", compose["serving"]["image"])
+
+
+def test_every_container_is_hardened(compose):
+    for name, service in compose.items():
+        assert service["user"] == "65534:65534"
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["pids_limit"] and service["tmpfs"][0].startswith("/tmp:size=")
+        assert service["mem_limit"] == service["memswap_limit"]
+        image = re.fullmatch(r"\$\{(\w+):-[\w/]+:v?\d+\.\d+\.\d+\}", service["image"])
+        assert image and image[1] == f"{name.upper()}_IMAGE" and image[1] in README
+        assert not {"privileged", "cap_add", "network_mode"} & service.keys()
+    pinned = compose["serving"]["image"].partition(":-")[2].removesuffix("}")
+    assert re.fullmatch(r"tensorflow/serving:2\.\d+\.\d+", pinned)
+    assert README.count(pinned) == 2
+    assert "SERVING_MEMORY" in compose["serving"]["mem_limit"]
+    assert "SERVING_MEMORY" in README
 
 
 def test_ports(compose):
