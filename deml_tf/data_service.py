@@ -4,6 +4,10 @@ Starts a dispatcher with one worker in this process or, with --dispatcher, anoth
 worker for a dispatcher on another machine. A training with the flag
 `--data_service=HOST:5050` then has its images read here. All machines need the images
 under the same path.
+
+Whoever reaches the port can run code on this machine, for the service knows no
+passwords and listens on every network, whatever --host says: let only a private network
+reach it.
 """
 
 import os
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         dispatcher, worker = start(FLAGS.host, FLAGS.port)
         port = dispatcher.target.rpartition(":")[2]
         print(f"Serving: train with --data_service={FLAGS.host}:{port}", flush=True)
+    print(address.EXPOSED, flush=True)
     worker.join()
 
 
@@ -124,9 +129,16 @@ def _worker(dispatcher: str, host: str, port: int) -> Any:
 
 def cli() -> None:
     """Define the flags and run: what `deml-tf-data-service` starts."""
-    flags.DEFINE_integer("port", 5050, "Port to listen on; 0 takes a free one.")
+    flags.DEFINE_integer(
+        "port",
+        5050,
+        "Port to listen on, on every network of this machine; 0 takes a free one. "
+        "Whoever reaches it can run code here.",
+    )
     flags.DEFINE_string(
-        "host", "localhost", "Name under which other machines reach this one."
+        "host",
+        "localhost",
+        "Name under which other machines reach this one. It limits nobody.",
     )
     flags.DEFINE_string(
         "dispatcher",

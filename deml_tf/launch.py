@@ -4,6 +4,9 @@ Each worker is `python -m deml_tf.train FLAGS` in a process of this machine, wit
 TF_CONFIG that makes them one training. It shows what the scheduler of a cluster does,
 and lets you try it: on one machine, several workers are not faster than one.
 
+Whoever reaches the workers' ports can run code on this machine, for TensorFlow listens
+on every network: let only a private network reach them.
+
 If a worker ends with an error, the others are ended too; with --restarts all of them
 start again, from the last checkpoint.
 """

@@ -4,6 +4,11 @@ import re
 
 _HOST = re.compile(r"[^\s/:\[\]]+|\[[\da-fA-F:.]+\]")  # a name, an IPv4 or an [IPv6]
 LAST_PORT = 2**16 - 1
+# TensorFlow's servers take a port and no address to listen on.
+EXPOSED = (
+    "Warning: TensorFlow listens on every network of this machine, and whoever reaches "
+    "the port can run code here: let only a private network reach it."
+)
 MEND = f"write HOST:PORT, with a port from 1 to {LAST_PORT}"
 
 

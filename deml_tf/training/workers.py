@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from deml_tf.cli.error_text import COLLECTIVE_ERRORS, is_lost
+from deml_tf.data.address import EXPOSED
 from deml_tf.errors import DataError
 from deml_tf.training.cluster import Cluster
 from deml_tf.training.strategy import build_strategy
@@ -48,6 +49,7 @@ class Workers:
             print(
                 f"Worker {cluster.rank} of {cluster.size}: waiting for all.", flush=True
             )
+            print(EXPOSED, flush=True)
         return cls(cluster, build_strategy(kind, logical_cpus, cluster))
 
     @property

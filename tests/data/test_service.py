@@ -25,6 +25,13 @@ def served():
     del worker, dispatcher
 
 
+def test_servers_listen_on_every_network(served):
+    """Should this fail, TensorFlow can be bound: bind what --host names."""
+    for address in served:
+        port = int(address.rpartition(":")[2])
+        socket.create_connection(("127.0.0.2", port), 5).close()
+
+
 def read_missing(numbers):
     return numbers.map(lambda n: tf.io.read_file("/none/0.png"))
 

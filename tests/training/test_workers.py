@@ -11,6 +11,7 @@ import pytest
 from forks import Fork
 from small_backbone import run_command
 
+from deml_tf.data.address import EXPOSED
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.worker_processes import free_addresses, tf_config
 
@@ -158,6 +159,7 @@ def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
     more = None
     try:
         address = service.stdout.readline().rpartition("=")[2].strip()
+        assert service.stdout.readline() == f"{EXPOSED}\n"
         more = start("data_service", "--port=0", f"--dispatcher={address}")
         assert more.stdout.readline().startswith("Serving for")
         run = RunFolder(tmp_path / "served")
@@ -181,7 +183,7 @@ def test_launch_trains_on_workers(command, flags, tmp_path):
     own += ["--embedding_dim=8", "--steps=1", f"--run_dir={run.path}"]
     status, output, errors = command("launch", "--workers=2", "--", *flags, *own)
     assert status == 0, errors
-    assert "Worker 1 of 2" in output
+    assert "Worker 1 of 2" in output and output.count(EXPOSED) == 2
     assert run.read_json("results.json")["train"]["replicas"] == 2
 
 
