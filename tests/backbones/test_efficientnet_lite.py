@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -168,7 +170,7 @@ def independent(state, x):
 @pytest.mark.parametrize("size", [64, 75])
 def test_equals_an_independent_reading_of_the_checkpoint(state, size):
     x = images(size, 1)
-    expected = independent(state[1], x)
+    expected: Any = independent(state[1], x)
     for actual, value in zip(
         run(build_backbone(NAME, input_size=size), x), expected, strict=True
     ):
@@ -421,7 +423,7 @@ def test_xla_gives_the_same_values_and_gradients(monkeypatch):
     kinds = [type(layer).__name__ for layer in model.layers]
     assert (kinds.count("NormedConvolution"), kinds.count("Add")) == (25, 2)
 
-    def step(x):
+    def step(x) -> Any:
         with tf.GradientTape() as tape:
             y = model(x)
             loss = tf.reduce_mean(y**2)

@@ -10,6 +10,7 @@ import sys
 import types
 import zipfile
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def path(tmp_path):
 
 
 def tree_of(value):
-    tree = collections.OrderedDict([("layer.weight", value)])
+    tree: Any = collections.OrderedDict([("layer.weight", value)])
     tree._metadata = collections.OrderedDict([("", {"version": 1})])
     return tree
 

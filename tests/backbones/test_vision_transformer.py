@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import types
+from typing import Any
 
 import keras
 import keras_hub
@@ -57,7 +58,7 @@ def values(backbone):
 def hub(kind=keras_hub.models.ViTBackbone, size=32, seed=0, **changes):
     """A keras-hub backbone of the mini size, every weight of it telling."""
     key = "mlp_dim" if kind is keras_hub.models.ViTBackbone else "intermediate_dim"
-    settings = NUMBERS | {key: 40, "image_shape": (size, size, 3)} | changes
+    settings: Any = NUMBERS | {key: 40, "image_shape": (size, size, 3)} | changes
     made = kind(**settings)
     random = np.random.default_rng(seed)
     for variable in made.weights:
@@ -145,7 +146,7 @@ def test_tiny_is_of_that_size():
 
 @pytest.mark.slow
 def test_base_is_the_presets():
-    presets = keras_hub.models.ViTBackbone.presets
+    presets: Any = keras_hub.models.ViTBackbone.presets
     whole = build_backbone("vit:base", input_size=224, weights="none").whole()
     published = presets["vit_base_patch16_224_imagenet"]["metadata"]["params"]
     assert parameters(whole) == published
@@ -512,7 +513,7 @@ def test_a_folder_with_weights_that_are_no_numbers(folder):
 
 
 def test_a_folder_runs_nothing_of_its_own(folder):
-    module = types.ModuleType("evil_module")
+    module: Any = types.ModuleType("evil_module")
     module.Evil = type("Evil", (), {"__init__": lambda self, **k: ran.append(1)})
     ran = []
     config = json.loads((folder / "config.json").read_text())

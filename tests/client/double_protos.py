@@ -4,6 +4,8 @@ Fields and numbers as in session_bundle_config.proto and monitoring_config.proto
 tensorflow/serving; numbers do not matter to the text form that the server reads.
 """
 
+from typing import Any
+
 from google.protobuf import (
     descriptor_pb2,
     descriptor_pool,
@@ -57,6 +59,6 @@ def _classes():
 CLASSES = {name.removeprefix("double."): c for name, c in _classes().items()}
 
 
-def parse(name, path):
+def parse(name, path) -> Any:
     """Reads a text file as a message; an unknown field is a ParseError."""
     return text_format.Parse(path.read_text(), CLASSES[name]())

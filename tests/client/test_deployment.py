@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from typing import Any
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from deml_tf.serving.proof_images import drawn_images
 from tests.client import double_protos
 from tests.client.double_process import DEPLOYMENT, MODEL
 
+CONFIGS: Any = model_server_config_pb2
 README = (DEPLOYMENT / "README.md").read_text()
 IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()
 
@@ -22,7 +24,7 @@ IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()
 @pytest.fixture(scope="module")
 def models():
     text = (DEPLOYMENT / "models.config").read_text()
-    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    config = text_format.Parse(text, CONFIGS.ModelServerConfig())
     return config.model_config_list.config
 
 
@@ -67,7 +69,7 @@ def test_the_canary_in_the_comment():
     for n in range(start, start + 4):
         lines[n] = lines[n].replace("# ", "", 1)
     text = "\n".join(lines).replace("versions: 1", "versions: 1\nversions: 2", 1)
-    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    config = text_format.Parse(text, CONFIGS.ModelServerConfig())
     (model,) = config.model_config_list.config
     assert dict(model.version_labels) == {"stable": 1, "canary": 2}
     assert list(model.model_version_policy.specific.versions) == [1, 2]

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,9 +37,8 @@ def flags(tiny_flags):
 
 
 def weights(run):
-    return {
-        v.path: v.numpy() for v in keras.saving.load_model(run.embedder_path).variables
-    }
+    embedder: Any = keras.saving.load_model(run.embedder_path)
+    return {v.path: v.numpy() for v in embedder.variables}
 
 
 def losses(run):
