@@ -17,7 +17,7 @@ from deml_tf.data.example import Example
 from deml_tf.data.findings import HALVES, find, spoilers
 from deml_tf.data.selection import read_examples, read_split
 from deml_tf.data.sets import find_set
-from deml_tf.errors import DataError, UsageError
+from deml_tf.errors import DataError, UsageError, printable
 from deml_tf.reports import audit_tables
 from deml_tf.reports.audit_page import write_audit
 from deml_tf.runs.atomic import check_output, write_atomically
@@ -121,7 +121,7 @@ def _print(findings: Mapping[str, Any]) -> None:
         terminal.print(audit_tables.rich_table(table))
     terminal.print(Text(audit_tables.verdict(findings), style="bold"))
     if findings["refusal"]:
-        refusal = audit_tables.printable(findings["refusal"])
+        refusal = printable(findings["refusal"])
         terminal.print(Text(f"Training refuses this split: {refusal}"))
 
 

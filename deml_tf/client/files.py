@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import math
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,13 +11,15 @@ from pathlib import Path
 from PIL import Image, ImageOps
 
 from deml_tf.data.image_files import (
+    FORMATS,
+    MOST_PIXELS,
     SUFFIXES,
     Found,
     count_left_out,
     find_image_files,
     read_image_file,
 )
-from deml_tf.errors import UsageError
+from deml_tf.errors import UsageError, printable
 
 # Pillow does not turn other modes into the same colours as the server.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
@@ -60,7 +63,7 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
         else:
             raise UsageError(f"{path} does not exist: name an image or a folder.")
     if left_out:
-        print(count_left_out(left_out))
+        print(printable(count_left_out(left_out)))
     return found
 
 
@@ -90,12 +93,14 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
 
     Returns:
         A new file; the same one if the image is small enough, if Pillow cannot read
-        it (the server decides then), or if Pillow does not convert its colours as the
-        server does, such as CMYK or 16 bits.
+        it or it has too many pixels (the server decides then), or if Pillow does not
+        convert its colours as the server does, such as CMYK or 16 bits.
     """
     try:
-        with Image.open(io.BytesIO(encoded)) as image:
-            if max(image.size) <= max_side or image.mode not in _MODES:
+        # No other formats: Pillow would start other programs for some.
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            small = max(image.size) <= max_side
+            if small or image.mode not in _MODES or math.prod(image.size) > MOST_PIXELS:
                 return encoded
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):

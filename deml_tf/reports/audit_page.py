@@ -11,13 +11,13 @@ from deml_tf.data.duplicates import HASH_SIDE, grey, upright
 from deml_tf.data.findings import HALVES, WHERE, spoilers
 from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.orientation import header_orientation
+from deml_tf.errors import printable
 from deml_tf.reports.audit_tables import (
     HEADINGS,
     audit_tables,
     badged,
     more_of,
     names_table,
-    printable,
     unreadable_table,
     verdict,
 )

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from deml_tf.data.duplicates import HASH_SIDE
 from deml_tf.data.findings import HALVES, WHERE, count, spoilers
+from deml_tf.errors import printable
 from deml_tf.reports import tables
 
 HEADINGS = {
@@ -27,13 +28,6 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
     note: str = ""
     wide: bool = False  # a list: every column aligned to the left
-
-
-def printable(name: str) -> str:
-    """Return a name with line ends, control and undecodable characters escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in name
-    )
 
 
 def verdict(findings: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Images on disk: found, read, made smaller."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -59,3 +60,42 @@ def test_reads_when_asked(tmp_path):
     for name in ("x.jpg", "gone.jpg"):
         with pytest.raises(OSError):
             files.on_disk(tmp_path / name).read()
+
+
+def test_never_waits_and_never_runs_full(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    with open(tmp_path / "sparse.jpg", "wb") as file:
+        file.truncate(3 * 2**30)
+    found = [files.on_disk(path) for path in find_images([tmp_path])]
+    assert len(found) == 4
+    named = [files.on_disk(p) for p in find_images(sorted(tmp_path.iterdir()))]
+    for file, why in zip(
+        found + named,
+        2 * ["it is a device", "symbolic links", "it is a pipe", "larger than 256 MiB"],
+        strict=True,
+    ):
+        with pytest.raises(OSError, match=why):
+            file.read()
+
+
+def test_no_foreign_format_is_opened(monkeypatch):
+    class Foreign:
+        def __init__(self, *_):
+            raise AssertionError("opened")
+
+    Image.init()  # all formats that Pillow knows
+    monkeypatch.setitem(Image.OPEN, "EPS", (Foreign, lambda prefix: True))
+    encoded = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 500 500\n"
+    assert files.downscaled(encoded, 100) is encoded
+    monkeypatch.setattr(files, "MOST_PIXELS", 200 * 400 - 1)
+    large = encode("PNG", 200, 400)
+    assert files.downscaled(large, 100) is large
+
+
+def test_what_is_left_out_is_printable(tmp_path, capsys):
+    (tmp_path / "a.png").write_bytes(b"x")
+    (tmp_path / "b\x1b[2J\n.txt").write_bytes(b"x")
+    find_images([tmp_path])
+    assert capsys.readouterr().out.removesuffix("\n").isprintable()
