@@ -9,10 +9,11 @@ from rich.progress import track
 
 from deml_tf.cli import command
 from deml_tf.client.answers import Answer, stack
-from deml_tf.client.connection import PROTOCOLS, Client
+from deml_tf.client.connection import Client
 from deml_tf.client.files import find_images, on_disk
 from deml_tf.client.output import check_file, write_embeddings, write_partial
-from deml_tf.errors import DataError, UsageError
+from deml_tf.client.server import PROTOCOLS, parse_headers
+from deml_tf.errors import DataError, UsageError, printable
 
 FLAGS = flags.FLAGS
 _MOST_LISTED = 20  # images named on the screen; the output names all
@@ -43,22 +44,28 @@ def main(arguments: list[str]) -> None:
         timeout=FLAGS.timeout,
         retries=FLAGS.retries,
         total_timeout=FLAGS.total_timeout,
+        tls=FLAGS.tls,
+        ca=FLAGS.ca,
+        headers=parse_headers(FLAGS.header),
     ) as client:
-        client.check()
-        answers = receive(client, paths, output)
+        version = client.check()
+        answers = receive(client, paths, output, version)
         retried = dict(client.retried)
-    write_embeddings(output, paths, stack(answers))
+    write_embeddings(output, paths, stack(answers), version)
     report(paths, answers, retried, time.monotonic() - started)
-    print(f"Embeddings: {output}")
+    print(f"Embeddings: {printable(str(output))}")
 
 
-def receive(client: Client, paths: list[Path], output: Path) -> list[Answer]:
+def receive(
+    client: Client, paths: list[Path], output: Path, version: int
+) -> list[Answer]:
     """Ask for all images; if that fails, keep what came in a file beside the output.
 
     Args:
         client: The server's.
         paths: All images.
         output: As asked for.
+        version: The model's.
 
     Returns:
         An answer for each image, in order.
@@ -73,14 +80,16 @@ def receive(client: Client, paths: list[Path], output: Path) -> list[Answer]:
             client.answers(images), "embedding", total=len(images)
         ):
             answers[index] = answer
-    except KeyboardInterrupt:
+    except BaseException as error:
         client.close()  # else threads wait for their answers
-        kept = write_partial(output, paths, answers)
-        print(f"error: Interrupted{kept}.", file=sys.stderr)
-        sys.exit(130)
-    except (DataError, UsageError) as error:
-        kept = write_partial(output, paths, answers)
-        raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error
+        kept = write_partial(output, paths, answers, version)
+        if isinstance(error, DataError | UsageError):
+            raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error
+        if isinstance(error, KeyboardInterrupt):
+            print(f"error: Interrupted{kept}.", file=sys.stderr)
+            sys.exit(130)
+        error.add_note(kept.removeprefix("; "))
+        raise
     return [answers[index] for index in range(len(paths))]
 
 
@@ -101,7 +110,7 @@ def report(
         codes = ", ".join(f"{count} {code}" for code, count in sorted(retried.items()))
         print(f"requests sent again: {codes}")
     for path, reason in wrong[:_MOST_LISTED]:
-        print(f"not embedded: {path}: {reason}")
+        print(f"not embedded: {printable(str(path))}: {reason}")
     if len(wrong) > _MOST_LISTED:
         print(f"... and {len(wrong) - _MOST_LISTED} more, which the output names")
 
@@ -128,6 +137,16 @@ def cli() -> None:
         0,
         "Pixels of the longer side above which an image is made smaller before it is "
         "sent; 0 sends all images as they are.",
+    )
+    flags.DEFINE_bool("tls", False, "Encrypt, and check the server's certificate.")
+    flags.DEFINE_string(
+        "ca", None, "PEM file of the authority that signed the server's certificate."
+    )
+    flags.DEFINE_multi_string(
+        "header",
+        [],
+        "NAME=VALUE to send with each request; may be repeated. Give secrets in a "
+        "--flagfile, since others can see a command line, and send them with --tls.",
     )
     flags.DEFINE_string(
         "output", None, "File to write, in .npz, .jsonl or .parquet by its ending."

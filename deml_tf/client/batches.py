@@ -1,12 +1,12 @@
 """Batches: images cut into requests, sent, and sent one by one if they are refused."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from deml_tf.client.answers import Answer
 from deml_tf.client.failures import ServerError
 from deml_tf.client.files import ImageFile
-from deml_tf.client.transport import Transport
+from deml_tf.client.transport import Outputs
 
 if TYPE_CHECKING:  # it needs the extra, which is asked for later
     from deml_tf.client.retries import Patience
@@ -15,7 +15,10 @@ MOST_BYTES = 32 * 2**20
 """Images of one request together, if they are more than one."""
 
 REFUSED = "refused by the server"
+UNSOUND = "answered by the server with no unit vector, or a box outside the image"
 Found = list[tuple[int, Answer]]
+Predict = Callable[[list[bytes], float], Outputs]
+"""Embeds encoded images, within so many seconds; may raise `ServerError`."""
 
 
 def batches(
@@ -43,7 +46,7 @@ def batches(
 
 
 def ask(
-    transport: Transport, files: Mapping[int, ImageFile], patience: "Patience"
+    predict: Predict, files: Mapping[int, ImageFile], patience: "Patience"
 ) -> tuple[Found, ServerError | None]:
     """Embed a batch, so that one bad image does not take its neighbours along.
 
@@ -51,7 +54,7 @@ def ask(
     then sent one by one; those that are still refused are answered as not valid.
 
     Args:
-        transport: The way to the server.
+        predict: The way to the server.
         files: By index.
         patience: How often to try.
 
@@ -68,13 +71,13 @@ def ask(
             reason = f"cannot be read ({error.strerror or error})"
             found.append((index, Answer(reason=reason)))
     try:
-        return found + _send(transport, images, patience), None
+        return found + _send(predict, images, patience), None
     except ServerError as error:
         if error.of_all:
             return found, error
     for index, image in images.items():
         try:
-            found += _send_twice(transport, {index: image}, patience)
+            found += _send_twice(predict, {index: image}, patience)
         except ServerError as error:
             if error.of_all:
                 return found, error
@@ -83,26 +86,24 @@ def ask(
 
 
 def _send_twice(
-    transport: Transport, images: Mapping[int, bytes], patience: "Patience"
+    predict: Predict, images: Mapping[int, bytes], patience: "Patience"
 ) -> Found:
     # The server may have put it into a batch with another client's bad request.
     try:
-        return _send(transport, images, patience)
+        return _send(predict, images, patience)
     except ServerError as error:
         if error.of_all:
             raise
-    return _send(transport, images, patience)
+    return _send(predict, images, patience)
 
 
-def _send(
-    transport: Transport, images: Mapping[int, bytes], patience: "Patience"
-) -> Found:
+def _send(predict: Predict, images: Mapping[int, bytes], patience: "Patience") -> Found:
     if not images:
         return []
     contents = list(images.values())
-    outputs = patience.call(lambda seconds: transport.predict(contents, seconds))
-    rows = zip(images, outputs.embedding, outputs.valid, outputs.boxes, strict=True)
-    return [
-        (index, Answer(embedding, boxes, "" if valid else "not an image"))
-        for index, embedding, valid, boxes in rows
-    ]
+    outputs = patience.call(lambda seconds: predict(contents, seconds))
+    found: Found = []
+    for index, embedding, valid, boxes, sound in zip(images, *outputs, strict=True):
+        reason = "" if valid else "not an image"
+        found.append((index, Answer(embedding, boxes, reason if sound else UNSOUND)))
+    return found

@@ -1,5 +1,7 @@
 """A server's failure, in one vocabulary for gRPC and REST: gRPC's codes."""
 
+from deml_tf.errors import printable
+
 # Worth another try: nothing is wrong with the request itself. Embedding changes nothing
 # on the server, so a request that timed out may be sent again.
 _RETRIED = frozenset(
@@ -28,15 +30,43 @@ class ServerError(Exception):
     """
 
     def __init__(self, code: str, message: str | None):
-        text = " ".join((message or "").split())[:_LONGEST]
+        text = printable(" ".join((message or "").split()))[:_LONGEST]
         super().__init__(f"{code}: {text}" if text else code)
         self.code = code
+        self.untrusted = "certificate_verify_failed" in text.lower()
         # The same code stands for a busy server and for a message too long for gRPC.
         too_long = "larger than max" in text
-        self.retry = code in _RETRIED and not too_long
-        self.hopeless = code in _HOPELESS
+        self.retry = code in _RETRIED and not too_long and not self.untrusted
+        # A redirect, or a proxy that wants a password.
+        elsewhere = code.startswith("HTTP 3") or code == "HTTP 407"
+        self.hopeless = code in _HOPELESS or elsewhere or self.untrusted
 
     @property
     def of_all(self) -> bool:
         """Whether other images would fare no better."""
         return self.retry or self.hopeless
+
+
+class WrongAnswerError(ServerError):
+    """An answer that is not one to what was asked; other images would fare no better.
+
+    Args:
+        message: What is wrong with it.
+    """
+
+    def __init__(self, message: str):
+        super().__init__("INTERNAL", message)
+        self.hopeless = True
+
+
+class OtherVersionError(ServerError):
+    """Another version of the model answered than the one that was asked.
+
+    Args:
+        asked: Its number.
+        answered: The number of the other one.
+    """
+
+    def __init__(self, asked: int, answered: int):
+        super().__init__("ABORTED", f"version {answered} answers for version {asked}")
+        self.retry, self.hopeless = False, True

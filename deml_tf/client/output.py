@@ -42,21 +42,26 @@ def write_embeddings(
     path: str | os.PathLike[str],
     names: Sequence[str | os.PathLike[str]],
     embeddings: Embeddings,
+    version: int,
 ) -> None:
-    """Write a row for each image: path, valid, embedding, boxes, reason.
+    """Write a row for each image: path, valid, embedding, boxes, reason, version.
 
     Args:
         path: The file, which is replaced as a whole.
         names: The images' paths, n of them.
         embeddings: Of n images.
+        version: The model's.
     """
     # A path need not be UTF-8, as the formats are.
     shown = [os.fsencode(name).decode(errors="backslashreplace") for name in names]
-    write_atomically(path, _FORMATS[Path(path).suffix](shown, embeddings))
+    write_atomically(path, _FORMATS[Path(path).suffix](shown, embeddings, version))
 
 
 def write_partial(
-    path: Path, names: Sequence[Path], answers: Mapping[int, Answer]
+    path: Path,
+    names: Sequence[Path],
+    answers: Mapping[int, Answer],
+    version: int,
 ) -> str:
     """Write the answers that came before a failure, beside the output.
 
@@ -64,6 +69,7 @@ def write_partial(
         path: Of the output, which is left as it is.
         names: The paths of all images.
         answers: By index, those that came.
+        version: The model's.
 
     Returns:
         The end of a sentence that tells what was kept.
@@ -72,13 +78,12 @@ def write_partial(
         return "; nothing was received"
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     known = sorted(answers)
-    write_embeddings(
-        partial, [names[n] for n in known], stack([answers[n] for n in known])
-    )
+    received = stack([answers[n] for n in known])
+    write_embeddings(partial, [names[n] for n in known], received, version)
     return f"; {len(known)} of {len(names)} images were received and are in {partial}"
 
 
-def _npz(names: list[str], embeddings: Embeddings) -> bytes:
+def _npz(names: list[str], embeddings: Embeddings, version: int) -> bytes:
     file = io.BytesIO()
     np.savez(
         file,
@@ -87,25 +92,27 @@ def _npz(names: list[str], embeddings: Embeddings) -> bytes:
         embedding=embeddings.embedding,
         boxes=embeddings.boxes,
         reason=np.array(embeddings.reasons, dtype=np.str_),
+        version=np.full(len(names), version),
     )
     return file.getvalue()
 
 
-def _jsonl(names: list[str], embeddings: Embeddings) -> bytes:
+def _jsonl(names: list[str], embeddings: Embeddings, version: int) -> bytes:
     rows = zip(
         names,
         embeddings.valid.tolist(),
         embeddings.embedding.tolist(),
         embeddings.boxes.tolist(),
         embeddings.reasons,
+        [version] * len(names),
         strict=True,
     )
-    fields = ("path", "valid", "embedding", "boxes", "reason")
+    fields = ("path", "valid", "embedding", "boxes", "reason", "version")
     lines = (json.dumps(dict(zip(fields, row, strict=True))) for row in rows)
     return "".join(f"{line}\n" for line in lines).encode()
 
 
-def _parquet(names: list[str], embeddings: Embeddings) -> bytes:
+def _parquet(names: list[str], embeddings: Embeddings, version: int) -> bytes:
     import pyarrow
     from pyarrow import parquet
 
@@ -125,6 +132,7 @@ def _parquet(names: list[str], embeddings: Embeddings) -> bytes:
         "path": pyarrow.array(names, pyarrow.string()),
         "valid": pyarrow.array(embeddings.valid),
         "reason": pyarrow.array(embeddings.reasons, pyarrow.string()),
+        "version": pyarrow.array([version] * count, pyarrow.int64()),
     }
     if count and size:
         columns["embedding"] = rows(flat, number, size)

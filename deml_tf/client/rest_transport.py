@@ -1,15 +1,24 @@
 """The way to a server over REST."""
 
 import base64
+import json
 import threading
 from typing import Any
 from urllib.parse import quote
 
-import requests
+import numpy as np
 
-from deml_tf.client.failures import ServerError
+from deml_tf.client.failures import ServerError, WrongAnswerError
+from deml_tf.client.http_connection import Answer, HttpConnection
 from deml_tf.client.target import INPUT, Target
-from deml_tf.client.transport import Outputs, checked
+from deml_tf.client.transport import (
+    OUTPUTS,
+    Description,
+    Outputs,
+    check_version,
+    checked,
+    most_bytes,
+)
 
 # The meaning of HTTP statuses of TensorFlow Serving and the proxies before it.
 _CODES = {
@@ -24,7 +33,7 @@ _CODES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
-_CUT_OFF = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+_DEPTHS = {"embedding": (2, float), "valid": (1, bool), "boxes": (3, float)}
 
 
 class RestTransport:
@@ -32,91 +41,146 @@ class RestTransport:
 
     Args:
         target: Whom to ask.
+        batch_size: Images in a request, at most.
     """
 
-    def __init__(self, target: Target):
-        url = f"http://{target.server}/v1/models/{quote(target.model, safe='')}"
-        if target.version is not None:
-            url += f"/versions/{target.version}"
-        if target.label is not None:
-            url += f"/labels/{quote(target.label, safe='')}"
-        self._url = url
-        self._signature = target.signature
-        # A session is not made for several threads.
+    def __init__(self, target: Target, batch_size: int):
+        self._target, self._most_images = target, batch_size
         self._of_thread = threading.local()
-        self._all: list[requests.Session] = []
+        self._all: list[HttpConnection] = []
 
-    def predict(self, images: list[bytes], timeout: float) -> Outputs:
+    def predict(self, version: int, images: list[bytes], timeout: float) -> Outputs:
         """Embed encoded images.
 
         Args:
+            version: The model's.
             images: b files' contents.
-            timeout: Seconds without a byte from the server; it has a limit of its own
-                (`--rest_api_timeout_in_ms`, half a minute).
+            timeout: Seconds until the whole answer must be there; the server has a
+                limit of its own (`--rest_api_timeout_in_ms`, half a minute).
 
         Raises:
             ServerError: It failed.
         """
         encoded = [{"b64": base64.b64encode(image).decode()} for image in images]
-        body = {"signature_name": self._signature, "inputs": {INPUT: encoded}}
-        answer = self._call("POST", f"{self._url}:predict", timeout, json=body)
-        outputs = answer.get("outputs")
-        if not isinstance(outputs, dict):
-            raise ServerError("INTERNAL", "an answer without named outputs came")
-        return checked(outputs, len(images))
+        body = {"signature_name": self._target.signature, "inputs": {INPUT: encoded}}
+        path = f"{self._path(version)}:predict"
+        content = self._call("POST", path, timeout, json.dumps(body).encode())
+        return read_outputs(content, len(images))
 
-    def signatures(self, timeout: float) -> dict[str, set[str]]:
-        """Return the names of each signature's inputs.
+    def describe(self, version: int | None, timeout: float) -> Description:
+        """Ask for a version and its signatures.
 
         Args:
+            version: Its number; None for the target's.
             timeout: Seconds, as for `predict`.
 
         Raises:
             ServerError: It failed.
         """
-        answer = self._call("GET", f"{self._url}/metadata", timeout)
-        try:
-            # Twice the same name: the field of the answer, and that of the message.
-            found = answer["metadata"]["signature_def"]["signature_def"]
-            return {name: set(s.get("inputs", ())) for name, s in found.items()}
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ServerError("INTERNAL", "no metadata of a model came") from error
+        content = self._call("GET", f"{self._path(version)}/metadata", timeout)
+        return read_description(content, version)
 
     def close(self) -> None:
-        """Close the connections."""
-        for session in self._all:
-            session.close()
+        """Close the connections; requests under way fail."""
+        for connection in self._all:
+            connection.close()
+
+    def _path(self, version: int | None) -> str:
+        path = f"/v1/models/{quote(self._target.model, safe='')}"
+        if version is not None:
+            return f"{path}/versions/{version}"
+        if self._target.label is not None:
+            return f"{path}/labels/{quote(self._target.label, safe='')}"
+        return path
 
     def _call(
-        self, method: str, url: str, timeout: float, **content: Any
-    ) -> dict[str, Any]:
-        try:
-            answer = self._session().request(method, url, timeout=timeout, **content)
-            if not answer.ok:
-                code = _CODES.get(answer.status_code, f"HTTP {answer.status_code}")
-                raise ServerError(code, _reason(answer))
-            found = answer.json()
-        except requests.Timeout as error:
-            raise ServerError("DEADLINE_EXCEEDED", f"{timeout:g} s passed") from error
-        except requests.JSONDecodeError as error:
-            raise ServerError("INTERNAL", "an answer that is no JSON came") from error
-        except _CUT_OFF as error:
-            raise ServerError("UNAVAILABLE", str(error)) from error
-        except requests.RequestException as error:
-            raise ServerError("UNKNOWN", str(error)) from error
-        if not isinstance(found, dict):
-            raise ServerError("INTERNAL", "an answer that is no object came")
-        return found
+        self, method: str, path: str, timeout: float, body: bytes | None = None
+    ) -> bytes:
+        most = most_bytes(self._most_images)
+        answer = self._connection().request(method, path, body, timeout, most)
+        if answer.status == 200:
+            return answer.content
+        code = _CODES.get(answer.status, f"HTTP {answer.status}")
+        text = self._target.server.without_secrets(_reason(answer))
+        raise ServerError(code, text)
 
-    def _session(self) -> requests.Session:
-        if not hasattr(self._of_thread, "session"):
-            self._of_thread.session = requests.Session()
-            self._all.append(self._of_thread.session)
-        return self._of_thread.session
+    def _connection(self) -> HttpConnection:
+        if not hasattr(self._of_thread, "connection"):
+            self._of_thread.connection = HttpConnection(self._target.server)
+            self._all.append(self._of_thread.connection)
+        return self._of_thread.connection
 
 
-def _reason(answer: requests.Response) -> str:
+def read_outputs(content: bytes, count: int) -> Outputs:
+    """Read the answer to a prediction.
+
+    Args:
+        content: JSON.
+        count: Images that were sent.
+
+    Raises:
+        ServerError: It is damaged, or no answer to what was asked.
+    """
+    outputs = _parsed(content).get("outputs")
+    if not isinstance(outputs, dict):
+        raise WrongAnswerError("an answer without named outputs came")
+    arrays = {n: _array(n, outputs[n]) for n in OUTPUTS if n in outputs}
+    return checked(arrays, count)
+
+
+def read_description(content: bytes, version: int | None) -> Description:
+    """Read the answer to a question about the model.
+
+    Args:
+        content: JSON.
+        version: That was asked; None if any would do.
+
+    Raises:
+        ServerError: It is damaged, or another version's.
+    """
+    answer = _parsed(content)
     try:
-        return str(answer.json()["error"])
-    except (requests.JSONDecodeError, KeyError, TypeError):
-        return answer.text or answer.reason  # a proxy's page
+        # Twice the same name: the field of the answer, and that of the message.
+        found = answer["metadata"]["signature_def"]["signature_def"]
+        signatures = {name: set(s.get("inputs", ())) for name, s in found.items()}
+        number = answer.get("model_spec", {}).get("version")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WrongAnswerError("no metadata of a model came") from error
+    return Description(check_version(version, number), signatures)
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        # Every number is a float; an integer may have millions of digits.
+        found = json.loads(content, parse_int=float)
+    except (ValueError, RecursionError) as error:
+        raise WrongAnswerError("an answer that is no JSON came") from error
+    if not isinstance(found, dict):
+        raise WrongAnswerError("an answer that is no object came")
+    return found
+
+
+def _array(name: str, rows: Any) -> np.ndarray:
+    """Make an array of lists of known depth, without a guess at what is in them."""
+    depth, kind = _DEPTHS[name]
+    try:
+        if _holds(rows, depth, kind):
+            return np.array(rows, kind)
+    except ValueError as error:
+        raise WrongAnswerError(f"rows of unequal length came as {name}") from error
+    raise WrongAnswerError(f"something else than rows of {kind.__name__} came: {name}")
+
+
+def _holds(rows: Any, depth: int, kind: type) -> bool:
+    if depth == 0 or not isinstance(rows, list):
+        return type(rows) is kind and depth == 0
+    return all(_holds(row, depth - 1, kind) for row in rows)
+
+
+def _reason(answer: Answer) -> str:
+    if answer.location:
+        return f"it sends to {answer.location}, where this client does not follow"
+    try:
+        return str(_parsed(answer.content)["error"])
+    except (ServerError, KeyError):  # a proxy's page
+        return answer.content.decode(errors="replace") or answer.reason

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import backbones_cases
+import client_cases
 import flags_cases
 import images_cases
 import layouts_cases
@@ -33,6 +34,7 @@ GROUPS = {
     "Weights": weights_cases.CASES,
     "Runs and embedders": runs_cases.CASES,
     "Several devices and machines": machines_cases.CASES,
+    "The client": client_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
 # Also typed into a process of its own, to see that a fork is no different.

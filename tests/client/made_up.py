@@ -10,18 +10,25 @@ from pyarrow import parquet
 
 from deml_tf.client.failures import ServerError
 from deml_tf.client.files import ImageFile
-from deml_tf.client.transport import Outputs
+from deml_tf.client.transport import Description, Outputs
 
 
 class Server:
-    """Answers an image's first byte; `b"!"` spoils a request, as told."""
+    """Answers an image's first byte; `b"!"` spoils a request, as told.
+
+    `b"?"` is no image, and the answer to `b"#"` is not sound.
+    """
 
     def __init__(self, code="INVALID_ARGUMENT", spoilt=10**9):
         self.code, self.spoilt = code, spoilt
-        self.asked, self.lock, self.at_once, self.most_at_once = [], None, 0, 0
-        self.lock = threading.Lock()
+        self.asked, self.at_once, self.most_at_once = [], 0, 0
+        self.lock, self.described = threading.Lock(), 0
 
-    def predict(self, images, timeout):
+    def describe(self, version, timeout):
+        self.described += 1
+        return Description(1, {"serving_default": {"image_bytes"}})
+
+    def predict(self, version, images, timeout):
         with self.lock:
             self.at_once += 1
             self.most_at_once = max(self.most_at_once, self.at_once)
@@ -35,7 +42,11 @@ class Server:
             raise ServerError(self.code, "spoilt")
         values = np.array([float(i[0]) for i in images], np.float32)
         valid = np.array([i != b"?" for i in images])
-        return Outputs(np.stack([values] * 3, 1), valid, np.zeros((len(images), 2, 4)))
+        boxes, sound = (
+            np.zeros((len(images), 2, 4)),
+            np.array([i != b"#" for i in images]),
+        )
+        return Outputs(np.stack([values] * 3, 1), valid, boxes, sound)
 
     def close(self):
         pass

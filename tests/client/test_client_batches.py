@@ -1,11 +1,17 @@
 """Batches: cut, sent, and sent one by one."""
 
+import functools
+
 import pytest
 
 from deml_tf.client.batches import ask, batches
 from deml_tf.client.files import ImageFile
 from deml_tf.client.retries import Patience
 from tests.client.made_up import Server, held
+
+
+def predicting(server):
+    return functools.partial(server.predict, 1)
 
 
 def test_batches_keep_both_limits():
@@ -25,7 +31,7 @@ def test_batches_keep_both_limits():
 def test_one_bad_image_does_not_take_its_neighbours_along():
     server = Server()
     contents = [b"a", b"b", b"!", b"?", b"c"]
-    found, error = ask(server, held(contents), Patience(7, 3))
+    found, error = ask(predicting(server), held(contents), Patience(7, 3))
     assert error is None
     answers = dict(found)
     assert [answers[n].reason for n in (0, 1, 3, 4)] == ["", "", "not an image", ""]
@@ -42,7 +48,7 @@ def test_one_bad_image_does_not_take_its_neighbours_along():
 
 def test_another_clients_bad_request_is_outlived():
     server = Server(spoilt=2)
-    found, error = ask(server, held([b"!"]), Patience(7, 3))
+    found, error = ask(predicting(server), held([b"!"]), Patience(7, 3))
     assert error is None and found[0][1].valid
     assert len(server.asked) == 3
 
@@ -50,7 +56,7 @@ def test_another_clients_bad_request_is_outlived():
 @pytest.mark.parametrize("code", ["NOT_FOUND", "FAILED_PRECONDITION", "UNAVAILABLE"])
 def test_what_concerns_all_is_not_asked_one_by_one(code):
     server = Server(code)
-    found, error = ask(server, held([b"a", b"!"]), Patience(7, 0))
+    found, error = ask(predicting(server), held([b"a", b"!"]), Patience(7, 0))
     assert found == [] and error.code == code and len(server.asked) == 1
 
 
@@ -60,8 +66,8 @@ def test_files_that_cannot_be_read():
 
     items = held([b"a", b"b"]) | {2: ImageFile(1, refuse)}
     server = Server()
-    answers = dict(ask(server, items, Patience(7, 0))[0])
+    answers = dict(ask(predicting(server), items, Patience(7, 0))[0])
     assert answers[2].reason == "cannot be read (Permission denied)"
     assert answers[0].valid and server.asked == [[b"a", b"b"]]
-    assert ask(server, {0: ImageFile(1, refuse)}, Patience(7, 0))[1] is None
+    assert ask(predicting(server), {0: ImageFile(1, refuse)}, Patience(7, 0))[1] is None
     assert len(server.asked) == 1

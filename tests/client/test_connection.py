@@ -14,7 +14,7 @@ from tests.client.made_up import Server, held
 @pytest.fixture
 def client_of(monkeypatch):
     def make(server, **options):
-        monkeypatch.setattr(connection, "_transport", lambda _: (server, Patience))
+        monkeypatch.setattr(connection, "_transport", lambda *_: (server, Patience))
         return Client("nowhere:1", "m", **options)
 
     return make
@@ -75,10 +75,11 @@ def test_arguments(arguments, sentence):
 
 @pytest.mark.parametrize(
     "protocol, module",
-    [("grpc", "grpc"), ("grpc", "tensorflow_serving.apis"), ("rest", "requests")],
+    [("grpc", "grpc"), ("grpc", "tensorflow_serving.apis"), ("rest", "tenacity")],
 )
 def test_without_the_extra(monkeypatch, protocol, module):
-    for name in [n for n in sys.modules if n.endswith(f"{protocol}_transport")]:
+    own = (f"{protocol}_transport", "client.retries")
+    for name in [n for n in sys.modules if n.endswith(own)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=r"pip install deml_tf\[client\]"):

@@ -6,7 +6,11 @@ import time
 import pytest
 
 from deml_tf.client import retries
-from deml_tf.client.failures import ServerError
+from deml_tf.client.failures import (
+    OtherVersionError,
+    ServerError,
+    WrongAnswerError,
+)
 from deml_tf.client.retries import Patience
 
 AGAIN = ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED", "ABORTED"]
@@ -51,6 +55,18 @@ def test_a_message_too_long_stays_too_long():
     with pytest.raises(ServerError):
         Patience(7, 3).call(request)
     assert len(tries) == 1
+
+
+def test_what_no_try_and_no_other_image_mends():
+    untrusted = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"
+    for error in (
+        ServerError("UNAVAILABLE", untrusted),
+        ServerError("HTTP 302", ""),
+        ServerError("HTTP 407", ""),
+        WrongAnswerError(""),
+        OtherVersionError(1, 2),
+    ):
+        assert error.of_all and not error.retry
 
 
 def test_ends_with_the_time_for_all(monkeypatch):
