@@ -1,6 +1,8 @@
 """The client, against made-up servers."""
 
+import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,3 +86,10 @@ def test_without_the_extra(monkeypatch, protocol, module):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UsageError, match=r"pip install deml_tf\[client\]"):
         Client("host:1", "m", protocol=protocol)
+
+
+def test_needs_no_tensorflow():
+    for path in Path(connection.__file__).parent.glob("*.py"):
+        # `tensorflow.core` holds messages alone.
+        used = re.findall(r"(?:import|from) (tensorflow[\w.]*)", path.read_text())
+        assert set(used) <= {"tensorflow.core.framework", "tensorflow_serving.apis"}
