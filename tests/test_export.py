@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import types
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -16,8 +17,9 @@ from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_deml, explainer
 from deml_tf.runs.folder import RunFolder
 from deml_tf.serving import proof_images
+from deml_tf.serving.publish import publish
 from deml_tf.serving.servable import SIGNATURES
-from deml_tf.serving.source import read_source
+from deml_tf.serving.source import Choice, read_source
 
 SIZES = {"width": 0.25, "input_size": 40, "resize_size": 48, "output_stride": 16}
 
@@ -37,7 +39,10 @@ def run(tiny_flags, small_backbone, tmp_path_factory):
     names = (*SIZES, "backbone", "embedding_dim", "weights")
     sizes = {name: getattr(model, name) for name in names}
     build_deml(scales=2, learners=2, **sizes).save(folder.embedder_path)
-    results = {"model": {"name": "DeML(2,2)"}, "dataset": {"kind": "folder"}}
+    results = {
+        "model": {"name": "DeML(2,2)", "backbone": f"vit:{folder.path}/preset"},
+        "dataset": {"kind": "folder", "data_dir": str(configs.data.data_dir)},
+    }
     results |= {"protocol": {"test_classes": 4}, "test": {"recall_at_1": 0.5}}
     folder.write_json("results.json", results)
     return folder
@@ -71,14 +76,15 @@ def test_a_version_folder(exported):
     assert [p.name for p in folder.parent.iterdir()] == ["1"]
     about = json.loads((folder / "assets.extra" / "deml.json").read_text())
     assert (about["name"], about["version"]) == ("birds", 1)
-    assert about["model"] == {"name": "DeML(2,2)"}
+    assert about["model"] == {"name": "DeML(2,2)", "backbone": "vit:preset"}
+    assert about["dataset"] == {"kind": "folder"}
     assert about["test"] == {"recall_at_1": 0.5}
     assert about["embedding"]["size"] == 16
     assert about["embedding"]["learners_kept"] == [1]
     assert about["signatures"].keys() == set(SIGNATURES)
     assert about["threshold"]["classes"] == 2 and about["threshold"]["images"] == 10
     assert 0 <= about["threshold"]["measured_false_accept_rate"] <= 0.2
-    assert about["warmup"] == {"requests": 2, "images": "of the data set"}
+    assert about["warmup"] == {"requests": 2, "images": "drawn"}
     assert about["precision"] == "float32" and len(about["weights_sha256"]) == 64
     largest = max(v for row in about["parity"] for v in row["by_batch_size"].values())
     assert 0 < largest < 1e-5
@@ -86,6 +92,31 @@ def test_a_version_folder(exported):
     assert {1, 3, 32} <= {
         int(size) for row in about["parity"] for size in row["by_batch_size"]
     }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_data_there", [True, False])
+def test_nothing_of_the_user_is_inside(is_data_there, source, run, tmp_path, capsys):
+    if not is_data_there:
+        source = with_data(source, data_dir=str(tmp_path / "gone"))
+    choice = Choice("birds", (0,), (0,), warmup_requests=1)
+    publish("saved_model", source, choice, tmp_path / "models" / "1")
+    content = b"".join(
+        path.read_bytes() for path in (tmp_path / "models").rglob("*") if path.is_file()
+    )
+    paths = [
+        source.configs.data.data_dir,
+        run.path,
+        tmp_path,
+        Path(tmp_path.anchor, "tmp"),
+    ]
+    paths += [Path(export.__file__).parent, Path.cwd(), Path.home()]
+    for path in map(str, paths):
+        assert path.encode() not in content, path
+    if is_data_there:
+        assert not any(image in content for image in source.read_images().encoded)
+    said = capsys.readouterr().out
+    assert ("No threshold: the run's data set is not at" in said) != is_data_there
 
 
 @pytest.mark.slow
@@ -169,7 +200,7 @@ def test_unfinished_runs_and_bare_embedders(run, tmp_path):
         source.in_precision("bfloat16")
     images = source.read_images()
     assert not images.held_out and "export its run" in images.why_none
-    assert images.origin == f"drawn: {images.why_none}" and len(images.encoded) == 8
+    assert images.encoded == proof_images.drawn_images(8)
     assert source.facts()["test"] is None
 
 
@@ -182,11 +213,10 @@ def with_data(source, **changes):
 def test_images_of_the_run(source, tmp_path):
     images = source.read_images()
     assert len({e.label for e in images.held_out}) == 2 and not images.why_none
-    assert images.origin == "of the data set" and len(images.encoded) == 8
+    assert len(set(images.encoded) - set(proof_images.drawn_images(8))) == 8
     gone = str(tmp_path / "gone")
     images = with_data(source, data_dir=gone).read_images()
     assert not images.held_out and gone in images.why_none
-    assert images.origin.startswith("drawn: ") and len(images.encoded) == 8
+    assert images.encoded == proof_images.drawn_images(8)
     images = with_data(source, validation_classes=0.0).read_images()
     assert not images.held_out and "validation_classes" in images.why_none
-    assert images.origin == "of the data set"

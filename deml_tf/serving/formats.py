@@ -11,6 +11,7 @@ from deml_tf.errors import UsageError
 from deml_tf.serving import extras, int8_loss, litert_format, onnx_format, warmup
 from deml_tf.serving.expected import Trained
 from deml_tf.serving.parity import BOUNDS
+from deml_tf.serving.proof_images import drawn_images
 from deml_tf.serving.servable import Servable
 from deml_tf.serving.source import Choice, Images
 from deml_tf.serving.square_servable import SIGNATURE, SquareServable
@@ -26,7 +27,8 @@ class Format:
 
     Attributes:
         servable: The functions that are written.
-        write: Writes them into a folder; returns facts for deml.json.
+        write: Writes them into a folder; returns facts for deml.json. It gets no
+            image of the user's, so that none can reach the folder.
         runtimes: Names in `fresh_process.RUNTIMES` that must run what was written.
         trial: Computes the inputs and the expected outputs for these runtimes.
         file: The file that a runtime loads; empty if it loads the folder.
@@ -37,7 +39,7 @@ class Format:
     """
 
     servable: type[Servable]
-    write: Callable[[Any, Path, Choice, Images], Facts]
+    write: Callable[[Any, Path, Choice], Facts]
     runtimes: tuple[str, ...]
     trial: Callable[[Trained, Sequence[bytes]], Trial]
     file: str = ""
@@ -74,29 +76,23 @@ def check_format(name: str, precision: str | None, quantize: str) -> None:
         extras.require_extra(form.extra)
 
 
-def _write_saved_model(
-    servable: Servable, folder: Path, choice: Choice, images: Images
-) -> Facts:
+def _write_saved_model(servable: Servable, folder: Path, choice: Choice) -> Facts:
     servable.save(folder)
     requests = warmup.write_warmup(
         folder / EXTRA / warmup.FILE,
         choice.name,
-        images.encoded,
+        drawn_images(max(warmup.BATCH_SIZES)),
         choice.warmup_requests,
     )
-    return {"warmup": {"requests": requests, "images": images.origin}}
+    return {"warmup": {"requests": requests, "images": "drawn"}}
 
 
-def _write_litert(
-    servable: SquareServable, folder: Path, choice: Choice, images: Images
-) -> Facts:
+def _write_litert(servable: SquareServable, folder: Path, choice: Choice) -> Facts:
     litert_format.write_litert(servable, folder, choice.quantize != "none")
     return {}
 
 
-def _write_onnx(
-    servable: SquareServable, folder: Path, choice: Choice, images: Images
-) -> Facts:
+def _write_onnx(servable: SquareServable, folder: Path, choice: Choice) -> Facts:
     onnx_format.write_onnx(servable, folder / onnx_format.FILE)
     return {}
 

@@ -45,7 +45,7 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
     unknown = _threshold(servable, source, choice, images)
     with version_folder.published(target) as folder:
         with step("converting" if form.file else "saving"):
-            facts = form.write(servable, folder, choice, images)
+            facts = form.write(servable, folder, choice)
         proof = proof_images.proof_images(images.encoded)
         trained = Trained(embedder, choice.scales, choice.learners)
         bound = parity.BOUNDS[choice.precision]
@@ -106,9 +106,14 @@ def _prove(
 def _threshold(
     servable: Servable, source: Source, choice: Choice, images: Images
 ) -> dict[str, Any]:
-    """Measure the threshold for "unknown"; a cosine of None where it cannot be."""
+    """Measure the threshold for "unknown"; a cosine of None where it cannot be.
+
+    Why it cannot be is printed, for it may name paths of this machine.
+    """
+    nothing = {"cosine": None, "reason": "the export had no images of held-out classes"}
     if not images.held_out or source.configs is None:
-        return {"cosine": None, "reason": images.why_none}
+        print(f"No threshold: {images.why_none}.")
+        return nothing
     try:
         return threshold.from_classes(
             servable,
@@ -117,7 +122,8 @@ def _threshold(
             source.configs.score.scoring_batch_size,
         )
     except DataError as error:
-        return {"cosine": None, "reason": str(error)}
+        print(f"No threshold: {error}")
+        return nothing
 
 
 def _lost_by_precision(

@@ -1,6 +1,7 @@
 """The source of an export (embedder, run, data set) and the choices made for it."""
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,14 +26,13 @@ class Images(NamedTuple):
     """Images of a run's data set, as far as it is at hand.
 
     Attributes:
-        encoded: A few images as stored, or drawn ones in their place.
-        origin: Where `encoded` comes from, in words.
+        encoded: A few images as stored, or drawn ones in their place; to try an export
+            on, never to be kept in it.
         held_out: Examples of the validation classes, which were not trained on.
         why_none: Why there are no held-out examples; empty if there are.
     """
 
     encoded: list[bytes]
-    origin: str
     held_out: Sequence[Example]
     why_none: str
 
@@ -107,19 +107,26 @@ class Source:
                 "images of classes trained on would give a threshold too high"
             )
         stored = stored_images(held_out or seen, _COUNT)
-        if stored:
-            return Images(stored, "of the data set", held_out, why_none)
-        return Images(drawn_images(_COUNT), f"drawn: {why_none}", held_out, why_none)
+        return Images(stored or drawn_images(_COUNT), held_out, why_none)
 
     def facts(self) -> dict[str, Any]:
-        """Return the model and the scores from the run's results, for deml.json."""
+        """Return the model and the scores from the run's results, for deml.json.
+
+        No path of this machine is among them: exports are given away.
+        """
         if self.run is None:
             return {"model": None, "dataset": None, "protocol": None, "test": None}
         results = self.run.read_json("results.json")
         # The scores are of the whole embedder in the precision it was trained in.
-        names = ("model", "dataset", "protocol", "test")
-        facts = {name: results.get(name) for name in names}
-        return facts | {"run": self.run.path.resolve().name}
+        facts = {name: results.get(name) for name in ("protocol", "test")}
+        model, dataset = results.get("model") or {}, results.get("dataset") or {}
+        if "backbone" in model:  # "vit:FOLDER" keeps the folder's name alone
+            model = model | {"backbone": re.sub(r"[^:]*/", "", model["backbone"])}
+        return facts | {
+            "model": model,
+            "dataset": {"kind": dataset.get("kind")},
+            "run": self.run.path.resolve().name,
+        }
 
     def _read_split(self) -> tuple[Split | None, str]:
         """Read the split; None and the reason where the data set is not at hand."""

@@ -16,7 +16,7 @@ from deml_tf.serving.formats import FORMATS
 from deml_tf.serving.fresh_process import RUNTIMES
 from deml_tf.serving.parity import BOUNDS, hold_to_parity
 from deml_tf.serving.servable import Servable
-from deml_tf.serving.source import Choice, Images
+from deml_tf.serving.source import Choice
 
 MODELS = {
     "DeML(1,2)": {"scales": 1, "learners": 2},
@@ -70,7 +70,7 @@ class Leaving:
         folder = self.folder / name
         folder.mkdir()
         servable = form.servable(self.embedder, *self.kept)
-        form.write(servable, folder, choice, Images([], "", (), ""))
+        form.write(servable, folder, choice)
         squares = form.trial(self.trained, self.encoded)
         (runtime,) = form.runtimes
         return {

@@ -37,7 +37,7 @@ def test_a_file_and_its_description(source, tmp_path, capsys):
     }
     assert described["preprocessing"]["resize_size"] == 48
     assert described["threshold"]["cosine"] is None
-    assert "data set" in described["threshold"]["reason"]
+    assert "no images" in described["threshold"]["reason"]
     (embedding,) = (p for p in described["parity"] if p["output"] == "embedding")
     assert embedding["run_by"] == "onnxruntime"
     assert all(0 <= d < 1e-5 for d in embedding["by_batch_size"].values())
