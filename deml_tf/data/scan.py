@@ -24,7 +24,7 @@ from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 
 # Another decoder, or another rule of what is bad (then raise the number), judges anew.
-CACHE = f"scan-2-tf{tf.__version__}"
+CACHE = f"scan-3-tf{tf.__version__}"
 _AT_ONCE = 256  # images between two writes to the cache
 _MOST_THREADS = 16  # each may hold a decoded image
 

@@ -69,9 +69,9 @@ class SquareServable(Servable):
             "by_the_caller": [
                 (
                     "decode to RGB, turn upright by the EXIF orientation; training "
-                    "decodes by tf.io.decode_image, for JPEG libjpeg's fast integer "
-                    "DCT, from which decoders with the accurate one differ by about 1 "
-                    "of 255"
+                    "decodes JPEG with libjpeg's accurate integer DCT, as Pillow does, "
+                    'and as tf.io.decode_jpeg(..., dct_method="INTEGER_ACCURATE") '
+                    "does; other decoders differ by about 1 of 255"
                 ),
                 how,
                 (

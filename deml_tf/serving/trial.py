@@ -133,7 +133,7 @@ def _pixels(encoded: Sequence[bytes], rows: Sequence[Outputs | None]) -> np.ndar
     for encoded_image, outputs in zip(encoded, rows, strict=True):
         image = tf.fill((*IMAGE_SHAPE, 3), 128.0)
         if outputs is not None:
-            pixels = tf.io.decode_image(encoded_image, 3, expand_animations=False)
+            pixels = decode_bytes(encoded_image)
             image = tf.image.resize(pixels, IMAGE_SHAPE)
         images.append(tf.cast(tf.round(image), tf.uint8).numpy())
     return np.stack(images)

@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +12,7 @@ from deml_tf.data.images import (
     random_crop_and_mirror,
 )
 from deml_tf.errors import DataError
+from tests.encoding import encode
 
 STORED = {
     "png": ("RGB", "L", "RGBA", "P"),
@@ -30,6 +33,27 @@ def test_decode_gives_rgb(suffix, mode, tmp_path):
     assert image.dtype == tf.uint8 and image.shape == (5, 7, 3)
     if mode not in ("L", "P"):
         np.testing.assert_allclose(image[2, 3], (200, 120, 120), atol=4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"quality": 95, "subsampling": 0},
+        {"subsampling": 1},
+        {"progressive": True},
+        {"mode": "L"},
+        {"height": 1, "width": 1},
+    ],
+    ids=str,
+)
+def test_jpeg_has_the_pixels_that_pillow_shows(options):
+    stored = encode("JPEG", **{"height": 203, "width": 301} | options)
+    with Image.open(io.BytesIO(stored)) as image:
+        truth = np.asarray(image.convert("RGB"))
+    np.testing.assert_array_equal(decode_bytes(stored), truth)
+    if truth.size > 3:  # so the default decoder would be seen
+        assert (tf.io.decode_image(stored, 3) != truth).numpy().any()
 
 
 def test_decode_keeps_pixels_and_static_rank(tmp_path):
