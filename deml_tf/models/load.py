@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import keras
+import numpy as np
 
 from deml_tf.cli.error_text import first_sentence
 from deml_tf.errors import DataError
@@ -22,7 +23,7 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
         The embedder, as `build_deml` builds it.
 
     Raises:
-        DataError: The file is missing or no embedder.
+        DataError: The file is missing or no embedder, or a weight is not finite.
     """
     if not Path(path).is_file():
         raise DataError(f"There is no embedder at {path}: name an embedder.keras.")
@@ -37,4 +38,9 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
             f"{path} is no embedder of this project ({reason}): name an embedder.keras "
             "that a training has written."
         ) from error
+    if not all(np.isfinite(value).all() for value in embedder.get_weights()):
+        raise DataError(
+            f"{path} is spoilt, for a weight in it is NaN or infinite: name an "
+            "undamaged embedder.keras."
+        )
     return embedder

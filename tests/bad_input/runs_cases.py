@@ -140,6 +140,14 @@ CASES = (
         embedder("e.keras", cut=5000),
     ),
     Case(
+        "an embedder with weights that are no numbers",
+        OTHER,
+        1,
+        "e.keras is spoilt, for a weight in it is NaN or infinite: name an "
+        "undamaged embedder.keras.",
+        embedder("e.keras", first=float("inf")),
+    ),
+    Case(
         "a text as embedder",
         OTHER,
         1,

@@ -12,7 +12,7 @@ from PIL import Image
 from deml_tf.backbones import build_backbone
 from deml_tf.cli.flags import as_flags, define_flags, read_configs
 from deml_tf.config import CONFIGS
-from deml_tf.models.embedder import build_deml
+from deml_tf.models.embedder import CORE, build_deml
 from deml_tf.runs.folder import RunFolder
 
 TINY = """\
@@ -120,11 +120,18 @@ def run(name="run", finished=False, **changes):
     return make
 
 
+def _set_first(model, value):
+    if value is not None:
+        model.weights[0].assign(model.weights[0] * 0 + value)
+
+
 @functools.cache
-def _saved_embedder():
+def _saved_embedder(first=None):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "embedder.keras")
-        build_deml(**SIZES, scales=1, learners=1, embedding_dim=8).save(path)
+        built = build_deml(**SIZES, scales=1, learners=1, embedding_dim=8)
+        _set_first(built.get_layer(CORE), first)
+        built.save(path)
         return path.read_bytes()
 
 
@@ -134,17 +141,16 @@ def saved_weights(first=None, **sizes):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "lite.weights.h5")
         whole = build_backbone("efficientnet_lite0", **{**SIZES, **sizes}).whole()
-        if first is not None:
-            whole.weights[0].assign(whole.weights[0] * 0 + first)
+        _set_first(whole, first)
         whole.save_weights(path)
         return path.read_bytes()
 
 
-def embedder(name="embedder.keras", cut=None):
-    """Makes an embedder of this project, whole or cut off after some bytes."""
+def embedder(name="embedder.keras", cut=None, first=None):
+    """Makes an embedder of this project, cut off or its first weights set if asked."""
 
     def make(folder, name=name):
-        (folder / name).write_bytes(_saved_embedder()[:cut])
+        (folder / name).write_bytes(_saved_embedder(first)[:cut])
 
     return make
 
