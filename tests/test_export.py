@@ -1,9 +1,11 @@
 """Exports as a user makes them, and what a server would do with them."""
 
 import dataclasses
+import importlib
 import json
 import types
 from pathlib import Path
+from typing import Any, cast
 
 import keras
 import numpy as np
@@ -16,8 +18,7 @@ from deml_tf.config import CONFIGS
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_deml, explainer
 from deml_tf.runs.folder import RunFolder
-from deml_tf.serving import proof_images
-from deml_tf.serving.publish import publish
+from deml_tf.serving import proof_images, publish
 from deml_tf.serving.servable import SIGNATURES
 from deml_tf.serving.source import Choice, read_source
 
@@ -95,34 +96,33 @@ def test_a_version_folder(exported):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("is_data_there", [True, False])
-def test_nothing_of_the_user_is_inside(is_data_there, source, run, tmp_path, capsys):
-    if not is_data_there:
-        source = with_data(source, data_dir=str(tmp_path / "gone"))
-    choice = Choice("birds", (0,), (0,), warmup_requests=1)
-    publish("saved_model", source, choice, tmp_path / "models" / "1")
-    content = b"".join(
-        path.read_bytes() for path in (tmp_path / "models").rglob("*") if path.is_file()
-    )
-    paths = [
-        source.configs.data.data_dir,
-        run.path,
-        tmp_path,
-        Path(tmp_path.anchor, "tmp"),
-    ]
+def test_nothing_of_the_user_is_inside(exported, source, run):
+    folder, _ = exported
+    content = b"".join(p.read_bytes() for p in folder.rglob("*") if p.is_file())
+    paths = [source.configs.data.data_dir, run.path, folder.parent]
     paths += [Path(export.__file__).parent, Path.cwd(), Path.home()]
     for path in map(str, paths):
         assert path.encode() not in content, path
-    if is_data_there:
-        assert not any(image in content for image in source.read_images().encoded)
+    assert proof_images.drawn_images(1)[0] in content  # so an image would be seen
+    assert not any(image in content for image in source.read_images().encoded)
+
+
+def test_why_there_is_no_threshold_is_printed_not_written(source, tmp_path, capsys):
+    source = with_data(source, data_dir=str(tmp_path / "gone"))
+    choice, unused = Choice("birds", (0,), (0,)), cast(Any, None)
+    found = publish._threshold(unused, source, choice, source.read_images())
+    assert found["cosine"] is None and str(tmp_path) not in json.dumps(found)
     said = capsys.readouterr().out
-    assert ("No threshold: the run's data set is not at" in said) != is_data_there
+    assert said.startswith(
+        f"No threshold: the run's data set is not at {tmp_path}/gone"
+    )
 
 
 @pytest.mark.slow
 def test_what_a_server_does(exported, run):
-    from tensorflow_serving.apis import prediction_log_pb2
-
+    prediction_log_pb2: Any = importlib.import_module(
+        "tensorflow_serving.apis.prediction_log_pb2"
+    )
     folder, _ = exported
     loaded = tf.saved_model.load(str(folder))
     signatures = loaded.signatures
@@ -152,7 +152,7 @@ def test_what_a_server_does(exported, run):
 
     layer = keras.layers.TFSMLayer(str(folder), call_endpoint="images_float")
     images = np.random.default_rng(0).uniform(0, 255, (2, 60, 50, 3)).astype("float32")
-    embedder = keras.saving.load_model(run.embedder_path)
+    embedder: Any = keras.saving.load_model(run.embedder_path)
     parts = explainer(embedder)(images)["parts"].numpy()[:, :, 1].reshape(2, -1)
     parts /= np.linalg.norm(parts, axis=1, keepdims=True)
     np.testing.assert_allclose(layer(images)["embedding"], parts, atol=1e-6)

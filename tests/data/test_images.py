@@ -1,4 +1,5 @@
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ def test_decode_keeps_pixels_and_static_rank(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     np.testing.assert_array_equal(decode(str(tmp_path / "a.png")), pixels)
     dataset = tf.data.Dataset.from_tensors(str(tmp_path / "a.png")).map(decode)
-    assert dataset.element_spec.shape.as_list() == [None, None, 3]
+    spec: Any = dataset.element_spec
+    assert spec.shape.as_list() == [None, None, 3]
 
 
 def test_crops_are_windows_of_the_image_or_of_its_mirror():
@@ -128,7 +130,7 @@ def test_a_served_model_turns_images_too(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3)).astype(np.uint8)
     kinds = ("png", "webp", "bmp")
     for kind in kinds:
-        turned = {"exif": exif, "lossless": True} if kind == "webp" else {"exif": exif}
+        turned: Any = {"exif": exif, "lossless": kind == "webp"}
         Image.fromarray(pixels).save(tmp_path / f"a.{kind}", **turned)
     truth = [np.rot90(pixels)] * 2 + [pixels]
 

@@ -3,6 +3,8 @@
 python -m pytest -s tests/serving/test_parity_table.py
 """
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -31,7 +33,7 @@ class Leaving:
 
     def __init__(self, embedder, trained, folder, counts, precision):
         self.embedder, self.folder, self.precision = embedder, folder, precision
-        self.kept = tuple(tuple(range(n)) for n in counts.values())
+        self.kept: Any = tuple(tuple(range(n)) for n in counts.values())
         self.trained = trained(embedder, *self.kept)
         self.bound = BOUNDS[precision]
         self.encoded = proof_images.proof_images(proof_images.drawn_images(2))
@@ -41,10 +43,11 @@ class Leaving:
     def as_keras_file(self):
         path = self.folder / "embedder.keras"
         self.embedder.save(path)
-        loaded = keras.saving.load_model(path)
+        loaded: Any = keras.saving.load_model(path)
         # Called as the one that it is compared with: in a graph, on images of any size.
         found = Trained(loaded, *self.kept).of_pixels(self.images)
-        assert found.keys() == explainer(loaded).output.keys()
+        output: Any = explainer(loaded).output
+        assert found.keys() == output.keys()
         return self.compare("", self.trained.of_pixels(self.images), found)
 
     def as_saved_model(self):
