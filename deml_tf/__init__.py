@@ -1,15 +1,19 @@
 """Decoupled Metric Learning (DeML) for zero-shot image retrieval, in Keras 3.
 
 Importing the package registers its layers, losses and optimizer with Keras, so that
-saved models load, in safe mode too.
+saved models load, in safe mode too. It also settles Keras's global settings.
 """
 
 from typing import TYPE_CHECKING
 
-from deml_tf import backbones, layers, losses
-from deml_tf.layers.adversary import Adversary
-from deml_tf.models.embedder import build_deml, explainer
-from deml_tf.training.optimizer import GroupedAdam
+from deml_tf.kernels.keras_settings import pin_keras
+
+pin_keras()  # before anything of Keras is made
+
+from deml_tf import backbones, layers, losses  # noqa: E402
+from deml_tf.layers.adversary import Adversary  # noqa: E402
+from deml_tf.models.embedder import build_deml, explainer  # noqa: E402
+from deml_tf.training.optimizer import GroupedAdam  # noqa: E402
 
 if TYPE_CHECKING:
     from deml_tf import retrieval
