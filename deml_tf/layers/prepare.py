@@ -53,7 +53,7 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
         float32 (size, size, c) or (b, size, size, c), in the units of `images`.
 
     Raises:
-        UsageError: Unknown `fit`, or images of another rank.
+        UsageError: Unknown `fit`, images of another rank, or no pixel at all.
     """
     check_geometry(size, size, fit)
     images = tf.convert_to_tensor(images)
@@ -62,6 +62,10 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
         raise UsageError(
             f"images of shape {images.shape} are no images; give (h, w, 3) or "
             "(b, h, w, 3)"
+        )
+    if 0 in images.shape:
+        raise UsageError(
+            f"images of shape {images.shape} hold no pixel; give one image or more"
         )
     if fit == "squash":
         square = tf.image.resize(images, (size, size), antialias=True)

@@ -16,6 +16,7 @@ from deml_tf.losses.pairs import (
 )
 
 PAIRS = ("global", "replica")
+_ROUNDED_FROM = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
 
 
 def binomial_deviance(
@@ -104,11 +105,12 @@ class BinomialDeviance(keras.losses.Loss):
             the formula; under several replicas Keras has then divided it by their
             number already.
         name: Name of the loss.
+        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.
 
-    Keras hands labels over as float32: whole numbers stay exact below 2**24.
+    Labels stay the numbers they are, whatever Keras's `floatx` is.
     """
 
     # Arguments of the release's U512, the baseline of one scale and one learner.
@@ -123,8 +125,10 @@ class BinomialDeviance(keras.losses.Loss):
         pairs: str = "global",
         reduction: str = "sum_over_batch_size",
         name: str = "binomial_deviance",
+        dtype: Any = None,
     ):
-        super().__init__(name=name, reduction=reduction)
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self._given = {"dtype": self.dtype} if dtype else {}
         constants = {
             "alpha": alpha,
             "cost_positive": cost_positive,
@@ -144,6 +148,17 @@ class BinomialDeviance(keras.losses.Loss):
         if pairs not in PAIRS:
             raise UsageError(f"pairs={pairs!r}: use one of {', '.join(PAIRS)}.")
         self.pairs = pairs
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        """Return the reduced loss, as every loss of Keras does.
+
+        Args:
+            y_true: Labels, which Keras itself would make floats of: large class
+                numbers would merge.
+            y_pred: Embeddings.
+            sample_weight: A factor on each anchor; None, the default, is 1.
+        """
+        return _Labelled(self, y_true)((), y_pred, sample_weight)
 
     def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
         """Return one value for each anchor, `(b,)`."""
@@ -167,19 +182,42 @@ class BinomialDeviance(keras.losses.Loss):
             "pairs": self.pairs,
             "reduction": self.reduction,
             "name": self.name,
-        }
+        } | self._given
+
+
+class _Labelled(keras.losses.Loss):
+    """A loss together with its labels, which Keras does not see."""
+
+    def __init__(self, loss: keras.losses.Loss, labels: Any):
+        super().__init__(loss.name, loss.reduction, loss.dtype)
+        self.loss, self.labels = loss, labels
+
+    def call(self, y_true: Any, y_pred: tf.Tensor) -> tf.Tensor:
+        """Return one value for each anchor, `(b,)`."""
+        return self.loss.call(self.labels, y_pred)
 
 
 def _class_numbers(labels: tf.Tensor) -> tf.Tensor:
-    """Flatten labels to `(b,)`, int64."""
+    """Flatten labels to `(b,)`: int64, or float64 if they came as floats."""
     labels = tf.convert_to_tensor(labels)
+    if labels.dtype == tf.string:
+        raise UsageError("BinomialDeviance: labels are strings; give class numbers.")
     rank = labels.shape.rank
     if rank not in (1, 2) or (rank == 2 and labels.shape[1] != 1):
         raise UsageError(
             f"BinomialDeviance: labels have shape {labels.shape}; give one class "
             "number an image, (b,), not one-hot rows."
         )
-    return tf.cast(tf.reshape(labels, [-1]), tf.int64)
+    labels = tf.reshape(labels, [-1])
+    if not labels.dtype.is_floating:
+        return tf.cast(labels, tf.int64)
+    # Such a type has rounded whole numbers from here on, and classes have merged.
+    limit = _ROUNDED_FROM[labels.dtype.name]
+    labels = tf.cast(labels, tf.float64)
+    merged = f"BinomialDeviance: labels are floats beyond {limit}; give integers."
+    is_exact = tf.reduce_all(tf.abs(labels) < limit)
+    with tf.control_dependencies([tf.debugging.Assert(is_exact, [merged])]):
+        return tf.identity(labels)
 
 
 def _by_learner(embeddings: tf.Tensor) -> tf.Tensor:

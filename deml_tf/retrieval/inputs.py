@@ -1,5 +1,6 @@
 """What retrieval accepts: rows of finite numbers that have a direction, and labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +152,12 @@ def unit_rows_float32(values: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray:
-    values = np.asarray(labels)
+    """Return labels as an array of numbers or, as objects, of Python's strings."""
+    try:
+        # Of a list NumPy makes one type: floats of 2**63 beside -1, strings of 1.
+        values = np.asarray(labels, None if hasattr(labels, "dtype") else object)
+    except ValueError as error:
+        raise UsageError(f"{name} is no list; give one label an image.") from error
     if values.ndim != 1:
         raise UsageError(f"{name} has shape {values.shape}; give one label an image.")
     if len(values) != n:
@@ -159,32 +165,62 @@ def _check_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray
             f"{name} has {len(values)} entries for {n} rows of {rows}; "
             "give one label a row."
         )
-    for kind in (str, bytes):
-        if values.dtype == object and all(isinstance(v, kind) for v in values):
-            values = values.astype(kind)
-    if values.dtype.kind == "S":
-        values = np.char.decode(values, "utf-8")
-    if values.dtype.kind not in "biufU" or (
-        values.dtype.kind == "f" and not np.isfinite(values).all()
-    ):
-        raise UsageError(
-            f"{name} (dtype {values.dtype}) holds something else than labels; "
-            "give integers or strings."
-        )
+    kind = values.dtype.kind
+    if kind in "OSTU":
+        plain = [_plain(value) for value in values.tolist()]
+        kinds = set(map(type, plain))
+        if kinds == {float}:
+            return _exact(np.array(plain), name)
+        if kinds <= {bool, int} and np.array(plain).dtype.kind in "biu":
+            return np.array(plain)
+        if kinds == {str} or kinds <= {bool, int, float}:
+            return np.array([*plain, None])[:-1]  # objects, whatever they are
+    elif kind in "biuf" and (kind != "f" or np.isfinite(values).all()):
+        return _exact(values, name)
+    raise UsageError(
+        f"{name} (dtype {values.dtype}) holds something else than labels; "
+        "give integers or strings."
+    )
+
+
+def _exact(values: np.ndarray, name: str) -> np.ndarray:
+    """Refuse floats so large that whole numbers are rounded to one another."""
+    if values.dtype.kind == "f":
+        rounded = np.abs(values) >= 2.0 ** (np.finfo(values.dtype).nmant + 1)
+        if rounded.any():
+            raise UsageError(
+                f"{name} (dtype {values.dtype}) holds {values[rounded][0]:.0f}, where "
+                "that type rounds whole numbers; give integers or strings."
+            )
     return values
 
 
+def _plain(label: Any) -> Any:
+    """Return a label as Python's own string or finite number; None if it is neither."""
+    if isinstance(label, bytes):
+        return label.decode(errors="surrogateescape")
+    if isinstance(label, str):
+        return str(label)
+    if isinstance(label, np.bool | np.integer | np.floating):
+        label = label.item()
+    is_number = isinstance(label, bool | int | float) and abs(label) < math.inf
+    return label if is_number else None
+
+
 def _joined(names: np.ndarray, gallery_names: np.ndarray) -> np.ndarray:
-    """Join labels of one kind: among strings, the number 1 would equal "1"."""
-    if (names.dtype.kind == "U") != (gallery_names.dtype.kind == "U"):
+    """Join labels of one kind, exactly: of uint64 and int64 NumPy makes floats."""
+    kinds = [isinstance(each[0], str) for each in (names, gallery_names)]
+    if kinds[0] != kinds[1]:
         raise UsageError(
             f"labels are {names.dtype} and gallery_labels {gallery_names.dtype}; "
             "give both as integers or both as strings."
         )
+    if names.dtype != gallery_names.dtype:
+        names, gallery_names = names.astype(object), gallery_names.astype(object)
     return np.concatenate([names, gallery_names])
 
 
-def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
+def check_ranks(ranks: Sequence[int] | int) -> tuple[int, ...]:
     """Return the K of Recall@K as integers.
 
     Args:
@@ -196,11 +232,12 @@ def check_ranks(ranks: Sequence[int]) -> tuple[int, ...]:
     Raises:
         UsageError: None at all, or one that is no whole number from 1 up.
     """
-    values: list[Any] = list(np.atleast_1d(np.asarray(ranks)))
+    values: list[Any] = np.atleast_1d(np.asarray(ranks, object)).tolist()
     if not values:
         raise UsageError("ranks is empty; give at least one, such as (1, 2, 4, 8).")
     for value in values:
-        if not isinstance(value, np.integer) or value < 1:
+        is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not is_whole or value < 1:
             raise UsageError(f"ranks holds {value}; give whole numbers from 1 up.")
     return tuple(int(value) for value in values)
 

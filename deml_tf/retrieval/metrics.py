@@ -1,5 +1,6 @@
 """From embeddings and labels to the numbers of a results table."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -66,7 +67,9 @@ class QueryScores:
                 f"{self.depth}; rank with depth={max(ranks)}."
             )
         scores: dict[str, float] = {
-            f"recall_at_{k}": float(np.mean(self.first_hit <= k)) for k in ranks
+            # An integer beyond all floats is no rank that NumPy can compare.
+            f"recall_at_{k}": float(np.mean(self.first_hit <= min(k, sys.maxsize)))
+            for k in ranks
         }
         scores["r_precision"] = float(self.r_precision.mean())
         scores["map_at_r"] = float(self.average_precision.mean())
@@ -232,7 +235,8 @@ def _score(inputs: QueriesAndGallery, depth: int, block_size: int) -> QueryScore
         )
     counts = ranker.relevant_counts[rows]
     hits, precision, average = np.empty((3, len(rows)))
-    depths = np.minimum(np.maximum(depth, counts), ranker.available)
+    deepest = min(depth, ranker.available)
+    depths = np.minimum(np.maximum(deepest, counts), ranker.available)
     for block, indices, _ in ranker.blocks(rows, depths):
         wanted = inputs.query_codes[rows[block], None]
         relevant = inputs.gallery_codes[indices] == wanted  # (b, k)

@@ -104,6 +104,8 @@ def test_center_crop(side, size, first):
     [
         (lambda: fit_square(random_images(4, 4), 4, "crop"), "fit='crop' is unknown"),
         (lambda: fit_square(random_images(4), 4), "are no images"),
+        (lambda: Prepare(8, 8)(np.zeros((0, 9, 9, 3))), "hold no pixel; give one"),
+        (lambda: fit_square(np.zeros((2, 0, 9, 3)), 4), "hold no pixel; give one"),
         (lambda: center_crop(random_images(4, 9), 5), "side of 4 pixels is too small"),
         (lambda: Prepare(8, 9), "input_size=9 does not fit into resize_size=8"),
         (lambda: Prepare(8, 0), "input_size=0"),

@@ -117,6 +117,51 @@ def test_the_order_of_images_and_learners_does_not_matter():
     np.testing.assert_allclose(moved, wanted[order], rtol=1e-5)
 
 
+def fitted(labels, dtype=None):
+    """The losses of two steps of somebody else's training."""
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(len(labels), 6)).astype("float32")
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.layers.Dense(4)])
+    model.compile("sgd", BinomialDeviance(dtype=dtype))
+    history = model.fit(
+        vectors, labels, batch_size=len(labels), epochs=2, shuffle=False, verbose=0
+    )
+    return history.history["loss"]
+
+
+def test_large_class_numbers_stay_apart_in_fit():
+    labels = np.repeat(np.arange(16), 4)
+    expected = fitted(labels)
+    assert np.isfinite(expected).all()
+    assert fitted(labels + 220_000_000) == expected
+    assert fitted(labels.astype("uint64") + np.uint64(2**63)) == expected
+
+
+def test_labels_do_not_take_the_type_of_floats():
+    labels = np.repeat(np.arange(300, 316), 4)
+    before = keras.config.floatx()
+    keras.config.set_floatx("bfloat16")
+    try:
+        assert fitted(labels, dtype="float32") == fitted(labels - 300, dtype="float32")
+        assert BinomialDeviance().dtype == "bfloat16"
+    finally:
+        keras.config.set_floatx(before)
+    again = BinomialDeviance.from_config(BinomialDeviance(dtype="float64").get_config())
+    assert again.dtype == "float64"
+
+
+def test_floats_that_were_rounded_are_refused():
+    vectors = tf.ones([4, 3])
+    for dtype, last in (("float32", 2**24), ("bfloat16", 256), ("float16", 2048)):
+        exact = tf.constant([1, 1, 0, last - 1], dtype)
+        binomial_deviance(exact, vectors)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="give integers"):
+            binomial_deviance(tf.constant([1, 1, 0, last], dtype), vectors)
+    with pytest.raises(UsageError, match="labels are strings"):
+        binomial_deviance(tf.constant(["a", "b"]), vectors[:2])
+
+
 @pytest.mark.parametrize("dtype", ["int32", "int64", "uint8", "float32"])
 @pytest.mark.parametrize("column", [False, True])
 def test_labels_of_any_type(dtype, column):

@@ -337,6 +337,79 @@ def test_wrong_ranks(ranks, message):
         evaluate(np.eye(4), [0, 0, 1, 1], ranks)
 
 
+def test_a_rank_beyond_all_numbers_means_all_images():
+    for rank in (10**20, 10**400):
+        scores = evaluate(np.eye(4), [0, 0, 1, 1], (1, rank))
+        assert scores[f"recall_at_{rank}"] == 1
+    with pytest.raises(UsageError, match="holds -10000000000000000000000;"):
+        evaluate(np.eye(4), [0, 0, 1, 1], (1, -(10**22)))
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        [2**63 + 1, 2**63 + 1, 2**63 + 2, 2**63 + 2, 7, 7],
+        [2**53 + 1, 2**53 + 1, 2**53, 2**53, -1, -1],
+        [2**63 + 1, 2**63 + 1, 2**63 + 2, 2**63 + 2, -7, -7],
+        [2**70 + 1, 2**70 + 1, 2**70 + 2, 2**70 + 2, -7, -7],
+        np.array([2**63 + 1, 2**63 + 1, 2**63 + 2, 2**63 + 2, 7, 7], np.uint64),
+        np.array([1, 1, 2, 2, 3, 3], object),
+        np.array(list("aabbcc"), np.dtypes.StringDType()),
+        np.array(list("aabbcc"), object),
+        ["a", "a", "a\0", "a\0", "c", "c"],
+        [b"\xe9", b"\xe9", b"\xff", b"\xff", b"c", b"c"],
+        [np.str_("a")] * 2 + ["b"] * 2 + [b"c"] * 2,
+        [1.0, 1.0, 1.5, 1.5, 2, 2],
+    ],
+    ids=repr,
+)
+def test_labels_keep_their_identity(labels):
+    rows = np.eye(6)[[0, 1, 0, 1, 4, 4]]
+    plain = np.repeat([0, 1, 2], 2)
+    assert evaluate(rows, labels, (1,)) == evaluate(rows, plain, (1,))
+    table = per_class(rows, labels)
+    assert [row["queries"] for row in table] == [2, 2, 2]
+
+
+def test_queries_and_gallery_are_compared_exactly():
+    queries = np.array([2**63 + 1, 2**63 + 2], np.uint64)
+    scores = evaluate(
+        np.eye(2),
+        queries,
+        (1,),
+        gallery_embeddings=np.eye(2)[::-1],
+        gallery_labels=[2**63 + 1, 2**63 + 2],
+    )
+    assert scores["recall_at_1"] == 0
+    scores = evaluate(
+        np.eye(2),
+        queries,
+        (1,),
+        gallery_embeddings=np.eye(2),
+        gallery_labels=[2**63 + 1, -1],  # as floats the first would be both
+    )
+    assert scores["queries"] == 1
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 1, "2", "2"], "something else than labels"),
+        ([None] * 4, "something else than labels"),
+        ([[1], [1], [2], [2]], "one label an image"),
+        ([[1], [1, 2], [2], [2]], "something else than labels"),
+        ([1.0, 1.0, np.nan, 2.0], "something else than labels"),
+        ([2.0**53, 2.0**53, 2.0**53 + 2, 1.0], "rounds whole numbers"),
+        (np.array([2**24, 2**24 + 1, 1, 1], np.float32), "rounds whole numbers"),
+        (np.array(["2024-01-01"] * 4, "datetime64[D]"), "something else than labels"),
+    ],
+    ids=repr,
+)
+def test_what_is_no_label_is_refused(labels, message):
+    with pytest.raises(UsageError, match=message):
+        evaluate(np.eye(4), labels, (1,))
+
+
 def test_wrong_input():
     with pytest.raises(DataError, match="at least one class needs two"):
         evaluate(np.eye(4), [0, 1, 2, 3])
