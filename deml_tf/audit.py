@@ -1,6 +1,6 @@
 """Looks a split over: `python -m deml_tf.audit --dataset=D --data_dir=P`."""
 
-import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from rich.text import Text
 
 from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define, define_flags, from_flags
+from deml_tf.cli.printing import printable, say
 from deml_tf.cli.settings import Setting
 from deml_tf.config import DataConfig
 from deml_tf.data.duplicates import HASH_SIDE, NEAR, fingerprints
@@ -17,10 +18,11 @@ from deml_tf.data.example import Example
 from deml_tf.data.findings import HALVES, find, spoilers
 from deml_tf.data.selection import read_examples, read_split
 from deml_tf.data.sets import find_set
-from deml_tf.errors import DataError, UsageError, printable
+from deml_tf.errors import DataError, UsageError
 from deml_tf.reports import audit_tables
 from deml_tf.reports.audit_page import write_audit
-from deml_tf.runs.atomic import check_output, write_atomically
+from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
+from deml_tf.runs.json_text import json_text
 
 FLAGS = flags.FLAGS
 LINES = 10  # of a printed list
@@ -48,13 +50,14 @@ def main(arguments: Sequence[str]) -> None:
     )
 
     place = data.data_dir or data.dataset
-    _print(findings)
     if document:
-        write_atomically(document, json.dumps(findings, indent=1).encode())
-        print(f"Findings: {document}")
+        write_atomically(document, json_text(findings, indent=1).encode())
     if page:
         write_audit(page, findings, title=f"Audit of {place}", shown=FLAGS.pairs)
-        print(f"Page: {page}")
+    _print(findings)
+    for title, path in (("Findings", document), ("Page", page)):
+        if path:
+            say(f"{title}: {path}")
     if FLAGS.strict and (said := spoilers(findings)):
         raise DataError(
             f"{place} is no zero-shot split: {'; '.join(said)}; take them out of one "
@@ -97,11 +100,14 @@ def _role(example: Example) -> str | None:
 def _outputs() -> tuple[Path | None, Path | None]:
     """Return the page and the JSON file to write, checked before the long work."""
     page = Path(FLAGS.output) if FLAGS.output else None
-    document = Path(FLAGS.json) if FLAGS.json else page and page.with_suffix(".json")
-    for name, path in (("output", page), ("json", document)):
-        if path:
-            check_output(name, path)
-    if page and page == document:
+    document = Path(FLAGS.json) if FLAGS.json else None
+    if page:
+        check_output("output", page)
+        if not document and not is_written_into(page):
+            document = page.with_suffix(".json")
+    if document:
+        check_output("json", document)
+    if page and document and os.path.realpath(page) == os.path.realpath(document):
         raise UsageError(
             f"--output={page} is where the JSON goes: name the page .html, or another "
             "file with --json."
@@ -121,8 +127,9 @@ def _print(findings: Mapping[str, Any]) -> None:
         terminal.print(audit_tables.rich_table(table))
     terminal.print(Text(audit_tables.verdict(findings), style="bold"))
     if findings["refusal"]:
-        refusal = printable(findings["refusal"])
-        terminal.print(Text(f"Training refuses this split: {refusal}"))
+        terminal.print(
+            Text(printable(f"Training refuses this split: {findings['refusal']}"))
+        )
 
 
 SETTINGS = (
@@ -143,9 +150,9 @@ SETTINGS = (
         "Images with a side below this many pixels are counted.",
         at_least=1,
     ),
-    Setting("output", str, None, "HTML page to write; by default none."),
+    Setting("output", Path, None, "HTML page to write; by default none."),
     Setting(
-        "json", str, None, "JSON file of all findings; by default beside the page."
+        "json", Path, None, "JSON file of all findings; by default beside the page."
     ),
     Setting("pairs", int, 60, "Copies of each kind that the page shows.", at_least=0),
     Setting(

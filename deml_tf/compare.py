@@ -7,6 +7,9 @@ from typing import Any
 from absl import flags
 
 from deml_tf.cli.command import console, run
+from deml_tf.cli.flags import define
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting
 from deml_tf.errors import DataError, UsageError
 from deml_tf.reports.comparison import (
     comparison_rows,
@@ -24,11 +27,12 @@ def main(arguments: Sequence[str]) -> None:
     if output:
         check_output("output", output)
     rows = comparison_rows({name: results_of(run) for name, run in runs.items()})
-    console().print(comparison_table(rows))
     if output:
         links = {name: run.report_path for name, run in runs.items()}
         write_comparison(output, rows, links=links)
-        print(f"Comparison: {output}")
+    console().print(comparison_table(rows))
+    if output:
+        say(f"Comparison: {output}")
 
 
 def finished_runs(folders: Sequence[str]) -> dict[str, RunFolder]:
@@ -66,9 +70,12 @@ def results_of(run: RunFolder) -> dict[str, Any]:
     return results
 
 
+SETTINGS = (Setting("output", Path, None, "HTML page to write."),)
+
+
 def cli() -> None:
     """Define the flags and run: what `deml-tf-compare` starts."""
-    flags.DEFINE_string("output", None, "HTML page to write.")
+    define(*SETTINGS)
     run(main)
 
 

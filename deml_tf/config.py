@@ -4,7 +4,7 @@ Each dataclass is one part of a run; `cli/flags.py` makes command-line flags of 
 fields. A setting that names a member of a literal dict, such as
 `losses.METRIC_LOSSES`, says so by `registered`; the constructor arguments of the
 member that is chosen stand in the mapping beside it. `listed` names a dict whose keys
-the help lists, where other values are possible too.
+the help lists, where other values are possible too. `path` marks a file or folder.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ def _setting(
     below: float | None = None,
     registered: str | None = None,
     listed: str | None = None,
+    path: bool = False,
 ) -> Any:
     """Make a dataclass field with its help, its range and the list of its choices."""
     return dataclasses.field(
@@ -39,6 +40,7 @@ def _setting(
             "below": below,
             "registered": registered,
             "listed": listed,
+            "path": path,
         },
     )
 
@@ -75,6 +77,7 @@ class DataConfig:
         None,
         "Folder of the data set; for a list, the file or a folder that holds list.csv; "
         "for tfds, the folder of its prepared sets, by default its own.",
+        path=True,
     )
     validation_classes: float = _setting(
         0.0,
@@ -112,7 +115,9 @@ class ModelConfig:
         listed="backbones.BACKBONES",
     )
     weights: str = _setting(
-        "imagenet", "Initial weights of the backbone: imagenet, none or a file."
+        "imagenet",
+        "Initial weights of the backbone: imagenet, none or a file.",
+        path=True,
     )
     width: float = _setting(
         1.0, "Factor on the number of channels of the backbone.", above=0.0
@@ -247,7 +252,7 @@ class TrainConfig:
     """Batches, optimizer and the run itself."""
 
     run_dir: str | None = _setting(
-        None, "Folder of the run. Started again, an unfinished run goes on."
+        None, "Folder of the run. Started again, an unfinished run goes on.", path=True
     )
     seed: int = _setting(
         0,

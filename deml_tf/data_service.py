@@ -20,6 +20,7 @@ from absl import flags
 
 from deml_tf.cli.command import no_words, run
 from deml_tf.cli.error_text import first_sentence
+from deml_tf.cli.printing import say
 from deml_tf.data import address
 from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
@@ -39,13 +40,13 @@ def main(arguments: Sequence[str]) -> None:
     if FLAGS.dispatcher is not None:
         check_service(FLAGS.dispatcher, "dispatcher")
         worker = join(FLAGS.dispatcher, FLAGS.host, FLAGS.port)
-        print(f"Serving for {FLAGS.dispatcher}.", flush=True)
+        say(f"Serving for {FLAGS.dispatcher}.")
     else:
         # The dispatcher ends with its object.
         dispatcher, worker = start(FLAGS.host, FLAGS.port)
         port = dispatcher.target.rpartition(":")[2]
-        print(f"Serving: train with --data_service={FLAGS.host}:{port}", flush=True)
-    print(address.EXPOSED, flush=True)
+        say(f"Serving: train with --data_service={FLAGS.host}:{port}")
+    say(address.EXPOSED)
     worker.join()
 
 

@@ -33,10 +33,3 @@ def arguments_of(name: str, arguments: Iterable[str]) -> Iterator[None]:
         given = "|".join(map(re.escape, arguments)) or "(?!)"
         text = re.sub(rf"(?<![^\s(])({given})(?==)", rf"{name}_\1", str(error))
         raise UsageError(text) from error
-
-
-def printable(text: str) -> str:
-    """Return a text with line ends, control and undecodable characters escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in text
-    )

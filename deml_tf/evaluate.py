@@ -1,7 +1,6 @@
 """Scores an embedder on unseen classes: `python -m deml_tf.evaluate --run_dir=R`."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,9 @@ import numpy as np
 from absl import flags
 
 from deml_tf.cli.command import console, no_words, run
-from deml_tf.cli.flags import define_flags, from_flags
+from deml_tf.cli.flags import define, define_flags, from_flags
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting
 from deml_tf.config import DataConfig, ScoreConfig, TrainConfig
 from deml_tf.data.example import Example
 from deml_tf.data.scan import take_out_bad
@@ -25,10 +26,12 @@ from deml_tf.reports.score_tables import class_table, summary_table
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import per_class
 from deml_tf.retrieval.scoring import score
-from deml_tf.runs.atomic import check_output, write_atomically
+from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
 from deml_tf.runs.finished import open_finished
+from deml_tf.runs.json_text import json_text
 
 FLAGS = flags.FLAGS
+ROLES = ("train", "validation", "test")
 
 
 class Source(NamedTuple):
@@ -55,17 +58,18 @@ def main(arguments: Sequence[str]) -> None:
     scoring = dataclasses.replace(scoring, ranks=ranks)
     scores = score_images(embedder, examples, split.gallery, scoring, source.seed)
     report = {"embedder": str(source.embedder), "split": FLAGS.split, **scores}
+    write_atomically(source.output, json_text(report, indent=2).encode())
     console().print(summary_table(scores))
     console().print(class_table(scores["classes"], FLAGS.classes))
-    write_atomically(source.output, json.dumps(report, indent=2).encode())
-    print(f"Scores: {source.output}")
+    say(f"Scores: {source.output}")
 
 
 def readable(source: Source, role: str) -> Split:
     """Read what is scored, without the images that cannot be read.
 
     Args:
-        source: Of the images. A list of bad ones is written beside the scores.
+        source: Of the images. A list of bad ones is written beside the scores, or
+            beside the embedder if the scores go to no file.
         role: "train", "validation" or "test".
 
     Returns:
@@ -75,7 +79,8 @@ def readable(source: Source, role: str) -> Split:
     wanted = (role, *["gallery"] * (role == "test"))
     others = {f.name for f in dataclasses.fields(split)} - {*wanted}
     split = dataclasses.replace(split, **dict.fromkeys(others, ()))
-    listed = source.output.with_suffix(".bad_images.csv")
+    beside = source.embedder if is_written_into(source.output) else source.output
+    listed = beside.with_suffix(".bad_images.csv")
     return take_out_bad(split, source.data.bad_images, listed)
 
 
@@ -156,15 +161,18 @@ def _source() -> Source:
     return Source(folder.embedder_path, output, data, configs.train.seed)
 
 
+SETTINGS = (
+    Setting("embedder", Path, None, "An embedder.keras, in place of --run_dir."),
+    Setting("split", str, "test", "Which images to score.", ROLES),
+    Setting("classes", int, 10, "Lines of the printed class table.", at_least=0),
+    Setting("output", Path, None, "JSON file to write; default beside the model."),
+)
+
+
 def cli() -> None:
     """Define the flags and run: what `deml-tf-evaluate` starts."""
     define_flags(DataConfig, TrainConfig, ScoreConfig)
-    flags.DEFINE_string("embedder", None, "An embedder.keras, in place of --run_dir.")
-    flags.DEFINE_enum(
-        "split", "test", ["train", "validation", "test"], "Which images to score."
-    )
-    flags.DEFINE_integer("classes", 10, "Lines of the printed class table.")
-    flags.DEFINE_string("output", None, "JSON file to write; default beside the model.")
+    define(*SETTINGS)
     run(main)
 
 

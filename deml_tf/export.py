@@ -6,6 +6,9 @@ from pathlib import Path
 from absl import flags
 
 from deml_tf.cli import command
+from deml_tf.cli.flags import define
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import core_of, scales_and_learners
 from deml_tf.models.parts import chosen, precision_of
@@ -41,7 +44,7 @@ def main(arguments: list[str]) -> None:
         version = version_folder.next_version(base)
     target = version_folder.check_version(base, version)
     publish(FLAGS.format, source, choice, target)
-    print(f"Exported to {target} in {time.monotonic() - started:.0f} s.")
+    say(f"Exported to {target} in {time.monotonic() - started:.0f} s.")
 
 
 def read_choice(
@@ -97,10 +100,22 @@ def whole_numbers(name: str, listed: list[str] | None) -> tuple[int, ...] | None
         ) from None
 
 
+PATHS = (
+    Setting("run_dir", Path, None, "Folder of the finished run to export."),
+    Setting("embedder", Path, None, "An embedder.keras, in place of --run_dir."),
+    Setting(
+        "output_dir",
+        Path,
+        None,
+        "Folder of the model, in which each version gets a folder; litert and onnx put "
+        "a folder of their name in between. Default: export/models/NAME of the run.",
+    ),
+)
+
+
 def cli() -> None:
     """Define the flags and run: what `deml-tf-export` starts."""
-    flags.DEFINE_string("run_dir", None, "Folder of the finished run to export.")
-    flags.DEFINE_string("embedder", None, "An embedder.keras, in place of --run_dir.")
+    define(*PATHS)
     flags.DEFINE_enum(
         "format",
         "saved_model",
@@ -114,12 +129,6 @@ def cli() -> None:
         ["none", "dynamic_int8"],
         "With --format=litert: dynamic_int8 writes a second file, with weights of 8 "
         "bits, and says what they cost.",
-    )
-    flags.DEFINE_string(
-        "output_dir",
-        None,
-        "Folder of the model, in which each version gets a folder; litert and onnx put "
-        "a folder of their name in between. Default: export/models/NAME of the run.",
     )
     flags.DEFINE_integer("version", None, "Version; default the next free one.")
     flags.DEFINE_list("scales", None, "Scales to keep, from 0; default all.")

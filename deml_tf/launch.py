@@ -19,6 +19,7 @@ from absl import flags
 from deml_tf.cli.command import run
 from deml_tf.cli.flags import define, define_flags, from_flags, read_configs
 from deml_tf.cli.parsing import parse
+from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
 from deml_tf.config import CONFIGS, DistributionConfig
 from deml_tf.errors import DataError, UsageError
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
                 f"{said}: see what it said above; the same command goes on from the "
                 "last checkpoint."
             )
-        print(f"{said}; all start again, {left} restarts left.", flush=True)
+        say(f"{said}; all start again, {left} restarts left.")
 
 
 def check(arguments: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ from absl import flags
 
 from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define_flags, from_flags, read_configs
+from deml_tf.cli.printing import say
 from deml_tf.config import CONFIGS, DistributionConfig
 from deml_tf.data.sets import find_set
 from deml_tf.errors import UsageError
@@ -27,7 +28,7 @@ def main(arguments: list[str]) -> None:
     if results:
         folder = RunFolder(str(configs.train.run_dir))
         console().print(comparison_table([(folder.path.name, results)]))
-        print(f"Report: {folder.report_path}")
+        say(f"Report: {folder.report_path}")
 
 
 def _require(**values: Any) -> None:

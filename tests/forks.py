@@ -97,4 +97,7 @@ def _enter(place, function, arguments):
     os.dup2(output.fileno(), 1)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND), 2)
     output.close()
+    # Those of the start know that it had others: files, perhaps.
+    sys.stdout = open(1, "w", closefd=False)
+    sys.stderr = open(2, "w", buffering=1, closefd=False)
     function(*arguments)

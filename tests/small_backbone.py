@@ -4,6 +4,7 @@ It builds, traces, saves and loads in a tenth of EfficientNet-Lite0's time, of w
 has every kind of layer but the sum of a block.
 """
 
+import sys
 from unittest import mock
 
 import keras
@@ -56,3 +57,10 @@ def run_command(module, *flags):
     """Goes on as `python -m MODULE FLAGS`, which knows `--backbone=small`."""
     BACKBONES[NAME] = ARCHITECTURE
     run_module(module, *flags)
+
+
+def run_in_ascii(module, *flags):
+    """The same, where nothing but ASCII can be printed."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="ascii", errors="strict")
+    run_command(module, *flags)

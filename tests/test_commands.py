@@ -1,10 +1,13 @@
 """Whole commands, as a user types them; mistakes are typed in tests/bad_input."""
 
 import json
+import os
+import shutil
 
 import keras
 import numpy as np
 import pytest
+from forks import ROOT, Fork
 
 import deml_tf
 from deml_tf.models.embedder import build_deml, core_of
@@ -13,13 +16,61 @@ from deml_tf.runs.folder import RunFolder
 pytestmark = pytest.mark.slow
 
 
+ODD = {
+    "class 05": "class 05\n\x1b[31m",
+    "class 06": "class 06 [red]",
+    "class 07": os.fsdecode(b"class 07 \xe9"),
+}
+
+
 @pytest.fixture(scope="module")
-def run(command, tiny_flags, tmp_path_factory):
+def odd(painted, tmp_path_factory):
+    """The images in folders whose names are markup, escapes, and no UTF-8."""
+    folder = tmp_path_factory.mktemp("data") / os.fsdecode(b"caf\xe9")
+    shutil.copytree(painted, folder)
+    for name, other in ODD.items():
+        (folder / name).rename(folder / other)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare():
+    """Runs a command where there is no home folder, and only ASCII is printed."""
+    unset = ("HOME", "XDG_CACHE_HOME", "DEML_TF_CACHE")
+    environment = {n: v for n, v in os.environ.items() if n not in unset}
+
+    def run(module, *flags):
+        from small_backbone import run_in_ascii
+
+        process = Fork(
+            run_in_ascii,
+            f"deml_tf.{module}",
+            *map(str, flags),
+            environment=environment | {"LC_ALL": "C", "PYTHONPATH": str(ROOT)},
+        )
+        output, errors = process.communicate()
+        return process.returncode, output, errors
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(bare, odd, tiny_flags, tmp_path_factory):
     """A finished run and what the training printed."""
     path = tmp_path_factory.mktemp("runs") / "tiny"
-    status, output, errors = command("train", *tiny_flags, f"--run_dir={path}")
+    where = [f"--data_dir={odd}", f"--run_dir={path}"]
+    status, output, errors = bare("train", *tiny_flags, *where)
     assert status == 0, errors
     return RunFolder(path), output
+
+
+def test_names_are_text_wherever_they_leave(run, odd):
+    folder, output = run
+    assert odd.name not in output
+    page = folder.report_path.read_text(encoding="utf-8")
+    assert "class 05\\n\\x1b[31m" in page and "class 07 \\xe9" in page
+    assert folder.read_json("results.json")["dataset"]["data_dir"].endswith("caf\\xe9")
+    assert folder.flags()["data_dir"] == str(odd)
 
 
 def test_train_leaves_a_whole_run(run):
@@ -56,26 +107,28 @@ def test_train_leaves_a_whole_run(run):
     )
 
 
-def test_embedder_loads_and_scores_the_same(run, command, painted):
+def test_embedder_loads_and_scores_the_same(run, bare, odd):
     folder, _ = run
     loaded = keras.saving.load_model(folder.embedder_path)
     assert loaded(np.zeros((2, 50, 60, 3), "float32")).shape == (2, 32)
     assert deml_tf.explainer(loaded).output["boxes"].shape == (None, 2, 4)
     expected = folder.read_json("results.json")["test"]
 
-    status, output, errors = command("evaluate", f"--run_dir={folder.path}")
+    status, output, errors = bare("evaluate", f"--run_dir={folder.path}")
     assert status == 0, errors
     assert "Hardest classes" in output
+    for name in ("class 05\\n\\x1b[31m", "class 06 [red]", "class 07 \\xe9"):
+        assert f" {name} " in output
     scores = folder.read_json("scores_test.json")
     assert scores["joined"] == pytest.approx(expected, abs=1e-9)
     assert len(scores["classes"]) == 4
 
     target = folder.path / "elsewhere.json"
-    status, _, errors = command(
+    status, _, errors = bare(
         "evaluate",
         f"--embedder={folder.embedder_path}",
         "--dataset=folder",
-        f"--data_dir={painted}",
+        f"--data_dir={odd}",
         f"--output={target}",
     )
     assert status == 0, errors
@@ -103,8 +156,11 @@ def test_best_weights_are_the_ones_saved(run, small_backbone):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
 
-def test_finished_run_says_so_and_other_flags_are_refused(run, command, tiny_flags):
+def test_finished_run_says_so_and_other_flags_are_refused(
+    run, command, odd, tiny_flags
+):
     folder, _ = run
+    tiny_flags = [*tiny_flags, f"--data_dir={odd}"]
     before = folder.results_path.read_bytes()
     where = f"--run_dir={folder.path}"
     status, output, _ = command("train", *tiny_flags, where)

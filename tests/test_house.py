@@ -87,3 +87,16 @@ def test_rooms_of_one_floor_have_no_cycle():
 def test_every_folder_is_a_room():
     rooms = {name for floor in FLOORS for name in floor} | {"commands"}
     assert {room(name) for name, _ in modules()} <= rooms
+
+
+def test_every_line_is_said():
+    """A bare print would pass on what a terminal takes for a command."""
+    printing = [
+        name
+        for name, path in modules()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "print"
+    ]
+    assert set(printing) <= {"cli.printing"}

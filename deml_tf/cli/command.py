@@ -1,13 +1,16 @@
 """How every command starts, and how it ends when the user made a mistake."""
 
+import io
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 from rich.console import Console
 
 from deml_tf.cli.error_text import explain_disk, sentence
 from deml_tf.cli.parsing import parse
+from deml_tf.cli.printing import say
 from deml_tf.errors import DataError, UsageError
 
 
@@ -26,6 +29,9 @@ def run(
         interrupted: What to say after Ctrl-C, which exits with 130.
         hint: What to do about an unknown flag.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # whatever the locale can write
+            stream.reconfigure(errors="backslashreplace")
     _introduce(main.__module__)
     app.run(
         lambda argv: _guarded(main, argv, interrupted),
@@ -47,9 +53,13 @@ def no_words(arguments: Sequence[str]) -> None:
 
 
 def console() -> Console:
-    """Return where tables go: as wide as the terminal, or 120 columns without one."""
-    found = Console()
-    return found if found.is_terminal else Console(width=120)
+    """Return where tables go: as wide as the terminal, or 120 columns without one.
+
+    A text in a table is no markup: [brackets] and :names: are printed as they are.
+    """
+    plain: Any = {"markup": False, "emoji": False, "highlight": False}
+    found = Console(**plain)
+    return found if found.is_terminal else Console(width=120, **plain)
 
 
 def _introduce(module: str) -> None:
@@ -92,5 +102,5 @@ def _guarded(
 
 
 def _fail(error: BaseException, status: int) -> None:
-    print(f"error: {sentence(error, flags.FLAGS)}", file=sys.stderr)
+    say(f"error: {sentence(error, flags.FLAGS)}", sys.stderr)
     sys.exit(status)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import functools
+import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from absl import flags
@@ -27,6 +29,7 @@ from deml_tf.config import (
 from deml_tf.errors import UsageError
 
 C = TypeVar("C")
+_LONGEST_NAME, _LONGEST_PATH = 255, 4095  # bytes, on Linux
 _DEFINE: Mapping[type, Any] = {
     bool: flags.DEFINE_bool,
     int: flags.DEFINE_integer,
@@ -71,6 +74,9 @@ def define(*settings: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> N
             commas = flags.CsvListSerializer(",")
             parser = _WholeNumbers()
             flags.DEFINE(parser, *common, setting.help, serializer=commas, **where)
+        elif setting.kind is Path:
+            text = flags.ArgumentSerializer()
+            flags.DEFINE(_Paths(), *common, setting.help, serializer=text, **where)
         elif setting.kind is str and setting.choices:
             flags.DEFINE_enum(*common, setting.choices, setting.help, **where)
         else:
@@ -187,6 +193,26 @@ class _WholeNumbers(flags.ArgumentParser[Any]):
     def flag_type(self) -> str:
         """Return the name of the type in the help."""
         return "whole numbers"
+
+
+class _Paths(flags.ArgumentParser[Any]):
+    """Parses every path alike: ~ is the home folder, which shells leave after =."""
+
+    def parse(self, argument: Any) -> str:
+        """Return the path with ~ replaced."""
+        if "\0" in argument:
+            raise ValueError("leave out the null byte, which no name of a file has")
+        path = os.path.expanduser(argument)
+        if path.partition("/")[0] == "~":
+            raise ValueError("write the whole path, for there is no home folder")
+        longest = max(len(os.fsencode(part)) for part in path.split("/"))
+        if longest > _LONGEST_NAME or len(os.fsencode(path)) > _LONGEST_PATH:
+            raise ValueError("give a shorter path, for no disk has so long a name")
+        return path
+
+    def flag_type(self) -> str:
+        """Return the name of the type in the help."""
+        return "path"
 
 
 def _check(setting: Setting, value: Any) -> bool:

@@ -1,7 +1,9 @@
 """A mistake on the command line, as one sentence: the flag, its value, the mend."""
 
 import difflib
+import os
 import re
+import stat
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -82,15 +84,17 @@ def _check_flagfile(argument: str, including: tuple[Path, ...] = ()) -> None:
     given = re.fullmatch(r"--?flagfile=(.+)", argument.strip())
     if not given:
         return
-    path = Path(given[1]).expanduser()
+    path = Path(os.path.expanduser(given[1]))
     if path in including:
         raise UsageError(
             f"{including[-1]} says --flagfile={path} and so includes itself: take that "
             "line out."
         )
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise OSError(None, "it is a pipe, which is read only once")
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UsageError(
             f"--flagfile={path} cannot be read ({reason}): give a text file with one "

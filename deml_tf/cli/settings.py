@@ -11,6 +11,7 @@ import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 # Constructor arguments that the program gives, never the user.
@@ -31,7 +32,8 @@ class Setting(NamedTuple):
 
     Attributes:
         name: Of the flag, without dashes.
-        kind: bool, int, float or str; tuple for a list of whole numbers.
+        kind: bool, int, float or str; tuple for a list of whole numbers, Path for a
+            text that names a file or folder.
         default: A value of that kind, or None.
         help: What the setting does, with its unit.
         choices: The only values it may have, or None.
@@ -73,6 +75,7 @@ def field_settings(config: Any) -> Iterator[Setting]:
             continue
         facts = field.metadata
         kind, _ = _kind_and_choices(f"{config.__name__}.{field.name}", field.type)
+        kind = Path if facts["path"] else kind
         place, choices, text = facts["registered"], facts["choices"], facts["help"]
         if facts["listed"]:
             text += f" Names: {', '.join(registered(facts['listed']))}."

@@ -8,12 +8,15 @@ from absl import flags
 from rich.progress import track
 
 from deml_tf.cli import command
+from deml_tf.cli.flags import define
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting
 from deml_tf.client.answers import Answer, stack
 from deml_tf.client.connection import Client
 from deml_tf.client.files import find_images, on_disk
 from deml_tf.client.output import check_file, write_embeddings, write_partial
 from deml_tf.client.server import PROTOCOLS, parse_headers
-from deml_tf.errors import DataError, UsageError, printable
+from deml_tf.errors import DataError, UsageError
 
 FLAGS = flags.FLAGS
 _MOST_LISTED = 20  # images named on the screen; the output names all
@@ -53,7 +56,7 @@ def main(arguments: list[str]) -> None:
         retried = dict(client.retried)
     write_embeddings(output, paths, stack(answers), version)
     report(paths, answers, retried, time.monotonic() - started)
-    print(f"Embeddings: {printable(str(output))}")
+    say(f"Embeddings: {output}")
 
 
 def receive(
@@ -86,7 +89,7 @@ def receive(
         if isinstance(error, DataError | UsageError):
             raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error
         if isinstance(error, KeyboardInterrupt):
-            print(f"error: Interrupted{kept}.", file=sys.stderr)
+            say(f"error: Interrupted{kept}.", sys.stderr)
             sys.exit(130)
         error.add_note(kept.removeprefix("; "))
         raise
@@ -105,14 +108,14 @@ def report(
         seconds: Duration.
     """
     wrong = [(p, a.reason) for p, a in zip(paths, answers, strict=True) if not a.valid]
-    print(f"{len(paths) - len(wrong)} of {len(paths)} images in {seconds:.1f} s")
+    say(f"{len(paths) - len(wrong)} of {len(paths)} images in {seconds:.1f} s")
     if retried:
         codes = ", ".join(f"{count} {code}" for code, count in sorted(retried.items()))
-        print(f"requests sent again: {codes}")
+        say(f"requests sent again: {codes}")
     for path, reason in wrong[:_MOST_LISTED]:
-        print(f"not embedded: {printable(str(path))}: {reason}")
+        say(f"not embedded: {path}: {reason}")
     if len(wrong) > _MOST_LISTED:
-        print(f"... and {len(wrong) - _MOST_LISTED} more, which the output names")
+        say(f"... and {len(wrong) - _MOST_LISTED} more, which the output names")
 
 
 def cli() -> None:
@@ -139,18 +142,16 @@ def cli() -> None:
         "sent; 0 sends all images as they are.",
     )
     flags.DEFINE_bool("tls", False, "Encrypt, and check the server's certificate.")
-    flags.DEFINE_string(
-        "ca", None, "PEM file of the authority that signed the server's certificate."
-    )
+    text = "PEM file of the authority that signed the server's certificate."
+    define(Setting("ca", Path, None, text))
     flags.DEFINE_multi_string(
         "header",
         [],
         "NAME=VALUE to send with each request; may be repeated. Give secrets in a "
         "--flagfile, since others can see a command line, and send them with --tls.",
     )
-    flags.DEFINE_string(
-        "output", None, "File to write, in .npz, .jsonl or .parquet by its ending."
-    )
+    text = "File to write, in .npz, .jsonl or .parquet by its ending."
+    define(Setting("output", Path, None, text))
     FLAGS.set_gnu_getopt(True)  # flags may stand after the images
     command.run(main)
 

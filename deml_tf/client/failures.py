@@ -1,6 +1,6 @@
 """A server's failure, in one vocabulary for gRPC and REST: gRPC's codes."""
 
-from deml_tf.errors import printable
+from deml_tf.cli.printing import printable
 
 # Worth another try: nothing is wrong with the request itself. Embedding changes nothing
 # on the server, so a request that timed out may be sent again.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from deml_tf.cli.printing import say
 from deml_tf.data.image_files import (
     FORMATS,
     MOST_PIXELS,
@@ -19,7 +20,7 @@ from deml_tf.data.image_files import (
     find_image_files,
     read_image_file,
 )
-from deml_tf.errors import UsageError, printable
+from deml_tf.errors import UsageError
 
 # Pillow does not turn other modes into the same colours as the server.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
@@ -49,7 +50,7 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """
     found, left_out = [], []
     for path in map(Path, names):
-        if path.is_dir():
+        if os.path.isdir(path):
             images, others = _look_into(path)
             if not images:
                 raise UsageError(
@@ -63,7 +64,7 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
         else:
             raise UsageError(f"{path} does not exist: name an image or a folder.")
     if left_out:
-        print(printable(count_left_out(left_out)))
+        say(count_left_out(left_out))
     return found
 
 

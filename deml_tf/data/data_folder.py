@@ -1,5 +1,6 @@
 """Find the files of a data set at the place that `data_dir` names."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def data_path(data: DataConfig) -> Path:
     """
     if not data.data_dir:
         raise UsageError(f"dataset={data.dataset} needs data_dir=FOLDER; name it")
-    where = Path(data.data_dir).expanduser()
+    where = Path(os.path.expanduser(data.data_dir))
     if not where.exists():
         raise UsageError(f"data_dir={data.data_dir} does not exist; correct the path")
     return where

@@ -9,16 +9,24 @@ from typing import Self
 
 import platformdirs
 
+from deml_tf.cli.printing import say
 
-def cache_folder() -> Path:
+
+def cache_folder() -> Path | None:
     """Return the folder for everything that can be found out again.
 
     Returns:
         The environment variable DEML_TF_CACHE, or else the user's cache folder
-        (XDG_CACHE_HOME).
+        (XDG_CACHE_HOME); None where the user has no home folder.
     """
-    folder = os.environ.get("DEML_TF_CACHE") or platformdirs.user_cache_dir("deml_tf")
-    return Path(folder)
+    named = os.environ.get("DEML_TF_CACHE")
+    if named:
+        return Path(os.path.expanduser(named))
+    try:
+        folder = platformdirs.user_cache_path("deml_tf")
+    except RuntimeError:  # older versions leave ~ in the path
+        return None
+    return folder if folder.is_absolute() else None
 
 
 def file_state(status: os.stat_result) -> str:
@@ -38,11 +46,15 @@ class DiskCache:
     """
 
     def __init__(self, name: str):
-        self.path = cache_folder() / f"{name}.sqlite3"
+        folder = cache_folder()
+        self.path = folder and folder / f"{name}.sqlite3"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> Self:
         """Open the file, or make it."""
+        if not self.path:
+            self._give_up("there is no home folder")
+            return self
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self.path, timeout=20)
@@ -95,10 +107,11 @@ class DiskCache:
         except sqlite3.Error as error:
             self._give_up(error)
 
-    def _give_up(self, error: Exception) -> None:
-        print(
-            f"warning: the cache {self.path} cannot be used ({error}), so nothing is "
-            "remembered; remove it, or name another folder in DEML_TF_CACHE.",
-            file=sys.stderr,
+    def _give_up(self, error: Exception | str) -> None:
+        mend = f"remove {self.path}, or name" if self.path else "name"
+        say(
+            f"warning: the cache cannot be used ({error}), so nothing is remembered; "
+            f"{mend} another folder in DEML_TF_CACHE.",
+            sys.stderr,
         )
         self.__exit__()

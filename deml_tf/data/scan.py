@@ -15,6 +15,7 @@ from PIL import Image
 from rich.progress import track
 
 from deml_tf.cli.error_text import why_not
+from deml_tf.cli.printing import cell, say
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
@@ -70,7 +71,7 @@ def take_out_bad(
             f"cannot read the image {path} ({reason}){more}, of {len(set(paths))}; "
             f"mend or remove what {listing} lists, or give bad_images=skip"
         )
-    print(
+    say(
         f"{len(bad)} of {len(set(paths))} images are left out because they cannot be "
         f"read; see {listing}."
     )
@@ -228,6 +229,5 @@ def _write(bad: dict[str, str], listing: Path) -> None:
     text = io.StringIO(newline="")
     table = csv.writer(text)
     table.writerow(["path", "reason"])
-    table.writerows(bad.items())
-    # A name that is not UTF-8 is written as it is on disk.
-    write_atomically(listing, text.getvalue().encode(errors="surrogateescape"))
+    table.writerows((cell(path), cell(reason)) for path, reason in bad.items())
+    write_atomically(listing, text.getvalue().encode())

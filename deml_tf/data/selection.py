@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from deml_tf.cli.printing import say
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Example
 from deml_tf.data.sets import find_set
@@ -59,12 +60,12 @@ def read_split(data: DataConfig, seed: int) -> Split:
     counts = protocol(split)
     for role in ("train", "validation", "test", "gallery"):
         if counts.get(f"{role}_classes"):
-            print(
+            say(
                 f"{role}: {counts[f'{role}_classes']} classes, "
                 f"{counts[f'{role}_images']} images"
             )
     for difference in _unlike_published(data.dataset, split):
-        print(f"WARNING: {difference}")
+        say(f"WARNING: {difference}")
     return split
 
 
@@ -87,7 +88,7 @@ def fill_batches(split: Split, classes_per_batch: int, images_per_class: int) ->
     if len(kept) == len(split.train):
         return split
     classes = len({e.label for e in split.train}) - len({e.label for e in kept})
-    print(
+    say(
         f"left out of training: {classes} classes with fewer than "
         f"{images_per_class} images (images_per_class), "
         f"{len(split.train) - len(kept)} images"

@@ -11,7 +11,6 @@ from deml_tf.data.duplicates import HASH_SIDE, grey, upright
 from deml_tf.data.findings import HALVES, WHERE, spoilers
 from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.orientation import header_orientation
-from deml_tf.errors import printable
 from deml_tf.reports.audit_tables import (
     HEADINGS,
     audit_tables,
@@ -55,10 +54,10 @@ def write_audit(
     write_page(
         path,
         "audit",
-        title=printable(title),
+        title=title,
         verdict=verdict(findings),
         spoiled=bool(spoilers(findings)),
-        refusal=findings["refusal"] and printable(findings["refusal"]),
+        refusal=findings["refusal"],
         tables=audit_tables(findings),
         lists=[listed for listed in lists if listed.rows],
         sections=[_section(findings, where, shown) for where in WHERE],
@@ -89,11 +88,11 @@ def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, A
                 "images": [
                     {
                         "image": _thumbnail(image["path"]),
-                        "class": printable(image["class"]),
+                        "class": image["class"],
                         "role": image["role"],
                         "half": HALVES[image["role"]],
-                        "name": printable(os.path.basename(image["path"])),
-                        "path": printable(image["path"]),
+                        "name": os.path.basename(image["path"]),
+                        "path": image["path"],
                     }
                     for image in copy["images"][:_MEMBERS]
                 ],

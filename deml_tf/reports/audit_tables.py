@@ -8,9 +8,9 @@ import rich.box
 import rich.table
 from rich.text import Text
 
+from deml_tf.cli.printing import printable
 from deml_tf.data.duplicates import HASH_SIDE
 from deml_tf.data.findings import HALVES, WHERE, count, spoilers
-from deml_tf.errors import printable
 from deml_tf.reports import tables
 
 HEADINGS = {
@@ -56,10 +56,7 @@ def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
 def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
     """Return a table of the first images that cannot be read, and why."""
     bad = findings["unreadable"]
-    rows = [
-        (printable(one["path"]), one["role"], printable(one["problem"]))
-        for one in bad[:lines]
-    ]
+    rows = [(one["path"], one["role"], one["problem"]) for one in bad[:lines]]
     columns = ("file", "role", "why")
     return Table("Cannot be read", columns, rows, more_of(bad, lines), wide=True)
 
@@ -87,7 +84,7 @@ def copies_table(findings: Mapping[str, Any], lines: int) -> Table:
         if copy["where"] == "across_halves"
     ]
     rows = [
-        (badge, *(printable(image["path"]) for image in copy["images"][:2]))
+        (badge, *(image["path"] for image in copy["images"][:2]))
         for copy, badge in copies[:lines]
     ]
     more, columns = more_of(copies, lines), ("copy", "file", "file")
@@ -109,7 +106,7 @@ def rich_table(table: Table) -> rich.table.Table:
             name, justify="left" if left else "right", overflow="fold", no_wrap=False
         )
     for row in table.rows:
-        printed.add_row(*map(Text, row))
+        printed.add_row(*(Text(printable(cell)) for cell in row))
     return printed
 
 

@@ -10,6 +10,7 @@ import rich.box
 from rich.table import Table
 from rich.text import Text
 
+from deml_tf.cli.printing import printable
 from deml_tf.reports import drawing, tables
 from deml_tf.reports.charts import bars
 from deml_tf.reports.page import write_page
@@ -85,7 +86,7 @@ def comparison_table(rows: tables.Rows) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for r, (name, _) in enumerate(rows):
         table.add_row(
-            Text(name),
+            Text(printable(name)),
             *(
                 Text(cell, style="bold" if bold else "")
                 for cell, bold in zip(cells[r], best[r], strict=True)

@@ -11,6 +11,7 @@ import jinja2
 from markupsafe import Markup, escape
 from PIL import Image
 
+from deml_tf.cli.printing import printable
 from deml_tf.runs.atomic import write_atomically
 
 
@@ -20,7 +21,7 @@ def write_page(path: str | os.PathLike[str], template: str, **context: Any) -> N
     Args:
         path: The file to write.
         template: Name of a template, "run", "comparison" or "audit".
-        **context: What the template shows; all text is escaped.
+        **context: What the template shows; all text is printable and escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
@@ -28,6 +29,7 @@ def write_page(path: str | os.PathLike[str], template: str, **context: Any) -> N
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_shown,
     )
     environment.filters["breakable"] = _breakable
     page = environment.get_template(f"{template}.html.jinja").render(context)
@@ -45,6 +47,12 @@ def data_url(image: Image.Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def _shown(value: Any) -> Any:
+    """Make a text printable; charts and other markup of ours stay as they are."""
+    is_text = isinstance(value, str) and not isinstance(value, Markup)
+    return printable(value) if is_text else value
+
+
 def _breakable(label: str) -> Markup:
     """Escape a label, and let the line break where its words end."""
-    return Markup(re.sub(r"([_./-]+)", r"\1<wbr>", str(escape(label))))
+    return Markup(re.sub(r"([_./-]+)", r"\1<wbr>", str(escape(printable(label)))))

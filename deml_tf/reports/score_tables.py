@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
+from deml_tf.cli.printing import printable
 from deml_tf.reports import tables
 
 
@@ -41,5 +43,5 @@ def class_table(classes: Sequence[Mapping[str, Any]], count: int) -> Table:
     for row in hardest:
         values = (row[name] for name in ("recall_at_1", "r_precision", "map_at_r"))
         cells = map(tables.number, values)
-        table.add_row(str(row["label"]), str(row["queries"]), *cells)
+        table.add_row(Text(printable(str(row["label"]))), str(row["queries"]), *cells)
     return table

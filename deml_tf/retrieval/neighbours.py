@@ -7,12 +7,15 @@ embeddings as given. The bound on float32's error is the worst case over all ord
 summation, so the results depend neither on block size nor on the number of threads.
 """
 
+import functools
+import sys
 from collections.abc import Iterator
 
 import faiss
 import numpy as np
 from numpy.typing import ArrayLike
 
+from deml_tf.cli.printing import say
 from deml_tf.errors import UsageError
 from deml_tf.retrieval.inputs import (
     QueriesAndGallery,
@@ -27,6 +30,7 @@ TIE = 2.0**-23
 _ENTRIES = 2**22  # neighbours held at one time: with all their arrays about 0.2 GB
 _PAIRS = 2**8  # pairs of rows held in float64 at one time: they fit in the cache
 _ROWS = 4096  # queries in a block at most
+_FEW = 1000  # queries, of which many may tie in a whole embedding
 _PART = 256  # of them put in order at one time: their neighbours fit in the cache
 
 
@@ -58,6 +62,7 @@ class Ranker:
         # moves a cosine by less than (d + 8) 2^-24; two cosines by twice that.
         self._near = TIE + 2 * (width + 8) * 2.0**-24
         self._block_size = block_size
+        self._compared = 0  # rows that needed their cosines with the whole gallery
         self._index = faiss.IndexFlatIP(width)
         for start in range(0, len(self._gallery), _ROWS):
             self._index.add(unit_rows_float32(self._gallery[start : start + _ROWS]))
@@ -77,7 +82,7 @@ class Ranker:
             rows come sorted by depth, so that a large class costs only its own.
         """
         order = np.argsort(depths, kind="stable")
-        start = 0
+        start = self._compared = 0
         while start < len(order):
             stop = min(start + self._block_size, len(order))
             widest = self._fetched(int(depths[order[stop - 1]]))
@@ -86,6 +91,13 @@ class Ranker:
             indices, cosines = self._rank(rows[block], int(depths[block[-1]]))
             yield block, indices, cosines
             start = stop
+        if 2 * self._compared > len(rows) and len(rows) > _FEW:
+            say(
+                f"WARNING: {self._compared:,} of {len(rows):,} embeddings have "
+                "neighbours that differ by rounding alone: the embedding has "
+                "collapsed, and its scores say little.",
+                sys.stderr,
+            )
 
     def _fetched(self, k: int) -> int:
         # Some more than k: the k-th is then clear of what was not fetched.
@@ -102,6 +114,10 @@ class Ranker:
             undecided[start + lost] = True
         indices, cosines = indices[:, :k], cosines[:, :k]
         lost = np.flatnonzero(undecided)
+        self._compared += len(lost)
+        if lost.size and self._all_tie:
+            indices[lost] = self._rank_ties(rows[lost], k)
+            return indices, cosines
         step = max(1, _ENTRIES // len(self._gallery))
         for start in range(0, len(lost), step):
             part = lost[start : start + step]
@@ -189,6 +205,32 @@ class Ranker:
                 unit_rows(self._gallery[indices[part]]),
             )
         return cosines
+
+    @functools.cached_property
+    def _all_tie(self) -> bool:
+        """Whether no two cosines of any query differ by more than `TIE`."""
+        centre, farthest = unit_rows(self._gallery[:1])[0], 0.0
+        for vectors in (self._gallery, self._queries):
+            for start in range(0, len(vectors), _ROWS):
+                units = unit_rows(vectors[start : start + _ROWS])
+                farthest = max(farthest, np.square(units - centre).sum(axis=1).max())
+        # Two rows are 2 r apart at most, and 1 - cosine is half the square of that.
+        return 2 * farthest <= TIE
+
+    def _rank_ties(self, rows: np.ndarray, k: int) -> np.ndarray:
+        """Rank where all cosines are equal: other classes come first."""
+        by_class = np.argsort(self._gallery_codes, kind="stable")
+        codes = self._query_codes[rows]
+        ordered = self._gallery_codes[by_class]
+        first = np.searchsorted(ordered, codes, "left")
+        last = np.searchsorted(ordered, codes, "right")
+        found = np.empty((len(rows), k), np.int64)
+        for n, row in enumerate(rows):
+            before, own = by_class[: first[n]], by_class[first[n] : last[n]]
+            parts = (before, by_class[last[n] :], own)
+            ranked = np.concatenate([part[: k + 1] for part in parts])
+            found[n] = ranked[ranked != row if self._alone else slice(None)][:k]
+        return found
 
     def _rank_whole(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Find the first k from all cosines with the gallery, in float64."""

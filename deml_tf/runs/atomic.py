@@ -1,10 +1,14 @@
 """Files that a kill leaves whole: the old one or the new one."""
 
+import contextlib
 import os
 import secrets
+import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from deml_tf.errors import UsageError
 
@@ -12,13 +16,24 @@ from deml_tf.errors import UsageError
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that a kill leaves the old one or the new one, both whole.
 
+    A link stays, and what it leads to is replaced. What is no regular file (a device, a
+    pipe) and what the standard output goes to are written into.
+
     Args:
         path: The file; its folder is made.
         data: All of its content.
     """
-    path = Path(path)
+    place = _written_into(path)
+    if place is not None:
+        if sys.stdout:
+            sys.stdout.flush()  # what was said before comes first
+        with open(place, "wb", closefd=place == path) as file:
+            file.write(data)
+        return
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{secrets.token_hex(4)}.tmp"
+    # A name may be as long as the file system lets it, and this one is longer.
+    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -48,17 +63,19 @@ def check_output(argument: str, path: str | os.PathLike[str]) -> None:
         UsageError: The path is a folder or leads through a file, or nothing may be
             written there.
     """
-    path = Path(path)
-    standing = next(folder for folder in path.absolute().parents if folder.exists())
-    if path.is_dir():
-        wrong = "is a folder"
-    elif not standing.is_dir():
-        wrong = f"leads through the file {standing}"
-    elif not os.access(standing, os.W_OK):
-        wrong = f"cannot be written into {standing}"
-    else:
-        return
-    raise UsageError(f"{argument}={path} {wrong}: name a file elsewhere.")
+    wrong = _why_not(path)
+    if wrong:
+        shown = os.fspath(path)
+        raise UsageError(f"{argument}={shown} {wrong}: name a file elsewhere.")
+
+
+def is_written_into(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is no regular file, so that nothing can stand beside it.
+
+    Args:
+        path: Of an output, such as /dev/null or /dev/stdout.
+    """
+    return _written_into(path) is not None
 
 
 def save_atomically(
@@ -74,3 +91,46 @@ def save_atomically(
         temporary = Path(folder) / Path(path).name
         save(temporary)
         write_atomically(path, temporary.read_bytes())
+
+
+def _written_into(path: str | os.PathLike[str]) -> Any:
+    """Return what to open in place of replacing the path; None for a regular file."""
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        for stream in (1, 2):
+            with contextlib.suppress(OSError):  # it may be closed
+                if os.path.samestat(found, os.fstat(stream)):
+                    return stream  # opened anew it would begin at the file's start
+        if not stat.S_ISREG(found.st_mode):
+            return path
+    return None
+
+
+def _why_not(path: str | os.PathLike[str]) -> str | None:
+    """Say why nothing can be written to a path; None if something can."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = stat.S_IFREG
+    except NotADirectoryError:
+        mode = stat.S_IFREG  # its folders are looked at below
+    except (OSError, ValueError) as error:
+        return f"cannot be written ({getattr(error, 'strerror', error)})"
+    if stat.S_ISDIR(mode):
+        return "is a folder"
+    if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
+        return "is a disk or a socket"
+    if not stat.S_ISREG(mode):
+        return None if os.access(path, os.W_OK) else "cannot be written"
+    target = Path(os.path.realpath(path))
+    if target.parts[:2] == ("/", "proc"):  # where /dev/fd leads
+        return "is not open"
+    standing = next(folder for folder in target.parents if folder.exists())
+    if not standing.is_dir():
+        return f"leads through the file {standing}"
+    if not os.access(standing, os.W_OK):
+        return f"cannot be written into {standing}"
+    longest = os.pathconf(standing, "PC_NAME_MAX")  # bytes
+    if any(len(os.fsencode(part)) > longest for part in target.parts):
+        return "has too long a name"
+    return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from deml_tf.cli.printing import decodable
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 from deml_tf.runs.flagfile import parsed_lines
@@ -73,7 +74,7 @@ class RunFiles:
     @property
     def finished(self) -> bool:
         """Whether the run wrote its results."""
-        return self.results_path.exists()
+        return os.path.exists(self.results_path)
 
     # What is in them.
 
@@ -81,17 +82,18 @@ class RunFiles:
         """Return the lines of the flagfile; none where there is no file.
 
         Raises:
-            DataError: The file is no text.
+            DataError: The file is no text, but for the names of files in it.
         """
         if not self.flags_path.exists():
             return []
-        try:
-            return self.flags_path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as error:
+        text = self.flags_path.read_bytes().decode(errors="surrogateescape")
+        lines = text.splitlines()
+        if any(line != decodable(line) and line[:2] != "--" for line in lines):
             raise DataError(
                 f"{self.flags_path} is no UTF-8 text: name the folder of a whole run, "
                 "or a new one."
-            ) from error
+            )
+        return lines
 
     def flags(self) -> dict[str, str]:
         """Return the flags as used, each value as text; none where there is no file.
@@ -120,8 +122,8 @@ class RunFiles:
         self.write_text(name, json_text(data, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write UTF-8 text atomically."""
-        self.write_bytes(name, text.encode())
+        """Write UTF-8 text atomically, names of files in it as they are on disk."""
+        self.write_bytes(name, text.encode(errors="surrogateescape"))
 
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write a file of the folder atomically, see `write_atomically`."""

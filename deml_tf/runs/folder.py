@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
 from deml_tf.runs.environment import environment
 from deml_tf.runs.files import ENVIRONMENT, FLAGS, RunFiles
@@ -56,6 +57,11 @@ class RunFolder(RunFiles):
                 not fit on a line of a flagfile.
         """
         run = cls(path)
+        if str(run.path) != decodable(str(run.path)):
+            raise UsageError(
+                f"run_dir={run.path} is no UTF-8, and TensorFlow writes to no such "
+                "folder: name another."
+            )
         wanted = {
             name: flag_text(name, value)
             for name, value in sorted(flags.items())
@@ -150,7 +156,8 @@ class RunFolder(RunFiles):
         self._lock = lock
 
     def _refuse_other_flags(self, wanted: dict[str, str]) -> None:
-        old = self.flags()
+        # Older versions wrote ~ as it was given.
+        old = {n: os.path.expanduser(value) for n, value in self.flags().items()}
         changes = [
             f"{name}: {old.get(name, '(unset)')} -> {wanted.get(name, '(unset)')}"
             for name in sorted(old.keys() | wanted.keys())

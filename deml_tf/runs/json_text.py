@@ -1,4 +1,4 @@
-"""Values as JSON that every reader takes: numpy's as numbers, NaN as null."""
+"""Values as JSON that every reader takes: NaN as null, all names as UTF-8."""
 
 import json
 import math
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from deml_tf.cli.printing import decodable
 
 
 def json_text(data: object, indent: int | None = None) -> str:
@@ -25,16 +27,18 @@ def json_text(data: object, indent: int | None = None) -> str:
 
 def _plain(value: Any) -> Any:
     """Convert to JSON's own types; NaN and infinities become null."""
-    if value is None or isinstance(value, str | bool | int):
+    if isinstance(value, str):
+        return decodable(value)
+    if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {decodable(str(key)): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if hasattr(value, "__array__"):  # numpy, TensorFlow and Keras values
         return _plain(np.asarray(value).tolist())
     if isinstance(value, os.PathLike):
-        return os.fspath(value)
+        return decodable(os.fsdecode(value))
     raise TypeError(f"{value!r} cannot be written as JSON.")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deml_tf.cli.printing import say
 from deml_tf.errors import UsageError
 from deml_tf.serving import extras, int8_loss, litert_format, onnx_format, warmup
 from deml_tf.serving.expected import Trained
@@ -111,7 +112,7 @@ def _measure_int8(
         servable.geometry,
         choice.false_accept_rate,
     )
-    print(int8_loss.as_sentence(measured))
+    say(int8_loss.as_sentence(measured))
     return {"int8": measured}
 
 

@@ -1,14 +1,15 @@
 """From an embedder to a version folder: write, run, compare, describe, publish."""
 
 import contextlib
-import json
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from deml_tf.cli.command import console
+from deml_tf.cli.printing import say
 from deml_tf.errors import DataError
+from deml_tf.runs.json_text import json_text
 from deml_tf.serving import (
     differences,
     extras,
@@ -71,9 +72,10 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
         )
         place = folder if form.file else folder / version_folder.EXTRA
         place.mkdir(exist_ok=True)
-        (place / metadata.FILE).write_text(json.dumps(described, indent=2) + "\n")
+        text = json_text(described, indent=2) + "\n"
+        (place / metadata.FILE).write_bytes(text.encode())
     for name, size in facts.get("file_bytes", {}).items():
-        print(f"{name}: {size / 1e6:.1f} MB")
+        say(f"{name}: {size / 1e6:.1f} MB")
 
 
 @contextlib.contextmanager
@@ -86,7 +88,7 @@ def step(title: str) -> Iterator[None]:
     started = time.monotonic()
     with console().status(f"{title} ..."):
         yield
-    print(f"{title}: {time.monotonic() - started:.0f} s")
+    say(f"{title}: {time.monotonic() - started:.0f} s")
 
 
 def _prove(
@@ -132,7 +134,7 @@ def _lost_by_precision(
     """Measure and print what another precision than the trained one costs."""
     trained = Trained(source.embedder, choice.scales, choice.learners)
     lost = parity.precision_difference(trained, served, proof)
-    print(
+    say(
         f"{choice.precision} moves an embedding by {lost['largest_difference']:.2g} at "
         f"most (cosine {lost['smallest_cosine']:.4f})."
     )

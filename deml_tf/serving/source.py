@@ -1,6 +1,7 @@
 """The source of an export (embedder, run, data set) and the choices made for it."""
 
 import dataclasses
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,7 +137,7 @@ class Source:
                 "run_dir=FOLDER)"
             )
         data = self.configs.data
-        if data.data_dir and not Path(data.data_dir).expanduser().exists():
+        if data.data_dir and not os.path.exists(os.path.expanduser(data.data_dir)):
             # Not read on: plumage would be drawn anew.
             return None, (
                 f"the run's data set is not at {data.data_dir} (put it there, and "

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from deml_tf.cli.printing import decodable
 from deml_tf.errors import DataError, UsageError
 
 EXTRA = "assets.extra"
@@ -37,6 +38,11 @@ def check_version(base: str | os.PathLike[str], version: int) -> Path:
     base = Path(base)
     if version < 1:
         raise UsageError(f"version={version}: give a whole number from 1 up.")
+    if str(base) != decodable(str(base)):
+        raise UsageError(
+            f"output_dir={base} is no UTF-8, and TensorFlow writes to no such folder: "
+            "name another."
+        )
     target = base / str(version)
     if os.path.lexists(target):
         raise UsageError(

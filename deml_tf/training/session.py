@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from deml_tf.cli.error_text import is_lost, service_error
+from deml_tf.cli.printing import say
 from deml_tf.config import Configs
 from deml_tf.data.batch_table import BatchTable
 from deml_tf.data.batches import batch_files, class_ids, training_dataset
@@ -97,14 +98,14 @@ class Session:
         first_step, ended = checkpoints.restore()
         self._check_shared_folder(first_step)
         if first_step and self.workers.is_writer:
-            print(f"Going on from step {first_step} of {train.steps}.")
+            say(f"Going on from step {first_step} of {train.steps}.")
         if not ended:
             if self.workers.is_writer:
                 self.run.truncate_metrics(first_step)
             self._run_steps(first_step, choice, checkpoints, data_service)
         if self.split.validation and self.workers.is_writer:
             core_of(self.embedder).load_weights(self.run.path / BEST)
-            print(
+            say(
                 f"Best step: {int(choice.state.best_step)}, MAP@R "
                 f"{float(choice.state.best):.3f} on the validation classes."
             )

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from deml_tf.cli.flags import as_flags
+from deml_tf.cli.printing import say
 from deml_tf.config import Configs, DistributionConfig, TrainConfig
 from deml_tf.data.service import check_service
 from deml_tf.errors import UsageError
@@ -78,7 +79,7 @@ def _train(
     if workers.is_writer:
         run = RunFolder.open(run.path, as_flags(*configs))
         if run.finished:
-            print(f"{run.path} is finished: see {run.report_path}.")
+            say(f"{run.path} is finished: see {run.report_path}.")
             return None
     with run.undone_on_error():
         # Before any variable exists.

@@ -8,6 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from deml_tf.cli.error_text import COLLECTIVE_ERRORS, is_lost
+from deml_tf.cli.printing import say
 from deml_tf.data.address import EXPOSED
 from deml_tf.errors import DataError
 from deml_tf.training.cluster import Cluster
@@ -46,10 +47,8 @@ class Workers:
             UsageError: The strategy needs what is not there.
         """
         if cluster.size > 1:
-            print(
-                f"Worker {cluster.rank} of {cluster.size}: waiting for all.", flush=True
-            )
-            print(EXPOSED, flush=True)
+            say(f"Worker {cluster.rank} of {cluster.size}: waiting for all.")
+            say(EXPOSED)
         return cls(cluster, build_strategy(kind, logical_cpus, cluster))
 
     @property

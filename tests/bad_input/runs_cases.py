@@ -4,6 +4,14 @@ import keras
 from bad_case import Case
 from world import also, as_json, embedder, run, write
 
+LONG = f"{'x' * 251}.html"
+
+
+def linked(path):
+    """Makes a link that leads to itself."""
+    path.symlink_to(path.name)
+
+
 OTHER = "evaluate --embedder=e.keras --dataset=folder --data_dir=images"
 
 
@@ -209,5 +217,26 @@ CASES = (
         "--output=tiny.cfg/page.html leads through the file DIR/tiny.cfg:"
         " name a file elsewhere.",
         run(finished=True),
+    ),
+    Case(
+        "a page that is a link to itself",
+        "compare run --output=loop.html",
+        2,
+        "--output=loop.html cannot be written (Too many levels of symbolic links): "
+        "name a file elsewhere.",
+        also(run(finished=True), lambda folder: linked(folder / "loop.html")),
+    ),
+    Case(
+        "a page whose name no disk takes",
+        f"compare run --output={LONG}",
+        2,
+        f"--output={LONG}: give a shorter path, for no disk has so long a name.",
+        run(finished=True),
+    ),
+    Case(
+        "JSON to a descriptor that is not open",
+        "audit --dataset=folder --data_dir=images --json=/dev/fd/77",
+        2,
+        "--json=/dev/fd/77 is not open: name a file elsewhere.",
     ),
 )

@@ -56,4 +56,4 @@ def test_names_cannot_forge_lines(tmp_path, capsys):
     command.report(paths, [Answer(reason="not an image")], {}, 1.0)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and all(line.isprintable() for line in lines)
-    assert lines[1].endswith(r"a\x1b[2J\n\udcff.jpg: not an image")
+    assert lines[1].endswith(r"a\x1b[2J\n\xff.jpg: not an image")

@@ -1,5 +1,7 @@
 import os
+import pwd
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,24 @@ def test_where_the_cache_is(monkeypatch):
     monkeypatch.delenv("DEML_TF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/elsewhere")
     assert str(disk_cache.cache_folder()) == "/elsewhere/deml_tf"
+
+
+def test_no_home_folder_is_no_matter(monkeypatch, tmp_path, capsys):
+    for name in ("DEML_TF_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(user):
+        raise KeyError(user)
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.chdir(tmp_path)
+    with disk_cache.DiskCache("a") as cache:
+        cache.put([(b"k", "s", b"v")])
+        assert cache.get(b"k", "s") is None
+    assert not list(tmp_path.iterdir())
+    assert "no home folder" in capsys.readouterr().err
+    monkeypatch.setenv("DEML_TF_CACHE", "relative")  # somebody chose it
+    assert disk_cache.cache_folder() == Path("relative")
 
 
 def test_two_at_once_share_the_cache(capsys):

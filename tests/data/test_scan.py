@@ -316,7 +316,7 @@ def split(tmp_path):
 
 
 def listed(listing):
-    text = listing.read_bytes().decode(errors="surrogateescape")
+    text = listing.read_text(encoding="utf-8")
     return list(csv.DictReader(io.StringIO(text, newline="")))
 
 
@@ -329,7 +329,8 @@ def test_fail_names_the_first_and_lists_all(split, tmp_path):
     assert "and 1 more, of 13" in words
     assert str(listing) in words and "bad_images=skip" in words
     rows = listed(listing)
-    assert [row["path"] for row in rows] == [split.train[-1].path, split.test[1].path]
+    named = [str(tmp_path / 'two\\nlines, "\\xe9".jpg'), split.test[1].path]
+    assert [row["path"] for row in rows] == named
     assert "Invalid JPEG" in rows[0]["reason"] and rows[1]["reason"] == "it is empty"
 
 

@@ -226,3 +226,41 @@ def test_rows_without_a_direction(rows, message):
 def test_wrong_arguments(arguments, message):
     with pytest.raises(UsageError, match=message):
         nearest(**{"embeddings": GOOD, "k": 2, **arguments})
+
+
+@pytest.mark.parametrize("spread", [0, 1e-5])
+@pytest.mark.parametrize("has_gallery", [False, True])
+def test_a_collapsed_embedding_is_ranked_as_if_cosines_were_equal(
+    spread, has_gallery, monkeypatch, capsys
+):
+    """It costs no more than another one, and is told of."""
+    rng = np.random.default_rng(5)
+    rows = np.ones(16) + spread * rng.normal(size=(1200, 16))
+    labels = rng.integers(0, 20, 1200)
+    own, given = labels, {}
+    if has_gallery:
+        own = labels[:300]
+        given = {"gallery_embeddings": rows[:300], "gallery_labels": own}
+
+    def never(*arguments):
+        raise AssertionError("the whole gallery is compared")
+
+    monkeypatch.setattr(Ranker, "_rank_whole", never)
+    queries = np.arange(1100)
+    for k in (1, 40, len(own) - 1):
+        indices, _ = nearest(rows, k, labels=labels, queries=queries, **given)
+        assert has_gallery or not (indices == queries[:, None]).any()
+        assert all(len(set(row)) == k for row in indices.tolist())
+        hits = own[indices] == labels[queries, None]
+        others = (own != labels[queries, None]).sum(axis=1)
+        np.testing.assert_array_equal(hits, np.arange(k) >= others[:, None])
+        if k < 100:
+            assert "the embedding has collapsed" in capsys.readouterr().err
+
+
+def test_a_sound_embedding_is_not_said_to_have_collapsed(capsys):
+    rng = np.random.default_rng(6)
+    labels = np.repeat(np.arange(300), 4)
+    rows = rng.normal(size=(300, 16))[labels] + 0.1 * rng.normal(size=(1200, 16))
+    nearest(rows, 8, labels=labels)
+    assert not capsys.readouterr().err

@@ -1,9 +1,14 @@
 import os
+import re
+import socket
+import stat
+import threading
 from pathlib import Path
 
 import pytest
 
-from deml_tf.runs.atomic import write_atomically
+from deml_tf.errors import UsageError
+from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -29,3 +34,82 @@ def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
     )
     write_atomically(tmp_path / "x", b"all of it")
     assert calls == ["sync", b"all of it", "sync"]
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "a.json").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "a.json")
+    (tmp_path / "again").symlink_to("link")
+    write_atomically(tmp_path / "again", b"new")
+    assert (tmp_path / "again").is_symlink() and (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "a.json").read_bytes() == b"new"
+    (tmp_path / "dangling").symlink_to("real/b.json")
+    write_atomically(tmp_path / "dangling", b"made")
+    assert (tmp_path / "real" / "b.json").read_bytes() == b"made"
+
+
+def test_a_pipe_is_written_into(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    check_output("output", pipe)  # does not wait for a reader
+    got = []
+    reader = threading.Thread(target=lambda: got.append(pipe.read_bytes()))
+    reader.start()
+    write_atomically(pipe, b"all of it")
+    reader.join(10)
+    assert got == [b"all of it"] and stat.S_ISFIFO(os.stat(pipe).st_mode)
+
+
+def test_a_device_is_written_into():
+    """A terminal of the test's own: the null device would be lost with the rule."""
+    reader, writer = os.openpty()
+    path = os.ttyname(writer)
+    assert is_written_into(path)
+    check_output("output", path)
+    write_atomically(path, b"written")
+    assert os.read(reader, 100) == b"written"
+    assert stat.S_ISCHR(os.stat(path).st_mode)
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1"])
+def test_standard_output_is_written_into_where_it_stands(capfd, path):
+    """It goes to a file here: one replaced, or begun anew, would lose what is said."""
+    print("before")
+    check_output("output", path)
+    write_atomically(path, b"written\n")
+    print("after")
+    assert capfd.readouterr().out == "before\nwritten\nafter\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("loop", "cannot be written (Too many levels of symbolic links)"),
+        ("x" * 300, "cannot be written (File name too long)"),
+        ("new/" + "x" * 300, "has too long a name"),
+        ("a\0b", "cannot be written (embedded null byte)"),
+        ("socket", "is a disk or a socket"),
+        ("file/a/b", "leads through the file"),
+        (".", "is a folder"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_beforehand(
+    tmp_path, monkeypatch, name, wrong
+):
+    monkeypatch.chdir(tmp_path)
+    os.symlink("loop", "loop")
+    Path("file").touch()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind("socket")
+        with pytest.raises(UsageError, match=re.escape(f"output={name} {wrong}")):
+            check_output("output", name)
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path):
+    path = tmp_path / ("x" * 255)
+    check_output("output", path)
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from deml_tf.cli.printing import say
 from deml_tf.config import DataConfig
 from deml_tf.data.data_folder import data_folder
 from deml_tf.data.data_set import DataSet
@@ -49,7 +50,7 @@ def read_class_folders(data: DataConfig) -> list[Example]:
             "folder of its own in there, or give another data_dir=FOLDER"
         )
     if left_out:
-        print(count_left_out(left_out))
+        say(count_left_out(left_out))
     return examples
 
 

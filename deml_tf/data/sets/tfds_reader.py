@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import tensorflow_datasets as tfds
 
+from deml_tf.cli.printing import say
 from deml_tf.data.example import Box, Example
 from deml_tf.data.image_bytes import ShardPlace
 from deml_tf.data.sets.tfds import BENCHMARKS
@@ -68,7 +69,7 @@ def _examples(
 ) -> list[Example]:
     labelled = images.label >= 0
     if not labelled.all():  # -1 usually stands for "unknown"
-        print(
+        say(
             f"WARNING: tfds:{name}: {int((~labelled).sum()):,} of {len(labelled):,} "
             "images have no class and are left out"
         )
