@@ -62,7 +62,7 @@ class Fork:
 
     def send_signal(self, number):
         if self.poll() is None:
-            os.kill(self._process.pid, number)
+            os.kill(int(str(self._process.pid)), number)
 
     def kill(self):
         self.send_signal(signal.SIGKILL)

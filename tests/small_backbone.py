@@ -5,6 +5,7 @@ has every kind of layer but the sum of a block.
 """
 
 import sys
+from typing import Any
 from unittest import mock
 
 import keras
@@ -61,6 +62,7 @@ def run_command(module, *flags):
 
 def run_in_ascii(module, *flags):
     """The same, where nothing but ASCII can be printed."""
+    stream: Any
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="ascii", errors="strict")
     run_command(module, *flags)

@@ -241,7 +241,7 @@ def test_a_split_that_training_refuses_is_still_looked_over(tmp_path):
 
     write(rows)
     roles, refusal = read_roles(config, 0)
-    assert "train and test" in refusal
+    assert "train and test" in str(refusal)
     assert {r: [e.label for e in found] for r, found in roles.items() if found} == {
         "train": ["a", "b"],
         "test": ["a", "c"],

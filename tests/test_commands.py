@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from typing import Any
 
 import keras
 import numpy as np
@@ -109,9 +110,10 @@ def test_train_leaves_a_whole_run(run):
 
 def test_embedder_loads_and_scores_the_same(run, bare, odd):
     folder, _ = run
-    loaded = keras.saving.load_model(folder.embedder_path)
+    loaded: Any = keras.saving.load_model(folder.embedder_path)
     assert loaded(np.zeros((2, 50, 60, 3), "float32")).shape == (2, 32)
-    assert deml_tf.explainer(loaded).output["boxes"].shape == (None, 2, 4)
+    outputs: Any = deml_tf.explainer(loaded).output
+    assert outputs["boxes"].shape == (None, 2, 4)
     expected = folder.read_json("results.json")["test"]
 
     status, output, errors = bare("evaluate", f"--run_dir={folder.path}")
@@ -138,7 +140,7 @@ def test_embedder_loads_and_scores_the_same(run, bare, odd):
 
 def test_best_weights_are_the_ones_saved(run, small_backbone):
     folder, _ = run
-    loaded = keras.saving.load_model(folder.embedder_path)
+    loaded: Any = keras.saving.load_model(folder.embedder_path)
     flags = folder.flags()
     again = build_deml(
         backbone=small_backbone,

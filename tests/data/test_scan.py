@@ -6,6 +6,7 @@ import os
 import sqlite3
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -276,7 +277,7 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
 ):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DEML_TF_CACHE", str(folder))
-    file = disk_cache.DiskCache(scan.CACHE).path
+    file: Any = disk_cache.DiskCache(scan.CACHE).path
     if damage == "unwritable":
         folder.write_text("a file in the way")
     else:

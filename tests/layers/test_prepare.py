@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -87,7 +89,7 @@ def test_batch_single_and_dynamic_shapes_agree(fit):
     assert concrete.structured_outputs.shape.as_list() == [None, 12, 12, 3]
     together = fit_square(batch, 12, fit)
     np.testing.assert_array_equal(together, run(batch))
-    for image, expected in zip(batch, together, strict=True):
+    for image, expected in zip(batch, together.numpy(), strict=True):
         np.testing.assert_array_equal(fit_square(image, 12, fit), expected)
 
 
@@ -140,10 +142,11 @@ def test_bad_input(call, message):
 )
 def test_boxes_to_original_by_hand(box, shape, sizes, fit, expected):
     boxes = np.tile(np.float32(box), (2, 3, 1))  # (b, i, 4)
-    result = boxes_to_original(boxes, shape, *sizes, fit)
+    settings: Any = (*sizes, fit)
+    result = boxes_to_original(boxes, shape, *settings)
     assert result.shape == (2, 3, 4)
     np.testing.assert_allclose(result, np.broadcast_to(expected, (2, 3, 4)), atol=1e-6)
-    layer = RestoreBoxes(*sizes, fit)(boxes, np.zeros((2, *shape, 3), np.uint8))
+    layer = RestoreBoxes(*settings)(boxes, np.zeros((2, *shape, 3), np.uint8))
     np.testing.assert_array_equal(layer, result)
 
 
@@ -152,7 +155,7 @@ def test_boxes_to_images_of_different_sizes(fit):
     boxes = np.random.default_rng(0).uniform(0, 1, (4, 3, 4)).astype("float32")
     shapes = [(30, 70), (70, 30), (50, 50), (1, 200)]
     together = boxes_to_original(boxes, shapes, 16, 14, fit)
-    for box, shape, found in zip(boxes, shapes, together, strict=True):
+    for box, shape, found in zip(boxes, shapes, together.numpy(), strict=True):
         np.testing.assert_array_equal(found, boxes_to_original(box, shape, 16, 14, fit))
 
 
@@ -166,7 +169,7 @@ def test_a_bright_box_is_found_again(fit, shape):
     bright = np.argwhere(Prepare(72, 64, fit)(image)[0, ..., 0].numpy() > 127)
     box = np.concatenate([bright.min(0), bright.max(0) + 1]) / 64
     found = RestoreBoxes(72, 64, fit)(box[None, None].astype(np.float32), image)
-    pixels = found[0, 0] * np.float32([height, width, height, width])
+    pixels = found[0, 0] * np.array([height, width, height, width], "float32")
     expected = [rows[0], columns[0], rows[1], columns[1]]
     one_pixel = max(shape) / 72
     np.testing.assert_allclose(pixels, expected, atol=one_pixel)
@@ -201,7 +204,7 @@ def test_functional_model_survives_saving(precision, dtype, tmp_path):
         assert restored.shape == (None, 2, 4) and restored.dtype == "float32"
         model = keras.Model([images, boxes], [prepared, restored])
         model.save(tmp_path / "model.keras")
-        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        loaded: Any = keras.saving.load_model(tmp_path / "model.keras")
     finally:
         keras.config.set_dtype_policy(before)
     layer = loaded.get_layer("prepare")

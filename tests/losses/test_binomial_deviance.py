@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -122,7 +124,7 @@ def fitted(labels, dtype=None):
     random = np.random.default_rng(0)
     vectors = random.normal(size=(len(labels), 6)).astype("float32")
     keras.utils.set_random_seed(0)
-    model = keras.Sequential([keras.layers.Dense(4)])
+    model: Any = keras.Sequential([keras.layers.Dense(4)])
     model.compile("sgd", BinomialDeviance(dtype=dtype))
     history = model.fit(
         vectors, labels, batch_size=len(labels), epochs=2, shuffle=False, verbose=0
@@ -170,7 +172,7 @@ def test_labels_of_any_type(dtype, column):
     loss = BinomialDeviance()
     for value in (
         loss(labels, FAN),
-        tf.reduce_mean(binomial_deviance(labels, tf.constant(FAN))),
+        tf.reduce_mean(binomial_deviance(tf.constant(labels), tf.constant(FAN))),
     ):
         assert float(value) == pytest.approx(17.526620, abs=5e-6)
 
@@ -251,7 +253,7 @@ def test_config_round_trip():
     }
     loss = BinomialDeviance(**arguments)
     assert loss.get_config() == arguments
-    saved = keras.saving.serialize_keras_object(loss)
+    saved: Any = keras.saving.serialize_keras_object(loss)
     assert saved["registered_name"] == "deml_tf>BinomialDeviance"
     again = keras.saving.deserialize_keras_object(saved)
     assert isinstance(again, BinomialDeviance) and again.get_config() == arguments
@@ -263,7 +265,7 @@ def test_fit_takes_it():
     random = np.random.default_rng(0)
     labels = np.arange(16) % 4
     images = np.eye(4)[labels] + 0.1 * random.normal(size=(16, 4))
-    model = keras.Sequential([keras.Input([4]), keras.layers.Dense(3)])
+    model: Any = keras.Sequential([keras.Input([4]), keras.layers.Dense(3)])
     model.compile("adam", BinomialDeviance())
     model.optimizer.learning_rate = 0.02
     history = model.fit(images, labels, batch_size=16, epochs=20, verbose=0).history
