@@ -76,7 +76,7 @@ def is_image(path: str | os.PathLike[str]) -> bool:
         return not is_hidden(name) and ending in SUFFIXES + UNREADABLE_SUFFIXES
     try:
         with open_regular(path, MOST_BYTES) as file:
-            head = file.read(16)
+            head = file.read(16) or b""  # some of /proc never answer
     except OSError:
         return False
     webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"

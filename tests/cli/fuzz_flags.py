@@ -58,6 +58,7 @@ TEXTS += ("{}", "\\", "'", '"', "--", "-", "true", "None", "é" * 200, "a=b", "\
 ADDRESSES = ("host:1", "host", ":1", "host:", "host:99999", "host:٣", "[::1]:80")
 ROUND = 20  # command lines typed at one command
 VALUES = NUMBERS + LISTS + PATHS + TEXTS + ADDRESSES
+WORDS = sorted({*VALUES} - {"/", ".."})  # a client would look for images in all
 
 
 class WorkBegins(Exception):
@@ -142,7 +143,7 @@ def typed(names, rng):
         else:
             argv.append(form.format(name, value))
     if rng.random() < 0.3:
-        argv.append(rng.choice(VALUES))
+        argv.append(rng.choice(WORDS))
     if rng.random() < 0.05:
         argv.append(f"--flagfile={rng.choice(VALUES)}")
     return argv
