@@ -114,7 +114,7 @@ def _threshold(
     """
     nothing = {"cosine": None, "reason": "the export had no images of held-out classes"}
     if not images.held_out or source.configs is None:
-        print(f"No threshold: {images.why_none}.")
+        say(f"No threshold: {images.why_none}.")
         return nothing
     try:
         return threshold.from_classes(
@@ -124,7 +124,7 @@ def _threshold(
             source.configs.score.scoring_batch_size,
         )
     except DataError as error:
-        print(f"No threshold: {error}")
+        say(f"No threshold: {error}")
         return nothing
 
 
