@@ -1,5 +1,7 @@
 """Looks a split over: `python -m deml_tf.audit --dataset=D --data_dir=P`."""
 
+import contextlib
+import io
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -84,7 +86,8 @@ def read_roles(
     try:
         split = read_split(data, seed)
     except DataError as error:
-        examples = read_examples(data)  # or raises the same
+        with contextlib.redirect_stdout(io.StringIO()):  # all is said already
+            examples = read_examples(data)  # or raises the same
         if any(_role(example) not in HALVES for example in examples):
             raise
         listed = {r: [e for e in examples if _role(e) == r] for r in HALVES}
@@ -120,6 +123,7 @@ def _print(findings: Mapping[str, Any]) -> None:
     lists = [
         audit_tables.names_table(findings, LINES),
         audit_tables.unreadable_table(findings, LINES),
+        audit_tables.empty_table(findings, LINES),
         audit_tables.copies_table(findings, LINES),
     ]
     shown = [listed for listed in lists if listed.rows]

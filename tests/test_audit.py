@@ -14,7 +14,12 @@ from deml_tf.data.example import Example
 from deml_tf.data.findings import count, find, spoilers
 from deml_tf.errors import DataError
 from deml_tf.reports.audit_page import write_audit
-from deml_tf.reports.audit_tables import audit_tables, names_table, verdict
+from deml_tf.reports.audit_tables import (
+    audit_tables,
+    empty_table,
+    names_table,
+    verdict,
+)
 
 NASTY = '<script>alert(1)</script> & "x"\n[red]é\u202e\udcff'
 
@@ -154,7 +159,8 @@ def test_counts_and_sizes():
             ("train", "a", image(2)),
             ("train", "b", image(3, width=900)),
             ("test", "c", Fingerprint("the file is empty")),
-            ("test", "c", image(4, b"", b"")),
+            ("test", "c", image(4, b"", b"", dark=True)),
+            ("test", "c", image(5, dark=True)),
         ]
     )
     assert found["roles"]["train"] == {
@@ -168,11 +174,14 @@ def test_counts_and_sizes():
     assert list(found["roles"]) == ["train", "test"]
     assert found["sizes"]["width"][::2] == [100, 300, 900]
     assert found["sizes"]["aspect"][0] == 0.25 and found["sizes"]["aspect"][-1] == 4.5
-    assert found["sizes"]["below_input_size"] == 4  # 100 wide; three are 200 high
-    assert found["kinds"] == {"JPEG RGB": 4, "PNG P": 1} and found["rotated"] == 1
+    assert found["sizes"]["below_input_size"] == 5  # 100 wide; four are 200 high
+    assert found["kinds"] == {"JPEG RGB": 5, "PNG P": 1} and found["rotated"] == 1
     bad = {"path": "4", "class": "c", "role": "test", "problem": "the file is empty"}
     assert found["unreadable"] == [bad]
     assert [one["path"] for one in found["even"]] == ["5"]
+    assert [one["path"] for one in found["dark"]] == ["5", "6"]
+    assert [row[2] for row in empty_table(found, 10).rows] == ["all but black"] * 2
+    assert "scale them to 16 bits" in empty_table(found, 10).note
     nothing = audit(
         [("train", "a", Fingerprint("no")), ("test", "b", Fingerprint("no"))]
     )

@@ -18,13 +18,22 @@ def data_path(data: DataConfig) -> Path:
         A file or a folder.
 
     Raises:
-        UsageError: `data_dir` is not given, or does not exist.
+        UsageError: `data_dir` is not given, does not exist or cannot be read.
     """
     if not data.data_dir:
         raise UsageError(f"dataset={data.dataset} needs data_dir=FOLDER; name it")
     where = Path(os.path.expanduser(data.data_dir))
-    if not where.exists():
-        raise UsageError(f"data_dir={data.data_dir} does not exist; correct the path")
+    try:
+        os.stat(where)
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(
+            f"data_dir={data.data_dir} does not exist; correct the path"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: what no file's name can hold
+        raise UsageError(
+            f"data_dir={data.data_dir} cannot be read "
+            f"({getattr(error, 'strerror', error)}); correct the path or permissions"
+        ) from error
     return where
 
 

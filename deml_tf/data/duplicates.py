@@ -30,6 +30,7 @@ from rich.progress import track
 
 from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.image_files import FORMATS
+from deml_tf.data.image_header import refusal
 from deml_tf.data.orientation import header_orientation
 
 HASH_SIDE = 16  # 16 x 16 = 256 bits
@@ -41,6 +42,7 @@ MOST_PAIRS = 1_000_000
 
 _SIDE = 4 * HASH_SIDE  # pixels that phash looks at
 _EVEN = 3  # grey levels: with less contrast, a hash shows rounding errors only
+_DARK = 16  # grey levels: the 12 bits of a camera, stored as 16, reach no further
 _BLOCK = 512  # images read at a time
 _QUERIES = 64  # hashes searched for at a time: 1 GB even if all of 120,000 match
 
@@ -60,6 +62,7 @@ class Fingerprint:
         look: Its perceptual hash, 32 bytes; empty for an image of one colour, whose
             hash means nothing.
         mirrored_look: The hash of its mirror image (left to right).
+        dark: Whether it is all but black.
     """
 
     problem: str = ""
@@ -70,6 +73,7 @@ class Fingerprint:
     rotated: bool = False
     look: bytes = b""
     mirrored_look: bytes = b""
+    dark: bool = False
 
 
 class Pairs(NamedTuple):
@@ -124,6 +128,8 @@ def fingerprint(path: str) -> Fingerprint:
         data = read_bytes(path)
         if not data:
             return Fingerprint(problem="the file is empty")
+        if reason := refusal(data):
+            return Fingerprint(problem=reason)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             kind = f"{image.format} {image.mode}"
             turn = header_orientation(image)
@@ -135,10 +141,12 @@ def fingerprint(path: str) -> Fingerprint:
     except Exception as error:
         return Fingerprint(problem=_reason(error))
     looks = (b"", b"")
-    if np.ptp(np.asarray(small)) >= _EVEN:
+    levels = np.asarray(small)
+    if np.ptp(levels) >= _EVEN:
         looks = perceptual_hash(small), perceptual_hash(ImageOps.mirror(small))
     digest = hashlib.sha256(data).digest()
-    return Fingerprint("", digest, width, height, kind, turn > 1, *looks)
+    dark = bool(levels.max() < _DARK)
+    return Fingerprint("", digest, width, height, kind, turn > 1, *looks, dark)
 
 
 def perceptual_hash(image: Image.Image) -> bytes:

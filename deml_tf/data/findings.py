@@ -74,6 +74,9 @@ def find(
             for p, f in zip(images, fingerprints, strict=True)
             if not f.problem and not f.look
         ],
+        "dark": [
+            _image(*p) for p, f in zip(images, fingerprints, strict=True) if f.dark
+        ],
         "exact": exact,
         "near": near,
         "near_complete": complete,

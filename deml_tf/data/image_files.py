@@ -154,4 +154,4 @@ def read_image_file(path: str | os.PathLike[str]) -> bytes:
         OSError: It cannot be read; `strerror` says why.
     """
     with open_regular(path, MOST_BYTES) as file:
-        return file.read(os.fstat(file.fileno()).st_size)
+        return file.read(os.fstat(file.fileno()).st_size) or b""

@@ -95,8 +95,9 @@ def upright(image: Any, orientation: Any) -> tf.Tensor:
     row, column = tf.range(rows)[:, None], tf.range(columns)
     row = tf.where(among(3, 4, 7, 8), rows - 1 - row, row)
     column = tf.where(among(2, 3, 6, 7), columns - 1 - column, column)
-    # On some machines tf.transpose of bytes logs an error of oneDNN.
-    place = tf.where(swap, row + column * w, row * w + column)
+    # On some machines tf.transpose of bytes logs an error of oneDNN. Of the numbers of
+    # all pixels there is one array, a third larger than the image, and no second.
+    place = row * tf.where(swap, 1, w) + column * tf.where(swap, w, 1)
     turned = tf.gather(tf.reshape(image, [h * w, c]), place)
     return tf.ensure_shape(turned, [None, None, image.shape[-1]])
 

@@ -19,7 +19,8 @@ from deml_tf.cli.printing import cell, say
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
-from deml_tf.data.image_files import FORMATS, MOST_PIXELS
+from deml_tf.data.image_files import FORMATS
+from deml_tf.data.image_header import refusal
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
@@ -182,13 +183,10 @@ def _judge(path: str) -> _Verdict:
         return _Verdict("it does not fit into memory", lasts=False)
     if not encoded:
         return _Verdict("it is empty")
-    if _pixels(encoded) > MOST_PIXELS:
-        return _Verdict(
-            f"it has more than {MOST_PIXELS // 10**6} million pixels, as a "
-            "decompression bomb has"
-        )
     try:
         with tf.device("CPU:0"):
+            if reason := refusal(encoded):
+                return _Verdict(reason)
             _decodes(encoded)
     except tf.errors.ResourceExhaustedError as error:
         return _Verdict(why_not(error), lasts=False)
@@ -202,23 +200,12 @@ def _decodes(encoded: Any) -> Any:
     return tf.shape(decode_as_stored(encoded))
 
 
-def _pixels(encoded: bytes) -> float:
-    """Return the pixels that the header gives; 0 if Pillow finds no header."""
-    try:
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            return image.width * image.height
-    except Image.DecompressionBombError:
-        return float("inf")
-    except Exception:  # its parsers raise a dozen kinds on damaged files
-        return 0  # TensorFlow, which has a limit of its own, decides
-
-
 def _kind(encoded: bytes) -> str:
     """Name a format that Pillow knows and TensorFlow does not."""
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             kind = str(image.format)
-    except Exception:  # as above
+    except Exception:  # its parsers raise a dozen kinds on damaged files
         return ""
     if kind in (*FORMATS, "MPO"):
         return ""

@@ -15,6 +15,7 @@ from deml_tf.reports.audit_tables import (
     HEADINGS,
     audit_tables,
     badged,
+    empty_table,
     more_of,
     names_table,
     unreadable_table,
@@ -50,7 +51,10 @@ def write_audit(
         title: heading of the page.
         shown: groups and pairs shown of each kind.
     """
-    lists = names_table(findings, _LINES), unreadable_table(findings, _LINES)
+    lists = [
+        table(findings, _LINES)
+        for table in (names_table, unreadable_table, empty_table)
+    ]
     write_page(
         path,
         "audit",

@@ -61,6 +61,18 @@ def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
     return Table("Cannot be read", columns, rows, more_of(bad, lines), wide=True)
 
 
+def empty_table(findings: Mapping[str, Any], lines: int) -> Table:
+    """Return a table of the first images that show nothing, and why."""
+    dark = findings["dark"]
+    found = [(one, "all but black") for one in dark]
+    found += [(one, "one colour") for one in findings["even"] if one not in dark]
+    rows = [(printable(one["path"]), one["role"], why) for one, why in found[:lines]]
+    notes = [more_of(found, lines)] if found[lines:] else []
+    notes += ["12 bits stored as 16 are black: scale them to 16 bits"] if dark else []
+    columns = ("file", "role", "why")
+    return Table("Images that show nothing", columns, rows, "; ".join(notes), wide=True)
+
+
 def names_table(findings: Mapping[str, Any], lines: int) -> Table:
     """Return a table of classes in two roles and of names that are almost equal."""
     groups = [[shared] for shared in findings["shared_classes"]]
@@ -159,6 +171,7 @@ def _checks(findings: Mapping[str, Any]) -> Table:
         ("of these in both halves", _count(across)),
         ("images that cannot be read", _count(len(findings["unreadable"]))),
         ("images of one even colour", _count(len(findings["even"]))),
+        ("images all but black", _count(len(findings["dark"]))),
         ("images that EXIF turns", _count(findings["rotated"])),
         (f"images with a side below {findings['input_size']}", _count(small)),
     ]

@@ -5,13 +5,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from deml_tf.data.image_files import MOST_PIXELS
+from deml_tf.data.image_header import is_decodable
 from deml_tf.data.images import decode_bytes
 from deml_tf.layers.prepare import boxes_to_original, center_crop, fit_square
 from deml_tf.models.embedder import Geometry
-from deml_tf.serving.image_header import pixels
-
-"""Images of more pixels are refused unread: decoded, these take 300 MB."""
 
 # Images decoded at once: enough for a server's cores to have work, and few enough
 # that the largest images together fit into its memory.
@@ -36,7 +33,7 @@ class Squares(NamedTuple):
 def read_squares(encoded: Any, geometry: Geometry) -> Squares:
     """Decode images, turn them upright and make them the embedder's squares.
 
-    Bytes that cannot be decoded, and images of more than `MOST_PIXELS`, become
+    Bytes that cannot be decoded, and images that `is_decodable` refuses, become
     zeros and not valid: a server batches the requests of several clients, and an
     error would reach all of them.
 
@@ -107,6 +104,6 @@ def restore_boxes(boxes: Any, shapes: Any, geometry: Geometry) -> tf.Tensor:
 
 def _read_square(encoded: Any, geometry: Geometry) -> tuple[Any, Any, Any]:
     # No bytes are no image, and it takes the decoder no time to say so.
-    encoded = tf.where(pixels(encoded) <= MOST_PIXELS, encoded, b"")
+    encoded = tf.where(is_decodable(encoded), encoded, b"")
     image = decode_bytes(encoded)
     return make_squares(image, geometry), True, tf.shape(image)[:2]

@@ -8,11 +8,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from deml_tf.data.image_files import MOST_BYTES, MOST_PIXELS
 from deml_tf.kernels.inference_twin import inference_twins
 from deml_tf.models.embedder import core_of, geometry_of
 from deml_tf.models.parts import part_core
 from deml_tf.serving.encoded_images import (
-    MOST_PIXELS,
     make_squares,
     read_squares,
     restore_boxes,
@@ -30,7 +30,7 @@ class Servable(tf.Module):
       of length one, `valid` `(b,)` boolean and `boxes` `(b, i, 4)` float32: what each
       scale saw, ymin, xmin, ymax, xmax relative to the upright image.
     - `images`, `images_float`: `images` `(b, h, w, 3)`, RGB 0..255 as uint8 or float32,
-      all of one size, to `embedding` and `boxes`.
+      all of one size, to `embedding`, `boxes` and `valid`.
     - `explain`: the outputs of `serving_default`, and `parts` `(b, i, j, d)`,
       `saliency` `(b, i, h, w)` and `fallback` `(b, i)` boolean.
 
@@ -94,12 +94,20 @@ class Servable(tf.Module):
             images: `(b, h, w, 3)`, RGB 0..255.
 
         Returns:
-            `embedding` and `boxes`.
+            `embedding`, `boxes` and `valid`, which is false where an image has no
+            pixels, or numbers that are not finite or lead to such.
         """
-        outputs = self._embed(make_squares(images, self.geometry))
-        shape = tf.shape(images)[1:3]
-        boxes = restore_boxes(outputs["boxes"], shape, self.geometry)
-        return outputs | {"boxes": boxes}
+        count, *shape = tf.unstack(tf.shape(images)[:3])
+        some = tf.reduce_min(shape) > 0
+        images = tf.cond(
+            some, lambda: images, lambda: tf.zeros([count, 1, 1, 3], images.dtype)
+        )
+        squares = make_squares(images, self.geometry)
+        outputs = self._embed(squares)
+        outputs["boxes"] = restore_boxes(outputs["boxes"], shape, self.geometry)
+        # A network may turn NaN into numbers, and large numbers into NaN.
+        finite = _all_finite(squares) & _all_finite(outputs["embedding"])
+        return _only_valid(outputs, some & finite)
 
     def describe_preprocessing(self) -> dict[str, Any]:
         """Describe how the graph prepares an image, for deml.json."""
@@ -115,6 +123,7 @@ class Servable(tf.Module):
             "crop": "centre",
             "crop_size": self.geometry.input_size,
             "most_pixels": MOST_PIXELS,
+            "most_bytes": MOST_BYTES,
         }
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -137,12 +146,18 @@ class Servable(tf.Module):
         squares, valid, shapes = read_squares(image_bytes, self.geometry)
         outputs = network(squares)
         outputs["boxes"] = restore_boxes(outputs["boxes"], shapes, self.geometry)
-        outputs = {
-            name: tf.where(
-                tf.reshape(valid, [-1] + [1] * (value.shape.rank - 1)),
-                value,
-                tf.zeros_like(value),
-            )
-            for name, value in outputs.items()
-        }
-        return outputs | {"valid": valid}
+        return _only_valid(outputs, valid)
+
+
+def _all_finite(values: Any) -> Any:  # (b, ...) -> (b,)
+    return tf.reduce_all(tf.math.is_finite(values), range(1, values.shape.rank))
+
+
+def _only_valid(outputs: dict[str, Any], valid: Any) -> dict[str, Any]:
+    """Set rows to zero that are not valid, and tell which are."""
+
+    def kept(value: Any) -> Any:
+        rows = tf.reshape(valid, [-1] + [1] * (value.shape.rank - 1))
+        return tf.where(rows, value, tf.zeros_like(value))
+
+    return {name: kept(value) for name, value in outputs.items()} | {"valid": valid}

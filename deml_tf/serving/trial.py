@@ -61,7 +61,8 @@ def trial_of_encoded(trained: Trained, encoded: Sequence[bytes]) -> Trial:
     rows = trained.of_files(encoded)
     good = [n for n, outputs in enumerate(rows) if outputs is not None]
     images = _pixels(encoded, rows)
-    of_pixels = _some(trained.of_pixels(images), _OF_PIXELS)
+    all_valid = {"valid": np.ones(len(images), bool)}
+    of_pixels = _some(trained.of_pixels(images), _OF_PIXELS) | all_valid
     of_bytes = _stacked(rows)
     return Trial(
         inputs={

@@ -14,14 +14,17 @@ from deml_tf.errors import UsageError
 from tests.encoding import encode, rotated
 
 
-def test_finds_files_and_folders(tmp_path):
-    names = ["b/2.JPG", "b/1.png", "b/c/0.webp", "b/notes.txt", "a.bin"]
+def test_finds_files_and_folders(tmp_path, capsys):
+    names = ["b/2.JPG", "b/1.png", "b/c/0.webp", "b/notes.txt", "a.bin", "far/8.tif"]
+    names += ["b/._1.png", "b/__MACOSX/1.png", "b/.ipynb_checkpoints/1.png"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "b/linked").symlink_to("../far")
     found = find_images([tmp_path / "a.bin", tmp_path / "b"])
     shown = [str(path.relative_to(tmp_path)) for path in found]
-    assert shown == ["a.bin", "b/1.png", "b/2.JPG", "b/c/0.webp"]
+    assert shown == ["a.bin", "b/1.png", "b/2.JPG", "b/c/0.webp", "b/linked/8.tif"]
+    assert "not images: 4 files or folders" in capsys.readouterr().out
     with pytest.raises(UsageError, match="missing does not exist"):
         find_images([tmp_path / "missing"])
     (tmp_path / "empty").mkdir()
@@ -57,7 +60,9 @@ def test_reads_when_asked(tmp_path):
     assert whole.size == len(whole.read())
     smaller = files.on_disk(tmp_path / "a.png", 40).read()
     assert max(decoded(smaller).shape) == 40
-    for name in ("x.jpg", "gone.jpg"):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    for name in ("x.jpg", "gone.jpg", "pipe.jpg", "loop.jpg"):
         with pytest.raises(OSError):
             files.on_disk(tmp_path / name).read()
 

@@ -168,6 +168,14 @@ def test_sixteen_bits_are_scaled_not_clipped(looks_of):
     assert bits(deep.look, looks_of(scene(0), "plain.png").look) <= 4
 
 
+def test_twelve_bits_stored_as_sixteen_are_dark(looks_of):
+    grey = np.asarray(scene(0).convert("L")).astype(np.uint16)
+    for factor, dark in ((16, True), (257, False)):
+        found = looks_of(Image.fromarray(grey * factor), f"{factor}.png")
+        assert found.dark == dark
+    assert looks_of(Image.new("RGB", (50, 40)), "black.png").dark
+
+
 def test_even_images_have_no_look(looks_of):
     for colour in ("black", "white", (120, 30, 200)):
         found = looks_of(Image.new("RGB", (50, 40), colour), "even.png")

@@ -145,3 +145,13 @@ def test_a_file_that_becomes_a_pipe(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.jpg")
     monkeypatch.setattr(regular_files, "stat_regular", lambda *_: None)
     assert read_image_file(tmp_path / "pipe.jpg") == b""
+
+
+def test_a_file_that_has_nothing_to_say_yet(tmp_path, monkeypatch):
+    """Some of /proc are regular files to wait for; a pipe stands for them."""
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(regular_files, "stat_regular", lambda *_: None)
+    writer = os.open(tmp_path / "pipe", os.O_RDWR)
+    assert read_image_file(tmp_path / "pipe") == b""
+    assert not is_image(tmp_path / "pipe")
+    os.close(writer)

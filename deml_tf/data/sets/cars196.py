@@ -86,10 +86,14 @@ def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
             f"{path} has no {' and no '.join(missing)}; give the cars_annos.mat that "
             "lists all images, not one of the devkit's"
         )
-    annotations = [
-        (str(row[FIELDS[0]]), *(int(row[field]) for field in FIELDS[1:]))
-        for row in rows
-    ]
+    annotations, wrong = [], []
+    for n, row in enumerate(rows, 1):
+        try:
+            numbers = [int(row[field]) for field in FIELDS[1:]]
+            annotations.append((str(row[FIELDS[0]]), *numbers))
+        except (TypeError, ValueError, OverflowError) as error:
+            wrong.append(f"annotation {n}: not five whole numbers ({error})")
+    refuse_lines(path, wrong)
     return annotations, [str(name) for name in np.atleast_1d(mat["class_names"])]
 
 

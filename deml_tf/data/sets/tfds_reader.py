@@ -13,6 +13,7 @@ import tensorflow_datasets as tfds
 from deml_tf.cli.printing import say
 from deml_tf.data.example import Box, Example
 from deml_tf.data.image_bytes import ShardPlace
+from deml_tf.data.image_files import is_folder
 from deml_tf.data.sets.tfds import BENCHMARKS
 from deml_tf.data.sets.tfds_records import Images, find_images
 from deml_tf.errors import DataError, UsageError
@@ -126,7 +127,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
 def _held(data_dir: str | None) -> list[str]:
     if not data_dir or not os.path.isdir(data_dir):
         return []
-    return sorted(entry.name for entry in os.scandir(data_dir) if entry.is_dir())
+    return sorted(entry.name for entry in os.scandir(data_dir) if is_folder(entry))
 
 
 def _features(name: str, features: Any) -> tuple[str, str, str | None]:

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from deml_tf.data.disk_cache import DiskCache, file_state
+from deml_tf.data.regular_files import stat_regular
 from deml_tf.errors import DataError
 
 _LENGTH, _CHECKSUM = 8, 4
@@ -65,7 +66,7 @@ def find_images(
         DataError: A shard cannot be read, is cut short or holds something else.
     """
     try:
-        states = [file_state(os.stat(shard)) for shard in shards]
+        states = [file_state(stat_regular(shard)) for shard in shards]
     except OSError as error:
         raise DataError(
             f"cannot read the shard {error.filename} ({error.strerror}); prepare the "

@@ -1,5 +1,7 @@
 """The seam `SETS`: what each data set publishes, where it is looked for, a new one."""
 
+import os
+
 import pytest
 from PIL import Image
 
@@ -128,3 +130,19 @@ def test_plumage_is_drawn_on_first_use(tmp_path):
     time = (tmp_path / "p/annotations.csv").stat().st_mtime_ns
     assert read_examples(data) == found
     assert (tmp_path / "p/annotations.csv").stat().st_mtime_ns == time
+
+
+def test_data_that_cannot_be_read(tmp_path, monkeypatch):
+    """Root may read everything, so permission is taken from the function."""
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(UsageError, match=r"loop cannot be read \(Too many levels"):
+        read_examples(DataConfig("folder", str(tmp_path / "loop")))
+    with pytest.raises(UsageError, match=r"cannot be read \(embedded null byte\)"):
+        read_examples(DataConfig("folder", f"{tmp_path}/\0"))
+
+    def refuse(path, **_):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(UsageError, match=r"cannot be read \(Permission denied\)"):
+        read_examples(DataConfig("list", str(tmp_path)))
