@@ -123,7 +123,7 @@ def checked(arrays: dict[str, np.ndarray], count: int) -> Outputs:
     with np.errstate(over="ignore", invalid="ignore"):
         embedding, boxes = embedding.astype(np.float32), boxes.astype(np.float32)
         length = np.linalg.norm(embedding.astype(np.float64), axis=1)
-        # Rounding moves both, in bfloat16 by half a percent; NaN is in no range.
+        # Rounding moves both a little; NaN is in no range.
         within = ((boxes >= -0.01) & (boxes <= 1.01)).all((1, 2))
     sound = (abs(length - 1) < 0.01) & within
     good = valid & sound
