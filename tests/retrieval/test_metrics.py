@@ -372,23 +372,14 @@ def test_labels_keep_their_identity(labels):
 
 
 def test_queries_and_gallery_are_compared_exactly():
-    queries = np.array([2**63 + 1, 2**63 + 2], np.uint64)
     scores = evaluate(
         np.eye(2),
-        queries,
+        np.array([2**53 + 1, 2**53], np.uint64),
         (1,),
         gallery_embeddings=np.eye(2)[::-1],
-        gallery_labels=[2**63 + 1, 2**63 + 2],
+        gallery_labels=np.array([2**53 + 1, 2**53]),  # as floats they are equal
     )
     assert scores["recall_at_1"] == 0
-    scores = evaluate(
-        np.eye(2),
-        queries,
-        (1,),
-        gallery_embeddings=np.eye(2),
-        gallery_labels=[2**63 + 1, -1],  # as floats the first would be both
-    )
-    assert scores["queries"] == 1
 
 
 @pytest.mark.parametrize(
