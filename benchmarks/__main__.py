@@ -1,6 +1,5 @@
 """Measures and prints a table: `python -m benchmarks [--rows=NAME,...] [--json=F]`."""
 
-import json
 from pathlib import Path
 
 from absl import flags
@@ -18,9 +17,12 @@ from benchmarks import (
     walk,
 )
 from deml_tf.cli import command
+from deml_tf.cli.flags import define
+from deml_tf.cli.settings import Setting
 from deml_tf.errors import UsageError
-from deml_tf.runs.atomic import write_atomically
+from deml_tf.runs.atomic import check_output, write_atomically
 from deml_tf.runs.environment import environment
+from deml_tf.runs.json_text import json_text
 
 FLAGS = flags.FLAGS
 BENCHMARKS = {
@@ -47,14 +49,16 @@ def main(arguments):
         )
     if FLAGS.repeats < 1:
         raise UsageError(f"--repeats={FLAGS.repeats}: it must be at least 1.")
+    if FLAGS.json:
+        check_output("json", FLAGS.json)
     rows = []
     for name in FLAGS.rows:
         print(f"{name} ...", flush=True)
         rows += BENCHMARKS[name](FLAGS.repeats)
-    command.console().print(table(rows))
     if FLAGS.json:
         report = {"environment": environment(), "rows": [r.as_json() for r in rows]}
-        write_atomically(Path(FLAGS.json), json.dumps(report, indent=2).encode())
+        write_atomically(FLAGS.json, json_text(report, indent=2).encode())
+    command.console().print(table(rows))
 
 
 def table(rows):
@@ -76,5 +80,6 @@ def table(rows):
 if __name__ == "__main__":
     flags.DEFINE_list("rows", list(BENCHMARKS), "Which benchmarks to run.")
     flags.DEFINE_integer("repeats", 5, "Timed repeats of each row.")
-    flags.DEFINE_string("json", None, "File for the figures and the machine.")
+    text = "File for the figures and the machine."
+    define(Setting("json", Path, None, text))
     command.run(main)

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Mapping
 
 from deml_tf.client.proxy import Proxy, find_proxy
+from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import UsageError
 
 PROTOCOLS = ("grpc", "rest")
@@ -113,7 +114,7 @@ def read_ca(path: str | os.PathLike[str]) -> str:
         UsageError: It cannot be read, or holds no certificate.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:  # a pipe would wait for ever
             text = file.read(_LARGEST_AUTHORITY).decode("ascii", "ignore")  # comments
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
     except (OSError, ValueError) as error:  # of which SSLError is one

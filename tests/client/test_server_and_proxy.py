@@ -1,5 +1,6 @@
 """The way to a server: TLS, headers, proxies, and no password that was not given."""
 
+import os
 import shutil
 
 import pytest
@@ -98,13 +99,16 @@ def test_with_tls_to_a_port_that_has_none(protocol, papers):
 
 def test_authorities(tmp_path, papers):
     assert "BEGIN CERTIFICATE" in read_ca(papers[0])
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UsageError, match="pipe cannot be used .it is a pipe"):
+        read_ca(tmp_path / "pipe")  # would wait for a writer for ever
     (tmp_path / "empty").write_text("")
     (tmp_path / "text").write_text("ä")
     for name, why in (
         ("empty", "no certificate"),
         ("text", "no certificate"),
         ("gone", "No such file"),
-        (".", "Is a directory"),
+        (".", "it is a folder"),
     ):
         with pytest.raises(UsageError, match=rf"ca=.*{name} cannot .*\({why}|it holds"):
             read_ca(tmp_path / name)
