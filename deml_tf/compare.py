@@ -1,6 +1,6 @@
 """Sets finished runs side by side: `python -m deml_tf.compare RUN_DIR...`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from deml_tf.cli.command import console, run
 from deml_tf.cli.flags import define
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
+from deml_tf.data.split_record import read_facts
 from deml_tf.errors import DataError, UsageError
 from deml_tf.reports.comparison import (
     comparison_rows,
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str]) -> None:
     runs = finished_runs(arguments)
     if output:
         check_output("output", output)
+    for warning in unlike_tests(runs):
+        say(f"WARNING: {warning}")
     rows = comparison_rows({name: results_of(run) for name, run in runs.items()})
     if output:
         links = {name: run.report_path for name, run in runs.items()}
@@ -53,6 +56,26 @@ def finished_runs(folders: Sequence[str]) -> dict[str, RunFolder]:
                 f"{found.path} is no finished run: train it first, or name another."
             )
     return runs
+
+
+def unlike_tests(runs: Mapping[str, RunFolder]) -> list[str]:
+    """Return a sentence for each run that was tested on other images than the first.
+
+    Args:
+        runs: By name. Those of versions up to 0.2 do not say what they were tested on.
+
+    Raises:
+        DataError: A run's record of its split is spoilt.
+    """
+    recorded = {n: run.split_path for n, run in runs.items() if run.split_path.exists()}
+    digests = {n: read_facts(path)["test_digest"] for n, path in recorded.items()}
+    first = next(iter(digests), "")
+    return [
+        f"{name} was tested on other images than {first}, so their scores cannot be "
+        "compared"
+        for name, digest in digests.items()
+        if digest != digests[first]
+    ]
 
 
 def results_of(run: RunFolder) -> dict[str, Any]:

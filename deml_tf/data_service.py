@@ -18,6 +18,7 @@ from typing import Any
 import tensorflow as tf
 from absl import flags
 
+from deml_tf.cli import termination
 from deml_tf.cli.command import no_words, run
 from deml_tf.cli.error_text import first_sentence
 from deml_tf.cli.printing import say
@@ -47,7 +48,8 @@ def main(arguments: Sequence[str]) -> None:
         port = dispatcher.target.rpartition(":")[2]
         say(f"Serving: train with --data_service={FLAGS.host}:{port}")
     say(address.EXPOSED)
-    worker.join()
+    with termination.at_once():
+        worker.join()
 
 
 def start(host: str, port: int) -> tuple[Any, Any]:

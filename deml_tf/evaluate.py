@@ -16,7 +16,7 @@ from deml_tf.cli.settings import Setting
 from deml_tf.config import DataConfig, ScoreConfig, TrainConfig
 from deml_tf.data.example import Example
 from deml_tf.data.scan import take_out_bad
-from deml_tf.data.selection import read_split
+from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
 from deml_tf.data.splits import Split
 from deml_tf.errors import UsageError
@@ -35,12 +35,13 @@ ROLES = ("train", "validation", "test")
 
 
 class Source(NamedTuple):
-    """What is scored: an embedder's file, the data set, and where the scores go."""
+    """What is scored: an embedder's file, the images, and where the scores go."""
 
     embedder: Path
     output: Path
     data: DataConfig
     seed: int
+    record: Path | None = None  # of the run's split
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -75,7 +76,10 @@ def readable(source: Source, role: str) -> Split:
     Returns:
         The split of that role, its gallery included, with no images of another.
     """
-    split = read_split(source.data, source.seed)
+    if source.record:
+        split = run_split(source.record, source.data, source.seed)
+    else:
+        split = read_split(source.data, source.seed)
     wanted = (role, *["gallery"] * (role == "test"))
     others = {f.name for f in dataclasses.fields(split)} - {*wanted}
     split = dataclasses.replace(split, **dict.fromkeys(others, ()))
@@ -158,7 +162,8 @@ def _source() -> Source:
     if FLAGS["bad_images"].present:
         data = dataclasses.replace(data, bad_images=FLAGS.bad_images)
     output = Path(FLAGS.output or folder.path / f"scores_{FLAGS.split}.json")
-    return Source(folder.embedder_path, output, data, configs.train.seed)
+    seed = configs.train.seed
+    return Source(folder.embedder_path, output, data, seed, folder.split_path)
 
 
 SETTINGS = (

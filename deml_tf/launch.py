@@ -8,7 +8,8 @@ Whoever reaches the workers' ports can run code on this machine, for TensorFlow 
 on every network: let only a private network reach them.
 
 If a worker ends with an error, the others are ended too; with --restarts all of them
-start again, from the last checkpoint.
+start again, from the last checkpoint. SIGTERM is passed on to the workers, which save
+their step; when all have ended, launch exits with status 143.
 """
 
 import sys
@@ -89,7 +90,8 @@ def check(arguments: Sequence[str]) -> None:
 def cli() -> None:
     """Define the flags and run: what `deml-tf-launch` starts."""
     define(*SETTINGS)
-    run(main, hint=f"write flags of {_TRAIN} after --")
+    said = "Interrupted; the same command goes on from the last checkpoint."
+    run(main, said, hint=f"write flags of {_TRAIN} after --")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`."""
+"""Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`.
+
+SIGTERM, which Kubernetes and Slurm send before they kill, lets the step under way end,
+saves it and exits with status 143; the same command then goes on from that step.
+"""
 
 from typing import Any
 

@@ -8,6 +8,7 @@ from typing import Any
 from absl import app, flags, logging
 from rich.console import Console
 
+from deml_tf.cli import termination
 from deml_tf.cli.error_text import explain_disk, sentence
 from deml_tf.cli.parsing import parse
 from deml_tf.cli.printing import say
@@ -21,12 +22,14 @@ def run(
 ) -> None:
     """Parse the flags and call a command.
 
-    The exit status is 0 when it is done, 2 for wrong usage and 1 for wrong data; either
-    with one sentence on the standard error and no traceback.
+    The exit status is 0 when it is done, 2 for wrong usage, 1 for wrong data, 130 after
+    Ctrl-C and 143 after SIGTERM; all but the first with one sentence on the standard
+    error and no traceback.
 
     Args:
         main: Function of the arguments that are no flags.
-        interrupted: What to say after Ctrl-C, which exits with 130.
+        interrupted: What to say after Ctrl-C; begins with "Interrupted", which becomes
+            "Terminated" after SIGTERM.
         hint: What to do about an unknown flag.
     """
     for stream in (sys.stdout, sys.stderr):
@@ -87,11 +90,15 @@ def _guarded(
         # TensorFlow tells each checkpoint's timing at the level absl shows by default.
         logging.set_verbosity(logging.WARNING)
     try:
+        termination.listen()
         main(list(argv[1:]))
     except UsageError as error:
         _fail(error, 2)
     except DataError as error:
         _fail(error, 1)
+    except termination.Terminated:
+        said = interrupted.replace("Interrupted", "Terminated", 1)
+        _fail(KeyboardInterrupt(said), termination.STATUS)
     except KeyboardInterrupt:
         _fail(KeyboardInterrupt(interrupted), 130)
     except Exception as error:

@@ -1,11 +1,13 @@
 """The images of a run: read, split into classes to train and to test on, counted."""
 
 import dataclasses
+from pathlib import Path
 
 from deml_tf.cli.printing import say
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Example
 from deml_tf.data.sets import find_set
+from deml_tf.data.split_record import read_record
 from deml_tf.data.splits import (
     Split,
     check_batches,
@@ -57,6 +59,38 @@ def read_split(data: DataConfig, seed: int) -> Split:
     except DataError as error:
         name = "data_dir" if data.data_dir else "dataset"
         raise DataError(f"{name}={getattr(data, name)}: {error}") from error
+    _print_counts(split)
+    for difference in _unlike_published(data.dataset, split):
+        say(f"WARNING: {difference}")
+    return split
+
+
+def run_split(record: Path, data: DataConfig, seed: int) -> Split:
+    """Return the split that a run was begun with, and print how many images it has.
+
+    Args:
+        record: The run's record of it.
+        data: Names the data set and its place.
+        seed: Of the choice of validation classes.
+
+    Returns:
+        The examples by role: of a run of versions up to 0.2, which has no record, those
+        of the data set as it is now.
+
+    Raises:
+        UsageError: The data set is not where it was.
+        DataError: The record is spoilt; or there is none, and the data set cannot be
+            read or split.
+    """
+    split = read_record(record, data)
+    if split is None:
+        return read_split(data, seed)
+    say(f"The split is the one that the run was begun with ({record}).")
+    _print_counts(split)
+    return split
+
+
+def _print_counts(split: Split) -> None:
     counts = protocol(split)
     for role in ("train", "validation", "test", "gallery"):
         if counts.get(f"{role}_classes"):
@@ -64,9 +98,6 @@ def read_split(data: DataConfig, seed: int) -> Split:
                 f"{role}: {counts[f'{role}_classes']} classes, "
                 f"{counts[f'{role}_images']} images"
             )
-    for difference in _unlike_published(data.dataset, split):
-        say(f"WARNING: {difference}")
-    return split
 
 
 def fill_batches(split: Split, classes_per_batch: int, images_per_class: int) -> Split:

@@ -28,6 +28,7 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
     if not Path(path).is_file():
         raise DataError(f"There is no embedder at {path}: name an embedder.keras.")
     try:
+        _check_sums(path)
         embedder = cast(keras.Model, keras.saving.load_model(path, compile=False))
         embedder.get_layer(CORE)
     except Exception as error:  # Keras, zip and HDF5 raise a dozen kinds
@@ -44,3 +45,11 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
             "undamaged embedder.keras."
         )
     return embedder
+
+
+def _check_sums(path: str | os.PathLike[str]) -> None:
+    """Refuse a file with a damaged member, which Keras would load all the same."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged:
+        raise ValueError(f"{damaged} in it is damaged")

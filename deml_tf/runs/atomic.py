@@ -5,12 +5,12 @@ import os
 import secrets
 import stat
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from deml_tf.errors import UsageError
+from deml_tf.runs.hidden_folder import hidden_folder
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -87,8 +87,8 @@ def save_atomically(
         path: The file; its folder is made.
         save: Called with a temporary file of the same name.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        temporary = Path(folder) / Path(path).name
+    with hidden_folder(Path(path)) as folder:
+        temporary = folder / Path(path).name
         save(temporary)
         write_atomically(path, temporary.read_bytes())
 

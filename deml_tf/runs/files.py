@@ -16,6 +16,7 @@ FLAGS = "flags.cfg"
 ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
+SPLIT = "split.json"
 
 
 class RunFiles:
@@ -40,6 +41,11 @@ class RunFiles:
     def environment_path(self) -> Path:
         """Software and machine at the run's first start."""
         return self.path / ENVIRONMENT
+
+    @property
+    def split_path(self) -> Path:
+        """Which images the run was begun with, see `deml_tf.data.split_record`."""
+        return self.path / SPLIT
 
     @property
     def metrics_path(self) -> Path:
@@ -73,8 +79,8 @@ class RunFiles:
 
     @property
     def finished(self) -> bool:
-        """Whether the run wrote its results."""
-        return os.path.exists(self.results_path)
+        """Whether the run wrote its results, whole."""
+        return self._is_object(self.results_path)
 
     # What is in them.
 
@@ -116,6 +122,13 @@ class RunFiles:
                 f"{self.path / name} cannot be read ({error}): name the folder of a "
                 "run that has written it."
             ) from error
+
+    def _is_object(self, path: Path) -> bool:
+        """Whether a file holds a JSON object, to its end."""
+        try:
+            return isinstance(json.loads(path.read_bytes()), dict)
+        except (OSError, ValueError):
+            return False
 
     def write_json(self, name: str, data: object) -> None:
         """Write JSON atomically; numpy values as numbers and lists, NaN as null."""

@@ -2,14 +2,10 @@
 
 import os
 
-from absl import flags
-
-from deml_tf.cli.flags import define_flags, drop_not_chosen, read_configs
-from deml_tf.cli.parsing import parse
-from deml_tf.config import CONFIGS, Configs
+from deml_tf.config import Configs
 from deml_tf.errors import DataError, UsageError
-from deml_tf.runs.flagfile import renamed_lines
 from deml_tf.runs.folder import RunFolder
+from deml_tf.runs.settings import read_settings
 
 
 def open_finished(path: str | os.PathLike[str]) -> tuple[RunFolder, Configs]:
@@ -28,14 +24,8 @@ def open_finished(path: str | os.PathLike[str]) -> tuple[RunFolder, Configs]:
     run = RunFolder(path)
     if not run.finished:
         raise UsageError(f"{run.path} is no finished run: train it to its end first.")
-    values = flags.FlagValues()
-    define_flags(*CONFIGS, flag_values=values)
     try:
-        _, *words = parse(values, ["", *renamed_lines(run.flag_lines())])
-        if words:
-            raise UsageError(f"{words[0]!r} is no flag")
-        drop_not_chosen(values)
-        return run, read_configs(values)
+        return run, read_settings(run.flag_lines())
     except UsageError as error:
         raise DataError(
             f"{run.flags_path} is not what a training writes ({str(error).rstrip('.')})"

@@ -9,8 +9,9 @@ from pathlib import Path
 from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
 from deml_tf.runs.environment import environment
-from deml_tf.runs.files import ENVIRONMENT, FLAGS, RunFiles
+from deml_tf.runs.files import ENVIRONMENT, FLAGS, SPLIT, RunFiles
 from deml_tf.runs.flagfile import flag_text
+from deml_tf.runs.settings import meaning
 
 LOCK = ".lock"
 BAD_IMAGES = "bad_images.csv"  # stays where bad images kept a run from its start
@@ -37,7 +38,7 @@ class RunFolder(RunFiles):
     def open(
         cls, path: str | os.PathLike[str], flags: Mapping[str, object]
     ) -> "RunFolder":
-        """Make a run's folder, or reopen the one made with the same flags.
+        """Make a run's folder, or reopen the one made with flags of the same meaning.
 
         Takes the folder's lock until the process ends (killed or not) or `close`,
         drops the temporary files and the torn metrics line of a killed run, and writes
@@ -103,7 +104,7 @@ class RunFolder(RunFiles):
             yield
         except BaseException:
             if self._fresh:
-                for name in (FLAGS, ENVIRONMENT, LOCK):
+                for name in (FLAGS, ENVIRONMENT, SPLIT, LOCK):
                     (self.path / name).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty: somebody else's
                     for folder in self._made:
@@ -114,14 +115,15 @@ class RunFolder(RunFiles):
     def _tidy(self, wanted: dict[str, str]) -> None:
         """Clean up after a kill, and write what is missing."""
         for leftover in self.path.rglob(".*.tmp"):
-            leftover.unlink(missing_ok=True)
+            if not leftover.is_dir():
+                leftover.unlink(missing_ok=True)
         if self.flags_path.exists():
             self._refuse_other_flags(wanted)
         else:
             self._fresh = True
             lines = [f"--{name}={value}\n" for name, value in wanted.items()]
             self.write_text(FLAGS, "".join(lines))
-        if not self.environment_path.exists():
+        if not self._is_object(self.environment_path):
             self.write_json(ENVIRONMENT, environment())
         if self.metrics_path.exists():
             self.rewrite_metrics(self.metrics())
@@ -158,6 +160,12 @@ class RunFolder(RunFiles):
     def _refuse_other_flags(self, wanted: dict[str, str]) -> None:
         # Older versions wrote ~ as it was given.
         old = {n: os.path.expanduser(value) for n, value in self.flags().items()}
+        if old == wanted:
+            return
+        before = [f"--{name}={value}" for name, value in old.items()]
+        lines = [f"--{name}={value}" for name, value in wanted.items()]
+        with contextlib.suppress(UsageError):  # no settings: compared as they are
+            old, wanted = meaning(before), meaning(lines)
         changes = [
             f"{name}: {old.get(name, '(unset)')} -> {wanted.get(name, '(unset)')}"
             for name in sorted(old.keys() | wanted.keys())

@@ -11,7 +11,8 @@ import keras
 
 from deml_tf.config import Configs
 from deml_tf.data.example import Example
-from deml_tf.data.selection import read_split
+from deml_tf.data.scan import find_bad
+from deml_tf.data.selection import run_split
 from deml_tf.data.splits import Split
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.load import load_embedder
@@ -131,20 +132,26 @@ class Source:
 
     def _read_split(self) -> tuple[Split | None, str]:
         """Read the split; None and the reason where the data set is not at hand."""
-        if self.configs is None:
+        if self.configs is None or self.run is None:
             return None, (
                 "an embedder by itself has no data set (export its run, with "
                 "run_dir=FOLDER)"
             )
         data = self.configs.data
-        if data.data_dir and not os.path.exists(os.path.expanduser(data.data_dir)):
+        recorded = self.run.split_path.exists()
+        there = os.path.exists(os.path.expanduser(data.data_dir or "."))
+        if not recorded and not there:
             # Not read on: plumage would be drawn anew.
             return None, (
                 f"the run's data set is not at {data.data_dir} (put it there, and "
                 "start the export in the folder in which the training was started)"
             )
         try:
-            return read_split(data, self.configs.train.seed), ""
+            split = run_split(self.run.split_path, data, self.configs.train.seed)
+            bad = find_bad([example.path for example in split.validation])
+            for path, reason in bad.items():
+                return None, f"{path} of the run's data set cannot be read ({reason})"
+            return split, ""
         except (DataError, UsageError) as error:
             return None, f"the run's data set cannot be read ({error})"
 

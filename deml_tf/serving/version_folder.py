@@ -3,13 +3,12 @@
 import contextlib
 import os
 import re
-import secrets
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.cli.printing import decodable
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.hidden_folder import hidden_folder
 
 EXTRA = "assets.extra"
 
@@ -62,21 +61,19 @@ def check_version(base: str | os.PathLike[str], version: int) -> Path:
 def published(target: Path) -> Iterator[Path]:
     """Make a hidden folder that gets its name when the block ends without an error.
 
-    A server, which looks for folders named by integers, sees all of it or nothing.
+    A server, which looks for folders named by integers, sees all of it or nothing. What
+    a killed export has left beside it is removed.
 
     Args:
         target: The version's folder; its parents are made.
 
     Yields:
-        An empty folder beside it, for all there is to write.
+        An empty folder, for all there is to write.
 
     Raises:
         DataError: Somebody else took the version meanwhile.
     """
-    made = [f for f in target.parents if not f.exists()]
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
-    try:
-        temporary.mkdir(parents=True)
+    with hidden_folder(target) as temporary:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _to_disk(path)
@@ -87,12 +84,6 @@ def published(target: Path) -> Iterator[Path]:
                 f"{target} was made by somebody else meanwhile: choose another version."
             ) from error
         _to_disk(target.parent)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(OSError):  # not empty: somebody else's
-            for folder in made:
-                folder.rmdir()
-        raise
 
 
 def _to_disk(path: Path) -> None:

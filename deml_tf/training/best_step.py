@@ -1,19 +1,22 @@
 """The step whose weights are kept, chosen on classes held out of training."""
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, cast
 
 import keras
 import tensorflow as tf
 
+from deml_tf.cli import termination
+from deml_tf.cli.error_text import first_sentence
 from deml_tf.config import TrainConfig
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
+from deml_tf.errors import DataError
 from deml_tf.models.embedder import core_of
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.runs.atomic import save_atomically
 from deml_tf.training.workers import Workers
 
 
@@ -23,13 +26,13 @@ class ChooseBestStep(keras.callbacks.Callback):
     The best step has the highest MAP@R. Recall@1 among a few held-out classes is near 1
     and hides what still changes.
 
-    Its `state` belongs into the checkpoint: then a resumed run chooses as an
-    undisturbed one does.
+    Its `state` and what it has `kept` belong into the checkpoint: then a resumed run
+    chooses as an undisturbed one does. SIGTERM ends a scoring, and the resumed run
+    begins with it.
 
     Args:
         embedder: The model that is scored.
         examples: Images of the validation classes.
-        path: File for the core's best weights, ending in `.weights.h5`.
         train: `evaluate_every`, the steps between scorings; `steps`, the last of which
             is scored as well; `patience`, after how many scorings without a better one
             the training stops.
@@ -41,7 +44,6 @@ class ChooseBestStep(keras.callbacks.Callback):
         self,
         embedder: keras.Model,
         examples: Sequence[Example],
-        path: Path,
         train: TrainConfig,
         embedding: Mapping[str, Any],
         workers: Workers,
@@ -51,7 +53,6 @@ class ChooseBestStep(keras.callbacks.Callback):
         self.inference = inference(embedder)
         self.examples = examples
         self.labels, _ = class_ids(examples)
-        self.path = path
         self.train = train
         self.embedding = embedding
         self.workers = workers
@@ -61,6 +62,15 @@ class ChooseBestStep(keras.callbacks.Callback):
             best_step=tf.Variable(tf.constant(0, tf.int64), trainable=False),
             scorings_since=tf.Variable(tf.constant(0, tf.int64), trainable=False),
         )
+        core = core_of(embedder)
+        with tf.device("CPU:0"):
+            self.kept = tf.train.Checkpoint(
+                scored_step=tf.Variable(tf.constant(0, tf.int64), trainable=False),
+                weights=[
+                    tf.Variable(value, trainable=False)
+                    for value in (core.get_weights() if examples else ())
+                ],
+            )
 
     def begin(
         self, first_step: int, write: Callable[[Mapping[str, object]], None]
@@ -74,35 +84,93 @@ class ChooseBestStep(keras.callbacks.Callback):
         self.step = first_step
         self.write = write
 
+    def take_best(self) -> None:
+        """Put the weights of the best step into the embedder."""
+        core_of(self.embedder).set_weights([v.numpy() for v in self.kept.weights])
+
+    def take_over(self, step: int, path: str | os.PathLike[str]) -> None:
+        """Go on from a checkpoint of an older version, which lacks `kept`.
+
+        Args:
+            step: Of the checkpoint.
+            path: The best weights, which were a file beside it.
+
+        Raises:
+            DataError: There is no such file, though a step was chosen, or it is spoilt.
+        """
+        self.kept.scored_step.assign(step)
+        if not (int(self.state.best_step) and self.examples):
+            return
+        core = core_of(self.embedder)
+        now = core.get_weights()
+        try:
+            core.load_weights(path)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise DataError(
+                f"{path} cannot be read ({first_sentence(error)}): remove the run's "
+                "checkpoints to start anew."
+            ) from error
+        self._keep()
+        core.set_weights(now)
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """Score now where SIGTERM came before the last step was scored."""
+        if self._is_due() and int(self.kept.scored_step) < self.step:
+            self._score_together()
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Score every so many steps."""
         self.step += 1
-        if (
-            self.step % cast(int, self.train.evaluate_every)
-            and self.step != self.train.steps
-        ):
-            return
-        stops = self.workers.is_writer and self.score()
-        if self.workers.agree(stops):
-            self.model.stop_training = True
+        if self._is_due():
+            self._score_together()
 
     def score(self) -> bool:
         """Score now, and keep the weights if they are the best so far.
 
         Returns:
             Whether the training has gone on for long enough without a better step.
+
+        Raises:
+            Terminated: SIGTERM has come; nothing was chosen.
         """
-        embeddings = embed(self.inference(), self.examples, **self.embedding)
+        forward = self.inference()
+
+        def unless_asked(images: tf.Tensor) -> Any:
+            if termination.asked():
+                raise termination.Terminated
+            return forward(images)
+
+        embeddings = embed(unless_asked, self.examples, **self.embedding)
         scores = evaluate(embeddings, self.labels, (1,))
         names = ("recall_at_1", "map_at_r")
         self.write({f"validation_{name}": scores[name] for name in names})
         state = self.state
         if scores["map_at_r"] > float(state.best):
-            save_atomically(self.path, core_of(self.embedder).save_weights)
+            self._keep()
             state.best.assign(scores["map_at_r"])
             state.best_step.assign(self.step)
             state.scorings_since.assign(0)
         else:
             state.scorings_since.assign_add(1)
+        self.kept.scored_step.assign(self.step)
         patience = self.train.patience
         return bool(patience) and int(state.scorings_since) >= patience
+
+    def _is_due(self) -> bool:
+        every = cast(int, self.train.evaluate_every)
+        return self.step > 0 and (
+            self.step % every == 0 or self.step == self.train.steps
+        )
+
+    def _score_together(self) -> None:
+        stops = False
+        if self.workers.is_writer:
+            with contextlib.suppress(termination.Terminated):
+                stops = self.score()
+        if self.workers.agree(stops):
+            self.model.stop_training = True
+
+    def _keep(self) -> None:
+        weights = core_of(self.embedder).get_weights()
+        for kept, value in zip(self.kept.weights, weights, strict=True):
+            kept.assign(value)

@@ -1,6 +1,6 @@
 """Checkpoints from which a killed training goes on bit for bit."""
 
-import glob
+import functools
 import shutil
 from pathlib import Path
 from typing import cast
@@ -8,10 +8,15 @@ from typing import cast
 import keras
 import tensorflow as tf
 
-from deml_tf.cli.error_text import no_room
+from deml_tf.cli import termination
+from deml_tf.cli.error_text import first_sentence, no_room
+from deml_tf.cli.printing import say
 from deml_tf.config import TrainConfig
 from deml_tf.errors import DataError
+from deml_tf.runs.atomic import write_atomically
 from deml_tf.training.workers import Workers
+
+LATER = "kept"  # what versions up to 0.2 did not save
 
 
 class Checkpoints(keras.callbacks.Callback):
@@ -20,7 +25,11 @@ class Checkpoints(keras.callbacks.Callback):
     Batches and crops are functions of the seed and the step, so the step is all the
     input needs. TensorFlow writes a checkpoint's files first and then, in one atomic
     rename, the index that names it: a kill or a full disk at any moment leaves the one
-    before whole.
+    before whole. It also keeps a checksum of every value, so a damaged checkpoint is
+    noticed, and the one before takes its place.
+
+    After SIGTERM, on any of the workers, the step under way is the last one: it is
+    saved, and the training ends on all of them.
 
     Args:
         folder: Where they are kept, the two newest.
@@ -29,6 +38,9 @@ class Checkpoints(keras.callbacks.Callback):
             which is saved as well.
         workers: The writer among them saves; the others only restore.
         **state: Further trackable objects, by name.
+
+    Attributes:
+        leaving: Whether the training ended because of SIGTERM.
     """
 
     def __init__(
@@ -48,49 +60,105 @@ class Checkpoints(keras.callbacks.Callback):
         # States of layers that draw (EfficientNet's dropout), which Keras does not
         # show to TensorFlow's checkpoints.
         draws = [v.value for v in trainer.variables if id(v) not in weights]
-        self.checkpoint = tf.train.Checkpoint(
-            trainer=trainer, draws=draws, progress=self.progress, **state
-        )
-        self.manager = tf.train.CheckpointManager(
-            self.checkpoint, str(folder), max_to_keep=2
-        )
+        self.parts = {
+            "trainer": trainer,
+            "draws": draws,
+            "progress": self.progress,
+            **state,
+        }
+        self.checkpoint = tf.train.Checkpoint(**self.parts)
+        self.restored: set[str] = set()  # names of the parts
+        self.leaving = False
+        self.folder = Path(folder)
         self.train = train
         self.workers = workers
 
+    @functools.cached_property
+    def manager(self) -> tf.train.CheckpointManager:
+        """What saves, and removes all but the two newest."""
+        # Built after `restore`, which writes anew the file that this reads.
+        return tf.train.CheckpointManager(
+            self.checkpoint, str(self.folder), max_to_keep=2
+        )
+
     def restore(self) -> tuple[int, bool]:
-        """Go back to the newest checkpoint.
+        """Go back to the newest checkpoint that is whole.
 
         Returns:
             The step it was made at, 0 without one, and whether training had ended.
 
         Raises:
-            DataError: There is one, but it cannot be read or is of another network.
+            DataError: There are some, but none can be read, or they are of another
+                network.
         """
-        folder = self.manager.directory
-        latest = self.manager.latest_checkpoint or _newest_whole(folder)
-        if latest:
+        found = _checkpoints(self.folder)
+        if not found and self.workers.is_writer:
+            (self.folder / "checkpoint").unlink(missing_ok=True)
+        for number, path in enumerate(found):
             try:
-                self.checkpoint.restore(latest).assert_consumed()
-            except (tf.errors.OpError, AssertionError, ValueError) as error:
-                raise DataError(
-                    f"The checkpoint {latest} cannot be read or is of another network: "
-                    f"remove {folder} to start anew."
-                ) from error
-            if self.workers.is_writer:
-                self._sweep(Path(latest).name)
+                self._restore(path)
+            except Exception as error:  # TensorFlow raises a dozen kinds
+                if path == found[-1]:
+                    raise DataError(
+                        f"The checkpoint {found[0]} cannot be read or is of another "
+                        f"network: remove {self.folder} to start anew."
+                    ) from error
+                if self.workers.is_writer:
+                    say(
+                        f"WARNING: the checkpoint {path} cannot be read "
+                        f"({first_sentence(error)}); the one before takes its place."
+                    )
+            else:
+                if self.workers.is_writer:
+                    self._keep_only(found[number:])
+                break
         return int(self.progress.step), bool(self.progress.stopped)
 
+    def has(self, part: str) -> bool:
+        """Return whether the checkpoint that was restored holds a part.
+
+        Args:
+            part: Name of a trackable object, such as "kept".
+        """
+        return part in self.restored
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        """End at once where all steps are done, or SIGTERM has come."""
+        step = int(self.progress.step)
+        self.leaving = self.workers.any(termination.asked())
+        if self.leaving:
+            self.model.stop_training = True
+        elif step and (self.model.stop_training or step == self.train.steps):
+            self.model.stop_training = True
+            self._save(step, stopped=True)
+
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Save every so many steps, and where the training ends."""
+        """Save every so many steps, where the training ends, and after SIGTERM."""
         self.progress.step.assign_add(1)
         step = int(self.progress.step)
-        stopping = self.model.stop_training or step == self.train.steps
-        if stopping or step % cast(int, self.train.checkpoint_every) == 0:
-            self.progress.stopped.assign(stopping)
-            if self.workers.is_writer:
-                self._save(step)
+        self.leaving = self.workers.any(termination.asked())
+        # The last step may yet have to be scored.
+        last = step == self.train.steps and not self.leaving
+        stopped = self.model.stop_training or last
+        due = step % cast(int, self.train.checkpoint_every) == 0
+        if self.leaving or stopped or due:
+            self._save(step, stopped)
+        if self.leaving:
+            self.model.stop_training = True
+            # A worker that left before the writer is done would be taken for lost.
+            self.workers.wait()
 
-    def _save(self, step: int) -> None:
+    def _restore(self, path: str) -> None:
+        """Go back to a checkpoint; one of an older version lacks a part."""
+        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(path)}
+        parts = {n: part for n, part in self.parts.items() if n in names or n != LATER}
+        tf.train.Checkpoint(**parts).restore(path).assert_consumed()
+        self.restored = names
+
+    def _save(self, step: int, stopped: bool) -> None:
+        self.progress.stopped.assign(stopped)
+        if not self.workers.is_writer:
+            return
         try:
             self.manager.save(checkpoint_number=step)
         except (tf.errors.OpError, OSError) as error:
@@ -104,15 +172,24 @@ class Checkpoints(keras.callbacks.Callback):
                 before = f"that of step {latest.rpartition('-')[2]} is whole"
             raise DataError(
                 f"The checkpoint of step {step} could not be written into "
-                f"{self.manager.directory} ({words}), but {before}: free space and "
+                f"{self.folder} ({words}), but {before}: free space and "
                 "give the same command again."
             ) from error
 
-    def _sweep(self, *kept: str) -> None:
+    def _keep_only(self, newest_first: list[str]) -> None:
+        """Remove all other checkpoints, and name these in the file of the manager."""
+        names = [Path(path).name for path in reversed(newest_first)]
+        lines = [f'model_checkpoint_path: "{names[-1]}"']
+        for time, name in enumerate(names, start=1):  # one without is not managed
+            lines.append(f'all_model_checkpoint_paths: "{name}"')
+            lines.append(f"all_model_checkpoint_timestamps: {time}")
+        write_atomically(self.folder / "checkpoint", "\n".join(lines).encode())
+        self._sweep()
+
+    def _sweep(self) -> None:
         """Remove what a checkpoint that was not finished leaves behind."""
-        folder = Path(self.manager.directory)
-        whole = {Path(path).name for path in self.manager.checkpoints} | {*kept}
-        for entry in folder.glob("*"):
+        whole = {Path(path).name for path in self.manager.checkpoints}
+        for entry in self.folder.glob("*"):
             name = entry.name
             if name.startswith("checkpoint.tmp"):
                 entry.unlink(missing_ok=True)
@@ -123,15 +200,14 @@ class Checkpoints(keras.callbacks.Callback):
                     entry.unlink(missing_ok=True)
 
 
-def _newest_whole(folder: str) -> str | None:
-    """Find the newest checkpoint if a kill came before the file that names it.
+def _checkpoints(folder: Path) -> list[str]:
+    """Find the checkpoints, the newest first.
 
-    An index is written last, so what has one is whole.
+    Their index is written last, so what has one was written to its end. The file that
+    names them is not asked: a kill may come before it is written.
     """
-    found = [Path(path) for path in glob.glob(f"{glob.escape(folder)}/ckpt-*.index")]
-    steps = {
-        int(path.stem.removeprefix("ckpt-")): str(path.with_suffix(""))
-        for path in found
-        if path.stem.removeprefix("ckpt-").isdecimal()
-    }
-    return steps[max(steps)] if steps else None
+    found = [path.with_suffix("") for path in folder.glob("ckpt-*.index")]
+    steps = {path: path.name.removeprefix("ckpt-") for path in found}
+    numbered = [path for path in found if steps[path].isdecimal()]
+    numbered.sort(key=lambda path: int(steps[path]), reverse=True)
+    return [str(path) for path in numbered]

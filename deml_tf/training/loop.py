@@ -17,7 +17,8 @@ def fit(
 
     Does to a `Trainer` what `trainer.fit` does, whose loop Keras 3 does not give to
     several workers: the same `train_step` on every replica, the same callbacks. The
-    losses that `train_step` gives are equal on all replicas.
+    losses that `train_step` gives are equal on all replicas. Unlike in
+    `trainer.fit`, a callback may stop it before the first step.
 
     Args:
         trainer: The compiled `Trainer`, built under the strategy.
@@ -42,7 +43,7 @@ def fit(
     called.on_train_begin()
     called.on_epoch_begin(0)
     losses = {}
-    for number, data in enumerate(batches):
+    for number, data in enumerate(() if trainer.stop_training else batches):
         called.on_train_batch_begin(number)
         losses = {name: float(value) for name, value in step(data).items()}
         called.on_train_batch_end(number, losses)

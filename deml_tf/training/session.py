@@ -5,16 +5,18 @@ import dataclasses
 import keras
 import tensorflow as tf
 
+from deml_tf.cli import termination
 from deml_tf.cli.error_text import is_lost, service_error
 from deml_tf.cli.printing import say
 from deml_tf.config import Configs
 from deml_tf.data.batch_table import BatchTable
 from deml_tf.data.batches import batch_files, class_ids, training_dataset
 from deml_tf.data.images import explain_unreadable
-from deml_tf.data.scan import take_out_bad
-from deml_tf.data.selection import fill_batches, read_split
+from deml_tf.data.scan import find_bad, take_out_bad
+from deml_tf.data.selection import fill_batches, read_split, run_split
+from deml_tf.data.split_record import ROLES, split_digest, write_record
 from deml_tf.data.splits import Split
-from deml_tf.errors import UsageError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.models.embedder import build_embedder, core_of, geometry_of
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
@@ -29,7 +31,7 @@ from deml_tf.training.progress import ProgressBar
 from deml_tf.training.trainer import Trainer
 from deml_tf.training.workers import Workers
 
-BEST = "best.weights.h5"
+OLD_BEST = "best.weights.h5"  # of versions up to 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +85,6 @@ class Session:
         choice = ChooseBestStep(
             self.embedder,
             self.split.validation,
-            self.run.path / BEST,
             train,
             embedding_of(geometry_of(self.embedder), self.configs),
             self.workers,
@@ -94,17 +95,23 @@ class Session:
             train,
             self.workers,
             choice=choice.state,
+            kept=choice.kept,
         )
         first_step, ended = checkpoints.restore()
+        if first_step and not checkpoints.has("kept"):
+            choice.take_over(first_step, self.run.path / OLD_BEST)
         self._check_shared_folder(first_step)
         if first_step and self.workers.is_writer:
             say(f"Going on from step {first_step} of {train.steps}.")
         if not ended:
             if self.workers.is_writer:
                 self.run.truncate_metrics(first_step)
-            self._run_steps(first_step, choice, checkpoints, data_service)
+            with termination.deferred():
+                self._run_steps(first_step, choice, checkpoints, data_service)
+            if checkpoints.leaving:  # SIGTERM may have come to another worker
+                raise termination.Terminated
         if self.split.validation and self.workers.is_writer:
-            core_of(self.embedder).load_weights(self.run.path / BEST)
+            choice.take_best()
             say(
                 f"Best step: {int(choice.state.best_step)}, MAP@R "
                 f"{float(choice.state.best):.3f} on the validation classes."
@@ -169,19 +176,45 @@ class Session:
                 f"worker {self.workers.cluster.rank} and one of step {agreed} for the "
                 "first: name a folder that all workers share."
             )
+        number = int(split_digest(self.split)[:15], 16)
+        if self.workers.agree(number) != number:
+            raise UsageError(
+                f"data_dir={self.configs.data.data_dir} holds other images for worker "
+                f"{self.workers.cluster.rank} than for the first: give all workers the "
+                "same data set."
+            )
 
 
 def _read_split(configs: Configs, run: RunFolder, workers: Workers) -> Split:
     """Read the images of the run, without bad ones and classes that are too small."""
     data, train = configs.data, configs.train
-    split = read_split(data, train.seed)
-    split = take_out_bad(
-        split, data.bad_images, run.path / BAD_IMAGES, workers.is_writer
-    )
-    split = fill_batches(split, train.classes_per_batch, train.images_per_class)
+    if run.split_path.exists():
+        split = run_split(run.split_path, data, train.seed)
+        _refuse_bad(split)
+    else:
+        split = read_split(data, train.seed)
+        split = take_out_bad(
+            split, data.bad_images, run.path / BAD_IMAGES, workers.is_writer
+        )
+        split = fill_batches(split, train.classes_per_batch, train.images_per_class)
+        if workers.is_writer:
+            write_record(run.split_path, split, data)
     if train.patience and not split.validation:
         raise UsageError(
             f"patience={train.patience} needs validation classes: give "
             f"validation_classes=0.1, or leave out patience={train.patience}."
         )
     return split
+
+
+def _refuse_bad(split: Split) -> None:
+    """Refuse to go on with fewer images than the run was begun with."""
+    paths = [e.path for role in ROLES for e in getattr(split, role)]
+    bad = find_bad(paths)
+    for path, reason in bad.items():
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(
+            f"The run was begun with the image {path}, which cannot be read now "
+            f"({reason}){more}: put back what is missing, or train again with another "
+            "run_dir=FOLDER."
+        )

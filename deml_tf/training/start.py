@@ -1,10 +1,12 @@
 """From settings to a finished run, on one worker of possibly several."""
 
+import contextlib
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from deml_tf.cli import termination
 from deml_tf.cli.flags import as_flags
 from deml_tf.cli.printing import say
 from deml_tf.config import Configs, DistributionConfig, TrainConfig
@@ -93,5 +95,6 @@ def _train(
         replicas = workers.replicas
         results = finish(run, session.embedder, session.split, configs, replicas)
     # A worker that left before the writer is done would be taken for a lost one.
-    workers.wait()
+    with contextlib.nullcontext() if workers.is_writer else termination.at_once():
+        workers.wait()
     return results

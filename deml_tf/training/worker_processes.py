@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from deml_tf.cli import termination
 from deml_tf.training.cluster import VARIABLE
 
 _PATIENCE = 60  # seconds in which the others may end by themselves, saying why
@@ -18,7 +19,8 @@ _PATIENCE = 60  # seconds in which the others may end by themselves, saying why
 def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
     """Run `deml_tf.train` in several processes that know of one another.
 
-    If one of them fails, the others are killed a minute later.
+    If one of them fails, the others are killed a minute later. SIGTERM and Ctrl-C are
+    passed on as SIGTERM; the workers save their step and end.
 
     Args:
         count: Number of workers.
@@ -26,23 +28,39 @@ def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
 
     Returns:
         The exit status of each worker, in order of rank.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; all workers have ended.
     """
     addresses = free_addresses(count)
-    workers = [start_worker(rank, addresses, arguments) for rank in range(count)]
-    deadline = None
+    workers = []
     try:
-        while any(worker.poll() is None for worker in workers):
-            if deadline is None and any(worker.poll() for worker in workers):
-                deadline = time.monotonic() + _PATIENCE
-            if deadline is not None and time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
+        for rank in range(count):
+            workers.append(start_worker(rank, addresses, arguments))
+        _wait(workers)
+    except KeyboardInterrupt:
+        for worker in workers:
+            worker.terminate()
+        with termination.deferred():  # a second SIGTERM must not kill them
+            _wait(workers)
+        raise
     finally:
         for worker in workers:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGKILL)
             worker.wait()
     return [worker.returncode for worker in workers]
+
+
+def _wait(workers: Sequence[subprocess.Popen[Any]]) -> None:
+    """Return when all have ended, or some while after one has failed."""
+    deadline = None
+    while any(worker.poll() is None for worker in workers):
+        if deadline is None and any(worker.poll() for worker in workers):
+            deadline = time.monotonic() + _PATIENCE
+        if deadline is not None and time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
 
 
 def start_worker(

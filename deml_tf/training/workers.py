@@ -2,11 +2,13 @@
 
 import contextlib
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
+from deml_tf.cli import termination
 from deml_tf.cli.error_text import COLLECTIVE_ERRORS, is_lost
 from deml_tf.cli.printing import say
 from deml_tf.data.address import EXPOSED
@@ -49,6 +51,8 @@ class Workers:
         if cluster.size > 1:
             say(f"Worker {cluster.rank} of {cluster.size}: waiting for all.")
             say(EXPOSED)
+            with termination.at_once():
+                return cls(cluster, build_strategy(kind, logical_cpus, cluster))
         return cls(cluster, build_strategy(kind, logical_cpus, cluster))
 
     @property
@@ -72,24 +76,21 @@ class Workers:
         Returns:
             The value that the writer gave.
         """
-        if self.cluster.size == 1:
-            return value
-        share = len(self.strategy.extended.worker_devices)  # replicas of this worker
+        return self._sum(value if self.is_writer else 0)
 
-        def of_writer(value: tf.Tensor) -> tf.Tensor:
-            replica = tf.distribute.get_replica_context()
-            first = replica.replica_id_in_sync_group % share == 0
-            return replica.all_reduce("sum", value * tf.cast(first, value.dtype))
+    def any(self, value: bool) -> bool:
+        """Return whether the value is true for any worker; every worker must call it.
 
-        run = tf.function(
-            lambda value: self.strategy.run(of_writer, (value,)), autograph=False
-        )
-        agreed = run(tf.constant(value if self.is_writer else 0, tf.int64))
-        return int(self.strategy.experimental_local_results(agreed)[0])
+        It returns only when all workers have called it.
+
+        Args:
+            value: This worker's.
+        """
+        return self._sum(int(value)) > 0
 
     def wait(self) -> None:
         """Return when all workers have called it."""
-        self.agree(0)
+        self._sum(0)
 
     def distribute(
         self, read: Callable[[tuple[int, int, int]], tf.data.Dataset], batch_size: int
@@ -114,6 +115,26 @@ class Workers:
         if self.replicas == 1:
             return read(share)
         return self.strategy.distribute_datasets_from_function(lambda _: read(share))
+
+    def _sum(self, value: int) -> int:
+        if self.cluster.size == 1:
+            return value
+        added = self._adder(tf.constant(value, tf.int64))
+        return int(self.strategy.experimental_local_results(added)[0])
+
+    @functools.cached_property
+    def _adder(self) -> Callable[[tf.Tensor], Any]:
+        """Adds one number of each worker, traced once."""
+        share = len(self.strategy.extended.worker_devices)  # replicas of this worker
+
+        def of_first(value: tf.Tensor) -> tf.Tensor:
+            replica = tf.distribute.get_replica_context()
+            first = replica.replica_id_in_sync_group % share == 0
+            return replica.all_reduce("sum", value * tf.cast(first, value.dtype))
+
+        return tf.function(
+            lambda value: self.strategy.run(of_first, (value,)), autograph=False
+        )
 
     @contextlib.contextmanager
     def lost_one_explained(self) -> Iterator[None]:

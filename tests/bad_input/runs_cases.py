@@ -1,8 +1,10 @@
 """Run folders and embedders: of other flags, spoilt, unfinished, of something else."""
 
+import shutil
+
 import keras
 from bad_case import Case
-from world import also, as_json, embedder, run, write
+from world import also, embedder, own_images, record, run, write
 
 LONG = f"{'x' * 251}.html"
 
@@ -83,6 +85,7 @@ CASES = (
             write("run/checkpoints/ckpt-3.index", "spoilt"),
             write("run/checkpoints/ckpt-3.data-00000-of-00001", "spoilt"),
         ),
+        frozenset({"run/split.json"}),
     ),
     Case(
         "a run whose only, unnamed checkpoint is spoilt",
@@ -94,6 +97,43 @@ CASES = (
             run(),
             write("run/checkpoints/ckpt-3.index", "spoilt"),
             write("run/checkpoints/ckpt-3.data-00000-of-00001", "spoilt"),
+        ),
+        frozenset({"run/split.json"}),
+    ),
+    Case(
+        "a run begun with an image that is gone",
+        "train TINY --data_dir=own",
+        1,
+        "The run was begun with the image DIR/own/class 05/1.png, which cannot be read "
+        "now (No such file or directory): put back what is missing, or train again "
+        "with another --run_dir=FOLDER.",
+        also(
+            own_images,
+            run(data_dir="own"),
+            record(),
+            lambda folder: (folder / "own/class 05/1.png").unlink(),
+        ),
+    ),
+    Case(
+        "a run whose record of its split is cut short",
+        "evaluate --run_dir=run",
+        1,
+        "run/split.json, which says what the run was begun with, is spoilt (Expecting "
+        "property name enclosed in double quotes: line 1 column 2 (char 1)): put it "
+        "back from a copy, or train again with another --run_dir=FOLDER.",
+        also(run(finished=True), write("run/split.json", "{")),
+    ),
+    Case(
+        "a run whose data set is gone",
+        "evaluate --run_dir=run",
+        2,
+        "--data_dir=own is no longer at DIR/own, where it was when the run was begun: "
+        "put the data set back there.",
+        also(
+            own_images,
+            run(finished=True, data_dir="own"),
+            record(),
+            lambda folder: shutil.rmtree(folder / "own"),
         ),
     ),
     Case(
@@ -156,6 +196,14 @@ CASES = (
         embedder("e.keras", first=float("inf")),
     ),
     Case(
+        "an embedder with one bit changed",
+        OTHER,
+        1,
+        "e.keras is no embedder of this project (model.weights.h5 in it is damaged): "
+        "name an embedder.keras that a training has written.",
+        embedder("e.keras", flip=True),
+    ),
+    Case(
         "a text as embedder",
         OTHER,
         1,
@@ -197,10 +245,8 @@ CASES = (
     Case(
         "a run whose results are no JSON",
         "compare run",
-        1,
-        "run/results.json cannot be read (Expecting property name "
-        "enclosed in double quotes: line 1 column 2 (char 1)): name the "
-        "folder of a run that has written it.",
+        2,
+        "run is no finished run: train it first, or name another.",
         also(run(), write("run/results.json", "{")),
     ),
     Case(
@@ -208,7 +254,7 @@ CASES = (
         "compare run",
         1,
         "run/results.json lacks the scores of a run: train it again, or name another.",
-        also(run(), write("run/results.json", as_json([1]))),
+        also(run(), write("run/results.json", "{}")),
     ),
     Case(
         "a page below a file",

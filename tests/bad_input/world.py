@@ -11,7 +11,9 @@ from PIL import Image
 
 from deml_tf.backbones import build_backbone
 from deml_tf.cli.flags import as_flags, define_flags, read_configs
-from deml_tf.config import CONFIGS
+from deml_tf.config import CONFIGS, DataConfig
+from deml_tf.data.selection import read_split
+from deml_tf.data.split_record import write_record
 from deml_tf.models.embedder import CORE, build_deml
 from deml_tf.runs.folder import RunFolder
 
@@ -120,6 +122,16 @@ def run(name="run", finished=False, **changes):
     return make
 
 
+def record(name="run"):
+    """Makes the record of the split of `own` in a run folder."""
+
+    def make(folder):
+        data = DataConfig("folder", str(folder / "own"), validation_classes=0.5)
+        write_record(folder / name / "split.json", read_split(data, 0), data)
+
+    return make
+
+
 def _set_first(model, value):
     if value is not None:
         model.weights[0].assign(model.weights[0] * 0 + value)
@@ -146,11 +158,20 @@ def saved_weights(first=None, **sizes):
         return path.read_bytes()
 
 
-def embedder(name="embedder.keras", cut=None, first=None):
-    """Makes an embedder of this project, cut off or its first weights set if asked."""
+def embedder(name="embedder.keras", cut=None, first=None, flip=False):
+    """Makes an embedder of this project, cut off or with some weight changed if asked.
+
+    Args:
+        name: of the file.
+        cut: bytes after which it ends.
+        first: value of all its first weights.
+        flip: whether a bit in its midst is changed.
+    """
 
     def make(folder, name=name):
-        (folder / name).write_bytes(_saved_embedder(first)[:cut])
+        content = bytearray(_saved_embedder(first)[:cut])
+        content[len(content) // 2] ^= flip << 6
+        (folder / name).write_bytes(content)
 
     return make
 

@@ -125,3 +125,16 @@ def test_other_flags_are_refused(finished, text, words):
 def test_unfinished_runs_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no finished run"):
         open_finished(tmp_path)
+
+
+def test_an_older_run_has_the_flags_of_today(finished):
+    path = finished(OLD)
+    _, configs = open_finished(path)
+    # Without those that the older version wrote though they are the defaults.
+    given = {"alpha": 3.0, "cost_negative": 25.0}
+    today = configs._replace(loss=LossConfig(loss_arguments=given))
+    RunFolder.open(path, as_flags(*today)).close()
+    other = today._replace(loss=LossConfig(loss_arguments={"cost_negative": 25.0}))
+    with pytest.raises(UsageError) as caught:
+        RunFolder.open(path, as_flags(*other))
+    assert "(binomial_deviance_alpha: 3.0 -> 2.0)" in str(caught.value)

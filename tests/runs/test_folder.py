@@ -305,3 +305,17 @@ def test_value_that_no_flagfile_can_hold_is_refused(tmp_path, value):
     with pytest.raises(UsageError, match="name="):
         RunFolder.open(tmp_path / "run", {"name": value})
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("half", ["", '{"test": {"recall_at_1": 0.', "[1]"])
+def test_half_written_results_are_none(reopen, half):
+    run = reopen()
+    run.results_path.write_text(half)
+    assert not run.finished and not reopen().finished
+
+
+def test_a_half_written_environment_is_written_anew(reopen):
+    run = reopen()
+    before = run.read_json("environment.json")
+    run.environment_path.write_text('{"python": "3')
+    assert reopen().read_json("environment.json").keys() == before.keys()

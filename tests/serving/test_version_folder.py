@@ -29,8 +29,8 @@ def test_gets_its_name_at_the_end(tmp_path):
     target = tmp_path / "models" / "birds" / "1"
     with published(target) as folder:
         (folder / "saved_model.pb").write_text("x")
-        assert not target.exists() and folder.parent == target.parent
-        assert not folder.name.isdigit() and folder.name.startswith(".")
+        assert not target.exists() and folder.parent.parent == target.parent
+        assert folder.parent.name.startswith(".1.")
     assert [p.name for p in target.parent.iterdir()] == ["1"]
     assert (target / "saved_model.pb").read_text() == "x"
 

@@ -14,9 +14,7 @@ import csv
 import json
 import multiprocessing
 import os
-import shutil
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -35,6 +33,7 @@ from rich.progress import (
 from deml_tf.data.plumage.render import draw_image
 from deml_tf.data.plumage.species import ATTRIBUTES, Species, choose_species
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.hidden_folder import hidden_folder
 
 VERSION = 1  # of the drawings: raise it with any change of a pixel
 _RECORD = "plumage.json"
@@ -55,8 +54,9 @@ def write_plumage(
     Every image has random numbers of its own, keyed by seed, species and image. So it
     depends neither on the number of workers nor on how much else is drawn. Everything
     is drawn into a hidden folder beside `directory`, which is renamed at the end: a
-    process that is killed leaves no `directory` behind. Workers are spawned, so a
-    script that calls this function needs the usual `if __name__ == "__main__":`.
+    process that is killed leaves no `directory` behind, and the next one removes what
+    it has left. Workers are spawned, so a script that calls this function needs the
+    usual `if __name__ == "__main__":`.
 
     Args:
         directory: A new or empty folder, or one that already holds this very set.
@@ -86,10 +86,7 @@ def write_plumage(
     if _is_finished(directory, wanted):
         return directory
     target = directory.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    work = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        work.mkdir()
+    with hidden_folder(target) as work:
         rows = _draw_all(
             work, choose_species(species, seed), images, size, seed, workers
         )
@@ -102,8 +99,6 @@ def write_plumage(
             if target.exists():
                 target.rmdir()
             work.rename(target)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return directory
 
 

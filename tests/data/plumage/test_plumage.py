@@ -251,7 +251,10 @@ def test_seed_and_image_change_the_image(tiny, tmp_path):
 
 def test_a_smaller_set_is_part_of_a_larger(tiny, tmp_path):
     part = tmp_path / "part"
+    killed = tmp_path / ".part.0123abcd.part"
+    (killed / "images").mkdir(parents=True)
     write_plumage(part, size=64, species=3, images=1, workers=1)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"part"}
     images = {k: v for k, v in _files(part).items() if k.startswith("images")}
     assert len(images) == 3 and images.items() <= _files(tiny).items()
 

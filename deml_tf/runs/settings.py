@@ -1,0 +1,56 @@
+"""The settings of a run, read from its flagfile, whatever version wrote it."""
+
+from collections.abc import Iterable
+
+from absl import flags
+
+from deml_tf.cli.flags import as_flags, define_flags, drop_not_chosen, read_configs
+from deml_tf.cli.parsing import parse
+from deml_tf.cli.settings import argument_fields, constructor_settings
+from deml_tf.config import CONFIGS, Configs
+from deml_tf.errors import UsageError
+from deml_tf.runs.flagfile import flag_text, renamed_lines
+
+
+def read_settings(lines: Iterable[str]) -> Configs:
+    """Read the settings from the lines of a run's flagfile.
+
+    Args:
+        lines: Of this version or an older one.
+
+    Raises:
+        UsageError: They are not what a training writes.
+    """
+    values = flags.FlagValues()
+    define_flags(*CONFIGS, flag_values=values)
+    _, *words = parse(values, ["", *renamed_lines(lines)])
+    if words:
+        raise UsageError(f"{words[0]!r} is no flag")
+    drop_not_chosen(values)
+    return read_configs(values)
+
+
+def meaning(lines: Iterable[str]) -> dict[str, str]:
+    """Return the value of every flag that the lines of a flagfile give or leave out.
+
+    Two flagfiles of different versions have the same meaning if only names differ, or
+    flags that one of them leaves at their defaults.
+
+    Args:
+        lines: Of this version or an older one.
+
+    Returns:
+        Value by name, as text; of constructor arguments those of the chosen classes.
+
+    Raises:
+        UsageError: They are not what a training writes.
+    """
+    configs = read_settings(lines)
+    defaults = {}
+    for config in configs:
+        for _, choice, rules in argument_fields(type(config)):
+            chosen = getattr(config, choice)
+            for setting in constructor_settings(rules[chosen]):
+                defaults[f"{chosen}_{setting.name}"] = setting.default
+    known = {**defaults, **as_flags(*configs)}
+    return {n: flag_text(n, value) for n, value in known.items() if value is not None}

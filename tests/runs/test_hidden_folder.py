@@ -1,0 +1,59 @@
+"""Hidden folders of killed processes are removed, those of live ones are not."""
+
+import time
+
+import pytest
+from forks import Fork
+
+from deml_tf.runs.hidden_folder import hidden_folder
+
+
+def hold(target):
+    with hidden_folder(target) as folder:
+        (folder / "half").write_text("x")
+        print("working", flush=True)
+        time.sleep(60)
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+@pytest.mark.parametrize("name", ["1", "birds"])
+def test_what_a_killed_process_leaves_is_swept(tmp_path, name):
+    process = Fork(hold, tmp_path / name)
+    assert process.stdout.readline() == "working\n"
+    (theirs,) = names(tmp_path)
+    for other in (".own.tmp", f".{name}.0123abcd.notes", "data"):
+        (tmp_path / other).mkdir()
+    foreign = set(names(tmp_path)) - {theirs}
+    try:
+        with hidden_folder(tmp_path / name) as folder:
+            assert (tmp_path / theirs).is_dir()  # that of a live process stays
+            folder.rename(tmp_path / name)
+    finally:
+        process.kill()
+        process.communicate()
+    assert theirs in names(tmp_path)
+    (tmp_path / f".{name}.0123abcd.part").mkdir()  # as older versions left one
+    with hidden_folder(tmp_path / name):
+        assert theirs not in names(tmp_path)
+    assert set(names(tmp_path)) == foreign | {name}
+
+
+def test_a_swept_folder_is_not_used(tmp_path, monkeypatch):
+    """Another process removes it between its making and its lock."""
+    from deml_tf.runs import hidden_folder as module
+
+    lock, calls = module._lock, []
+
+    def late(place):
+        calls.append(place)
+        if len(calls) == 1:
+            place.rmdir()
+        return lock(place)
+
+    monkeypatch.setattr(module, "_lock", late)
+    with hidden_folder(tmp_path / "1") as folder:
+        assert folder.is_dir() and folder.parent == calls[1]
+    assert names(tmp_path) == []
