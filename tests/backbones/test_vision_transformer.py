@@ -360,7 +360,7 @@ def test_xla_compiles_the_core():
 @pytest.mark.slow
 def test_deml_trains_and_reloads(tmp_path):
     keras.utils.set_random_seed(1)
-    embedder = tiny_deml()
+    embedder = tiny_deml(scales=1)
     trainer = Trainer(
         core_of(embedder), BinomialDeviance(), AdversaryDecoupling(hidden=8)
     )

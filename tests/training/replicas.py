@@ -1,6 +1,7 @@
 """What a process of its own runs: several replicas against one, as JSON.
 
-Its argument: the number of logical CPUs, or "workers" for those of TF_CONFIG.
+Its arguments: the number of logical CPUs, or "workers" for those of TF_CONFIG; the
+names of the backbones in `cases.py`.
 """
 
 import json
@@ -8,16 +9,15 @@ import sys
 
 import tensorflow as tf
 from cases import (
-    BACKBONES,
     BATCH,
-    CASES,
-    DECOUPLINGS,
     STEPS,
     Show,
     batches,
     build,
     difference,
+    gradient_cases,
     state,
+    trained_cases,
 )
 
 from deml_tf.training import loop
@@ -73,7 +73,7 @@ def trained(case, workers, through):
     return state(trainer)
 
 
-def main(asked):
+def main(asked, names):
     cluster = read_cluster()
     if cluster.size > 1:
         several = Workers.start("multiworker", None, cluster)
@@ -81,13 +81,8 @@ def main(asked):
         several = Workers.start("mirrored", int(asked), cluster)
     one = Workers()
     report = {"replicas": several.replicas, "gradients": {}, "trained": {}}
-    compared = [(backbone, "adversary", "pairs") for backbone in BACKBONES]
-    compared += [
-        ("frozen BatchNorm", d, "pairs") for d in DECOUPLINGS if d != "adversary"
-    ]
-    compared += [("frozen BatchNorm", "none", "proxies")]
-    for backbone, decoupling, loss in compared:
-        case = (backbone, decoupling, "momentum", loss)
+    for case in gradient_cases(names):
+        backbone, decoupling, _, loss = case
         found, logs = gradients(case, several)
         wanted, single = gradients(case, one)
         error, name = difference(found, wanted)
@@ -97,7 +92,7 @@ def main(asked):
             "logs": {n: [logs[n], single[n][0]] for n in single},
         }
         print(case, error, name, file=sys.stderr, flush=True)
-    for case in CASES:
+    for case in trained_cases(names):
         # Keras's `fit` refuses workers.
         by_fit = cluster.size == 1 and case[1] in ("adversary", "hinge")
         through = "fit" if by_fit else "loop"

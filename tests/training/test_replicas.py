@@ -5,6 +5,7 @@ import os
 
 import pytest
 import replicas
+from cases import REAL, SMALL
 from forks import Fork
 
 from deml_tf.training.worker_processes import free_addresses, tf_config
@@ -12,11 +13,10 @@ from deml_tf.training.worker_processes import free_addresses, tf_config
 GRADIENTS, TRAINED, LOGS = 1e-5, 1e-4, 1e-5  # largest difference over largest value
 
 
-def start(argument, **variables):
+def start(argument, names, **variables):
     """Starts `replicas.py` in a process whose TensorFlow has not begun."""
-    return Fork(
-        replicas.main, argument, environment={**os.environ, **variables}, longest=2400
-    )
+    environment = {**os.environ, **variables}
+    return Fork(replicas.main, argument, names, environment=environment, longest=2400)
 
 
 def reports(processes):
@@ -42,9 +42,16 @@ def check(found):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
-def test_replicas_equal_one(count):
-    (found,) = reports([start(str(count))])
+@pytest.mark.parametrize(
+    ("count", "names"),
+    [
+        pytest.param(2, SMALL, id="2-small"),
+        pytest.param(2, REAL, id="2", marks=pytest.mark.long),
+        pytest.param(4, REAL, id="4", marks=pytest.mark.long),
+    ],
+)
+def test_replicas_equal_one(count, names):
+    (found,) = reports([start(str(count), names)])
     assert found["replicas"] == count
     check(found)
 
@@ -55,7 +62,7 @@ def test_workers_equal_one():
     addresses = free_addresses(2)
     found = reports(
         [
-            start("workers", TF_CONFIG=tf_config(rank, addresses))
+            start("workers", REAL, TF_CONFIG=tf_config(rank, addresses))
             for rank in range(len(addresses))
         ]
     )
