@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from deml_tf.data import image_header
 from deml_tf.data.images import decode, decode_bytes
 from deml_tf.layers.prepare import RestoreBoxes, center_crop, fit_square
 from deml_tf.models.embedder import Geometry
@@ -76,7 +77,7 @@ def test_no_image_at_all(readers):
 
 def test_large_images_are_refused_unread(monkeypatch):
     encoded = [encode("PNG", 50, 70), encode("PNG", 50, 71)]
-    monkeypatch.setattr(encoded_images, "MOST_PIXELS", 50 * 70)
+    monkeypatch.setattr(image_header, "MOST_PIXELS", 50 * 70)
     decoded = []
     monkeypatch.setattr(
         encoded_images,

@@ -337,15 +337,17 @@ def test_an_error_leaves_nothing(tmp_path, monkeypatch):
 def test_killed_half_way_leaves_nothing_that_looks_finished(draw, tmp_path):
     process = draw(tmp_path / "set", size=64, species=900, images=9, workers=1)
     end = time.monotonic() + 60
-    while time.monotonic() < end and not list(tmp_path.glob(".*/images/*/01.jpg")):
+    first = ".*/content/images/*/01.jpg"
+    while time.monotonic() < end and not list(tmp_path.glob(first)):
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert list(tmp_path.glob(".*/images/*/01.jpg"))
+    assert list(tmp_path.glob(first))
     assert not (tmp_path / "set").exists()
     assert not list(tmp_path.rglob("plumage.json"))
     assert not list(tmp_path.rglob("annotations.csv"))
     write_plumage(tmp_path / "set", 0, 32, 1, 1, workers=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_contact_sheet(tiny, tmp_path):
