@@ -16,10 +16,10 @@ from deml_tf.models.embedder import build_deml
 
 # Sides at which each has a final map of more than one position.
 SIZES = {name: 64 for name in CUTS} | {"inception_v3": 107}
-TABLE = [
-    pytest.param(name, marks=[] if name == "mobilenet_v2" else pytest.mark.slow)
-    for name in CUTS
-]
+SLOW, LONG = [pytest.mark.slow], [pytest.mark.slow, pytest.mark.long]
+# One with BatchNorm and one without; the others come by the same way.
+MARKS = {"mobilenet_v2": [], "convnext_tiny": SLOW}
+TABLE = [pytest.param(name, marks=MARKS.get(name, LONG)) for name in CUTS]
 
 
 def build(name, **changes):
@@ -90,7 +90,6 @@ def test_names():
     assert all(tuple(BACKBONES[name].cut_layers) == cuts for name, cuts in CUTS.items())
 
 
-LONG = [pytest.mark.slow, pytest.mark.long]
 EXPECTED = {  # U, mid, final at SIZES: the grids of 16, 16 and 32 pixels a position
     "resnet50": ((4, 4, 1024), (4, 4, 1024), (2, 2, 2048)),
     "inception_v3": ((5, 5, 768), (5, 5, 768), (2, 2, 2048)),
@@ -194,7 +193,7 @@ def difference(name, source, **changes):
     ("name", "cut_layer"),
     [
         *[
-            pytest.param(n, None, marks=pytest.mark.slow)
+            pytest.param(n, None, marks=MARKS.get(n, LONG) or SLOW)
             for n in CUTS
             if n != "efficientnet_b0"  # see test_imagenet_weights
         ],
@@ -202,7 +201,7 @@ def difference(name, source, **changes):
         pytest.param("mobilenet_v2", "block_5_add", marks=pytest.mark.slow),  # tf
         ("mobilenet_v3_small", "expanded_conv_7_add"),  # by itself; plain operations
         pytest.param("densenet121", "pool3_pool", marks=LONG),  # torch
-        pytest.param("resnet50_v2", "conv4_block5_out", marks=pytest.mark.slow),
+        pytest.param("resnet50_v2", "conv4_block5_out", marks=LONG),
     ],
 )
 def test_equals_keras(name, cut_layer):
@@ -327,7 +326,10 @@ def put(folder, file, name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "file"),
-    [("mobilenet_v2", MOBILENET), ("efficientnet_b0", "efficientnetb0_notop.h5")],
+    [
+        ("mobilenet_v2", MOBILENET),
+        pytest.param("efficientnet_b0", "efficientnetb0_notop.h5", marks=LONG),
+    ],
 )
 def test_imagenet_weights(name, file, keras_home, monkeypatch):
     # Keras knows a hash for most files, which ours cannot have.
