@@ -12,6 +12,7 @@ import math
 import operator
 import textwrap
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from deml_tf.errors import UsageError
@@ -58,7 +59,7 @@ def default_resize_size(input_size: int) -> int:
     Args:
         input_size: Side of the crop, in pixels.
     """
-    return round(input_size * 8 / 7)
+    return round(input_size * Fraction(8, 7))  # a float could overflow
 
 
 @dataclasses.dataclass(frozen=True)

@@ -212,3 +212,10 @@ def test_every_setting_explains_itself():
         for field in dataclasses.fields(config):
             text = field.metadata.get("help", "Arguments.")
             assert text.endswith(".") and text[0].isupper(), field.name
+
+
+@pytest.mark.parametrize("size", [7, 96, 160, 224, 227, 10**400])
+def test_the_default_margin_is_that_of_256_to_224(size):
+    resize_size = ModelConfig(input_size=size).resize_size
+    assert isinstance(resize_size, int)
+    assert abs(resize_size * 7 - size * 8) <= 3  # the nearest whole number
