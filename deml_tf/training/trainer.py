@@ -125,7 +125,9 @@ class Trainer(keras.Model):
                 self.decoupling.oppose([tf.stop_gradient(p) for p in parts])
             losses = self._terms(labels, parts, pooled)
             weighted = [self.term_weights[name] * losses[name] for name in losses]
-            loss = tf.add_n(weighted) / replicas
+            # Not `tf.add_n`, nor `+`, which Grappler turns into it: whichever term is
+            # free first is the first that these add, so the sum would end in another bit.
+            loss = tf.reduce_sum(tf.stack(weighted)) / replicas
 
         joint_variables = self.decoupling.joint_variables
         gradients: Any = tape.gradient(loss, [*variables, *joint_variables])
