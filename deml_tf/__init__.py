@@ -2,18 +2,31 @@
 
 Importing the package registers its layers, losses and optimizer with Keras, so that
 saved models load, in safe mode too. It also settles Keras's global settings.
+
+Where Keras runs on JAX or PyTorch already, or TensorFlow is not installed, there is
+`deml_tf.losses` alone.
 """
 
+import importlib.util
+import sys
 from typing import TYPE_CHECKING
 
-from deml_tf.kernels.keras_settings import pin_keras
+HAS_TENSORFLOW = (
+    sys.modules["keras"].config.backend() == "tensorflow"
+    if "keras" in sys.modules
+    else importlib.util.find_spec("tensorflow") is not None
+)
 
-pin_keras()  # before anything of Keras is made
+if TYPE_CHECKING or HAS_TENSORFLOW:
+    from deml_tf import kernels  # noqa: F401  settles Keras before anything is made
 
-from deml_tf import backbones, layers, losses  # noqa: E402
-from deml_tf.layers.adversary import Adversary  # noqa: E402
-from deml_tf.models.embedder import build_deml, explainer  # noqa: E402
-from deml_tf.training.optimizer import GroupedAdam  # noqa: E402
+from deml_tf import losses  # noqa: E402
+
+if TYPE_CHECKING or HAS_TENSORFLOW:
+    from deml_tf import backbones, layers
+    from deml_tf.layers.adversary import Adversary
+    from deml_tf.models.embedder import build_deml, explainer
+    from deml_tf.training.optimizer import GroupedAdam
 
 if TYPE_CHECKING:
     from deml_tf import retrieval
@@ -21,11 +34,10 @@ else:
 
     def __getattr__(name: str):
         """Import `retrieval` at its first use: embedding alone does not need faiss."""
-        if name != "retrieval":
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        import importlib
-
-        return importlib.import_module(f"{__name__}.{name}")
+        if name in __all__:  # the others are there, or cannot be
+            module = name if name == "retrieval" else "kernels"
+            return importlib.import_module(f"{__name__}.{module}")
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

@@ -4,3 +4,7 @@ Which way is taken is always said: training uses the gradients made for the CPU 
 `use_cpu_gradients(model, False)` has switched them off, and weights are folded and
 layers compiled in the twin that `inference_twins` makes of a model, not in the model.
 """
+
+from deml_tf.kernels.keras_settings import pin_keras
+
+pin_keras()

@@ -8,7 +8,7 @@ _FORMAT, _FLOATX, _EPSILON = "channels_last", "float32", 1e-7
 
 
 def pin_keras() -> None:
-    """Have Keras compute as the package needs it: in TensorFlow, in float32.
+    """Have Keras compute as the package needs it: on TensorFlow, in float32.
 
     Without this a keras.json in the user's home folder, or KERAS_BACKEND, would decide.
     What a program set before it imported the package is replaced with a warning.
@@ -28,8 +28,8 @@ def pin_keras() -> None:
     config = keras.config
     if config.backend() != "tensorflow":
         raise ImportError(
-            f"deml_tf needs Keras on TensorFlow, and it runs on {config.backend()}: "
-            "import deml_tf before keras, or set KERAS_BACKEND=tensorflow."
+            f"Of deml_tf only the losses run on {config.backend()}, which Keras runs "
+            "on: import deml_tf before keras, or set KERAS_BACKEND=tensorflow."
         )
     found = (config.image_data_format(), config.floatx(), config.epsilon())
     if found == (_FORMAT, _FLOATX, _EPSILON):

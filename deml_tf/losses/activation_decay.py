@@ -1,12 +1,14 @@
 """Decay of an embedding's size that trains the embedding matrix alone."""
 
-import tensorflow as tf
+from typing import Any
+
+from keras import ops
 
 # The release's weight on CUB-200-2011; `activation_decay` does not apply it.
 ACTIVATION_DECAY_WEIGHT = 0.014
 
 
-def activation_decay(pooled: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+def activation_decay(pooled: Any, kernel: Any) -> Any:
     """Penalise large embeddings, without reaching the features under them.
 
     ||W x||^2 / d with the gradient of x stopped; from the authors' release, which
@@ -19,7 +21,7 @@ def activation_decay(pooled: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
     Returns:
         `(b,)`, float32, without `ACTIVATION_DECAY_WEIGHT`.
     """
-    pooled = tf.stop_gradient(tf.cast(pooled, tf.float32))
-    kernel = tf.cast(kernel, tf.float32)
+    pooled = ops.stop_gradient(ops.cast(pooled, "float32"))
+    kernel = ops.cast(kernel, "float32")
     # (b, c), (c, d) -> (b, d)
-    return tf.reduce_mean(tf.square(tf.matmul(pooled, kernel)), axis=-1)
+    return ops.mean(ops.square(ops.matmul(pooled, kernel)), axis=-1)

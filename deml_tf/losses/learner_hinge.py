@@ -1,7 +1,9 @@
 """Hinge that pushes the learners of one image apart."""
 
+from typing import Any
+
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from deml_tf.errors import UsageError
 from deml_tf.losses.pairs import unit_vectors
@@ -13,7 +15,7 @@ LEARNER_HINGE_WEIGHT = 0.2
 _ROUNDING = 1e-13
 
 
-def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
+def learner_hinge(parts: Any) -> Any:
     """Penalise learners that embed the same image alike.
 
     sum over learner pairs a < b of 1/2 max(0, 2 - ||e_a - e_b||)^2, e normalised:
@@ -35,7 +37,7 @@ def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
     derivative; the gradient there is zero, so learners that start as exact copies
     stay so. Start them apart.
     """
-    learners = parts.shape[1] if parts.shape.rank == 3 else None
+    learners = parts.shape[1] if len(parts.shape) == 3 else None
     if learners is None:
         raise UsageError(
             f"learner_hinge: parts have shape {parts.shape}; give (b, j, d) with a "
@@ -43,10 +45,10 @@ def learner_hinge(parts: tf.Tensor) -> tf.Tensor:
         )
     first, second = np.triu_indices(learners, k=1)
     unit = unit_vectors(parts)
-    difference = tf.gather(unit, first, axis=1) - tf.gather(unit, second, axis=1)
-    squared = tf.reduce_sum(tf.square(difference), axis=-1)  # (b, pairs)
+    difference = ops.take(unit, first, axis=1) - ops.take(unit, second, axis=1)
+    squared = ops.sum(ops.square(difference), axis=-1)  # (b, pairs)
     # Keeps sqrt, and its gradient, away from 0; NaN stays NaN.
     equal = squared <= _ROUNDING
-    distance = tf.sqrt(tf.where(equal, tf.ones_like(squared), squared))
-    distance = tf.where(equal, tf.zeros_like(distance), distance)
-    return tf.reduce_sum(tf.square(tf.nn.relu(2 - distance)) / 2, axis=-1)
+    distance = ops.sqrt(ops.where(equal, ops.ones_like(squared), squared))
+    distance = ops.where(equal, ops.zeros_like(distance), distance)
+    return ops.sum(ops.square(ops.relu(2 - distance)) / 2, axis=-1)

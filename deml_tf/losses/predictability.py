@@ -1,7 +1,9 @@
 """How badly the learners of a scale can be predicted from one another."""
 
+from typing import Any
+
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 from deml_tf.errors import UsageError
 from deml_tf.losses.pairs import unit_vectors
@@ -23,7 +25,7 @@ def ordered_pairs(num_learners: int) -> tuple[np.ndarray, np.ndarray]:
     return source.astype(np.int32), target.astype(np.int32)
 
 
-def predictability(predictions: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
+def predictability(predictions: Any, parts: Any) -> Any:
     """Return the adversary's loss: how far its predictions are from the learners.
 
     1 - mean over ordered pairs (a, b) of cosine(prediction_ab, e_b), e_b without
@@ -49,19 +51,19 @@ def predictability(predictions: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
     Raises:
         UsageError: If the shapes do not fit each other.
     """
-    learners = parts.shape[1] if parts.shape.rank == 3 else None
+    learners = parts.shape[1] if len(parts.shape) == 3 else None
     if learners is None:
         raise UsageError(
             f"predictability: parts have shape {parts.shape}; give (b, j, d) with a "
             "fixed number of learners j."
         )
     _, target = ordered_pairs(learners)
-    if predictions.shape.rank != 3 or predictions.shape[1] != len(target):
+    if len(predictions.shape) != 3 or predictions.shape[1] != len(target):
         raise UsageError(
             f"predictability: predictions have shape {predictions.shape}; "
             f"{learners} learners need (b, {len(target)}, d)."
         )
-    targets = tf.gather(unit_vectors(tf.stop_gradient(parts)), target, axis=1)
-    cosine = tf.reduce_sum(unit_vectors(predictions) * targets, axis=-1)
+    targets = ops.take(unit_vectors(ops.stop_gradient(parts)), target, axis=1)
+    cosine = ops.sum(unit_vectors(predictions) * targets, axis=-1)
     # A sum of distances, so that no pairs at all give 0.
-    return tf.reduce_sum(1 - cosine, axis=-1) / max(len(target), 1)
+    return ops.sum(1 - cosine, axis=-1) / max(len(target), 1)

@@ -1,9 +1,11 @@
 """Pull of the embedding matrix's rows towards length one."""
 
-import tensorflow as tf
+from typing import Any
+
+from keras import ops
 
 
-def unit_rows(kernel: tf.Tensor) -> tf.Tensor:
+def unit_rows(kernel: Any) -> Any:
     """Penalise rows of the embedding matrix W whose length is not one.
 
     (0.5/d) * sum over the d rows w of W of (||w||^2 - 1)^2; from the authors'
@@ -20,5 +22,5 @@ def unit_rows(kernel: tf.Tensor) -> tf.Tensor:
     Departure from the release, where it acts in the gradient only: here it is part
     of the loss as well.
     """
-    squared = tf.reduce_sum(tf.square(tf.cast(kernel, tf.float32)), axis=0)  # (d,)
-    return 0.5 * tf.reduce_mean(tf.square(squared - 1))
+    squared = ops.sum(ops.square(ops.cast(kernel, "float32")), axis=0)  # (d,)
+    return 0.5 * ops.mean(ops.square(squared - 1))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.losses import pairs
+from deml_tf.losses import pairs, replicas
 
 LABELS = {
     "two of each": [0, 0, 1, 1],
@@ -26,8 +26,9 @@ def test_masks_and_counts_equal_a_loop(labels):
             assert bool(other[p, q]) == (p != q and labels[p] != labels[q])
             positives += p < q and labels[p] == labels[q]
             negatives += p < q and labels[p] != labels[q]
-    counts = pairs.pair_counts(numbers)
-    assert [float(n) for n in counts] == [positives, negatives]
+    batch = pairs.pairs_of(numbers, tf.ones([len(labels), 2]))
+    assert float(batch.count(batch.same)) == 2 * positives
+    assert float(batch.count(batch.other)) == 2 * negatives
 
 
 def test_masks_of_a_later_replica_leave_out_its_own_columns():
@@ -39,9 +40,9 @@ def test_masks_of_a_later_replica_leave_out_its_own_columns():
 
 def test_counts_are_whole_numbers_at_the_largest_batch_promised():
     labels = np.repeat(np.arange(1024), 4)
-    positives, negatives = pairs.pair_counts(tf.constant(labels))
-    assert float(positives) == 1024 * 6
-    assert float(negatives) == 4096 * 4095 // 2 - 1024 * 6
+    batch = pairs.pairs_of(labels, tf.ones([4096, 1]))
+    assert float(batch.count(batch.same)) == 2 * 1024 * 6
+    assert float(batch.count(batch.other)) == 4096 * 4095 - 2 * 1024 * 6
 
 
 @pytest.mark.parametrize("learners", [1, 3])
@@ -101,8 +102,8 @@ def test_nan_stays_nan():
 
 def test_one_replica_gathers_nothing():
     rows = tf.constant([[1.0], [2.0]])
-    assert pairs.gather_rows(rows) is rows
-    assert int(pairs.first_row(rows, rows)) == 0
+    assert replicas.gather_rows(rows) is rows
+    assert int(replicas.first_row(rows, rows)) == 0
 
 
 def test_outside_a_replica_nothing_is_gathered():
@@ -110,5 +111,5 @@ def test_outside_a_replica_nothing_is_gathered():
     rows = tf.constant([[1.0], [2.0]])
     with strategy.scope():
         assert tf.distribute.get_replica_context() is None
-        assert pairs.gather_rows(rows) is rows
-        assert int(pairs.first_row(rows, rows)) == 0
+        assert replicas.gather_rows(rows) is rows
+        assert int(replicas.first_row(rows, rows)) == 0

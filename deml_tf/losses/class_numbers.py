@@ -1,0 +1,84 @@
+"""Labels as whole numbers that no type has rounded."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from deml_tf.errors import UsageError
+
+_ROUNDED_FROM = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
+
+
+def class_numbers(labels: Any) -> Any:
+    """Flatten labels to `(b,)`, each still the number that it was.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, whole numbers of any type.
+
+    Returns:
+        `(b,)`: int64, or float64 if they came as floats (on JAX without
+        `jax_enable_x64` of 32 bits).
+
+    Raises:
+        UsageError: If they have another shape, are strings, or are numbers of a type
+            that has rounded them, so that classes would merge. In a TensorFlow graph
+            the last is a `tf.errors.InvalidArgumentError` when it is run.
+    """
+    labels = _tensor(labels)
+    shape = tuple(labels.shape)
+    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+        raise UsageError(
+            f"labels have shape {shape}; give one class number an image, (b,), not "
+            "one-hot rows."
+        )
+    labels = ops.reshape(labels, [-1])
+    kind = keras.backend.standardize_dtype(labels.dtype)
+    if "float" not in kind:
+        return ops.cast(labels, "int64")
+    # Such a type has rounded whole numbers from here on, and classes have merged.
+    limit = _ROUNDED_FROM[kind]
+    labels = ops.cast(labels, "float64")
+    return _exact(labels, limit)
+
+
+def _tensor(labels: Any) -> Any:
+    """Return the labels as a tensor, none with a digit lost on the way."""
+    if not keras.ops.is_tensor(labels):
+        given = np.asarray(labels)
+        if given.dtype.kind in "OSUT":
+            raise UsageError("labels are strings or objects; give class numbers.")
+        is_short = keras.backend.backend() == "jax" and given.dtype.itemsize > 4
+        if is_short and given.dtype.kind in "iu" and given.size:
+            import jax
+
+            if not jax.config.jax_enable_x64 and np.abs(given).max() >= 2**31:
+                raise UsageError(
+                    "labels have more than 32 bits, which JAX would cut off: set "
+                    "jax_enable_x64, or number the classes from 0."
+                )
+    elif "str" in str(labels.dtype):
+        raise UsageError("labels are strings or objects; give class numbers.")
+    return ops.convert_to_tensor(labels)
+
+
+def _exact(labels: Any, limit: int) -> Any:
+    """Return the labels, unless one is beyond what its type can hold."""
+    beyond = f"labels are floats beyond {limit}; give integers."
+    is_exact = ops.all(ops.abs(labels) < limit)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        with tf.control_dependencies([tf.debugging.Assert(is_exact, [beyond])]):
+            return tf.identity(labels)
+    try:
+        known = bool(is_exact)
+    except Exception as error:  # JAX traces: there is no number yet
+        raise UsageError(
+            "labels are floats, which JAX cannot check while it compiles; give "
+            "integers."
+        ) from error
+    if not known:
+        raise UsageError(beyond)
+    return labels
