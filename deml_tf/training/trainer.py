@@ -125,8 +125,8 @@ class Trainer(keras.Model):
                 self.decoupling.oppose([tf.stop_gradient(p) for p in parts])
             losses = self._terms(labels, parts, pooled)
             weighted = [self.term_weights[name] * losses[name] for name in losses]
-            # Not `tf.add_n`, nor `+`, which Grappler turns into it: whichever term is
-            # free first is the first that these add, so the sum would end in another bit.
+            # Neither `tf.add_n` nor `+`, which Grappler makes one: that begins with
+            # whichever term nobody else holds by then, so the last bit would vary.
             loss = tf.reduce_sum(tf.stack(weighted)) / replicas
 
         joint_variables = self.decoupling.joint_variables
