@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras import ops
+from deml_tf.losses.keras_ops import ops
 
 # The release's weight on CUB-200-2011; `activation_decay` does not apply it.
 ACTIVATION_DECAY_WEIGHT = 0.014

@@ -3,8 +3,8 @@
 from typing import Any, ClassVar
 
 import keras
-from keras import ops
 
+from deml_tf.losses.keras_ops import ops
 from deml_tf.losses.pair_loss import PairLoss, check_above_zero, check_cosine
 from deml_tf.losses.pairs import pairs_of
 

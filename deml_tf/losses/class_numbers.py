@@ -4,9 +4,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
 from deml_tf.errors import UsageError
+from deml_tf.losses.keras_ops import ops
 
 _ROUNDED_FROM = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}
 
@@ -51,7 +51,7 @@ def _tensor(labels: Any) -> Any:
             raise UsageError("labels are strings or objects; give class numbers.")
         is_short = keras.backend.backend() == "jax" and given.dtype.itemsize > 4
         if is_short and given.dtype.kind in "iu" and given.size:
-            import jax
+            import jax  # pyright: ignore[reportMissingImports]
 
             if not jax.config.jax_enable_x64 and np.abs(given).max() >= 2**31:
                 raise UsageError(

@@ -3,10 +3,9 @@
 import dataclasses
 from typing import Any
 
-from keras import ops
-
 from deml_tf.errors import UsageError
 from deml_tf.losses.class_numbers import class_numbers
+from deml_tf.losses.keras_ops import ops
 from deml_tf.losses.replicas import first_row, gather_rows, sum_over_replicas
 
 PAIRS = ("global", "replica")

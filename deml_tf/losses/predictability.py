@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-from keras import ops
 
 from deml_tf.errors import UsageError
+from deml_tf.losses.keras_ops import ops
 from deml_tf.losses.pairs import unit_vectors
 
 

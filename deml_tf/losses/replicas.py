@@ -10,7 +10,8 @@ TensorFlow's strategies are known: on another backend of Keras there is one repl
 from typing import Any
 
 import keras
-from keras import ops
+
+from deml_tf.losses.keras_ops import ops
 
 
 def gather_rows(rows: Any) -> Any:

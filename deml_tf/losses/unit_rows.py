@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras import ops
+from deml_tf.losses.keras_ops import ops
 
 
 def unit_rows(kernel: Any) -> Any:
