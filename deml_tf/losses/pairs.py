@@ -114,7 +114,8 @@ def pairs_of(
             "replica" for those that lie on one replica alone, whose losses the
             replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, the same on every replica, to compare with instead of one another.
+            images, the same on every replica, to compare with instead of one another;
+            a third, `(m,)` of bool, may say which of them there are.
 
     Returns:
         The pairs.
@@ -130,6 +131,9 @@ def pairs_of(
         column_labels = ops.cast(column_labels, labels.dtype)
         same = ops.expand_dims(labels, 1) == ops.expand_dims(column_labels, 0)
         other = ops.logical_not(same)
+        if len(references) > 2:  # what is absent is of neither kind
+            present = ops.expand_dims(references[2], 0)
+            same, other = (ops.logical_and(mask, present) for mask in (same, other))
     else:
         column_labels, columns, first = labels, rows, 0
         if pairs == "global":
