@@ -14,6 +14,8 @@ from deml_tf.data.service import through_service
 from deml_tf.errors import UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
+# Nothing to convert, which takes longer than the tracing itself.
+_plain: Any = tf.autograph.experimental.do_not_convert
 _STREAM = 1  # of the seed's random numbers; 0 is for batches
 
 
@@ -103,6 +105,7 @@ def training_dataset(
     start, stop, size = share or (0, table.batch_size, table.batch_size)
     parts = (stop - start) // size  # of each step
 
+    @_plain
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
         square = fit_square(decode(paths[index]), resize_size, fit)
         if augment:
@@ -113,7 +116,9 @@ def training_dataset(
         return image, labels[index]
 
     def read(numbers: tf.data.Dataset) -> tf.data.Dataset:
-        places = numbers.flat_map(lambda part: _places(table, part, parts, start, size))
+        places = numbers.flat_map(
+            _plain(lambda part: _places(table, part, parts, start, size))
+        )
         images = places.map(
             load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
@@ -166,6 +171,7 @@ def scoring_dataset(
     """
     check_geometry(resize_size, resize_size, fit)
 
+    @_plain
     def load(path: Any) -> tuple[Any, Any]:
         image = decode(path)
         return fit_square(image, resize_size, fit), tf.shape(image)[:2]

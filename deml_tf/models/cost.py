@@ -42,7 +42,7 @@ def gmacs(model: keras.Model, *input_shape: int) -> float:
     Raises:
         ValueError: A product has no static shape, so that it cannot be counted.
     """
-    traced = tf.function(lambda x: model(x, training=False))
+    traced = tf.function(lambda x: model(x, training=False), autograph=False)
     spec = tf.TensorSpec((1, *input_shape), model.inputs[0].dtype)
     return graph_gmacs(traced.get_concrete_function(spec))
 
