@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ import tensorflow as tf
 import deml_tf
 from deml_tf import layers
 from deml_tf.backbones.patch_tokens import PatchTokens
-from deml_tf.losses import BinomialDeviance
+from deml_tf.losses import BinomialDeviance, Contrastive, Triplet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -87,6 +88,16 @@ REGISTERED = {
         ),
         None,
     ),
+    "Contrastive": (
+        Contrastive(
+            0.5, 0.1, False, "active", pairs="replica", reduction="sum", name="mine"
+        ),
+        None,
+    ),
+    "Triplet": (
+        Triplet(0.2, "all", True, True, pairs="replica", reduction="sum", name="mine"),
+        None,
+    ),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,
@@ -143,7 +154,7 @@ def test_layers_in_a_model_that_is_saved(name, tmp_path):
     model = keras.Model(inputs, layer(*inputs))
     path = tmp_path / "model.keras"
     model.save(path)
-    loaded = keras.saving.load_model(path, safe_mode=True)
+    loaded: Any = keras.saving.load_model(path, safe_mode=True)
     values = [
         np.random.default_rng(n).uniform(size=(2, *(s or 13 for s in shape)))
         for n, shape in enumerate(shapes)
@@ -159,7 +170,7 @@ def test_a_compiled_model_goes_on_where_it_was_saved(tmp_path):
         np.random.default_rng(0).uniform(size=(8, 6)),
         np.repeat(np.arange(4), 2),
     )
-    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)])
+    model: Any = keras.Sequential([keras.Input((6,)), keras.layers.Dense(5)])
     optimizer, loss = (
         type(example).from_config(example.get_config())
         for example in (REGISTERED["GroupedAdam"][0], REGISTERED["BinomialDeviance"][0])
@@ -167,7 +178,7 @@ def test_a_compiled_model_goes_on_where_it_was_saved(tmp_path):
     model.compile(optimizer, loss)
     model.fit(x, labels, shuffle=False, verbose=0)
     model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "model.keras")
     assert loaded.loss.get_config() == loss.get_config()
     assert loaded.optimizer.get_config() == optimizer.get_config()
     losses = [
