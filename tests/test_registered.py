@@ -12,9 +12,8 @@ import pytest
 import tensorflow as tf
 
 import deml_tf
-from deml_tf import layers
+from deml_tf import layers, losses
 from deml_tf.backbones.patch_tokens import PatchTokens
-from deml_tf.losses import BinomialDeviance, Contrastive, Triplet
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -83,21 +82,30 @@ REGISTERED = {
     ),
     "Zoom": (layers.Zoom(size=11), [(8, 9, 3), (4,)]),
     "BinomialDeviance": (
-        BinomialDeviance(
+        losses.BinomialDeviance(
             3.0, 0.25, 2.0, 25.0, pairs="replica", reduction="sum", name="deviance"
         ),
         None,
     ),
     "Contrastive": (
-        Contrastive(
+        losses.Contrastive(
             0.5, 0.1, False, "active", pairs="replica", reduction="sum", name="mine"
         ),
         None,
     ),
     "Triplet": (
-        Triplet(0.2, "all", True, True, pairs="replica", reduction="sum", name="mine"),
+        losses.Triplet(
+            0.2, "all", True, True, pairs="replica", reduction="sum", name="mine"
+        ),
         None,
     ),
+    "ArcFace": (losses.ArcFace(5, 0.25, 32.0, 3.0, 0.1), None),
+    "CosFace": (losses.CosFace(5, 0.25, 32.0, 3.0, 0.1), None),
+    "NormalisedSoftmax": (losses.NormalisedSoftmax(5, 0.25, 3.0, 0.1), None),
+    "ProxyAnchor": (losses.ProxyAnchor(5, 0.25, 16.0, "replica", 3.0, 0.1), None),
+    "ProxyNCA": (losses.ProxyNCA(5, 4.0, 3.0, 0.1), None),
+    "ProxyNCAPP": (losses.ProxyNCAPP(5, 0.25, 3.0, 0.1), None),
+    "SoftTriple": (losses.SoftTriple(5, 3, 10.0, 0.2, 0.02, 0.5, 3.0, 0.1), None),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

@@ -3,10 +3,17 @@
 import keras
 
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
+from deml_tf.losses.arcface import ArcFace, arcface
 from deml_tf.losses.binomial_deviance import BinomialDeviance, binomial_deviance
 from deml_tf.losses.contrastive import Contrastive, contrastive
+from deml_tf.losses.cosface import CosFace, cosface
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
+from deml_tf.losses.normalised_softmax import NormalisedSoftmax, normalised_softmax
 from deml_tf.losses.predictability import ordered_pairs, predictability
+from deml_tf.losses.proxy_anchor import ProxyAnchor, proxy_anchor
+from deml_tf.losses.proxy_nca import ProxyNCA, proxy_nca
+from deml_tf.losses.proxy_nca_pp import ProxyNCAPP, proxy_nca_pp
+from deml_tf.losses.soft_triple import SoftTriple, soft_triple
 from deml_tf.losses.triplet import Triplet, triplet
 from deml_tf.losses.unit_rows import unit_rows
 
@@ -14,8 +21,15 @@ from deml_tf.losses.unit_rows import unit_rows
 # `keras.layers.Layer` with the same `call`, `build(labels_shape, embeddings_shape)` and
 # the attributes `rate_multiplier` and `l2`.
 METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
+    "arcface": ArcFace,
     "binomial_deviance": BinomialDeviance,
     "contrastive": Contrastive,
+    "cosface": CosFace,
+    "normalised_softmax": NormalisedSoftmax,
+    "proxy_anchor": ProxyAnchor,
+    "proxy_nca": ProxyNCA,
+    "proxy_nca_pp": ProxyNCAPP,
+    "soft_triple": SoftTriple,
     "triplet": Triplet,
 }
 
@@ -23,15 +37,29 @@ __all__ = [
     "ACTIVATION_DECAY_WEIGHT",
     "LEARNER_HINGE_WEIGHT",
     "METRIC_LOSSES",
+    "ArcFace",
     "BinomialDeviance",
     "Contrastive",
+    "CosFace",
+    "NormalisedSoftmax",
+    "ProxyAnchor",
+    "ProxyNCA",
+    "ProxyNCAPP",
+    "SoftTriple",
     "Triplet",
     "activation_decay",
+    "arcface",
     "binomial_deviance",
     "contrastive",
+    "cosface",
     "learner_hinge",
+    "normalised_softmax",
     "ordered_pairs",
     "predictability",
+    "proxy_anchor",
+    "proxy_nca",
+    "proxy_nca_pp",
+    "soft_triple",
     "triplet",
     "unit_rows",
 ]

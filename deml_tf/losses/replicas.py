@@ -73,6 +73,17 @@ def sum_over_replicas(values: Any) -> Any:
     return ops.sum(gather_rows(values[None]), axis=0)
 
 
+def replica_number() -> int:
+    """Return which replica is being traced; 0 where one trace is for all."""
+    replica = _replica_among_others()
+    if replica is None:
+        return 0
+    import tensorflow as tf
+
+    number = tf.get_static_value(replica.replica_id_in_sync_group)
+    return 0 if number is None else int(number)
+
+
 def _replica_among_others() -> Any:
     """Return the replica context when more than one replica is in step."""
     if keras.backend.backend() != "tensorflow":

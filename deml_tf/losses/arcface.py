@@ -1,0 +1,102 @@
+"""Softmax over cosines with a margin on the angle: ArcFace."""
+
+import math
+from typing import Any
+
+import keras
+
+from deml_tf.errors import UsageError
+from deml_tf.losses.class_weights import ClassWeights, classes_of
+from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.pair_loss import check_above_zero
+from deml_tf.losses.pairs import safe_sqrt, unit_vectors
+
+
+def arcface(
+    labels: Any,
+    embeddings: Any,
+    weights: Any,
+    *,
+    margin: float = 0.5,
+    scale: float = 64.0,
+) -> Any:
+    """Return what each image costs in a softmax whose own angle is made larger.
+
+    The mean over the learners of, with t_c the angle to the weights of class c,
+
+        -log( exp(scale * m(t_y))
+              / (exp(scale * m(t_y)) + sum_{other c} exp(scale * cos(t_c))) )
+
+        m(t) = cos(t + margin),                    if t <= pi - margin
+        m(t) = cos(t) - margin * sin(margin)       beyond, where the cosine would rise
+
+    Deng et al. (CVPR 2019) with their constants; the second line is that of their
+    release, which calls it the margin that is not easy. Where an image and its class's
+    weights point the same way, the angle has no slope and gives no gradient.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
+        embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
+            and floating type: normalised inside, in float32.
+        weights: `(n, d)`, or `(j, n, d)`, of any length.
+        margin: Added to the angle to the own class, in radians, in [0, pi / 2].
+        scale: Factor on the cosines, above 0.
+
+    Returns:
+        `(b,)`, float32; its mean over the batch is the formula.
+
+    Raises:
+        UsageError: If the shapes are not those above.
+    """
+    classes = classes_of(labels, embeddings, weights)
+    cosines, own = classes.cosines(), classes.own
+    cosine = ops.sum(own * cosines, axis=-1)  # (j, b)
+    # Of sum and difference: 1 - cosine^2 has few digits where the cosine is near 1.
+    rows, centres = unit_vectors(classes.rows), unit_vectors(classes.weights)
+    centres = ops.einsum("bn,jnd->bjd", own, centres)
+    squared = (
+        ops.sum(ops.square(x), axis=-1) for x in (rows - centres, rows + centres)
+    )
+    sine = ops.transpose(math.prod(map(safe_sqrt, squared), start=0.5))
+    wider = cosine * math.cos(margin) - sine * math.sin(margin)
+    beyond = cosine < -math.cos(margin)  # NaN stays NaN
+    wider = ops.where(beyond, cosine - margin * math.sin(margin), wider)
+    logits = own * wider[..., None] + (1 - own) * cosines
+    return classes.cross_entropy(scale * logits)
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class ArcFace(ClassWeights):
+    """ArcFace as a Keras layer; see `arcface` for the formula.
+
+    Args:
+        num_classes: Classes trained on; the program fills it in.
+        margin: Added to the angle to the own class, in radians, in [0, pi / 2].
+        scale: Factor on the cosines, above 0.
+        rate_multiplier: Factor on the learning rate of the classes' weights; the
+            paper has none.
+        l2: L2 penalty on the classes' weights, added to their gradients.
+        **kwargs: Further arguments of `keras.layers.Layer`.
+
+    Raises:
+        UsageError: If a constant is out of its range.
+    """
+
+    function = staticmethod(arcface)
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 0.5,
+        scale: float = 64.0,
+        rate_multiplier: float = 1.0,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ):
+        arguments = {"margin": margin, "scale": scale}
+        super().__init__(num_classes, rate_multiplier, l2, arguments, **kwargs)
+        check_above_zero(scale=scale)
+        if not 0 <= margin <= math.pi / 2:
+            raise UsageError(
+                f"margin={margin}: it must be an angle in [0, pi / 2], in radians."
+            )

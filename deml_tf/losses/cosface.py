@@ -1,0 +1,77 @@
+"""Softmax over cosines with a margin on the cosine: CosFace."""
+
+from typing import Any
+
+import keras
+
+from deml_tf.losses.class_weights import ClassWeights, classes_of
+from deml_tf.losses.pair_loss import check_above_zero, check_not_negative
+
+
+def cosface(
+    labels: Any,
+    embeddings: Any,
+    weights: Any,
+    *,
+    margin: float = 0.35,
+    scale: float = 64.0,
+) -> Any:
+    """Return what each image costs in a softmax whose own cosine is made smaller.
+
+    The mean over the learners of, with s_c the cosine to the weights of class c,
+
+        -log( exp(scale * (s_y - margin))
+              / (exp(scale * (s_y - margin)) + sum_{other c} exp(scale * s_c)) )
+
+    Wang et al. (CVPR 2018), with their constants.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
+        embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
+            and floating type: normalised inside, in float32.
+        weights: `(n, d)`, or `(j, n, d)`, of any length.
+        margin: Taken from the cosine to the own class, at least 0.
+        scale: Factor on the cosines, above 0.
+
+    Returns:
+        `(b,)`, float32; its mean over the batch is the formula.
+
+    Raises:
+        UsageError: If the shapes are not those above.
+    """
+    classes = classes_of(labels, embeddings, weights)
+    return classes.cross_entropy(scale * (classes.cosines() - margin * classes.own))
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class CosFace(ClassWeights):
+    """CosFace as a Keras layer; see `cosface` for the formula.
+
+    Args:
+        num_classes: Classes trained on; the program fills it in.
+        margin: Taken from the cosine to the own class, at least 0.
+        scale: Factor on the cosines, above 0.
+        rate_multiplier: Factor on the learning rate of the classes' weights; the
+            paper has none.
+        l2: L2 penalty on the classes' weights, added to their gradients.
+        **kwargs: Further arguments of `keras.layers.Layer`.
+
+    Raises:
+        UsageError: If a constant is out of its range.
+    """
+
+    function = staticmethod(cosface)
+
+    def __init__(
+        self,
+        num_classes: int,
+        margin: float = 0.35,
+        scale: float = 64.0,
+        rate_multiplier: float = 1.0,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ):
+        arguments = {"margin": margin, "scale": scale}
+        super().__init__(num_classes, rate_multiplier, l2, arguments, **kwargs)
+        check_not_negative(margin=margin)
+        check_above_zero(scale=scale)

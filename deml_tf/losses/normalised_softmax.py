@@ -1,0 +1,67 @@
+"""Classification by cosines, sharp: the normalised softmax."""
+
+from typing import Any
+
+import keras
+
+from deml_tf.losses.class_weights import ClassWeights, classes_of
+from deml_tf.losses.pair_loss import check_above_zero
+
+
+def normalised_softmax(
+    labels: Any, embeddings: Any, weights: Any, *, temperature: float = 0.05
+) -> Any:
+    """Return what each image costs in the softmax over the cosines to all classes.
+
+    The mean over the learners of, with s_c the cosine to the weights of class c,
+
+        -log( exp(s_y / temperature) / sum_c exp(s_c / temperature) )
+
+    Zhai & Wu (BMVC 2019), whose layer norm, dropout and balanced batches are not part
+    of the loss. An embedding of zeros costs log n and has no gradient.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
+        embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
+            and floating type: normalised inside, in float32.
+        weights: `(n, d)`, or `(j, n, d)`, of any length.
+        temperature: Divides the cosines, above 0.
+
+    Returns:
+        `(b,)`, float32; its mean over the batch is the formula.
+
+    Raises:
+        UsageError: If the shapes are not those above.
+    """
+    classes = classes_of(labels, embeddings, weights)
+    return classes.cross_entropy(classes.cosines() / temperature)
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class NormalisedSoftmax(ClassWeights):
+    """Normalised softmax as a Keras layer; see `normalised_softmax` for the formula.
+
+    Args:
+        num_classes: Classes trained on; the program fills it in.
+        temperature: Divides the cosines, above 0.
+        rate_multiplier: Factor on the learning rate of the classes' weights.
+        l2: L2 penalty on the classes' weights, added to their gradients.
+        **kwargs: Further arguments of `keras.layers.Layer`.
+
+    Raises:
+        UsageError: If a constant is out of its range.
+    """
+
+    function = staticmethod(normalised_softmax)
+
+    def __init__(
+        self,
+        num_classes: int,
+        temperature: float = 0.05,
+        rate_multiplier: float = 1.0,
+        l2: float = 0.0,
+        **kwargs: Any,
+    ):
+        arguments = {"temperature": temperature}
+        super().__init__(num_classes, rate_multiplier, l2, arguments, **kwargs)
+        check_above_zero(temperature=temperature)
