@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 # TensorFlow has much to say of machines without a GPU; its errors reach Python anyway.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast test-long bad-input lint format lock compat torch bench clean
+.PHONY: help demo test test-fast test-long bad-input lint format lock compat torch jax bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,7 +45,8 @@ format: $(STAMP) ## mend what lint can mend
 lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock, and the other locks
 	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra client --extra litert --extra onnx --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
 	printf 'tensorflow-cpu==2.15.1\nnumpy<2\npillow\n' | $(BIN)/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-compat.lock
-	printf 'torch\npytorch-metric-learning\nopencv-python-headless\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-torch.lock
+	printf 'torch\nkeras==3.15.1\npytorch-metric-learning\nopencv-python-headless\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-torch.lock
+	printf 'jax\nkeras==3.15.1\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-jax.lock
 
 .venv-compat/.installed: requirements-compat.lock
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"TensorFlow 2.15 is tried with Python 3.11, but {sys.executable} is {v[0]}.{v[1]}: call make compat PYTHON=python3.11")'
@@ -61,10 +62,17 @@ compat: $(STAMP) .venv-compat/.installed ## run exports in TensorFlow 2.15.1 (RU
 	.venv-torch/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-torch.lock
 	@touch $@
 
-torch: .venv-torch/.installed ## PyTorch in an environment of its own, for bench to compare with
+torch: .venv-torch/.installed ## PyTorch in an environment of its own, for bench and tests to compare with
+
+.venv-jax/.installed: requirements-jax.lock
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-jax.lock
+	@touch $@
+
+jax: .venv-jax/.installed ## JAX in an environment of its own, for the losses' tests
 
 bench: $(STAMP) ## every benchmark, with PyTorch's if `make torch` was run (an hour)
 	$(BIN)/python -m benchmarks --json=benchmarks.json
 
 clean: ## remove the environment (runs and data stay)
-	rm -rf .venv .venv-compat .venv-torch build *.egg-info
+	rm -rf .venv .venv-compat .venv-torch .venv-jax build *.egg-info

@@ -35,12 +35,12 @@ def class_numbers(labels: Any) -> Any:
         )
     labels = ops.reshape(labels, [-1])
     kind = keras.backend.standardize_dtype(labels.dtype)
+    on_jax = keras.backend.backend() == "jax"  # which may have no 64 bits
     if "float" not in kind:
-        return ops.cast(labels, "int64")
+        return labels if on_jax else ops.cast(labels, "int64")
     # Such a type has rounded whole numbers from here on, and classes have merged.
     limit = _ROUNDED_FROM[kind]
-    labels = ops.cast(labels, "float64")
-    return _exact(labels, limit)
+    return _exact(labels if on_jax else ops.cast(labels, "float64"), limit)
 
 
 def _tensor(labels: Any) -> Any:
