@@ -6,6 +6,7 @@ backend alone, so that it runs in an environment without TensorFlow.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -57,10 +58,12 @@ def value_and_gradients(loss, variables, labels, embeddings):
             values = loss(labels, given)
             mean = tf.reduce_mean(values)
         wanted = [given, *(v.value for v in variables)]
-        gradients = tape.gradient(mean, wanted, unconnected_gradients="zero")
+        gradients: Any = tape.gradient(
+            mean, wanted, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
         return values, [tf.convert_to_tensor(g) for g in gradients]
     if backend == "jax":
-        import jax
+        import jax  # pyright: ignore[reportMissingImports]
 
         def mean_of(given, *values):
             pairs = [*zip(variables, values, strict=True)]
@@ -73,7 +76,7 @@ def value_and_gradients(loss, variables, labels, embeddings):
         derive = jax.jit(jax.grad(mean_of, argnums=places, has_aux=True))
         gradients, values = derive(*given)
         return values, gradients
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]
 
     given = torch.tensor(embeddings, requires_grad=True)
     values = loss(labels, given)
