@@ -106,6 +106,12 @@ REGISTERED = {
     "ProxyNCA": (losses.ProxyNCA(5, 4.0, 3.0, 0.1), None),
     "ProxyNCAPP": (losses.ProxyNCAPP(5, 0.25, 3.0, 0.1), None),
     "SoftTriple": (losses.SoftTriple(5, 3, 10.0, 0.2, 0.02, 0.5, 3.0, 0.1), None),
+    "LiftedStructure": (
+        losses.LiftedStructure(
+            0.5, True, pairs="replica", reduction="sum", name="mine"
+        ),
+        None,
+    ),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

@@ -8,6 +8,7 @@ from deml_tf.losses.binomial_deviance import BinomialDeviance, binomial_deviance
 from deml_tf.losses.contrastive import Contrastive, contrastive
 from deml_tf.losses.cosface import CosFace, cosface
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
+from deml_tf.losses.lifted_structure import LiftedStructure, lifted_structure
 from deml_tf.losses.normalised_softmax import NormalisedSoftmax, normalised_softmax
 from deml_tf.losses.predictability import ordered_pairs, predictability
 from deml_tf.losses.proxy_anchor import ProxyAnchor, proxy_anchor
@@ -31,6 +32,7 @@ METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
     "proxy_nca_pp": ProxyNCAPP,
     "soft_triple": SoftTriple,
     "triplet": Triplet,
+    "lifted_structure": LiftedStructure,
 }
 
 __all__ = [
@@ -41,6 +43,7 @@ __all__ = [
     "BinomialDeviance",
     "Contrastive",
     "CosFace",
+    "LiftedStructure",
     "NormalisedSoftmax",
     "ProxyAnchor",
     "ProxyNCA",
@@ -53,6 +56,7 @@ __all__ = [
     "contrastive",
     "cosface",
     "learner_hinge",
+    "lifted_structure",
     "normalised_softmax",
     "ordered_pairs",
     "predictability",

@@ -143,6 +143,24 @@ def pairs_of(
     return Pairs(rows, columns, labels, column_labels, same, other, pairs == "global")
 
 
+def pairs_among(references: Any) -> Pairs:
+    """Take references against one another, as losses do that ask for their negatives.
+
+    Args:
+        references: As in `pairs_of`.
+
+    Returns:
+        The pairs; sums over their rows are the same on every replica.
+    """
+    labels, embeddings, *presence = references
+    among = pairs_of(labels, embeddings, "replica")
+    for present in presence:
+        both = ops.logical_and(present[:, None], present[None])
+        same, other = (ops.logical_and(m, both) for m in (among.same, among.other))
+        among = dataclasses.replace(among, same=same, other=other)
+    return among
+
+
 def by_learner(embeddings: Any) -> Any:
     """Give embeddings a learner axis, `(b, j, d)`, and float32.
 
