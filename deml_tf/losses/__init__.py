@@ -9,6 +9,7 @@ from deml_tf.losses.contrastive import Contrastive, contrastive
 from deml_tf.losses.cosface import CosFace, cosface
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
 from deml_tf.losses.lifted_structure import LiftedStructure, lifted_structure
+from deml_tf.losses.n_pairs import NPairs, n_pairs
 from deml_tf.losses.normalised_softmax import NormalisedSoftmax, normalised_softmax
 from deml_tf.losses.predictability import ordered_pairs, predictability
 from deml_tf.losses.proxy_anchor import ProxyAnchor, proxy_anchor
@@ -33,6 +34,7 @@ METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
     "soft_triple": SoftTriple,
     "triplet": Triplet,
     "lifted_structure": LiftedStructure,
+    "n_pairs": NPairs,
 }
 
 __all__ = [
@@ -44,6 +46,7 @@ __all__ = [
     "Contrastive",
     "CosFace",
     "LiftedStructure",
+    "NPairs",
     "NormalisedSoftmax",
     "ProxyAnchor",
     "ProxyNCA",
@@ -57,6 +60,7 @@ __all__ = [
     "cosface",
     "learner_hinge",
     "lifted_structure",
+    "n_pairs",
     "normalised_softmax",
     "ordered_pairs",
     "predictability",
