@@ -113,6 +113,10 @@ REGISTERED = {
         None,
     ),
     "NPairs": (losses.NPairs(0.1, pairs="replica", reduction="sum", name="mine"), None),
+    "Angular": (
+        losses.Angular(45.0, pairs="replica", reduction="sum", name="mine"),
+        None,
+    ),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

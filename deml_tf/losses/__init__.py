@@ -3,6 +3,7 @@
 import keras
 
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
+from deml_tf.losses.angular import Angular, angular
 from deml_tf.losses.arcface import ArcFace, arcface
 from deml_tf.losses.binomial_deviance import BinomialDeviance, binomial_deviance
 from deml_tf.losses.contrastive import Contrastive, contrastive
@@ -35,12 +36,14 @@ METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
     "triplet": Triplet,
     "lifted_structure": LiftedStructure,
     "n_pairs": NPairs,
+    "angular": Angular,
 }
 
 __all__ = [
     "ACTIVATION_DECAY_WEIGHT",
     "LEARNER_HINGE_WEIGHT",
     "METRIC_LOSSES",
+    "Angular",
     "ArcFace",
     "BinomialDeviance",
     "Contrastive",
@@ -54,6 +57,7 @@ __all__ = [
     "SoftTriple",
     "Triplet",
     "activation_decay",
+    "angular",
     "arcface",
     "binomial_deviance",
     "contrastive",
