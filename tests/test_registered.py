@@ -117,6 +117,19 @@ REGISTERED = {
         losses.Angular(45.0, pairs="replica", reduction="sum", name="mine"),
         None,
     ),
+    "SNR": (
+        losses.SNR(
+            0.5,
+            0.1,
+            "active",
+            0.2,
+            False,
+            pairs="replica",
+            reduction="sum",
+            name="mine",
+        ),
+        None,
+    ),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

@@ -16,6 +16,7 @@ from deml_tf.losses.predictability import ordered_pairs, predictability
 from deml_tf.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from deml_tf.losses.proxy_nca import ProxyNCA, proxy_nca
 from deml_tf.losses.proxy_nca_pp import ProxyNCAPP, proxy_nca_pp
+from deml_tf.losses.snr import SNR, snr
 from deml_tf.losses.soft_triple import SoftTriple, soft_triple
 from deml_tf.losses.triplet import Triplet, triplet
 from deml_tf.losses.unit_rows import unit_rows
@@ -37,12 +38,14 @@ METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
     "lifted_structure": LiftedStructure,
     "n_pairs": NPairs,
     "angular": Angular,
+    "snr": SNR,
 }
 
 __all__ = [
     "ACTIVATION_DECAY_WEIGHT",
     "LEARNER_HINGE_WEIGHT",
     "METRIC_LOSSES",
+    "SNR",
     "Angular",
     "ArcFace",
     "BinomialDeviance",
@@ -71,6 +74,7 @@ __all__ = [
     "proxy_anchor",
     "proxy_nca",
     "proxy_nca_pp",
+    "snr",
     "soft_triple",
     "triplet",
     "unit_rows",

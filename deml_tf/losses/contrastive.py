@@ -74,7 +74,8 @@ def hinges(
     """Return each anchor's share of the two hinges on distances.
 
     Args:
-        batch: Says which pairs are of one class, and which of two.
+        batch: Says which pairs are of one class, and which of two; `(b, B)`, or
+            `(j, b, B)` where it depends on the learner.
         distances: `(j, b, B)`.
         margin: As `contrastive`, like the next three.
         positive_margin: See there.
@@ -94,9 +95,9 @@ def hinges(
         costs = kind * ops.relu(excess)  # NaN stays, even beside 0
         count = everything if average == "pairs" else batch.count(marked)
         if average == "active":
-            count = batch.count(costs > 0)[..., None]  # (j, 1)
+            count = batch.count(costs > 0)
         costs = ops.sum(ops.square(costs) if squared else costs, axis=-1)
-        shares.append(ops.divide_no_nan(costs, count))  # (j, b)
+        shares.append(ops.divide_no_nan(costs, count[..., None]))  # (j, b)
     return batch.share(ops.mean(shares[0] + shares[1], axis=0), 1.0)
 
 
