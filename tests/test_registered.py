@@ -130,6 +130,7 @@ REGISTERED = {
         ),
         None,
     ),
+    "Margin": (losses.Margin(5, 0.3, 1.1, True, "all", 0.1, "replica", 3.0, 0.1), None),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

@@ -10,6 +10,7 @@ from deml_tf.losses.contrastive import Contrastive, contrastive
 from deml_tf.losses.cosface import CosFace, cosface
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
 from deml_tf.losses.lifted_structure import LiftedStructure, lifted_structure
+from deml_tf.losses.margin import Margin, margin
 from deml_tf.losses.n_pairs import NPairs, n_pairs
 from deml_tf.losses.normalised_softmax import NormalisedSoftmax, normalised_softmax
 from deml_tf.losses.predictability import ordered_pairs, predictability
@@ -39,6 +40,7 @@ METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
     "n_pairs": NPairs,
     "angular": Angular,
     "snr": SNR,
+    "margin": Margin,
 }
 
 __all__ = [
@@ -52,6 +54,7 @@ __all__ = [
     "Contrastive",
     "CosFace",
     "LiftedStructure",
+    "Margin",
     "NPairs",
     "NormalisedSoftmax",
     "ProxyAnchor",
@@ -67,6 +70,7 @@ __all__ = [
     "cosface",
     "learner_hinge",
     "lifted_structure",
+    "margin",
     "n_pairs",
     "normalised_softmax",
     "ordered_pairs",
