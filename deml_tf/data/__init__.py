@@ -1,1 +1,18 @@
 """From images on disk to batches: data sets, splits, checks, decoding, batches."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deml_tf.data.pk_sampler import PKSampler
+else:
+
+    def __getattr__(name: str):
+        """Import what is used: a client reads files without TensorFlow."""
+        if name == "PKSampler":
+            from deml_tf.data.pk_sampler import PKSampler
+
+            return PKSampler
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+__all__ = ["PKSampler"]
