@@ -253,6 +253,7 @@ def test_the_pages_run(name, kept, embedder, monkeypatch):
     images = images_of(2 * classes, 96, 96, 3).astype("uint8")
     names = {"images": images, "labels": np.repeat(np.arange(classes), 2)}
     names |= {"model": linear_model(), "files": written(images)}
+    names |= {"val_images": images[:8], "val_labels": names["labels"][:8]}
     monkeypatch.setattr(keras.Model, "fit", one_step(keras.Model.fit))
     exec(compile(block, name, "exec"), names)
     if EMBEDDER in block or EXPORT in block:

@@ -16,7 +16,7 @@ COMMANDS = {
 }
 FLOORS = (
     {"commands"},
-    {"training", "serving", "reports", "client"},
+    {"training", "serving", "reports", "client", "callbacks"},
     {"models", "retrieval"},
     {"backbones", "decoupling", "data", "runs", "cli"},
     {"layers", "losses"},
