@@ -82,7 +82,7 @@ def test_a_runs_flags_are_all_but_its_place():
         ("--ranks=0", "--ranks=0: give whole numbers"),
         ("--images_per_class=1", "--images_per_class=1: it must be at least 2."),
         ("--fit=stretch", "--fit=stretch: give squash or pad."),
-        ("--loss=hinge", "--loss=hinge: give arcface or "),
+        ("--loss=hinge", f"--loss=hinge: give {min(METRIC_LOSSES)} or "),
         ("--scales=two", "--scales=two: give a whole number."),
         ("--scale=2", "--scale=2 is no flag of this command"),
     ],

@@ -17,6 +17,7 @@ from deml_tf.backbones.patch_tokens import PatchTokens
 
 ROOT = Path(__file__).resolve().parent.parent
 
+MINE: Any = {"pairs": "replica", "reduction": "sum", "name": "mine"}
 # One of each class we register: arguments off their defaults, and shapes it takes.
 REGISTERED = {
     "Adversary": (
@@ -131,6 +132,13 @@ REGISTERED = {
         None,
     ),
     "Margin": (losses.Margin(5, 0.3, 1.1, True, "all", 0.1, "replica", 3.0, 0.1), None),
+    "Circle": (losses.Circle(0.25, 256.0, **MINE), None),
+    "MultiSimilarity": (
+        losses.MultiSimilarity(3.0, 40.0, 0.25, 0.2, False, **MINE),
+        None,
+    ),
+    "SmoothAP": (losses.SmoothAP(0.1, **MINE), None),
+    "SupervisedContrastive": (losses.SupervisedContrastive(0.5, **MINE), None),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

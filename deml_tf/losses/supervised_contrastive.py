@@ -1,0 +1,88 @@
+"""Softmax over all other images of the batch: the supervised contrastive loss."""
+
+from typing import Any
+
+import keras
+
+from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.marked import log_sum_marked
+from deml_tf.losses.pair_loss import PairLoss, check_above_zero
+from deml_tf.losses.pairs import pairs_of
+
+
+def supervised_contrastive(
+    labels: Any,
+    embeddings: Any,
+    *,
+    temperature: float = 0.1,
+    pairs: str = "global",
+    references: Any = None,
+) -> Any:
+    """Return each anchor's share of the supervised contrastive loss of the batch.
+
+    The mean over the learners, over anchors that have a positive, and over the
+    positives p of each, of, with s the cosine of the anchor and another image,
+
+        -log( exp(s_p / temperature) / sum_{all other images a} exp(s_a / temperature) )
+
+    Khosla et al. (NeurIPS 2020), the sum over positives outside of the logarithm, with
+    the paper's temperature; their release has .07. Where each class has two images, two
+    views of one, it is NT-Xent (Chen et al., ICML 2020). Anchors without a positive
+    contribute 0 and are not counted; the release counts them.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, whole numbers of any type.
+        embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
+            and floating type: normalised inside, in float32.
+        temperature: Divides the cosines, above 0.
+        pairs: Under several replicas, "global" for the pairs of the whole batch, or
+            "replica" for those that lie on one replica alone, whose losses the
+            replicas then average.
+        references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
+            images, to compare with instead of one another.
+
+    Returns:
+        `(b,)`, float32; its mean over the batch is the formula.
+
+    Raises:
+        UsageError: If the shapes are not those above.
+    """
+    batch = pairs_of(labels, embeddings, pairs, references)
+    logits = batch.cosines() / temperature  # (j, b, B)
+    normaliser = log_sum_marked(logits, ops.logical_or(batch.same, batch.other))
+    same = ops.cast(batch.same, "float32")
+    positives = ops.sum(same, axis=-1)  # (b,)
+    # The mean over positives; where there is none, 0 in place of 0 / 0.
+    own = ops.divide_no_nan(ops.sum(same * logits, axis=-1), positives)
+    counted = ops.cast(positives > 0, "float32")
+    costs = counted * ops.mean(normaliser - own, axis=0)
+    return batch.share(costs, batch.total(counted))
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class SupervisedContrastive(PairLoss):
+    """Supervised contrastive loss for Keras; see `supervised_contrastive`.
+
+    Args:
+        temperature: Divides the cosines, above 0.
+        pairs: "global", or "replica" for pairs within each replica alone.
+        reduction: As in `keras.losses.Loss`.
+        name: Name of the loss.
+        dtype: As in `keras.losses.Loss`.
+
+    Raises:
+        UsageError: If a constant is out of its range.
+    """
+
+    function = staticmethod(supervised_contrastive)
+
+    def __init__(
+        self,
+        temperature: float = 0.1,
+        pairs: str = "global",
+        reduction: str = "sum_over_batch_size",
+        name: str = "supervised_contrastive",
+        dtype: Any = None,
+    ):
+        super().__init__(pairs, reduction, name, dtype, temperature=temperature)
+        check_above_zero(temperature=temperature)
