@@ -4,7 +4,7 @@ STAMP := .venv/.installed
 # TensorFlow has much to say of machines without a GPU; its errors reach Python anyway.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-fast test-long bad-input lint format lock compat torch jax bench clean
+.PHONY: help demo test test-fast test-long bad-input lint format lock compat torch jax addons oracles bench clean
 
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,7 @@ lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock, and the other l
 	printf 'tensorflow-cpu==2.15.1\nnumpy<2\npillow\n' | $(BIN)/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-compat.lock
 	printf 'torch\nkeras==3.15.1\npytorch-metric-learning\nopencv-python-headless\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-torch.lock
 	printf 'jax\nkeras==3.15.1\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-jax.lock
+	printf 'tensorflow-cpu==2.15.1\ntensorflow-addons==0.23.0\nnumpy<2\n' | $(BIN)/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-addons.lock
 
 .venv-compat/.installed: requirements-compat.lock
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"TensorFlow 2.15 is tried with Python 3.11, but {sys.executable} is {v[0]}.{v[1]}: call make compat PYTHON=python3.11")'
@@ -71,8 +72,19 @@ torch: .venv-torch/.installed ## PyTorch in an environment of its own, for bench
 
 jax: .venv-jax/.installed ## JAX in an environment of its own, for the losses' tests
 
+.venv-addons/.installed: requirements-addons.lock
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v == (3, 11) else f"TensorFlow Addons ended with Python 3.11, but {sys.executable} is {v[0]}.{v[1]}: call make addons PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv-addons
+	.venv-addons/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-addons.lock
+	@touch $@
+
+addons: .venv-addons/.installed ## TensorFlow Addons in an environment of its own, for oracles
+
+oracles: $(STAMP) .venv-torch/.installed .venv-addons/.installed ## compare the losses with those of Addons and pytorch-metric-learning
+	$(BIN)/python -m pytest -q -s -m long tests/losses/test_oracles.py
+
 bench: $(STAMP) ## every benchmark, with PyTorch's if `make torch` was run (an hour)
 	$(BIN)/python -m benchmarks --json=benchmarks.json
 
 clean: ## remove the environment (runs and data stay)
-	rm -rf .venv .venv-compat .venv-torch .venv-jax build *.egg-info
+	rm -rf .venv .venv-compat .venv-torch .venv-jax .venv-addons build *.egg-info
