@@ -246,6 +246,12 @@ class LossConfig:
         "Weight of the penalty on projection rows that are not of unit length.",
         at_least=0.0,
     )
+    energy_confusion_weight: float = _setting(
+        0.0,
+        "Weight of the energy confusion of ECAML, which draws classes together; its "
+        "release uses 0.13, DeML does without.",
+        at_least=0.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from deml_tf.losses.binomial_deviance import BinomialDeviance, binomial_deviance
 from deml_tf.losses.circle import Circle, circle
 from deml_tf.losses.contrastive import Contrastive, contrastive
 from deml_tf.losses.cosface import CosFace, cosface
+from deml_tf.losses.energy_confusion import ENERGY_CONFUSION_WEIGHT, energy_confusion
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
 from deml_tf.losses.lifted_structure import LiftedStructure, lifted_structure
 from deml_tf.losses.margin import Margin, margin
@@ -56,6 +57,7 @@ METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {
 
 __all__ = [
     "ACTIVATION_DECAY_WEIGHT",
+    "ENERGY_CONFUSION_WEIGHT",
     "LEARNER_HINGE_WEIGHT",
     "METRIC_LOSSES",
     "SNR",
@@ -84,6 +86,7 @@ __all__ = [
     "circle",
     "contrastive",
     "cosface",
+    "energy_confusion",
     "learner_hinge",
     "lifted_structure",
     "margin",

@@ -48,6 +48,8 @@ def build_trainer(
         steps=train.steps,
         activation_decay_weight=loss.activation_decay_weight,
         unit_rows_weight=loss.unit_rows_weight,
+        energy_confusion_weight=loss.energy_confusion_weight,
+        pairs=loss.pairs,
     )
     trainer.compile(build_optimizer(train, trainer.loss_layers))
     return trainer

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from deml_tf.decoupling import Decoupling, NoDecoupling
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
+from deml_tf.losses.energy_confusion import energy_confusion
 from deml_tf.losses.unit_rows import unit_rows
 from deml_tf.models.embedder import scales_and_learners
 
@@ -19,11 +20,12 @@ class Trainer(keras.Model):
 
         metric loss of each learner's part, mean over learners
         + the decoupling's terms
-        + activation decay + unit rows
+        + activation decay + unit rows + energy confusion
 
     Under several replicas the metric loss must take the pairs of all replicas, as those
-    of `deml_tf.losses` do; every other term is a mean over images. All are divided by
-    the number of replicas, because optimizers add gradients up.
+    of `deml_tf.losses` do, and energy confusion does; every other term is a mean over
+    images. All are divided by the number of replicas, because optimizers add gradients
+    up.
 
     Args:
         core: What `deml_tf.models.embedder.core_of` gives.
@@ -34,6 +36,8 @@ class Trainer(keras.Model):
         steps: Steps of the whole training, for what changes in its course.
         activation_decay_weight: 0.014 in the release.
         unit_rows_weight: 1 means the release's 0.5 / d a row.
+        energy_confusion_weight: 0 for none.
+        pairs: Those of energy confusion, "global" or "replica".
 
     Attributes:
         term_weights: Weight in the embedder's loss of each term, by name.
@@ -49,6 +53,8 @@ class Trainer(keras.Model):
         steps: int = 1,
         activation_decay_weight: float = ACTIVATION_DECAY_WEIGHT,
         unit_rows_weight: float = 1.0,
+        energy_confusion_weight: float = 0.0,
+        pairs: str = "global",
     ):
         super().__init__()
         self.core = core
@@ -75,6 +81,9 @@ class Trainer(keras.Model):
             self.term_weights["activation_decay"] = activation_decay_weight
         if unit_rows_weight:
             self.term_weights["unit_rows"] = unit_rows_weight
+        if energy_confusion_weight:
+            self.term_weights["energy_confusion"] = energy_confusion_weight
+        self.pairs = pairs
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in ("loss", *self.term_weights)
         }
@@ -164,6 +173,12 @@ class Trainer(keras.Model):
             losses["activation_decay"] = tf.add_n(decays)
         if "unit_rows" in self.term_weights:
             losses["unit_rows"] = tf.add_n([unit_rows(kernel) for kernel in kernels])
+        if "energy_confusion" in self.term_weights:
+            energies = [
+                tf.reduce_mean(energy_confusion(labels, x, kernel, pairs=self.pairs))
+                for x, kernel in zip(pooled, kernels, strict=True)
+            ]
+            losses["energy_confusion"] = tf.add_n(energies)
         return losses
 
 

@@ -1,0 +1,49 @@
+"""Confusion of classes that trains the embedding matrix alone."""
+
+from typing import Any
+
+from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.pairs import pairs_of
+
+# The release's weight on Cars196 beside binomial deviance; `energy_confusion` does not
+# apply it.
+ENERGY_CONFUSION_WEIGHT = 0.13
+
+
+def energy_confusion(
+    labels: Any, pooled: Any, kernel: Any, *, pairs: str = "global"
+) -> Any:
+    """Return how far apart images of different classes lie, to make it smaller.
+
+    log( mean over pairs of images p, q of two classes of ||W x_p - W x_q||^2 / 2 )
+
+    with the gradient of x stopped. Chen & Deng (AAAI 2019, ECAML) add it to a metric
+    loss, against which it works, so that the embedding does not rely on what tells the
+    classes of training apart. The logarithm, whose gradient the release follows, and
+    that the features under the embedding have no part in it, are their release's.
+
+    Args:
+        labels: `(b,)` or `(b, 1)`, whole numbers of any type.
+        pooled: `(b, c)`, pooled features x, any floating type.
+        kernel: `(c, d)`, the embedding matrix as Keras keeps it, W transposed.
+        pairs: Under several replicas, "global" for the pairs of the whole batch, or
+            "replica" for those that lie on one replica alone.
+
+    Returns:
+        `(b,)`, float32, the same for each image, without `ENERGY_CONFUSION_WEIGHT`; 0
+        for a batch of one class, or of images that are all alike.
+
+    Departure from the release: it draws ten images of other classes for each; this is
+    the expectation over such draws.
+    """
+    pooled = ops.stop_gradient(ops.cast(pooled, "float32"))
+    embeddings = ops.matmul(pooled, ops.cast(kernel, "float32"))  # (b, d)
+    batch = pairs_of(labels, embeddings, pairs)
+    other = ops.cast(batch.other, "float32")
+    squared = batch.squared_distances(normalise=False)[0]  # (b, B)
+    summed = batch.total(ops.sum(other * squared, axis=-1))
+    energy = ops.divide_no_nan(summed, 2 * batch.count(batch.other))
+    is_none = energy <= 0  # NaN stays NaN
+    logarithm = ops.log(ops.where(is_none, ops.ones_like(energy), energy))
+    logarithm = ops.where(is_none, ops.zeros_like(logarithm), logarithm)
+    return logarithm * ops.ones_like(pooled[:, 0])
