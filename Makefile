@@ -25,7 +25,7 @@ test: $(STAMP) ## every test, two at a time (twenty minutes)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-fast: $(STAMP) ## the quick tests alone
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not long"
 
 test-long: $(STAMP) ## what confirms on more and larger cases (an hour)
 	$(BIN)/python -m pytest -q -s -m long
