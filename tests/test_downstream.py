@@ -58,6 +58,7 @@ PAGES = (
     "README.md",
     "docs/keras.md",
     "docs/export.md",
+    "docs/from-tensorflow-addons.md",
 )  # those with code for another program
 BLOCKS = {
     f"{page}-{n}": block
