@@ -26,7 +26,7 @@ def _common(config: dict[str, Any], kind: str) -> dict[str, Any]:
     return {"reduction": reduction, "name": config.get("name") or kind}
 
 
-def _triplet(config: dict[str, Any], sampling: str) -> Triplet:
+def _triplet(config: dict[str, Any], sampling: Any) -> Triplet:
     metric = config.get("distance_metric", "L2")
     if metric not in _SQUARED:
         raise UsageError(

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from typing import Any
 
 import keras
 import numpy as np
@@ -47,11 +48,11 @@ def test_a_saved_loss_is_ours(given, wanted):
 
 
 def test_a_compiled_model_goes_on(tmp_path):
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
+    model: Any = keras.Sequential([keras.Input((3,)), keras.layers.Dense(4)])
     model.compile("adam", losses.Triplet())
-    config = model.get_compile_config()
+    config: Any = model.get_compile_config()
     config["loss"] = saved("TripletSemiHardLoss", margin=1.0, distance_metric="L2")
-    loaded = keras.Sequential.from_config(model.get_config())
+    loaded: Any = keras.Sequential.from_config(model.get_config())
     loaded.compile_from_config(json.loads(json.dumps(config)))
     labels = np.repeat(np.arange(4), 2)
     vectors = np.random.default_rng(0).normal(size=(8, 3)).astype("float32")
@@ -62,7 +63,7 @@ def test_a_compiled_model_goes_on(tmp_path):
     ]
     assert steps[0] == steps[1]
     loaded.save(tmp_path / "model.keras")
-    again = keras.saving.load_model(tmp_path / "model.keras")
+    again: Any = keras.saving.load_model(tmp_path / "model.keras")
     assert type(again.loss) is losses.Triplet
 
 
