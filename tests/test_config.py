@@ -20,6 +20,7 @@ from deml_tf.config import CONFIGS, DataConfig, LossConfig, ModelConfig, TrainCo
 from deml_tf.data.sets import SETS
 from deml_tf.errors import UsageError, arguments_of
 from deml_tf.losses import METRIC_LOSSES
+from deml_tf.training.build import build_metric_loss
 
 CONFIGS_FOLDER = Path(__file__).parent.parent / "configs"
 
@@ -63,6 +64,19 @@ def test_the_configs_are_configurations(path, monkeypatch):
     assert configs.train.schedule == "step" or not configs.train.decay_steps
     comment = path.read_text().split("--")[0]
     assert comment.startswith("#") and f"configs/{path.name}" in path.read_text()
+
+
+def test_every_loss_has_a_configuration(monkeypatch):
+    monkeypatch.chdir(CONFIGS_FOLDER.parent)
+    found = {path.stem: path for path in (CONFIGS_FOLDER / "losses").glob("*.cfg")}
+    assert set(found) == set(METRIC_LOSSES)
+    for name, path in found.items():
+        given = parsed(
+            "--flagfile=configs/smoke_u512.cfg", f"--flagfile=configs/losses/{name}.cfg"
+        )
+        loss = read_configs(given).loss
+        assert loss.loss == name and f"configs/losses/{name}.cfg" in path.read_text()
+        build_metric_loss(loss, scales=1, learners=1, num_classes=3)
 
 
 def test_a_runs_flags_are_all_but_its_place():
