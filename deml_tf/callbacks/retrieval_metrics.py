@@ -148,7 +148,8 @@ class RetrievalMetrics(keras.callbacks.Callback):
                     f"output={self.output!r} is an inner layer, which only functional "
                     "and sequential models can be asked for: give an output."
                 )
-            model = keras.Model(model.inputs, inner[self.output].output)
+            inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+            model = keras.Model(inputs, inner[self.output].output)
             choose = _chooser(model(images, training=False), None, None)
             assert choose is not None
 

@@ -165,7 +165,7 @@ def test_a_chosen_output(kind, output):
     metrics.on_train_begin()
     every = model(IMAGES)
     if output == "hidden":
-        want = keras.Model(model.inputs, model.get_layer("hidden").output)(IMAGES)
+        want = keras.Model(model.inputs[0], model.get_layer("hidden").output)(IMAGES)
     elif isinstance(every, dict):
         want = every["parts"]
     else:
