@@ -226,6 +226,18 @@ class LossConfig:
         "only those within each replica (the release).",
         choices=("global", "replica"),
     )
+    memory: int = _setting(
+        0,
+        "Number of images of past batches that a pair loss is computed against as "
+        "well (XBM); with 0 there is no memory.",
+        at_least=0,
+    )
+    memory_weight: float = _setting(
+        1.0, "Weight of the metric loss against the memory.", at_least=0.0
+    )
+    memory_start: int = _setting(
+        1000, "Number of steps before the memory begins to fill.", at_least=0
+    )
     decoupling: str = _setting(
         "hinge",
         "Rule that makes the learners of a scale differ.",

@@ -139,6 +139,10 @@ REGISTERED = {
     ),
     "SmoothAP": (losses.SmoothAP(0.1, **MINE), None),
     "SupervisedContrastive": (losses.SupervisedContrastive(0.5, **MINE), None),
+    "CrossBatchMemory": (
+        losses.CrossBatchMemory(losses.Triplet(0.2, **MINE), 12, 0.5, 3),
+        None,
+    ),
     "GroupedAdam": (
         deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
         None,

@@ -13,6 +13,7 @@ from deml_tf.losses.energy_confusion import ENERGY_CONFUSION_WEIGHT, energy_conf
 from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT, learner_hinge
 from deml_tf.losses.lifted_structure import LiftedStructure, lifted_structure
 from deml_tf.losses.margin import Margin, margin
+from deml_tf.losses.memory import CrossBatchMemory
 from deml_tf.losses.multi_similarity import MultiSimilarity, multi_similarity
 from deml_tf.losses.n_pairs import NPairs, n_pairs
 from deml_tf.losses.normalised_softmax import NormalisedSoftmax, normalised_softmax
@@ -67,6 +68,7 @@ __all__ = [
     "Circle",
     "Contrastive",
     "CosFace",
+    "CrossBatchMemory",
     "LiftedStructure",
     "Margin",
     "MultiSimilarity",

@@ -9,9 +9,9 @@ import keras
 from deml_tf.errors import UsageError
 from deml_tf.losses.class_numbers import class_numbers
 from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.loss_layer import LossLayer
 from deml_tf.losses.pair_loss import check_above_zero, check_not_negative
 from deml_tf.losses.pairs import by_learner, unit_vectors
-from deml_tf.losses.replicas import replica_number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,18 +86,15 @@ def classes_of(labels: Any, embeddings: Any, weights: Any) -> Classes:
     return Classes(rows, weights, own)
 
 
-class ClassWeights(keras.layers.Layer):
+class ClassWeights(LossLayer):
     """A function of labels, embeddings and the weights of classes as a Keras layer.
 
     A subclass names its `function`, writes out the function's arguments in its own
     constructor, checks them and hands them on.
 
-    In a functional model of embeddings and labels it is called as a layer,
-    `layer(labels, embeddings)`, gives one value an image, and adds the mean of them to
-    the model's losses, so that `fit` trains the classes with the rest; under several
-    replicas Keras divides what layers add. `call` adds nothing: so does `Trainer` use
-    it, whose optimizer reads `rate_multiplier` and `l2`. Other optimizers do not:
-    give `GroupedAdam` a multiplier for the layer's name.
+    Called as a layer it adds its loss, see `LossLayer`, so that `fit` trains the
+    classes with the rest. The optimizer of deml_tf's trainer reads `rate_multiplier`
+    and `l2`; others do not: give `GroupedAdam` a multiplier for the layer's name.
 
     Args:
         num_classes: Classes trained on; the program fills it in.
@@ -121,8 +118,7 @@ class ClassWeights(keras.layers.Layer):
         arguments: dict[str, Any],
         **kwargs: Any,
     ):
-        # Keras would round labels that are floats, were it to cast for the layer.
-        super().__init__(**{"dtype": "float32", **kwargs}, autocast=False)
+        super().__init__(**kwargs)
         self.num_classes, self.rate_multiplier, self.l2 = (
             num_classes,
             rate_multiplier,
@@ -133,27 +129,6 @@ class ClassWeights(keras.layers.Layer):
             setattr(self, argument, value)
         check_above_zero(num_classes=num_classes, rate_multiplier=rate_multiplier)
         check_not_negative(l2=l2)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Return one value for each image, and add their mean to the losses."""
-        values = super().__call__(*args, **kwargs)
-        if ops.is_tensor(values):  # and not the outline of one
-            self.add_loss(ops.mean(values))
-        return values
-
-    @property
-    def _losses(self) -> list[Any]:
-        """Keras's list of what the layer has added, here one for each replica.
-
-        Replicas are traced in turns: where one exchanges rows, the next goes on. One
-        list would hold what the others have added, or lose it as they begin.
-        """
-        added = self.__dict__.setdefault("_added", {})
-        return added.setdefault(replica_number(), [])
-
-    @_losses.setter
-    def _losses(self, losses: list[Any]) -> None:
-        self.__dict__["_added"] = {replica_number(): losses}
 
     def build(self, labels_shape: Any, embeddings_shape: Any) -> None:
         """Make the weights, at first about as long as unit vectors.
@@ -192,10 +167,6 @@ class ClassWeights(keras.layers.Layer):
             )
         except UsageError as error:
             raise UsageError(f"{type(self).__name__}: {error}") from error
-
-    def compute_output_shape(self, labels_shape: Any, embeddings_shape: Any) -> Any:
-        """Return `(b,)`."""
-        return tuple(embeddings_shape[:1])
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -9,8 +9,10 @@ import keras
 
 from deml_tf.config import LossConfig, ModelConfig, TrainConfig
 from deml_tf.decoupling import DECOUPLINGS, Decoupling
-from deml_tf.errors import arguments_of
+from deml_tf.errors import UsageError, arguments_of
 from deml_tf.losses import METRIC_LOSSES
+from deml_tf.losses.memory import CrossBatchMemory
+from deml_tf.losses.pair_loss import PairLoss
 from deml_tf.models.embedder import core_of, scales_and_learners
 from deml_tf.models.scale import build_region_rule
 from deml_tf.training.optimizer import GroupedAdam
@@ -100,6 +102,9 @@ def build_metric_loss(
 
     Returns:
         As `Trainer` takes it.
+
+    Raises:
+        UsageError: An argument of it is wrong, or it has no use for a memory.
     """
     kind = METRIC_LOSSES[loss.loss]
     arguments = {
@@ -107,10 +112,21 @@ def build_metric_loss(
         **loss.loss_arguments,
         **_taken(kind, {"pairs": loss.pairs, "num_classes": num_classes}),
     }
+    names = [f"scale{i}_loss" for i in range(1, scales + 1)]
     with arguments_of(loss.loss, loss.loss_arguments):
-        if issubclass(kind, keras.losses.Loss):
-            return kind(**arguments)
-        return [kind(**arguments, name=f"scale{i}_loss") for i in range(1, scales + 1)]
+        if not issubclass(kind, keras.losses.Loss):
+            made = [kind(**arguments, name=name) for name in names]
+        else:
+            made = kind(**arguments)
+    if not loss.memory:
+        return made
+    if not isinstance(made, PairLoss):
+        raise UsageError(
+            f"memory={loss.memory} is for losses of pairs, and loss={loss.loss} is "
+            "none: give memory=0."
+        )
+    numbers = (loss.memory, loss.memory_weight, loss.memory_start)
+    return [CrossBatchMemory(made, *numbers, name=name) for name in names]
 
 
 def build_optimizer(

@@ -66,6 +66,11 @@ class Checkpoints(keras.callbacks.Callback):
             "progress": self.progress,
             **state,
         }
+        # Of layers in a list TensorFlow sees what an optimizer trains, and no more.
+        losses = getattr(trainer, "loss_layers", ())
+        memories = [v.value for loss in losses for v in loss.non_trainable_variables]
+        if memories:
+            self.parts["memories"] = memories
         self.checkpoint = tf.train.Checkpoint(**self.parts)
         self.restored: set[str] = set()  # names of the parts
         self.leaving = False

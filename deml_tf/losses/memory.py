@@ -1,0 +1,144 @@
+"""A memory of the embeddings of past batches: more pairs for a pair loss."""
+
+from typing import Any
+
+import keras
+
+from deml_tf.errors import UsageError
+from deml_tf.losses.class_numbers import class_numbers
+from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.loss_layer import LossLayer
+from deml_tf.losses.pair_loss import (
+    PairLoss,
+    check_above_zero,
+    check_not_negative,
+)
+from deml_tf.losses.pairs import by_learner
+from deml_tf.losses.replicas import gather_rows
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class CrossBatchMemory(LossLayer):
+    """A pair loss on a batch, and on the batch against the images of past batches.
+
+    For each anchor
+
+        loss among the batch + weight * loss against the memory
+
+    after which the whole batch, that of all replicas, takes the place of the oldest
+    images in the memory. From the memory no gradient comes. Wang et al. (CVPR 2020)
+    call it XBM: embeddings drift slowly once training has settled, hence the first
+    `start` steps without it. Called as a layer it adds its loss, see `LossLayer`.
+
+    Departure from the authors' release: it puts a batch into the memory first and
+    compares it with itself there, too.
+
+    Args:
+        loss: What compares: any pair loss of deml_tf.
+        size: Number of images remembered, at least 1.
+        weight: Weight of the loss against the memory, at least 0.
+        start: Number of training steps before the memory begins to fill.
+        **kwargs: Further arguments of `keras.layers.Layer`.
+
+    Raises:
+        UsageError: If the loss is no pair loss, or a number is out of its range.
+    """
+
+    def __init__(
+        self,
+        loss: PairLoss,
+        size: int,
+        weight: float = 1.0,
+        start: int = 1000,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if not isinstance(loss, PairLoss):
+            raise UsageError(
+                f"loss={type(loss).__name__}: it compares no pairs, so there is "
+                "nothing to remember; take a pair loss."
+            )
+        check_above_zero(size=size)
+        check_not_negative(weight=weight, start=start)
+        self.loss, self.size, self.weight, self.start = loss, size, weight, start
+
+    def build(self, labels_shape: Any, embeddings_shape: Any) -> None:
+        """Make the memory, empty.
+
+        Args:
+            labels_shape: Not used.
+            embeddings_shape: `(b, d)` or `(b, j, d)`.
+        """
+        learners = embeddings_shape[1] if len(embeddings_shape) == 3 else 1
+        for name, shape, dtype in (
+            ("embeddings", (self.size, learners, embeddings_shape[-1]), "float32"),
+            ("labels", (self.size,), "int64"),
+            ("remembered", (), "int64"),  # images so far, also those forgotten
+            ("steps", (), "int64"),
+        ):
+            variable = self.add_weight(
+                name=name,
+                shape=shape,
+                dtype=dtype,
+                initializer="zeros",
+                trainable=False,
+                # All replicas put the same there.
+                aggregation="only_first_replica",
+            )
+            setattr(self, name, variable)
+
+    def call(self, labels: Any, embeddings: Any, training: bool = True) -> Any:
+        """Return one value for each image, `(b,)`.
+
+        Args:
+            labels: `(b,)` or `(b, 1)`, whole numbers.
+            embeddings: `(b, d)` or `(b, j, d)`.
+            training: Whether the batch is put into the memory.
+        """
+        values = self.loss.call(labels, embeddings)
+        remembered = ops.convert_to_tensor(self.remembered)
+        there = ops.arange(self.size, dtype="int64") < remembered
+        memory = [ops.convert_to_tensor(v) for v in (self.labels, self.embeddings)]
+        against = self.loss.call(labels, embeddings, references=(*memory, there))
+        if training:
+            self._remember(labels, embeddings)
+        return values + self.weight * against
+
+    def compute_output_spec(
+        self, labels: Any, embeddings: Any, training: bool = True
+    ) -> Any:
+        """Return `(b,)`, without a call that would remember what is no batch."""
+        return keras.KerasTensor((embeddings.shape[0],), "float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "loss": keras.saving.serialize_keras_object(self.loss),
+            "size": self.size,
+            "weight": self.weight,
+            "start": self.start,
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "CrossBatchMemory":
+        """Make it again from what `get_config` gives."""
+        loss: Any = keras.saving.deserialize_keras_object(config["loss"])
+        return cls(**{**config, "loss": loss})
+
+    def _remember(self, labels: Any, embeddings: Any) -> None:
+        """Put the batch of all replicas in the place of the oldest images."""
+        # Of a batch larger than the memory the last ones.
+        labels = ops.cast(gather_rows(class_numbers(labels)), "int64")[-self.size :]
+        rows = ops.stop_gradient(gather_rows(by_learner(embeddings)))[-self.size :]
+        steps = ops.convert_to_tensor(self.steps)
+        first = ops.convert_to_tensor(self.remembered)
+        count = ops.cast(ops.shape(labels)[0], "int64")
+        places = (first + ops.arange(count, dtype="int64")) % self.size
+        started = steps >= self.start
+        for variable, new in ((self.labels, labels), (self.embeddings, rows)):
+            old = ops.convert_to_tensor(variable)
+            new = ops.where(started, new, ops.take(old, places, axis=0))
+            variable.assign(ops.scatter_update(old, places[:, None], new))
+        self.remembered.assign(first + ops.cast(started, "int64") * count)
+        self.steps.assign(steps + 1)
