@@ -57,6 +57,7 @@ EXPORT = "export/models/mine/1"
 PAGES = (
     "README.md",
     "docs/keras.md",
+    "docs/losses.md",
     "docs/export.md",
     "docs/from-tensorflow-addons.md",
 )  # those with code for another program
@@ -234,9 +235,11 @@ def one_step(fit):
     """A `fit` of one step, in the last of the epochs that it is told."""
 
     def of_one_step(self, *args, **options):
-        assert options["steps_per_epoch"] == 100
-        options["initial_epoch"] = options["epochs"] - 1
-        return fit(self, *args, **options | {"steps_per_epoch": 1})
+        if "steps_per_epoch" in options:
+            assert options["steps_per_epoch"] == 100
+            options["initial_epoch"] = options["epochs"] - 1
+            options["steps_per_epoch"] = 1
+        return fit(self, *args, **options)
 
     return of_one_step
 
