@@ -102,3 +102,25 @@ def test_values_and_gradients_are_theirs(peer, given):
         figures = "  ".join(f"{part} {e:.1e}" for part, e in worst[name].items())
         print(f"{name:30} {len(tried):4} batches  {figures}")
     assert {n for n, e in worst.items() if max(e.values()) > BOUND} == set()
+
+
+def test_a_training_goes_as_it_went_with_addons(tmp_path):
+    curves = []
+    for whose, python in (
+        ("addons", ROOT / ".venv-addons" / "bin" / "python"),
+        ("ours", Path(sys.executable)),
+    ):
+        if not python.exists():
+            pytest.skip("no .venv-addons: make oracles")
+        path = tmp_path / f"{whose}.npy"
+        command = [str(python), str(HERE / "migration.py"), whose, str(path)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": "" if whose == "addons" else str(ROOT),
+        }
+        subprocess.run(command, check=True, env=environment, timeout=600)
+        curves.append(np.load(path))
+    assert curves[0].shape == (50,) and curves[0][-5:].mean() < curves[0][:5].mean()
+    difference = np.abs(curves[0] - curves[1]).max()
+    print(f"50 steps of triplet training: losses differ by {difference:.1e} at most")
+    assert difference < 1e-5
