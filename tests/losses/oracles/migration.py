@@ -5,6 +5,8 @@
 writes the losses of 50 steps. But for two lines the program is the same.
 """
 
+# pyright: reportMissingImports=false
+
 import sys
 
 import numpy as np
