@@ -14,6 +14,7 @@ import tensorflow as tf
 import deml_tf
 from deml_tf import layers, losses
 from deml_tf.backbones.patch_tokens import PatchTokens
+from deml_tf.backbones.rotary_attention import RotaryAttention
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -67,7 +68,7 @@ REGISTERED = {
         ),
         [(5, 6, 8), (9, 9, 4)],
     ),
-    "PatchTokens": (PatchTokens(extra_tokens=2), [(3, 4, 8)]),
+    "PatchTokens": (PatchTokens(extra_tokens=2, positions=False), [(3, 4, 8)]),
     "Prepare": (layers.Prepare(20, 16, fit="pad"), [(None, None, 3)]),
     "Projection": (
         layers.Projection(7, shared=False, kernel_initializer="he_normal"),
@@ -80,6 +81,10 @@ REGISTERED = {
     "RestoreBoxes": (
         layers.RestoreBoxes(20, 16, fit="pad"),
         [(2, 4), (None, None, 3)],
+    ),
+    "RotaryAttention": (
+        RotaryAttention(2, 8, grid=(2, 3), extra_tokens=1, theta=50.0, use_bias=False),
+        [(7, 5), (7, 5)],
     ),
     "Zoom": (layers.Zoom(size=11), [(8, 9, 3), (4,)]),
     "BinomialDeviance": (
@@ -169,7 +174,8 @@ def test_every_class_is_known_to_these_tests_and_public():
         assert inspect.getdoc(type(example))
     places = (deml_tf, deml_tf.layers, deml_tf.losses)
     exported = {name for place in places for name in place.__all__}
-    assert set(REGISTERED) - exported == {"PatchTokens"}  # of no use by itself
+    # Of no use by themselves.
+    assert set(REGISTERED) - exported == {"PatchTokens", "RotaryAttention"}
     for place in places:
         for name in place.__all__:
             assert hasattr(place, name)

@@ -14,14 +14,16 @@ class PatchTokens(keras.layers.Layer):
 
     Args:
         extra_tokens: How many learned tokens go before the patches': 0, 1 (ViT's class
-            token) or 2 (DeiT's distillation token as well).
+            token), 2 (DeiT's distillation token as well) or more (DINOv2's registers).
+        positions: Whether there are learned positions to add.
         **kwargs: As for any Keras layer.
     """
 
-    def __init__(self, extra_tokens: int = 1, **kwargs: Any):
+    def __init__(self, extra_tokens: int = 1, positions: bool = True, **kwargs: Any):
         """Keep the arguments; see the class."""
         super().__init__(**kwargs)
         self.extra_tokens = extra_tokens
+        self.has_positions = positions
 
     def build(self, grid_shape: tuple[Any, ...]) -> None:
         """Make the tokens and the positions, for one size of the grid.
@@ -34,11 +36,12 @@ class PatchTokens(keras.layers.Layer):
             self.tokens = self.add_weight(
                 shape=(self.extra_tokens, channels), initializer=_NORMAL, name="tokens"
             )
-        self.positions = self.add_weight(
-            shape=(self.extra_tokens + h * w, channels),
-            initializer=_NORMAL,
-            name="positions",
-        )
+        if self.has_positions:
+            self.positions = self.add_weight(
+                shape=(self.extra_tokens + h * w, channels),
+                initializer=_NORMAL,
+                name="positions",
+            )
         self.built = True
 
     def call(self, grid: Any) -> Any:
@@ -57,7 +60,7 @@ class PatchTokens(keras.layers.Layer):
             tokens = ops.cast(self.tokens, x.dtype)
             shape = (batch, self.extra_tokens, channels)
             x = ops.concatenate([ops.broadcast_to(tokens, shape), x], axis=1)
-        return x + ops.cast(self.positions, x.dtype)
+        return x + ops.cast(self.positions, x.dtype) if self.has_positions else x
 
     def compute_output_shape(self, grid_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the shape of the tokens."""
@@ -66,4 +69,8 @@ class PatchTokens(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
-        return {**super().get_config(), "extra_tokens": self.extra_tokens}
+        return {
+            **super().get_config(),
+            "extra_tokens": self.extra_tokens,
+            "positions": self.has_positions,
+        }

@@ -1,8 +1,9 @@
 """Vision transformers, whose maps are the grids of their patch tokens.
 
-ViT (Dosovitskiy et al., ICLR 2021) and the plain blocks of DeiT (Touvron et al., ICML
-2021), cut between two blocks. DeML does not use them; here the random walk and the
-channel gates run on the grid of patch tokens.
+ViT (Dosovitskiy et al., ICLR 2021), the plain blocks of DeiT (Touvron et al., ICML
+2021), DINOv2 (Oquab et al., 2023), DINOv3 (Simeoni et al., 2025) and the image tower of
+SigLIP (Zhai et al., ICCV 2023), cut between two blocks. DeML does not use them; here
+the random walk and the channel gates run on the grid of patch tokens.
 
 The blocks are Keras's own layers and not keras-hub's: those have no config that loads
 (keras-hub 0.32), and an embedder saved from these loads where keras-hub is absent.
@@ -18,6 +19,7 @@ import keras
 from deml_tf.backbones.architecture import Architecture
 from deml_tf.backbones.backbone import Backbone
 from deml_tf.backbones.patch_tokens import PatchTokens
+from deml_tf.backbones.rotary_attention import RotaryAttention
 from deml_tf.backbones.vision_transformer_size import VisionTransformerSize
 from deml_tf.backbones.weights import keras_hub_presets
 from deml_tf.errors import UsageError
@@ -36,9 +38,10 @@ _ZEROS: Any = {"kernel_initializer": "zeros"}
 
 @dataclass(frozen=True)
 class _Layers:
-    """Makes the blocks of one size."""
+    """Makes the blocks of one size, for a grid of so many patches."""
 
     size: VisionTransformerSize
+    grid: tuple[int, int]
 
     def norm(self, x: Any, name: str) -> Any:
         """Normalise each token."""
@@ -52,19 +55,41 @@ class _Layers:
             count, activation, use_bias=self.size.mlp_bias, name=name, **_ZEROS
         )(x)
 
-    def block(self, x: Any, name: str) -> Any:
+    def attention(self, x: Any, name: str, extra_tokens: int) -> Any:
+        """Let each token look at all."""
+        heads, rotary = self.size.heads, {}
+        kind: Any = keras.layers.MultiHeadAttention
+        if self.size.rotary_theta is not None:
+            kind, theta = RotaryAttention, self.size.rotary_theta
+            rotary = {"grid": self.grid, "extra_tokens": extra_tokens, "theta": theta}
+        return kind(
+            heads,
+            self.size.hidden // heads,
+            use_bias=self.size.attention_bias,
+            name=name,
+            **rotary,
+            **_ZEROS,
+        )(x, x)
+
+    def expanded(self, x: Any, name: str) -> Any:
+        """Project each token to many numbers, and bend them."""
+        activation, mlp = self.size.activation, self.size.mlp
+        if activation == "gelu_tanh":
+            y = self.dense(x, f"{name}_expand", mlp)
+            y = keras.ops.gelu(y, approximate=True)
+        else:
+            y = self.dense(x, f"{name}_expand", mlp, activation)  # gelu is of erf
+        if not self.size.gated:
+            return y
+        factor = self.dense(x, f"{name}_gated", mlp)
+        return keras.layers.Multiply(name=f"{name}_product")([y, factor])
+
+    def block(self, x: Any, name: str, extra_tokens: int = 0) -> Any:
         """Attend to all tokens, then transform each; both with residuals."""
         y = self.norm(x, f"{name}_norm1")
-        attention = keras.layers.MultiHeadAttention(
-            self.size.heads,
-            self.size.hidden // self.size.heads,
-            use_bias=self.size.attention_bias,
-            name=f"{name}_attention",
-            **_ZEROS,
-        )
-        x = keras.layers.Add(name=f"{name}_attended")([x, attention(y, y)])
-        y = self.norm(x, f"{name}_norm2")
-        y = self.dense(y, f"{name}_expand", self.size.mlp, "gelu")  # erf, not tanh
+        y = self.attention(y, f"{name}_attention", extra_tokens)
+        x = keras.layers.Add(name=f"{name}_attended")([x, y])
+        y = self.expanded(self.norm(x, f"{name}_norm2"), name)
         y = self.dense(y, f"{name}_project", self.size.hidden)
         return keras.layers.Add(name=name)([x, y])
 
@@ -74,10 +99,10 @@ def build(
 ) -> keras.Model:
     """Build the network, with kernels of zeros that `_randomise` draws.
 
-    Departures from ViT: the class token takes part in the blocks before the cut, for
-    which the weights were trained, and is dropped at the cut, since the gates act on a
-    grid and there is no classifier; the blocks behind attend to patches alone. No
-    dropout.
+    Departures from ViT: the class token and its like take part in the blocks before the
+    cut, for which the weights were trained, and are dropped at the cut, since the gates
+    act on a grid and there is no classifier; the blocks behind attend to patches alone.
+    No dropout, and no pooling behind the end, as SigLIP has it.
 
     Args:
         name: The backbone's name, for messages.
@@ -99,7 +124,7 @@ def build(
             f"input_size={input_size} is no multiple of the {size.patch} pixels of a "
             f"patch of {name}: give {side * size.patch} or {(side + 1) * size.patch}."
         )
-    cut, make = int(cut_layer.removeprefix("block")), _Layers(size)
+    cut, make = int(cut_layer.removeprefix("block")), _Layers(size, (side, side))
     grid, sequence = (side, side, size.hidden), (side * side, size.hidden)
     image = keras.Input((input_size, input_size, 3))
     offset: Any = size.offset  # Keras's hints want one float
@@ -112,9 +137,10 @@ def build(
         name="patches",
         **_ZEROS,
     )(x)
-    x = PatchTokens(size.extra_tokens, name="tokens")(x)
+    has_positions = size.rotary_theta is None
+    x = PatchTokens(size.extra_tokens, has_positions, name="tokens")(x)
     for number in range(1, cut + 1):
-        x = make.block(x, f"block{number}")
+        x = make.block(x, f"block{number}", size.extra_tokens)
     if size.extra_tokens:
         x = keras.layers.Cropping1D((size.extra_tokens, 0), name="patches_alone")(x)
     x = keras.layers.Reshape(grid, name=_CUT)(x)
@@ -132,8 +158,8 @@ def architecture(name: str) -> Architecture:
     """Find the vision transformer of a name.
 
     Args:
-        name: "vit:" and one of `SIZES`, a ViT or DeiT preset of keras-hub, or a folder
-            that keras-hub's `save_to_preset` wrote.
+        name: "vit:" and one of `SIZES`; a preset of keras-hub for ViT, DeiT, DINOv2,
+            DINOv3 or SigLIP; or a folder that keras-hub's `save_to_preset` wrote.
 
     Returns:
         The network. It may be cut behind every block but the last; by default three

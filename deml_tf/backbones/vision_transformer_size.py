@@ -16,13 +16,17 @@ class VisionTransformerSize:
         hidden: Channels of a token.
         mlp: Channels between a block's two dense layers.
         patch: Side of a patch, in pixels.
-        extra_tokens: Tokens before the patches': none, class, distillation.
+        extra_tokens: Tokens before the patches': none, class, distillation, registers.
         epsilon: Of the norms.
         attention_bias: Whether queries, keys, values and their output have biases.
         mlp_bias: Whether the dense layers have biases.
         patch_bias: Whether the patches' projection has one.
         scale: Factor on the pixels' 0..255, one or by channel.
         offset: Added to that.
+        activation: Of the dense layers: "gelu", "silu", or "gelu_tanh", the
+            approximation.
+        gated: Whether a second dense layer is multiplied by the activated one.
+        rotary_theta: Of rotary positions, see `RotaryAttention`; None for learned ones.
     """
 
     layers: int
@@ -37,3 +41,6 @@ class VisionTransformerSize:
     patch_bias: bool = True
     scale: float | Sequence[float] = PIXELS[0]
     offset: float | Sequence[float] = PIXELS[1]
+    activation: str = "gelu"
+    gated: bool = False
+    rotary_theta: float | None = None

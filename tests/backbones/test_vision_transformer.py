@@ -474,16 +474,15 @@ def test_spoilt_folders(folder, spoil):
 
 
 def test_folders_of_other_networks(tmp_path):
-    made = keras_hub.models.DINOV2Backbone(
+    made = keras_hub.models.CLIPVisionEncoder(
         patch_size=8,
         num_layers=2,
         hidden_dim=8,
         num_heads=2,
         intermediate_dim=8,
         image_shape=(16, 16, 3),
-        position_embedding_shape=(16, 16, 3),
     )
-    with pytest.raises(UsageError, match="holds a DINOV2Backbone"):
+    with pytest.raises(UsageError, match="holds a CLIPVisionEncoder: .* DINOV2Backb"):
         build_backbone(saved(made, tmp_path / "other"), input_size=32)
     with pytest.raises(UsageError, match="8 x 16 pixels and 4 block"):
         build_backbone(saved(hub(patch_size=(8, 16)), tmp_path / "long"), input_size=32)
@@ -498,7 +497,7 @@ def test_a_folder_of_a_network_beyond_measure(folder, changes, monkeypatch):
     config = json.loads((folder / "config.json").read_text())
     config["config"] |= changes
     (folder / "config.json").write_text(json.dumps(config))
-    monkeypatch.setattr(keras_hub_presets, "_backbone", None)  # would build it
+    monkeypatch.setattr(keras_hub_presets, "_network", None)  # would build it
     with pytest.raises(DataError, match="blocks and about .* weights: give") as caught:
         build_backbone(f"vit:{folder}", input_size=32)
     assert "\n" not in str(caught.value)

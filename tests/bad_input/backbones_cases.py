@@ -97,21 +97,10 @@ CASES = (
         "--backbone='vit:gigantic' is neither a preset nor a folder: "
         "choose one of vit:tiny, vit:small, vit:base, "
         "vit:vit_base_patch16_224_imagenet, "
-        "vit:vit_base_patch16_384_imagenet, "
-        "vit:vit_large_patch16_224_imagenet, "
-        "vit:vit_large_patch16_384_imagenet, "
-        "vit:vit_base_patch32_384_imagenet, "
-        "vit:vit_large_patch32_384_imagenet, "
-        "vit:vit_base_patch16_224_imagenet21k, "
-        "vit:vit_base_patch32_224_imagenet21k, "
-        "vit:vit_huge_patch14_224_imagenet21k, "
-        "vit:vit_large_patch16_224_imagenet21k, "
-        "vit:vit_large_patch32_224_imagenet21k, "
-        "vit:deit_base_distilled_patch16_384_imagenet, "
-        "vit:deit_base_distilled_patch16_224_imagenet, "
-        "vit:deit_tiny_distilled_patch16_224_imagenet, "
-        "vit:deit_small_distilled_patch16_224_imagenet, or give "
-        "vit:FOLDER with a folder that keras-hub's save_to_preset wrote.",
+        "vit:deit_base_distilled_patch16_384_imagenet, vit:dinov2_small, "
+        "vit:dinov3_vit_small_lvd1689m, vit:siglip_base_patch16_224 or another of "
+        "keras-hub's presets for the same networks, or give vit:FOLDER with a folder "
+        "that its save_to_preset wrote.",
     ),
     Case(
         "released weights of GoogLeNet",

@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 
 from deml_tf.backbones.backbone import Backbone
-from deml_tf.backbones.vision_transformer_size import PIXELS, VisionTransformerSize
+from deml_tf.backbones.vision_transformer_size import VisionTransformerSize
+from deml_tf.backbones.weights.keras_hub_networks import NETWORKS, Network
 from deml_tf.backbones.weights.position_embeddings import resized_positions
 from deml_tf.errors import DataError, UsageError
 
-# Scale and offset of the pixels in DeiT, where a preset does not give them: by mean and
-# deviation of ImageNet.
-_MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
-_DEIT = (1 / 255 / _DEVIATION).tolist(), (-_MEAN / _DEVIATION).tolist()
 # Of a folder's network: four times the blocks of keras-hub's largest, ten times the
 # weights.
 _MOST_BLOCKS, _MOST_WEIGHTS = 128, 6e9
@@ -31,7 +28,7 @@ def find(
 
     Args:
         name: The backbone's name, for messages.
-        which: A ViT or DeiT preset of keras-hub, or the folder of one.
+        which: A preset of keras-hub for one of `NETWORKS`, or the folder of one.
         others: Names of backbones that need no preset, for messages.
 
     Returns:
@@ -43,57 +40,60 @@ def find(
         DataError: The preset cannot be fetched or read.
     """
     try:
-        from keras_hub.models import DeiTBackbone, ViTBackbone
+        from keras_hub import models
     except ImportError as error:
         raise UsageError(
             f"backbone={name!r} needs the package keras-hub, which is not installed: "
             f"pip install deml_tf[vit], or choose one of {', '.join(others)}."
         ) from error
-    kinds: Any = ViTBackbone, DeiTBackbone
+    kinds: list[Any] = [getattr(models, kind) for kind in NETWORKS]
     known = [preset for kind in kinds for preset in kind.presets]
     if which not in known and not os.path.isdir(which):
+        some = [f"vit:{preset}" for kind in kinds for preset in list(kind.presets)[:1]]
         raise UsageError(
             f"backbone={name!r} is neither a preset nor a folder: choose one of "
-            f"{', '.join((*others, *(f'vit:{preset}' for preset in known)))}, or give "
-            "vit:FOLDER with a folder that keras-hub's save_to_preset wrote."
+            f"{', '.join((*others, *some))} or another of keras-hub's presets for the "
+            "same networks, or give vit:FOLDER with a folder that its save_to_preset "
+            "wrote."
         )
     if which not in known:
-        _check_folder(name, which, [kind.__name__ for kind in kinds])
-    source = _backbone(which, which in known, load_weights=False)
-    high, wide = source.patch_size
+        _check_folder(name, which)
+    network, source = _network(which, which in known, load_weights=False)
+    high, wide = np.broadcast_to(source.patch_size, 2)
     if high != wide or source.num_layers < 2:
         raise UsageError(
             f"backbone={name!r} has patches of {high} x {wide} pixels and "
             f"{source.num_layers} block(s): give one with square patches and 2 or more."
         )
-    size = _size(
-        source, isinstance(source, ViTBackbone), _pixels(which, which in known)
-    )
+    size = network.size(source, _pixels(which, which in known))
     return size, functools.partial(_assign, which, which in known)
 
 
-def _check_folder(name: str, which: str, kinds: Sequence[str]) -> None:
+def _check_folder(name: str, which: str) -> None:
     """Refuse a folder of another network, or of one beyond measure, before it is built.
 
     Building blocks without number would take for ever.
     """
 
-    def count(which: str) -> tuple[str, int, int]:
+    def count(which: str) -> tuple[str, int, float]:
         config = json.loads(Path(which, "config.json").read_text())
         kind, config = config["registered_name"].rpartition(">")[2], config["config"]
-        if kind not in kinds:
+        if kind not in NETWORKS:
             return kind, 0, 0
-        blocks, width = int(config["num_layers"]), int(config["hidden_dim"])
-        inner = int(config.get("mlp_dim", 0) or config["intermediate_dim"])
-        patch = int(np.prod(config["patch_size"]))  # one side, or both
-        places = math.prod(config["image_shape"]) // patch
-        return kind, blocks, width * (blocks * (4 * width + 2 * inner) + places)
+        towers = [
+            config[tower]["config"]
+            for tower in ("vision_encoder", "text_encoder")
+            if tower in config
+        ]
+        counts = [_blocks_and_weights(tower) for tower in towers or [config]]
+        blocks, weights = zip(*counts, strict=True)
+        return kind, max(blocks), sum(weights)
 
     kind, blocks, weights = _read(which, False, count)
-    if kind not in kinds:
+    if kind not in NETWORKS:
         raise UsageError(
             f"backbone={name!r} holds a {kind}: give the folder of a "
-            f"{' or a '.join(kinds)}."
+            f"{' or a '.join(NETWORKS)}."
         )
     if blocks > _MOST_BLOCKS or weights > _MOST_WEIGHTS:
         raise DataError(
@@ -103,23 +103,17 @@ def _check_folder(name: str, which: str, kinds: Sequence[str]) -> None:
         )
 
 
-def _size(source: Any, is_vit: bool, pixels: Any) -> VisionTransformerSize:
-    """Read the numbers of a ViTBackbone or else a DeiTBackbone."""
-    scale, offset = pixels or (PIXELS if is_vit else _DEIT)
-    return VisionTransformerSize(
-        layers=source.num_layers,
-        heads=source.num_heads,
-        hidden=source.hidden_dim,
-        mlp=source.mlp_dim if is_vit else source.intermediate_dim,
-        patch=source.patch_size[0],
-        extra_tokens=int(source.use_class_token) if is_vit else 2,
-        epsilon=source.layer_norm_epsilon,
-        attention_bias=source.use_mha_bias,
-        mlp_bias=source.use_mlp_bias if is_vit else True,
-        patch_bias=source.use_patch_bias if is_vit else True,
-        scale=scale,
-        offset=offset,
-    )
+def _blocks_and_weights(config: dict[str, Any]) -> tuple[int, float]:
+    """Read the number of blocks of a tower, and estimate that of its weights."""
+    blocks, width = int(config["num_layers"]), int(config["hidden_dim"])
+    inner = int(config.get("mlp_dim", 0) or config["intermediate_dim"])
+    places = int(config.get("vocabulary_size", 0))
+    for shape in ("image_shape", "position_embedding_shape"):
+        if shape in config:
+            patch = int(np.prod(config["patch_size"]))  # one side, or both
+            places += math.prod(config[shape]) // patch
+    tokens = int(config.get("num_register_tokens", 0))
+    return blocks, width * (blocks * (4 * width + 3 * inner) + places + tokens)
 
 
 def _read(which: str, is_known: bool, read: Callable[[str], Any]) -> Any:
@@ -139,11 +133,13 @@ def _read(which: str, is_known: bool, read: Callable[[str], Any]) -> Any:
         ) from error
 
 
-def _backbone(which: str, is_known: bool, load_weights: bool) -> Any:
+def _network(which: str, is_known: bool, load_weights: bool) -> tuple[Network, Any]:
+    """Return what reads a preset's network, and that network, without its text."""
     from keras_hub.models import Backbone
 
     read = functools.partial(Backbone.from_preset, load_weights=load_weights)
-    return _read(which, is_known, read)
+    source = _read(which, is_known, read)
+    return NETWORKS[type(source).__name__], getattr(source, "vision_encoder", source)
 
 
 def _pixels(which: str, is_known: bool) -> tuple[Any, Any] | None:
@@ -165,36 +161,23 @@ def _pixels(which: str, is_known: bool) -> tuple[Any, Any] | None:
 
 def _assign(which: str, is_known: bool, backbone: Backbone) -> None:
     """Put a preset's weights into a backbone."""
-    source = _backbone(which, is_known, load_weights=True)
-    _, embedding, encoder = source.layers
-    layers = backbone.layers()
-    layers["patches"].set_weights(embedding.patch_embedding.get_weights())
+    network, source = _network(which, is_known, load_weights=True)
+    weights, layers = network.weights(source), backbone.layers()
+    layers["patches"].set_weights(weights.patches)
     tokens: Any = layers["tokens"]
-    # (1, 1, c) each, in the order in which keras-hub puts them before the patches.
-    extra = [
-        np.asarray(getattr(embedding, kind))[0]
-        for kind in ("class_token", "distillation_token")[: tokens.extra_tokens]
-    ]
-    if extra:
-        tokens.tokens.assign(np.concatenate(extra))
-    positions = embedding.position_embedding  # a layer, or (1, n, c)
-    positions = np.asarray(getattr(positions, "embeddings", positions))
-    high, wide = source.image_shape[0], source.image_shape[1]
-    tokens.positions.assign(
-        resized_positions(
-            positions.reshape(-1, positions.shape[-1]),
-            tokens.extra_tokens,
-            (high // source.patch_size[0], wide // source.patch_size[1]),
-            backbone.lower.output_shape[1:3],
+    if weights.tokens is not None:
+        tokens.tokens.assign(weights.tokens)
+    if weights.positions is not None:
+        tokens.positions.assign(
+            resized_positions(
+                weights.positions,
+                tokens.extra_tokens,
+                weights.grid,
+                backbone.lower.output_shape[1:3],
+                weights.antialias,
+            )
         )
-    )
-    parts = ("norm1", "attention", "norm2", "expand", "project")
-    for number, block in enumerate(encoder.encoder_layers, 1):
-        given = block.get_weights()  # norm, attention, norm, dense, dense, as here
-        for part in parts:
-            layer = layers[f"block{number}_{part}"]
-            count = len(layer.weights)
-            layer.set_weights(given[:count])
-            given = given[count:]
-        assert not given
-    layers["norm"].set_weights(encoder.layer_norm.get_weights())
+    for number, block in enumerate(weights.blocks, 1):
+        for part, values in block.items():
+            layers[f"block{number}_{part}"].set_weights(values)
+    layers["norm"].set_weights(weights.norm)

@@ -1,0 +1,77 @@
+"""Attention that knows places by rotating queries and keys."""
+
+from typing import Any, cast
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="deml_tf")
+class RotaryAttention(keras.layers.MultiHeadAttention):
+    """Attends among the patches of a grid, whose places turn queries and keys.
+
+    Two-dimensional rotary position embeddings (Su et al., "RoFormer", 2021) as in
+    DINOv3 (Simeoni et al., 2025): of the numbers of a head a quarter is turned together
+    with the next but one, by the height of the patch times a frequency, and a quarter
+    by its width; heights and widths run from -1 to 1. Tokens in front of the patches
+    are not turned.
+
+    Args:
+        num_heads: Heads.
+        key_dim: Numbers of a query or key, a multiple of 4.
+        grid: Height and width of the grid, in patches.
+        extra_tokens: Tokens in front of the patches.
+        theta: Ratio of the highest to (almost) the lowest frequency.
+        **kwargs: As for `keras.layers.MultiHeadAttention`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        key_dim: int,
+        grid: Any,
+        extra_tokens: int = 0,
+        theta: float = 100.0,
+        **kwargs: Any,
+    ):
+        """Keep the arguments; see the class."""
+        super().__init__(num_heads, key_dim, **kwargs)
+        self.grid: Any = tuple(grid)
+        self.extra_tokens = extra_tokens
+        self.theta = theta
+
+    def _turns(self) -> np.ndarray:
+        """Return by how much each half of each token is turned, (t, key_dim / 2)."""
+        count = self.key_dim // 4
+        frequencies = self.theta ** -(np.arange(count) / count)
+        places = [(np.arange(side) + 0.5) / side * 2 - 1 for side in self.grid]
+        both = np.stack(np.meshgrid(*places, indexing="ij"), -1)  # (h, w, 2)
+        angles = 2 * np.pi * both[..., None] * frequencies  # (h, w, 2, count)
+        rows = angles.reshape(-1, 2 * count)
+        still = np.zeros((self.extra_tokens, 2 * count))
+        return np.concatenate([still, rows])
+
+    def _compute_attention(self, query: Any, key: Any, *args: Any, **kwargs: Any):
+        """Turn queries and keys (b, t, heads, key_dim), then attend."""
+        angles = self._turns()[:, None]  # (t, 1, key_dim / 2)
+        cos, sin = (
+            ops.convert_to_tensor(f(angles), query.dtype) for f in (np.cos, np.sin)
+        )
+
+        def turned(x: Any) -> Any:
+            first, second = cast(Any, ops.split(x, 2, axis=-1))
+            return ops.concatenate(
+                [first * cos - second * sin, second * cos + first * sin], axis=-1
+            )
+
+        return super()._compute_attention(turned(query), turned(key), *args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return {
+            **super().get_config(),
+            "grid": self.grid,
+            "extra_tokens": self.extra_tokens,
+            "theta": self.theta,
+        }
