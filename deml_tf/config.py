@@ -284,12 +284,39 @@ class TrainConfig:
     images_per_class: int = _setting(
         2, "Number of images K of each class in a batch.", at_least=2
     )
-    learning_rate: float = _setting(1e-5, "Learning rate of Adam.", above=0.0)
+    augmentation: str = _setting(
+        "release",
+        "How training images are cut: release, at a random place of the resized image; "
+        "or random_resized_crop, at a random place with a random area and shape. Half "
+        "of the images are then mirrored.",
+        registered="data.augmentation.AUGMENTATIONS",
+    )
+    augmentation_arguments: Mapping[str, Any] = _arguments_of("augmentation")
+    optimizer: str = _setting(
+        "adam",
+        "Optimizer: adam, as the release uses it, or adamw, whose weight decay is "
+        "decoupled from the gradients.",
+        choices=("adam", "adamw"),
+    )
+    weight_decay: float | None = _setting(
+        None,
+        "With optimizer=adamw, the share of the weights that each step takes off, "
+        "times the learning rate; norms and biases have none. By default 0.01.",
+        at_least=0.0,
+    )
+    learning_rate: float = _setting(1e-5, "Learning rate of the optimizer.", above=0.0)
     schedule: str = _setting(
         "constant",
-        "Schedule of the learning rate: constant, or step, which multiplies it by "
-        "decay_rate at each of decay_steps.",
-        choices=("constant", "step"),
+        "Schedule of the learning rate: constant; step, which multiplies it by "
+        "decay_rate at each of decay_steps; or cosine, which lowers it to 0 along half "
+        "a cosine.",
+        choices=("constant", "step", "cosine"),
+    )
+    warmup_steps: int = _setting(
+        0,
+        "Number of steps over which the learning rate rises linearly from 0; the "
+        "cosine schedule begins after them.",
+        at_least=0,
     )
     decay_steps: tuple[int, ...] = _setting(
         (), "Steps at which the step schedule lowers the learning rate."
@@ -303,9 +330,10 @@ class TrainConfig:
     bias_multiplier: float = _setting(
         2.0, "Factor on the learning rate of biases.", above=0.0
     )
-    l2: float = _setting(
-        2e-4,
-        "L2 penalty on the weights, added to the gradients; biases have none.",
+    l2: float | None = _setting(
+        None,
+        "L2 penalty on the weights, added to the gradients; norms and biases have "
+        "none. By default 2e-4 with optimizer=adam, and 0 with adamw.",
         at_least=0.0,
     )
     clip_norm: float | None = _setting(
@@ -340,9 +368,15 @@ class TrainConfig:
 
     def __post_init__(self):
         """Fill in the defaults: ten evaluations and ten checkpoints a run."""
-        for name in ("evaluate_every", "checkpoint_every"):
+        is_adamw = self.optimizer == "adamw"
+        for name, default in (
+            ("evaluate_every", max(1, self.steps // 10)),
+            ("checkpoint_every", max(1, self.steps // 10)),
+            ("l2", 0.0 if is_adamw else 2e-4),
+            ("weight_decay", 0.01 if is_adamw else None),
+        ):
             if getattr(self, name) is None:
-                object.__setattr__(self, name, max(1, self.steps // 10))
+                object.__setattr__(self, name, default)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -149,7 +149,9 @@ REGISTERED = {
         None,
     ),
     "GroupedAdam": (
-        deml_tf.GroupedAdam(1e-2, multipliers={"bias": 2.0}, l2=0.1, beta_1=0.8),
+        deml_tf.GroupedAdam(
+            1e-2, multipliers={"bias": 2.0}, l2=0.1, weight_decay=0.2, beta_1=0.8
+        ),
         None,
     ),
 }

@@ -7,15 +7,17 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from deml_tf.data.augmentation import Augmentation, Release
 from deml_tf.data.batch_table import BatchTable, fold, random_key
 from deml_tf.data.example import Example
-from deml_tf.data.images import decode, random_crop_and_mirror
+from deml_tf.data.images import decode
 from deml_tf.data.service import through_service
 from deml_tf.errors import UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
 # Nothing to convert, which takes longer than the tracing itself.
 _plain: Any = tf.autograph.experimental.do_not_convert
+_RELEASE = Release()
 _STREAM = 1  # of the seed's random numbers; 0 is for batches
 
 
@@ -57,15 +59,14 @@ def training_dataset(
     first_step: int = 0,
     last_step: int,
     seed: int = 0,
-    augment: bool = True,
+    augmentation: Augmentation | None = _RELEASE,
     share: tuple[int, int, int] | None = None,
     service: str | None = None,
 ) -> tf.data.Dataset:
     """Return the batches of the steps from `first_step` to before `last_step`.
 
-    Each image is made square, cut at a random place and mirrored half of the time
-    (the augmentation of the authors' release: 227 of 256 pixels). The result depends
-    on the seeds, the step and the place in the batch alone.
+    Each image is made square, cut and mirrored at random. The result depends on the
+    seeds, the step and the place in the batch alone.
 
     Args:
         examples: Examples whose labels the table holds.
@@ -76,7 +77,8 @@ def training_dataset(
         first_step: First step of this run; a resumed run starts where it stopped.
         last_step: First step that is not run.
         seed: Seed of cuts and mirrors.
-        augment: False cuts the centre and never mirrors.
+        augmentation: How images are cut and mirrored, by default as in the authors'
+            release; None cuts the centre and never mirrors.
         share: `(start, stop, size)` gives only the images from `start` to before `stop`
             of each batch, `size` of them at a time. Each has the cut and the mirror
             that it has in the whole batch. By default the whole batch at once.
@@ -107,13 +109,13 @@ def training_dataset(
 
     @_plain
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
-        square = fit_square(decode(paths[index]), resize_size, fit)
-        if augment:
-            own_key = fold(fold(key, step), place)
-            image = random_crop_and_mirror(square, input_size, own_key)
-        else:
-            image = center_crop(square, input_size)
-        return image, labels[index]
+        image = decode(paths[index])
+        if augmentation is None:
+            square = fit_square(image, resize_size, fit)
+            return center_crop(square, input_size), labels[index]
+        own_key = fold(fold(key, step), place)
+        sizes = {"resize_size": resize_size, "input_size": input_size, "fit": fit}
+        return augmentation(image, own_key, **sizes), labels[index]
 
     def read(numbers: tf.data.Dataset) -> tf.data.Dataset:
         places = numbers.flat_map(

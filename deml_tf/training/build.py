@@ -3,11 +3,12 @@
 import inspect
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import keras
 
 from deml_tf.config import LossConfig, ModelConfig, TrainConfig
+from deml_tf.data.augmentation import AUGMENTATIONS, Augmentation
 from deml_tf.decoupling import DECOUPLINGS, Decoupling
 from deml_tf.errors import UsageError, arguments_of
 from deml_tf.losses import METRIC_LOSSES
@@ -15,6 +16,7 @@ from deml_tf.losses.memory import CrossBatchMemory
 from deml_tf.losses.pair_loss import PairLoss
 from deml_tf.models.embedder import core_of, scales_and_learners
 from deml_tf.models.scale import build_region_rule
+from deml_tf.training.learning_rate import build_learning_rate
 from deml_tf.training.optimizer import GroupedAdam
 from deml_tf.training.trainer import Trainer
 
@@ -57,12 +59,13 @@ def build_trainer(
     return trainer
 
 
-def check_choices(model: ModelConfig, loss: LossConfig) -> None:
+def check_choices(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     """Build what the settings choose and drop it: wrong arguments are told at once.
 
     Args:
         model: Its region rule is built.
         loss: Its metric loss and its decoupling are built.
+        train: Its augmentation is built.
 
     Raises:
         UsageError: An argument of one of them is wrong.
@@ -75,6 +78,17 @@ def check_choices(model: ModelConfig, loss: LossConfig) -> None:
     )
     build_metric_loss(loss, model.scales, model.learners, num_classes=2)
     build_decoupling(loss)
+    build_augmentation(train)
+
+
+def build_augmentation(train: TrainConfig) -> Augmentation:
+    """Build the augmentation of training images.
+
+    Raises:
+        UsageError: An argument of it is wrong.
+    """
+    with arguments_of(train.augmentation, train.augmentation_arguments):
+        return AUGMENTATIONS[train.augmentation](**train.augmentation_arguments)
 
 
 def build_decoupling(loss: LossConfig) -> Decoupling:
@@ -135,29 +149,25 @@ def build_optimizer(
     """Build the optimizer of the core and of its metric losses.
 
     Args:
-        train: Learning rate, its schedule and multipliers, L2 and clipping.
+        train: Learning rate, its schedule and multipliers, weight decay, L2 and
+            clipping.
         loss_layers: Metric losses with weights; their attributes `rate_multiplier` and
             `l2` hold for all of their variables.
 
     Returns:
         The optimizer, not yet built.
     """
-    rate: Any = train.learning_rate
-    if train.schedule == "step":
-        rate = keras.optimizers.schedules.PiecewiseConstantDecay(
-            list(train.decay_steps),
-            [rate * train.decay_rate**n for n in range(len(train.decay_steps) + 1)],
-        )
     own = {f"^{re.escape(str(layer.path))}/": layer for layer in loss_layers}
     return GroupedAdam(
-        rate,
+        build_learning_rate(train),
         {
             **{pattern: layer.rate_multiplier for pattern, layer in own.items()},
             f"{_HEAD}.*{_BIAS}": train.head_multiplier * train.bias_multiplier,
             _HEAD: train.head_multiplier,
             _BIAS: train.bias_multiplier,
         },
-        l2=train.l2,
+        l2=cast(float, train.l2),
+        weight_decay=train.weight_decay,
         own_l2={pattern: layer.l2 for pattern, layer in own.items()},
         epsilon=1e-8,
         global_clipnorm=train.clip_norm,

@@ -1,4 +1,4 @@
-"""Adam with learning-rate multipliers by variable group and coupled L2."""
+"""Adam and AdamW with learning-rate multipliers by variable group and coupled L2."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,10 @@ class GroupedAdam(keras.optimizers.Adam):
     `learning_rate` times its group's multiplier. Under several replicas the gradient
     that is clipped is the sum over them, where Keras clips each replica's own.
 
+    With a weight decay it is AdamW (Loshchilov & Hutter, "Decoupled Weight Decay
+    Regularization", ICLR 2019): each step also takes the share
+    `learning_rate * multiplier * weight_decay` off the variables that L2 is for.
+
     A variable's moments and values are updated by one operation (TensorFlow's
     ApplyAdam), in one pass over its memory in place of about ten.
 
@@ -27,7 +31,9 @@ class GroupedAdam(keras.optimizers.Adam):
             to multipliers; the first that is found counts, no match means 1.
         l2: Weight of the coupled L2 term.
         own_l2: Dict of regular expressions, searched for in `variable.path`, to
-            weights that take the place of `l2`.
+            weights that take the place of `l2`. Variables that are found have no
+            weight decay.
+        weight_decay: Weight of the decoupled decay; None, the default, is none.
         **kwargs: Further arguments of `keras.optimizers.Adam`.
     """
 
@@ -37,9 +43,10 @@ class GroupedAdam(keras.optimizers.Adam):
         multipliers: Mapping[str, float] | None = None,
         l2: float = 0.0,
         own_l2: Mapping[str, float] | None = None,
+        weight_decay: float | None = None,
         **kwargs: Any,
     ):
-        super().__init__(learning_rate=learning_rate, **kwargs)
+        super().__init__(learning_rate, weight_decay=weight_decay, **kwargs)
         self.multipliers = dict(multipliers or {})
         self.l2 = l2
         self.own_l2 = dict(own_l2 or {})
@@ -49,11 +56,15 @@ class GroupedAdam(keras.optimizers.Adam):
         super().build(variables)
         self._rates = [_first_found(self.multipliers, v.path, 1.0) for v in variables]
         # A bias of several heads or gates has a rank above 1, too.
+        kernels = [len(v.shape) > 1 and not v.name.endswith("bias") for v in variables]
         self._decays = [
-            _first_found(self.own_l2, v.path, self.l2)
-            if len(v.shape) > 1 and not v.name.endswith("bias")
-            else 0.0
-            for v in variables
+            _first_found(self.own_l2, v.path, self.l2) if is_kernel else 0.0
+            for v, is_kernel in zip(variables, kernels, strict=True)
+        ]
+        owned = dict.fromkeys(self.own_l2, 0.0)
+        self._weight_decays = [
+            _first_found(owned, v.path, self.weight_decay or 0.0) if is_kernel else 0.0
+            for v, is_kernel in zip(variables, kernels, strict=True)
         ]
 
     def apply(
@@ -85,6 +96,9 @@ class GroupedAdam(keras.optimizers.Adam):
                 variable, gradient.dtype
             )
         learning_rate = learning_rate * self._rates[index]
+        if self._weight_decays[index]:
+            share = tf.cast(learning_rate * self._weight_decays[index], variable.dtype)
+            variable.assign_sub(share * variable)
         if self.amsgrad:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -103,6 +117,9 @@ class GroupedAdam(keras.optimizers.Adam):
             grad=tf.cast(gradient, dtype),
             use_locking=True,
         )
+
+    def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
+        """Do nothing, where Keras decays all alike; `update_step` knows the rates."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

@@ -22,7 +22,7 @@ from deml_tf.models.embedder import build_embedder, core_of, geometry_of
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
 from deml_tf.training import loop
 from deml_tf.training.best_step import ChooseBestStep
-from deml_tf.training.build import build_trainer
+from deml_tf.training.build import build_augmentation, build_trainer
 from deml_tf.training.checkpoints import Checkpoints
 from deml_tf.training.final_scores import embedding_of
 from deml_tf.training.journal import Journal
@@ -127,6 +127,7 @@ class Session:
         train, workers, images = self.configs.train, self.workers, self.split.train
         sizes = (train.classes_per_batch, train.images_per_class)
         table = BatchTable(class_ids(images)[0], *sizes, train.seed)
+        augmentation = build_augmentation(train)
 
         def files_of(step: int) -> list[str]:
             return batch_files(images, table, step)
@@ -139,6 +140,7 @@ class Session:
                 first_step=first_step,
                 last_step=train.steps,
                 seed=train.seed,
+                augmentation=augmentation,
                 share=share,
                 service=data_service,
             )

@@ -37,6 +37,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         DataError: Data, run folder or another worker prevent the training.
     """
     check_schedule(configs.train)
+    check_optimizer(configs.train)
     cluster = read_cluster()
     finished = RunFolder(str(configs.train.run_dir)).finished
     if finished and not cluster.is_chief:
@@ -52,13 +53,13 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         check_shares(devices.logical_cpus * cluster.size, *batches)
     workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
     check_shares(workers.replicas, *batches)
-    check_choices(configs.model, configs.loss)
+    check_choices(configs.model, configs.loss, configs.train)
     with workers.lost_one_explained():
         return _train(configs, workers, devices.data_service)
 
 
 def check_schedule(train: TrainConfig) -> None:
-    """Refuse steps of a decay that do not fit the schedule.
+    """Refuse steps of a decay or warm-up that do not fit the schedule.
 
     Raises:
         UsageError: They do not.
@@ -72,6 +73,23 @@ def check_schedule(train: TrainConfig) -> None:
         raise UsageError(f"{given} needs steps to decay at: give decay_steps=N,M.")
     if steps != sorted(set(steps)):
         raise UsageError(f"{shown} goes back: give each step once, in rising order.")
+    if train.warmup_steps >= train.steps:
+        raise UsageError(
+            f"warmup_steps={train.warmup_steps}: it must be below steps={train.steps}."
+        )
+
+
+def check_optimizer(train: TrainConfig) -> None:
+    """Refuse a weight decay that the optimizer does not have.
+
+    Raises:
+        UsageError: It has none.
+    """
+    if train.weight_decay is not None and train.optimizer != "adamw":
+        raise UsageError(
+            f"weight_decay={train.weight_decay} is not for "
+            f"optimizer={train.optimizer}: give optimizer=adamw with it."
+        )
 
 
 def _train(

@@ -275,6 +275,27 @@ CASES = (
         "--schedule=step needs steps to decay at: give --decay_steps=N,M.",
     ),
     Case(
+        "a warm-up as long as the training",
+        "train TINY --warmup_steps=8",
+        2,
+        "--warmup_steps=8: it must be below --steps=8.",
+    ),
+    Case(
+        "a weight decay of an optimizer without",
+        "train TINY --weight_decay=0.1",
+        2,
+        "--weight_decay=0.1 is not for --optimizer=adam: give "
+        "--optimizer=adamw with it.",
+    ),
+    Case(
+        "a part larger than the image",
+        "train TINY --augmentation=random_resized_crop "
+        "--random_resized_crop_min_area=2",
+        2,
+        "--random_resized_crop_min_area=2.0: it must be above 0 and at most 1, a share "
+        "of the image.",
+    ),
+    Case(
         "patience without validation classes",
         "train TINY --validation_classes=0 --patience=2",
         2,

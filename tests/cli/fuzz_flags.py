@@ -72,15 +72,16 @@ def accepted(*arguments, **named):
 def of_training(configs, devices):
     """The checks that a training begins with."""
     from deml_tf.training.build import check_choices
-    from deml_tf.training.start import check_schedule
+    from deml_tf.training.start import check_optimizer, check_schedule
     from deml_tf.training.strategy import check_shares
 
     check_schedule(configs.train)
+    check_optimizer(configs.train)
     for config in (*configs, devices):
         check(config)
     sizes = configs.train.classes_per_batch, configs.train.images_per_class
     check_shares(devices.logical_cpus or 1, *sizes, configs.loss.pairs)
-    check_choices(configs.model, configs.loss)
+    check_choices(configs.model, configs.loss, configs.train)
 
 
 WORK = {  # what would take long, or leave this machine

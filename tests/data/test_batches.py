@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -33,7 +35,7 @@ def birds(tmp_path_factory):
 
 def dataset(birds, table=None, **changes):
     table = table or BatchTable(class_ids(birds)[0], 2, 3, seed=4)
-    arguments = {"resize_size": 16, "input_size": 12, "last_step": 6, "seed": 4}
+    arguments: Any = {"resize_size": 16, "input_size": 12, "last_step": 6, "seed": 4}
     return training_dataset(birds, table, **(arguments | changes))
 
 
@@ -57,7 +59,8 @@ def test_class_ids_follow_the_names(birds):
 
 def test_training_batches(birds, uninterrupted):
     batches = dataset(birds)
-    images, labels = batches.element_spec
+    spec: Any = batches.element_spec
+    images, labels = spec
     assert images.shape == (6, 12, 12, 3) and images.dtype == tf.float32
     assert labels.shape == (6,) and labels.dtype == tf.int32
     assert batches.cardinality() == 6
@@ -69,7 +72,7 @@ def test_training_batches(birds, uninterrupted):
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_images_and_labels_are_those_of_the_files(birds, fit):
     table = BatchTable(class_ids(birds)[0], 2, 3, seed=4)
-    images, labels = read(dataset(birds, table, fit=fit, augment=False))
+    images, labels = read(dataset(birds, table, fit=fit, augmentation=None))
     of = {example.path: example.label for example in birds}
     for step in range(6):
         for place, path in enumerate(batch_files(birds, table, step)):
@@ -125,8 +128,9 @@ def test_another_seed_cuts_the_same_files_elsewhere(birds, uninterrupted):
 
 def test_scoring_sees_everything_once_in_order(birds):
     batches = scoring_dataset(birds, resize_size=16, fit="pad", batch_size=5)
-    assert batches.element_spec[0].shape.as_list() == [None, 16, 16, 3]
-    assert batches.element_spec[0].dtype == tf.float32
+    spec: Any = batches.element_spec
+    assert spec[0].shape.as_list() == [None, 16, 16, 3]
+    assert spec[0].dtype == tf.float32
     assert batches.cardinality() == 3
     images = list(batches.as_numpy_iterator())
     assert [len(batch) for batch, _ in images] == [5, 5, 2]

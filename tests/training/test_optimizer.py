@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -14,8 +16,11 @@ def variables():
     return [kernel, head, bias]
 
 
-def naive(values, gradients, rates, decays, clip, steps):
-    """Adam as in Kingma & Ba, with L2 in the gradient and clipping before it."""
+def naive(values, gradients, rates, decays, clip, steps, shares=(0, 0, 0)):
+    """Adam as in Kingma & Ba, with L2 in the gradient and clipping before it.
+
+    Of its variables each step takes a share off, as in Loshchilov & Hutter.
+    """
     first = [np.zeros_like(v) for v in values]
     second = [np.zeros_like(v) for v in values]
     for t in range(1, steps + 1):
@@ -26,12 +31,14 @@ def naive(values, gradients, rates, decays, clip, steps):
             first[n] = 0.9 * first[n] + 0.1 * g
             second[n] = 0.999 * second[n] + 0.001 * g**2
             unbiased = first[n] / (1 - 0.9**t), second[n] / (1 - 0.999**t)
-            values[n] = value - rates[n] * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+            change = unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8) + shares[n] * value
+            values[n] = value - rates[n] * change
     return values
 
 
+@pytest.mark.parametrize("weight_decay", [None, 0.7])
 @pytest.mark.parametrize("clip", [None, 0.5])
-def test_against_the_formula(clip):
+def test_against_the_formula(clip, weight_decay):
     trained = variables()
     random = np.random.default_rng(1)
     gradients = [random.normal(size=v.shape).astype("float32") for v in trained]
@@ -42,11 +49,13 @@ def test_against_the_formula(clip):
         decays=[0.3, 0.3, 0.0],
         clip=clip,
         steps=3,
+        shares=[weight_decay or 0, weight_decay or 0, 0],
     )
-    optimizer = GroupedAdam(
+    optimizer: Any = GroupedAdam(
         0.01,
         {"head": 10.0, "bias": 2.0},
         l2=0.3,
+        weight_decay=weight_decay,
         epsilon=1e-8,
         global_clipnorm=clip,
     )
@@ -55,6 +64,27 @@ def test_against_the_formula(clip):
         optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], trained)
     for variable, value in zip(trained, expected, strict=True):
         np.testing.assert_allclose(variable.numpy(), value, rtol=2e-4, atol=1e-6)
+
+
+def test_keras_itself_decays_alike():
+    """Without groups, norms and biases, it is the AdamW of Keras."""
+    found = []
+    kind: Any
+    for kind in (GroupedAdam, keras.optimizers.AdamW):
+        kernel = variables()[0]
+        optimizer = kind(0.01, weight_decay=0.4)
+        optimizer.build([kernel])
+        for _ in range(3):
+            optimizer.apply([keras.ops.sin(kernel)], [kernel])
+        found.append(kernel.numpy())
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    assert np.abs(found[0] - variables()[0].numpy()).min() > 1e-3
+
+
+def test_weights_with_their_own_l2_have_no_weight_decay():
+    optimizer = GroupedAdam(0.1, weight_decay=0.2, own_l2={"head": 0.0})
+    optimizer.build(variables())
+    assert optimizer._weight_decays == [0.2, 0.0, 0.0]
 
 
 def test_first_matching_group_counts_and_config_returns():
@@ -95,10 +125,10 @@ def test_biases_of_gates_do_not_decay():
 def test_vectors_of_norms_do_not_decay():
     norm = keras.layers.BatchNormalization()
     norm.build((None, 4))
-    optimizer = GroupedAdam(0.1, l2=1e-3)
+    optimizer = GroupedAdam(0.1, l2=1e-3, weight_decay=0.1)
     optimizer.build(norm.trainable_variables)
     assert [v.name for v in norm.trainable_variables] == ["gamma", "beta"]
-    assert optimizer._decays == [0.0, 0.0]
+    assert optimizer._decays == optimizer._weight_decays == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("clip", [None, 0.5])
@@ -109,7 +139,7 @@ def test_variables_of_several_types_are_updated_as_those_of_one(clip):
             keras.Variable(value, dtype=dtype, name=f"v{n}")
             for n, (value, dtype) in enumerate(zip(values, types, strict=True))
         ]
-        optimizer = GroupedAdam(0.1, global_clipnorm=clip)
+        optimizer: Any = GroupedAdam(0.1, global_clipnorm=clip)
         optimizer.build(trained)
         gradients = [np.array([0.3, 0.5]), np.array([-4.0])]
         optimizer.apply(

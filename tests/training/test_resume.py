@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,7 @@ STEPS = 60
 
 
 def final_weights(folder):
-    loaded = keras.saving.load_model(folder.embedder_path)
+    loaded: Any = keras.saving.load_model(folder.embedder_path)
     newest = tf.train.latest_checkpoint(folder.checkpoints_path)
     reader = tf.train.load_checkpoint(newest)
     state = {
@@ -53,7 +54,7 @@ def calm(command, flags, tmp_path_factory):
 @pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_killed_at_random_moments(kills, start, command, flags, calm, tmp_path, capsys):
     """Kills spread over the training: at the start, between saves, while saving."""
-    kills = int(os.environ.get("DEML_TF_KILLS", kills))
+    kills = int(os.environ.get("DEML_TF_KILLS") or kills)
     killed = RunFolder(tmp_path / "killed")
     chance = random.Random(os.environ.get("DEML_TF_KILL_SEED", "0"))
     for kill in range(kills):
@@ -83,6 +84,27 @@ def test_killed_at_random_moments(kills, start, command, flags, calm, tmp_path, 
     assert calm.read_json("results.json")["test"] == pytest.approx(
         killed.read_json("results.json")["test"], abs=0
     )
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_killed_with_schedules_and_other_crops(start, command, tiny_flags, tmp_path):
+    own = ["--augmentation=random_resized_crop", "--optimizer=adamw"]
+    own += ["--weight_decay=0.5", "--schedule=cosine", "--warmup_steps=3"]
+    own += ["--steps=30", "--log_every=1", "--checkpoint_every=2"]
+    calm, killed = (RunFolder(tmp_path / name) for name in ("calm", "killed"))
+    status, _, errors = command("train", *tiny_flags, *own, f"--run_dir={calm.path}")
+    assert status == 0, errors
+    process = start("train", *tiny_flags, *own, f"--run_dir={killed.path}")
+    while process.poll() is None and last_step(killed) < 7:
+        time.sleep(0.005)
+    assert process.poll() is None, process.communicate()
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    again = command("train", *tiny_flags, *own, f"--run_dir={killed.path}")
+    assert again[0] == 0 and "Going on from step" in again[1], again[2]
+    for a, b in zip(final_weights(calm)[0], final_weights(killed)[0], strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.slow

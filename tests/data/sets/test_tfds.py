@@ -131,7 +131,12 @@ def test_examples(birds, data_dir):
 def test_batches_hold_the_images_that_tfds_gives(birds, data_dir):
     split = zero_shot_split(read_examples(DataConfig("tfds:tiny_birds", str(data_dir))))
     labels, names = class_ids(split.train)
-    options = {"resize_size": 24, "input_size": 20, "augment": False, "last_step": 4}
+    options = {
+        "resize_size": 24,
+        "input_size": 20,
+        "augmentation": None,
+        "last_step": 4,
+    }
     table = BatchTable(labels, 2, 2)
     batches = training_dataset(split.train, table, **options)
     from deml_tf.layers.prepare import center_crop, fit_square
