@@ -41,7 +41,7 @@ def batch():
     shapes = {
         "proxies": (128, 512),
         "centres": (128, cases.CENTRES, 512),
-        "boundary": (),
+        "boundary": (1,),
         "boundaries": (128,),
     }
     arrays = {n: random.normal(size=s).astype("float32") for n, s in shapes.items()}
