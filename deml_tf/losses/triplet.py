@@ -48,8 +48,9 @@ def triplet(
       all.
 
     An anchor without a positive or without a negative contributes 0, also where it is
-    counted in the mean. The last two take memory for j * b * B * B numbers, the others
-    for j * b * B. Under several replicas "nearest" is over the images of all.
+    counted in the mean. "distance_weighted", and "all" if soft, take memory for j * b *
+    B * B numbers, the others for j * b * B. Under several replicas "nearest" is over
+    the images of all.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
@@ -81,6 +82,8 @@ def triplet(
         costs = _one_triplet(batch, distances, cost, sampling)
     elif sampling == "semi_hard":
         costs = _semi_hard(batch, distances, cost)
+    elif sampling == "all" and not soft:
+        costs = _every_hinge(batch, distances, margin)
     else:
         costs = _every_triplet(batch, distances, cost, sampling)
     return ops.mean(costs, axis=0)
@@ -134,6 +137,35 @@ def _semi_hard(batch: Pairs, distances: Any, cost: Any) -> Any:
     positive = ops.where(is_triplet, distances, ops.zeros_like(negative))
     costs = ops.cast(is_triplet, "float32") * cost(positive, negative)
     return batch.share(ops.sum(costs, axis=-1), batch.count(batch.same))
+
+
+def _every_hinge(batch: Pairs, distances: Any, margin: float) -> Any:
+    """Return each anchor's share, `(j, b)`, of the mean over triplets that cost.
+
+    What a positive costs follows from how many negatives lie within its margin and
+    from the sum of their distances: columns are sorted by where they begin to count,
+    and there is no tensor of all triplets. At one place positives come first, because
+    a negative there costs nothing.
+    """
+    shape = ops.shape(distances)
+    same, other = (
+        ops.broadcast_to(ops.cast(m, "float32")[None], shape)
+        for m in (batch.same, batch.other)
+    )
+    # Sums of numbers around 0 round less.
+    centre = ops.mean(distances, axis=-1, keepdims=True)
+    distances = distances - ops.stop_gradient(centre)
+    order = ops.argsort(ops.cast(other, "int32"), axis=-1)
+    places = ops.take_along_axis(distances + margin * same, order, axis=-1)
+    order = ops.take_along_axis(order, ops.argsort(places, axis=-1), axis=-1)
+    same, other, distances = (
+        ops.take_along_axis(x, order, axis=-1) for x in (same, other, distances)
+    )
+    within = same * ops.cumsum(other, axis=-1)
+    closer = ops.cumsum(other * distances, axis=-1)
+    costs = within * (distances + margin) - same * closer
+    active = ops.stop_gradient(ops.sum(within, axis=-1))
+    return batch.share(ops.sum(costs, axis=-1), batch.total(active))
 
 
 def _every_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> Any:
