@@ -360,7 +360,8 @@ CASES = (
         "a launcher's flag after --",
         "launch -- TINY --restarts=3",
         2,
-        "--restarts=3 is no flag of deml_tf.train: see python -m deml_tf.train --help "
+        "--restarts=3 is no flag of deml_tf.train: did you mean --memory_start, or see "
+        "python -m deml_tf.train --help "
         "for all.",
     ),
     Case(

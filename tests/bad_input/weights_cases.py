@@ -182,7 +182,7 @@ CASES = (
         "train TINY --width=1 --output_stride=32 --backbone=vit:preset "
         "--weights=imagenet",
         1,
-        "--backbone='vit:preset' has 10000000 blocks and about 4e+12 "
+        "--backbone='vit:preset' has 10000000 blocks and about 6e+12 "
         "weights: give one of at most 128 blocks and 6e+09 weights.",
         vit_of(blocks=10**7),
     ),
