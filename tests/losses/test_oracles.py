@@ -19,8 +19,8 @@ from deml_tf.losses import METRIC_LOSSES
 HERE = Path(__file__).resolve().parent / "oracles"
 ROOT = HERE.parents[2]
 sys.path.insert(0, str(HERE))  # its files are run by themselves elsewhere
-import batches  # noqa: E402  # pyright: ignore[reportMissingImports]
-import cases  # noqa: E402  # pyright: ignore[reportMissingImports]
+import oracle_batches as batches  # noqa: E402  # pyright: ignore[reportMissingImports]
+import oracle_cases as cases  # noqa: E402  # pyright: ignore[reportMissingImports]
 
 pytestmark = pytest.mark.long
 COUNT = 200

@@ -4,8 +4,8 @@
 
 import sys
 
-import batches
-import cases
+import oracle_batches as batches
+import oracle_cases as cases
 import tensorflow as tf
 import tensorflow_addons as tfa
 

@@ -5,8 +5,8 @@
 import math
 import sys
 
-import batches
-import cases
+import oracle_batches as batches
+import oracle_cases as cases
 import torch
 from pytorch_metric_learning import losses
 from pytorch_metric_learning.distances import SNRDistance

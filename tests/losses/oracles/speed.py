@@ -12,8 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import cases
 import numpy as np
+import oracle_cases as cases
 
 cases.CLASSES, cases.DIMENSIONS = 128, 512
 NAMES = {"addons": cases.ADDONS, "pml": cases.TORCH}

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-import cases
 import numpy as np
+import oracle_cases as cases
 
 
 def write(path, count, seed=0):
