@@ -6,12 +6,11 @@ import keras
 
 from deml_tf.losses.distance_weighted import negative_shares
 from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.marked import FAR, largest_marked
 from deml_tf.losses.pair_loss import PairLoss, check_not_negative, check_one_of
 from deml_tf.losses.pairs import Pairs, pairs_of
 
 SAMPLINGS = ("semi_hard", "hard", "easy_positive", "distance_weighted", "all")
-# Farther than any image, and yet a number.
-_FAR = 1e30
 
 
 def triplet(
@@ -93,7 +92,7 @@ def _one_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> Any:
     """Return the cost of one triplet an anchor, `(j, b)`."""
     same, other = batch.same, batch.other
     if sampling == "hard":
-        positive = _farthest(same, distances)
+        positive = largest_marked(distances, same)
         negative = _nearest(other, distances)
     else:
         positive = _nearest(same, distances)
@@ -101,7 +100,7 @@ def _one_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> Any:
         negative = ops.where(
             ops.any(beyond, axis=-1),
             _nearest(beyond, distances),
-            _farthest(other, distances),
+            largest_marked(distances, other),
         )
     is_triplet = ops.logical_and(ops.any(same, axis=-1), ops.any(other, axis=-1))
     zeros = ops.zeros_like(positive)
@@ -123,7 +122,7 @@ def _semi_hard(batch: Pairs, distances: Any, cost: Any) -> Any:
     order = ops.argsort(ops.cast(same, "int32"), axis=-1)
     by_distance = ops.argsort(ops.take_along_axis(distances, order, axis=-1), axis=-1)
     order = ops.take_along_axis(order, by_distance, axis=-1)
-    only = ops.where(other, distances, _FAR * ops.ones_like(distances))
+    only = ops.where(other, distances, FAR * ops.ones_like(distances))
     negatives = ops.take_along_axis(distances, ops.argsort(only, axis=-1), axis=-1)
     same, other, distances = (
         ops.take_along_axis(x, order, axis=-1) for x in (same, other, distances)
@@ -183,13 +182,7 @@ def _every_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> An
 
 def _nearest(marked: Any, distances: Any) -> Any:
     """Return the least of the marked distances over the last axis."""
-    marked = ops.where(marked, distances, _FAR * ops.ones_like(distances))
-    return ops.min(marked, axis=-1, initial=_FAR)  # of no columns as well
-
-
-def _farthest(marked: Any, distances: Any) -> Any:
-    """Return the greatest of the marked distances over the last axis."""
-    return -_nearest(marked, -distances)
+    return -largest_marked(-distances, marked)
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
