@@ -1,4 +1,4 @@
-"""What a process of its own runs: losses in Keras's `fit` on two replicas."""
+"""What a process of its own runs: losses in Keras's `fit` on several replicas."""
 
 import json
 from typing import Any
@@ -10,16 +10,20 @@ from every_loss import has_weights
 
 from deml_tf.losses import METRIC_LOSSES
 
+STEPS = 10
+
 
 def model_of(loss) -> Any:
     """Embeddings and their loss in one functional model, as its users build it."""
     images = keras.Input([6], name="images")
     labels = keras.Input([], dtype="int64", name="labels")
-    embeddings = keras.Sequential(
-        [keras.layers.Dense(6, use_bias=False), keras.layers.Reshape([2, 3])],
-        name="embedder",
-    )(images)
-    return keras.Model([images, labels], loss(labels, embeddings))
+    return keras.Model([images, labels], loss(labels, embedder()(images)))
+
+
+def embedder() -> Any:
+    """A model with one weight, which gives two learners' parts."""
+    layers = [keras.layers.Dense(6, use_bias=False), keras.layers.Reshape([2, 3])]
+    return keras.Sequential([keras.Input([6]), *layers], name="embedder")
 
 
 def data():
@@ -36,35 +40,45 @@ def data():
 
 
 def fitted(name, strategy):
-    """Weights before and after five steps, and the first loss."""
-    kind: Any = METRIC_LOSSES[name]
+    """Weights before and after ten steps, and the loss over them."""
     keras.utils.set_random_seed(0)
     with strategy.scope():
-        model = model_of(kind(num_classes=4))
+        model, batches = with_loss(name)
         start = [np.sin(7 * np.arange(w.size)) for w in model.get_weights()]
         shapes = [w.shape for w in model.get_weights()]
         start = [w.reshape(s) for w, s in zip(start, shapes, strict=True)]
         model.set_weights(start)
-        model.compile(keras.optimizers.SGD(0.003))
-    history = model.fit(data().repeat(5), verbose=0).history
+    history = model.fit(batches.repeat(STEPS), verbose=0).history
     return start, model.get_weights(), history["loss"][0]
+
+
+def with_loss(name) -> Any:
+    """A compiled model with its loss, as its users build it, and what it reads."""
+    kind: Any = METRIC_LOSSES[name]
+    optimizer = keras.optimizers.SGD(0.003)
+    if has_weights(name):
+        model = model_of(kind(num_classes=4))
+        model.compile(optimizer)
+        return model, data()
+    model = embedder()
+    model.compile(optimizer, kind())
+    return model, data().map(lambda given: given)
 
 
 def flat(weights):
     return np.concatenate([np.ravel(w) for w in weights])
 
 
-def main():
+def main(count, names):
     cpu = tf.config.list_physical_devices("CPU")[0]
-    two = [tf.config.LogicalDeviceConfiguration()] * 2
-    tf.config.set_logical_device_configuration(cpu, two)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    several = [tf.config.LogicalDeviceConfiguration()] * count
+    tf.config.set_logical_device_configuration(cpu, several)
+    strategy = tf.distribute.MirroredStrategy([f"CPU:{n}" for n in range(count)])
     report = {}
-    for name in METRIC_LOSSES:
-        if has_weights(name):
-            _, found, found_loss = fitted(name, strategy)
-            start, wanted, loss = fitted(name, tf.distribute.get_strategy())
-            error = np.abs(flat(found) - flat(wanted)).max()
-            moved = np.abs(flat(wanted) - flat(start)).max()
-            report[name] = [float(error), float(moved), found_loss, loss]
+    for name in names:
+        _, found, found_loss = fitted(name, strategy)
+        start, wanted, loss = fitted(name, tf.distribute.get_strategy())
+        error = np.abs(flat(found) - flat(wanted)).max()
+        moved = np.abs(flat(wanted) - flat(start)).max()
+        report[name] = [float(error), float(moved), found_loss, loss]
     print(json.dumps(report))

@@ -130,13 +130,26 @@ def test_all_of_them_are_of_one_kind():
         assert issubclass(METRIC_LOSSES[name], ClassWeights)
 
 
+def others():
+    return [name for name in METRIC_LOSSES if name not in NAMES]
+
+
 @pytest.mark.slow
-def test_fit_on_two_replicas_ends_with_the_same_weights():
-    process = Fork(class_weights_replicas.main)
+@pytest.mark.parametrize(
+    ("count", "names"),
+    [
+        (2, NAMES),
+        pytest.param(2, others(), marks=pytest.mark.long),
+        pytest.param(4, list(METRIC_LOSSES), marks=pytest.mark.long),
+    ],
+    ids=["2, class weights", "2, others", "4, all"],
+)
+def test_fit_on_replicas_ends_with_the_same_weights(count, names):
+    process = Fork(class_weights_replicas.main, count, names, longest=2400)
     output, errors = process.communicate()
     assert process.returncode == 0, errors[-4000:]
     report = json.loads(output.splitlines()[-1])
-    assert report.keys() == set(NAMES)
+    assert report.keys() == set(names)
     for name, (error, moved, *losses) in report.items():
-        assert moved > 1e-3 and error < 1e-4 * moved, name
+        assert moved > 1e-3 and error < 1e-4 * moved, (name, error, moved)
         assert losses[0] == pytest.approx(losses[1], rel=1e-4), name
