@@ -12,12 +12,13 @@ COMMANDS = {
     "evaluate",
     "export",
     "launch",
+    "study",
     "train",
 }
 FLOORS = (
     {"commands"},
     {"training", "serving", "reports", "client", "callbacks"},
-    {"models", "retrieval"},
+    {"models", "retrieval", "studies"},
     {"backbones", "decoupling", "data", "runs", "cli"},
     {"layers", "losses"},
     {"kernels", "config", "errors"},

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -77,6 +77,8 @@ def define(*settings: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> N
         elif setting.kind is Path:
             text = flags.ArgumentSerializer()
             flags.DEFINE(_Paths(), *common, setting.help, serializer=text, **where)
+        elif setting.kind is list:
+            flags.DEFINE_multi_string(*common, setting.help, **where)
         elif setting.kind is str and setting.choices:
             flags.DEFINE_enum(*common, setting.choices, setting.help, **where)
         else:
@@ -146,14 +148,19 @@ def read_configs(values: flags.FlagValues) -> Configs:
     )
 
 
-def drop_not_chosen(values: flags.FlagValues) -> None:
+def drop_not_chosen(values: flags.FlagValues, keep: Collection[str] = ()) -> None:
     """Take back the flags of registered classes that are not chosen.
 
     Older versions wrote them into a run's flags whether or not they were used.
+
+    Args:
+        values: The flags after parsing.
+        keep: Names of flags that stay all the same.
     """
     for _, choice, rules in _argument_fields(values):
         for flag, _ in _not_chosen(choice, rules, values):
-            values[flag].unparse()
+            if flag not in keep:
+                values[flag].unparse()
 
 
 def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]:

@@ -33,7 +33,8 @@ class Setting(NamedTuple):
     Attributes:
         name: Of the flag, without dashes.
         kind: bool, int, float or str; tuple for a list of whole numbers, Path for a
-            text that names a file or folder.
+            text that names a file or folder, list for texts of a flag that may be given
+            several times.
         default: A value of that kind, or None.
         help: What the setting does, with its unit.
         choices: The only values it may have, or None.

@@ -77,7 +77,7 @@ def build_embedder(
 ) -> keras.Model:
     """Build the embedder that `build_deml` describes, from a `ModelConfig`."""
     check(settings)
-    _check_together(settings)
+    check_together(settings)
     source_size = settings.source_size or settings.input_size
     source = keras.Input((source_size, source_size, 3), name="source")
     first_view = None
@@ -163,6 +163,31 @@ def geometry_of(embedder: keras.Model) -> Geometry:
     return Geometry(prepare.resize_size, prepare.input_size, prepare.fit)
 
 
+def check_together(settings: ModelConfig) -> None:
+    """Refuse settings that do not go together.
+
+    Raises:
+        UsageError: Two of them do not.
+    """
+    if settings.learners > 1 and settings.channel_attention is False:
+        raise UsageError(
+            f"learners={settings.learners} without channel attention would all be the "
+            "same: use learners=1, or channel_attention=true."
+        )
+    parts = settings.scales * settings.learners
+    if settings.embedding_dim < parts:
+        raise UsageError(
+            f"embedding_dim={settings.embedding_dim}: {settings.scales} scales x "
+            f"{settings.learners} learners need at least {parts}."
+        )
+    for name in ("resize_size", "source_size"):
+        value = getattr(settings, name)
+        if value and value < settings.input_size:
+            raise UsageError(
+                f"{name}={value}: it must be at least input_size={settings.input_size}."
+            )
+
+
 def _around(core: keras.Model, geometry: Geometry, explain: bool) -> keras.Model:
     """Put the core behind its preparation of images."""
     images = keras.Input((None, None, 3), name="images")
@@ -198,27 +223,6 @@ def _resize_size(settings: ModelConfig) -> int:
     """Return the side that `ModelConfig` filled in."""
     assert settings.resize_size is not None
     return settings.resize_size
-
-
-def _check_together(settings: ModelConfig) -> None:
-    """Refuse settings that do not go together."""
-    if settings.learners > 1 and settings.channel_attention is False:
-        raise UsageError(
-            f"learners={settings.learners} without channel attention would all be the "
-            "same: use learners=1, or channel_attention=true."
-        )
-    parts = settings.scales * settings.learners
-    if settings.embedding_dim < parts:
-        raise UsageError(
-            f"embedding_dim={settings.embedding_dim}: {settings.scales} scales x "
-            f"{settings.learners} learners need at least {parts}."
-        )
-    for name in ("resize_size", "source_size"):
-        value = getattr(settings, name)
-        if value and value < settings.input_size:
-            raise UsageError(
-                f"{name}={value}: it must be at least input_size={settings.input_size}."
-            )
 
 
 def _document() -> None:

@@ -32,7 +32,7 @@ def curves(
     charts = []
     steps, recalls = _series(metrics, "validation_recall_at_1")
     if steps.size:
-        figure, axes = _axes()
+        figure, axes = new_axes()
         axes.plot(steps, recalls, color=ACCENT, marker="o", markersize=3.5)
         if tables.finite(best_step):
             axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
@@ -42,11 +42,11 @@ def curves(
             axes.set_title(title, loc="right", color=INK, fontsize=9)
             if at.size:
                 axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)
-        charts.append(("Recall@1 on validation classes", _svg(figure)))
+        charts.append(("Recall@1 on validation classes", svg(figure)))
     for key, title in {**LOSSES, "images_per_second": "Images a second"}.items():
         steps, values = _series(metrics, key)
         if values.any():
-            figure, axes = _axes()
+            figure, axes = new_axes()
             if steps.size > 400:  # means of 200 stretches over the band they span
                 stretches = np.array_split(values, 200)
                 steps = np.array([part.mean() for part in np.array_split(steps, 200)])
@@ -57,7 +57,7 @@ def curves(
             axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
             if key == "images_per_second":
                 axes.set_ylim(bottom=0)
-            charts.append((title, _svg(figure)))
+            charts.append((title, svg(figure)))
     return charts
 
 
@@ -67,7 +67,7 @@ def bars(rows: tables.Rows) -> Markup | None:
     columns = [c for c in tables.columns(scores) if c[0].startswith("recall_at_")]
     if not any(tables.finite(row.get(key)) for row in scores for key, _ in columns):
         return None
-    figure, axes = _axes(width=7.0, height=3.2)
+    figure, axes = new_axes(width=7.0, height=3.2)
     width = 0.8 / len(rows)
     for r, row in enumerate(scores):
         values = [
@@ -82,7 +82,43 @@ def bars(rows: tables.Rows) -> Markup | None:
     axes.set_xticks(range(len(columns)), [name for _, name in columns])
     axes.set_xlabel("")
     axes.grid(False, axis="x")
-    return _svg(figure)
+    return svg(figure)
+
+
+def new_axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
+    """Make a figure and its axes, without the global state of pyplot.
+
+    Args:
+        width: In inches; the page stretches it to its own.
+        height: In inches.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.tick_params(colors=INK, labelsize=9)
+    axes.grid(color=INK, alpha=0.12)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("step", color=INK, fontsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(INK)
+    return figure, axes
+
+
+def svg(figure: Figure) -> Markup:
+    """Return the figure as SVG inside HTML: no addresses, the page's colours.
+
+    Args:
+        figure: Drawn in INK and ACCENT alone, or in colours for light and dark pages.
+    """
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
+    text = text.replace(INK, "currentColor").replace(ACCENT, "var(--accent)")
+    return Markup(text)
 
 
 def _series(
@@ -96,30 +132,3 @@ def _series(
     ]
     steps, values = np.array(points, np.float64).reshape(-1, 2).T
     return steps, values
-
-
-def _axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
-    """Make a figure and its axes, without the global state of pyplot."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.tick_params(colors=INK, labelsize=9)
-    axes.grid(color=INK, alpha=0.12)
-    axes.set_axisbelow(True)
-    axes.set_xlabel("step", color=INK, fontsize=9)
-    for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(INK)
-    return figure, axes
-
-
-def _svg(figure: Figure) -> Markup:
-    """Return the figure as SVG inside HTML: no addresses, the page's colours."""
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = text.replace(INK, "currentColor").replace(ACCENT, "var(--accent)")
-    return Markup(text)

@@ -17,6 +17,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 SPLIT = "split.json"
+LOG = "log.txt"
 
 
 class RunFiles:
@@ -61,6 +62,11 @@ class RunFiles:
     def report_path(self) -> Path:
         """The page to look at."""
         return self.path / "report.html"
+
+    @property
+    def log_path(self) -> Path:
+        """What the training said, where a study started it."""
+        return self.path / LOG
 
     @property
     def embedder_path(self) -> Path:

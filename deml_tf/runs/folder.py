@@ -9,7 +9,7 @@ from pathlib import Path
 from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
 from deml_tf.runs.environment import environment
-from deml_tf.runs.files import ENVIRONMENT, FLAGS, SPLIT, RunFiles
+from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, SPLIT, RunFiles
 from deml_tf.runs.flagfile import flag_text
 from deml_tf.runs.settings import meaning
 
@@ -133,7 +133,7 @@ class RunFolder(RunFiles):
         if self.flags_path.exists():
             return
         for entry in sorted(self.path.iterdir()):
-            if entry.name not in (LOCK, BAD_IMAGES) and not entry.match(
+            if entry.name not in (LOCK, LOG, BAD_IMAGES) and not entry.match(
                 f".{FLAGS}.*.tmp"
             ):
                 raise UsageError(

@@ -46,11 +46,39 @@ def meaning(lines: Iterable[str]) -> dict[str, str]:
         UsageError: They are not what a training writes.
     """
     configs = read_settings(lines)
+    known = {**_constructor_defaults(configs), **as_flags(*configs)}
+    return {n: flag_text(n, value) for n, value in known.items() if value is not None}
+
+
+def changed_flags(configs: Configs) -> dict[str, str]:
+    """Return the flags that are not at their default: what a run is, but for its seed.
+
+    A later version that adds a flag gives the same for an older run.
+
+    Args:
+        configs: What the run is.
+
+    Returns:
+        Value by name, as text, in order of the names.
+
+    Raises:
+        UsageError: A value does not fit on a line of a flagfile.
+    """
+    defaults = as_flags(*(type(config)() for config in configs))
+    defaults |= _constructor_defaults(configs)
+    return {
+        name: flag_text(name, value)
+        for name, value in sorted(as_flags(*configs).items())
+        if value is not None and value != defaults.get(name) and name != "seed"
+    }
+
+
+def _constructor_defaults(configs: Configs) -> dict[str, object]:
+    """Defaults of the chosen classes' arguments, by flag name."""
     defaults = {}
     for config in configs:
         for _, choice, rules in argument_fields(type(config)):
             chosen = getattr(config, choice)
             for setting in constructor_settings(rules[chosen]):
                 defaults[f"{chosen}_{setting.name}"] = setting.default
-    known = {**defaults, **as_flags(*configs)}
-    return {n: flag_text(n, value) for n, value in known.items() if value is not None}
+    return defaults

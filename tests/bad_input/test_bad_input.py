@@ -18,6 +18,7 @@ import lists_cases
 import machines_cases
 import pytest
 import runs_cases
+import studies_cases
 import weights_cases
 import world
 from forks import Fork, run_module
@@ -34,6 +35,7 @@ GROUPS = {
     "Weights": weights_cases.CASES,
     "Runs and embedders": runs_cases.CASES,
     "Several devices and machines": machines_cases.CASES,
+    "Studies": studies_cases.CASES,
     "The client": client_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]

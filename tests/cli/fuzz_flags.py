@@ -35,6 +35,7 @@ COMMANDS = (
     "audit",
     "export",
     "compare",
+    "study",
     "launch",
     "data_service",
     "client.__main__",
@@ -90,6 +91,7 @@ WORK = {  # what would take long, or leave this machine
     "deml_tf.audit.read_roles": accepted,
     "deml_tf.serving.source.load_embedder": accepted,
     "deml_tf.launch.run_workers": accepted,
+    "deml_tf.study.StudyFile": accepted,
     "deml_tf.data_service.check_service": accepted,
     "deml_tf.data_service.start": accepted,
     "deml_tf.client.__main__.receive": accepted,
@@ -158,6 +160,8 @@ def given(module):
         "audit": ["--dataset=folder", "--data_dir=dir"],
         "export": ["--embedder=file.txt"],
         "compare": ["run"],
+        "study": ["--study_dir=new", "--dataset=folder", "--data_dir=dir"]
+        + ["--variant=a: --scales=1", "--variant=b"],
         "launch": ["--", "--dataset=folder", "--data_dir=dir", "--run_dir=new"],
         "client.__main__": ["--server=a:1", "--model=m", "--output=x.npz", "file.txt"],
     }.get(module, [])

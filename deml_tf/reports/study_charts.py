@@ -1,0 +1,177 @@
+"""Charts of a study: intervals over seeds, differences, cost, learning curves."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from markupsafe import Markup
+from matplotlib.axes import Axes
+
+from deml_tf.reports.charts import ACCENT, INK, new_axes, svg
+from deml_tf.studies.intervals import Estimate
+from deml_tf.studies.summary import Row
+
+_LONGEST = 30  # characters of a name beside a chart
+
+
+def dots(rows: Sequence[Row], number: str, label: str) -> Markup | None:
+    """Draw each variant's mean with its interval, and a dot for each seed.
+
+    Args:
+        rows: Of the study, from top to bottom.
+        number: Which of the runs' numbers.
+        label: What it is called.
+
+    Returns:
+        The chart; None where no run has the number.
+    """
+    return _dots(
+        rows,
+        label,
+        lambda row: row.means.get(number),
+        lambda row: [*row.values(number).values()],
+    )
+
+
+def differences(rows: Sequence[Row], number: str, label: str) -> Markup | None:
+    """Draw each variant's paired differences to its reference around 0.
+
+    Args:
+        rows: Of the study; those without a reference are left out.
+        number: Which of the runs' numbers.
+        label: What it is called.
+
+    Returns:
+        The chart; None where no run has a difference.
+    """
+    values = {row.name: row.values(number) for row in rows}
+
+    def of_seeds(row: Row) -> list[float]:
+        reference = values[str(row.reference)]
+        own = values[row.name]
+        return [own[seed] - reference[seed] for seed in own if seed in reference]
+
+    compared = [row for row in rows if row.reference is not None]
+    return _dots(
+        compared, label, lambda row: row.differences.get(number), of_seeds, zero=True
+    )
+
+
+def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
+    """Draw a number's means and intervals over the GMAC of an image.
+
+    Args:
+        rows: Of the study.
+        number: Which of the runs' numbers.
+        label: What it is called.
+
+    Returns:
+        The chart, each variant labelled; None where no run has both numbers.
+    """
+    drawn = [row for row in rows if {number, "gmacs"} <= row.means.keys()]
+    if not drawn:
+        return None
+    figure, axes = new_axes(7.0, 4.2)
+    for row in drawn:
+        cost, found = row.means["gmacs"].mean, row.means[number]
+        if found.low is not None:
+            ends = [found.low, found.high]
+            axes.plot([cost] * 2, ends, color=ACCENT, linewidth=1.2, alpha=0.6)
+        axes.plot(cost, found.mean, "o", color=ACCENT, markersize=5)
+    axes.margins(x=0.12)
+    _label(axes, {r.name: (r.means["gmacs"].mean, r.means[number].mean) for r in drawn})
+    axes.set_xlabel("GMAC an image", color=INK, fontsize=9)
+    axes.set_ylabel(label, color=INK, fontsize=9)
+    return svg(figure)
+
+
+def learning_curves(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
+    """Draw each variant's validation MAP@R by step, a line for each seed.
+
+    The mean of its reference is dashed.
+
+    Args:
+        rows: Of the study.
+
+    Returns:
+        Names and charts of the variants that were validated.
+    """
+    curves = {row.name: [np.array(r.curve) for r in row.runs.values()] for row in rows}
+    curves = {n: [c for c in some if c.size] for n, some in curves.items()}
+    highest = max((c[:, 1].max() for some in curves.values() for c in some), default=0)
+    charts = []
+    for row in rows:
+        if not curves[row.name]:
+            continue
+        figure, axes = new_axes()
+        for curve in curves[row.name]:
+            axes.plot(*curve.T, color=ACCENT, linewidth=1.2, alpha=0.8)
+        steps, means = _mean_curve(curves.get(str(row.reference), []))
+        axes.plot(steps, means, color=INK, linestyle="--", linewidth=1, alpha=0.7)
+        axes.set_ylim(0, 1.05 * highest or 1)
+        charts.append((row.name, svg(figure)))
+    return charts
+
+
+def _mean_curve(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean at each step that any of the curves has."""
+    points = np.concatenate([*curves, np.zeros((0, 2))])
+    steps, places = np.unique(points[:, 0], return_inverse=True)
+    sums = np.bincount(places, points[:, 1], minlength=len(steps))
+    return steps, sums / np.bincount(places, minlength=len(steps))
+
+
+def _dots(
+    rows: Sequence[Row],
+    label: str,
+    estimate_of: Callable[[Row], Estimate | None],
+    seeds_of: Callable[[Row], list[float]],
+    zero: bool = False,
+) -> Markup | None:
+    """Draw a line for each row: interval, mean and the value of each seed."""
+    drawn = [(row, found) for row in rows if (found := estimate_of(row)) is not None]
+    if not drawn:
+        return None
+    figure, axes = new_axes(7.0, 0.7 + 0.27 * len(drawn))
+    if zero:
+        axes.axvline(0, color=INK, linewidth=1, alpha=0.7)
+    for place, (row, found) in enumerate(drawn):
+        _interval(axes, place, found)
+        values = seeds_of(row)
+        places = [place] * len(values)
+        axes.plot(values, places, "o", color=INK, markersize=2.5, alpha=0.6)
+    axes.set_yticks(range(len(drawn)), [_short(row.name) for row, _ in drawn])
+    axes.set_ylim(len(drawn) - 0.5, -0.5)
+    axes.grid(False, axis="y")
+    axes.set_xlabel(label, color=INK, fontsize=9)
+    return svg(figure)
+
+
+def _interval(axes: Axes, place: float, found: Estimate) -> None:
+    if found.low is not None:
+        ends = [found.low, found.high]
+        axes.plot(ends, [place] * 2, color=ACCENT, linewidth=2, alpha=0.6)
+    axes.plot(found.mean, place, "o", color=ACCENT, markersize=6)
+
+
+def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
+    """Write names beside points, one above the other where they would overlap."""
+    (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+    width, height = 0.25 * (right - left), 0.035 * (top - bottom)  # of a name
+    taken: list[tuple[float, float]] = []
+    for name, (x, y) in sorted(points.items(), key=lambda point: point[1][1]):
+        below = [b for a, b in taken if abs(a - x) < width]
+        place = max([y, *(b + height for b in below)])
+        taken.append((x, place))
+        axes.annotate(
+            _short(name),
+            (x, place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            verticalalignment="center",
+            color=INK,
+            fontsize=8,
+        )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

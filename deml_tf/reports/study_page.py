@@ -1,0 +1,84 @@
+"""The page of a study."""
+
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from deml_tf.reports import study_charts
+from deml_tf.reports.page import write_page
+from deml_tf.reports.study_table import diagnostic_cells, main_cells, seen_cells
+from deml_tf.studies.intervals import CONFIDENCE
+from deml_tf.studies.summary import Row
+
+
+class StudyFacts(NamedTuple):
+    """What a page tells of a study beside its scores.
+
+    Attributes:
+        title: Its name.
+        command: What was typed.
+        common: Flags of all variants.
+        seeds: Of each variant.
+        left: Names of the runs that are not done yet.
+        failed: Names of the runs that failed.
+    """
+
+    title: str
+    command: str
+    common: Sequence[str]
+    seeds: Sequence[int]
+    left: Sequence[str] = ()
+    failed: Sequence[str] = ()
+
+
+def write_study(
+    path: str | os.PathLike[str], rows: Sequence[Row], study: StudyFacts
+) -> None:
+    """Write the page of a study: one HTML file, charts inside, no scripts.
+
+    Args:
+        path: The file to write.
+        rows: What the runs of each variant say.
+        study: What the study is.
+    """
+    titles, cells = main_cells(rows)
+    seen_titles, seen = seen_cells(rows)
+    diagnostic_titles, diagnostics = diagnostic_cells(rows)
+    score = ("recall_at_1", "Recall@1 on unseen classes")
+    difference = ("recall_at_1", "difference in Recall@1 to the reference")
+    charts = [
+        ("Recall@1", study_charts.dots(rows, *score)),
+        ("Difference to the reference", study_charts.differences(rows, *difference)),
+        ("Recall@1 and cost", study_charts.against_cost(rows, *score)),
+    ]
+    names = [row.name for row in rows]
+    write_page(
+        path,
+        "study",
+        title=study.title,
+        study=study,
+        confidence=f"{CONFIDENCE:.0%}",
+        titles=titles,
+        rows=[
+            (row.name, row.reference, " ".join(row.flags), own)
+            for row, own in zip(rows, cells, strict=True)
+        ],
+        charts=[(name, chart) for name, chart in charts if chart],
+        tables=[
+            (
+                "Seen and unseen classes",
+                "Seen classes are those trained on; validation classes were held out "
+                "of them to choose the step.",
+                seen_titles,
+                [*zip(names, seen, strict=True)],
+            ),
+            (
+                "How the scores came about",
+                "Means over seeds; where there are several, one for each scale. Boxes, "
+                "learners and the embedding as they are on unseen classes.",
+                diagnostic_titles,
+                [*zip(names, diagnostics, strict=True)],
+            ),
+        ],
+        curves=study_charts.learning_curves(rows),
+    )

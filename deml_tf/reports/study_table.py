@@ -1,0 +1,175 @@
+"""The rows of a study as texts, and as a table for the terminal."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import rich.box
+from rich.table import Table
+from rich.text import Text
+
+from deml_tf.reports import tables
+from deml_tf.studies.intervals import Estimate
+from deml_tf.studies.records import PEAK, SEEN_RECALL
+from deml_tf.studies.summary import Row
+
+
+class Cell(NamedTuple):
+    """A cell of a table.
+
+    Attributes:
+        text: Its content.
+        is_bold: Whether it is to stand out.
+    """
+
+    text: str
+    is_bold: bool = False
+
+
+# Titles, and of each column which number, with how many digits and with an interval.
+_COSTS = {
+    "GMAC": ("gmacs", 2),
+    "parameters": ("parameters", 0),
+    "seconds": ("seconds", 0),
+}
+SEEN = {
+    "seen R@1": SEEN_RECALL,
+    "unseen R@1": "recall_at_1",
+    "seen − unseen": "seen_minus_unseen",
+    "validation MAP@R": "validation_map_at_r",
+    "unseen MAP@R": "map_at_r",
+}
+# Of numbers by scale there is one for each.
+DIAGNOSTICS = {
+    "walks without a region": "object_attention/fallback_share",
+    "box side": "object_attention/side",
+    "its deviation": "object_attention/side_deviation",
+    "correlation with the listed side": "object_attention/side_correlation",
+    "IoU": "object_attention/iou",
+    "IoU of a centred box": "object_attention/iou_of_centre",
+    "entropy of the saliency": "object_attention/entropy",
+    "cosine of learners": "learners/cosine",
+    "predictability of learners": "learners/predictability",
+    "R@1 of a part alone": "learners/recall_at_1",
+    "variance": "embedding/variance",
+    "effective rank": "embedding/effective_rank",
+}
+
+
+def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of the main table, without the variants' names.
+
+    Differences whose interval does not hold 0 are bold.
+
+    Args:
+        rows: Of the study.
+    """
+    titles = ["n", "Recall@1", "difference", "MAP@R", "difference", "R-precision"]
+    cells = []
+    for row in rows:
+        own = [Cell(str(len(row.runs)))]
+        for number in ("recall_at_1", "map_at_r"):
+            own += [Cell(with_half(row.means.get(number))), _difference(row, number)]
+        own.append(Cell(with_half(row.means.get("r_precision"))))
+        own += map(Cell, _costs(row))
+        own += [Cell(_mean(row, PEAK, 0)), Cell(_mean(row, "best_step", 0))]
+        cells.append(own)
+    return [*titles, *_COSTS, "peak MiB", "best step"], cells
+
+
+def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of the table of seen and unseen classes.
+
+    Args:
+        rows: Of the study.
+    """
+    cells = [
+        [Cell(with_half(row.means.get(number))) for number in SEEN.values()]
+        for row in rows
+    ]
+    return [*SEEN], cells
+
+
+def diagnostic_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of what tells how the scores came about.
+
+    Args:
+        rows: Of the study.
+
+    Returns:
+        Only the columns that any row has; means, those by scale one after the other.
+    """
+    found = {
+        title: [_by_scale(row, number) for row in rows]
+        for title, number in DIAGNOSTICS.items()
+    }
+    found = {
+        title: column
+        for title, column in found.items()
+        if any(text != tables.MISSING for text in column)
+    }
+    cells = [[Cell(column[r]) for column in found.values()] for r in range(len(rows))]
+    return [*found], cells
+
+
+def study_table(rows: Sequence[Row]) -> Table:
+    """Return the table of a study for the terminal.
+
+    Args:
+        rows: Of the study.
+    """
+    titles = ["n", "Recall@1", "difference", "MAP@R", *_COSTS]
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in rows:
+        cells = [
+            Cell(str(len(row.runs))),
+            Cell(with_half(row.means.get("recall_at_1"))),
+            _difference(row, "recall_at_1"),
+            Cell(with_half(row.means.get("map_at_r"))),
+            *map(Cell, _costs(row)),
+        ]
+        texts = [Text(text, style="bold" if bold else "") for text, bold in cells]
+        table.add_row(Text(row.name), *texts)
+    return table
+
+
+def with_half(found: Estimate | None, sign: str = "") -> str:
+    """Write a mean and half of its interval, such as "0.512 ± 0.020".
+
+    Args:
+        found: The estimate; None is a dash.
+        sign: "+" to write the sign of the mean, too.
+    """
+    if found is None:
+        return tables.MISSING
+    half = "" if found.half is None else f" ± {found.half:.3f}"
+    return f"{found.mean:{sign}.3f}{half}"
+
+
+def _difference(row: Row, number: str) -> Cell:
+    found = row.differences.get(number)
+    return Cell(with_half(found, "+"), found is not None and found.excludes_zero)
+
+
+def _costs(row: Row) -> list[str]:
+    return [_mean(row, number, digits) for number, digits in _COSTS.values()]
+
+
+def _mean(row: Row, number: str, digits: int = 3) -> str:
+    found = row.means.get(number)
+    return tables.MISSING if found is None else tables.number(found.mean, digits)
+
+
+def _by_scale(row: Row, number: str) -> str:
+    """Write a number, or those of all scales; over learners their mean."""
+    if number in row.means:
+        return _mean(row, number)
+    scales: dict[str, list[float]] = {}
+    for name, found in row.means.items():
+        if name.startswith(f"{number}/"):
+            scale = name.removeprefix(f"{number}/").partition("/")[0]
+            scales.setdefault(scale, []).append(found.mean)
+    texts = [f"{sum(means) / len(means):.3f}" for means in scales.values()]
+    return " / ".join(texts) or tables.MISSING

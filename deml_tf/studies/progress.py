@@ -1,0 +1,74 @@
+"""How far a study is: a bar on a terminal, and a line for each run that has ended."""
+
+from collections.abc import Sequence
+
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from deml_tf.cli.printing import printable, say
+from deml_tf.studies.plan import PlannedRun
+from deml_tf.studies.records import Record
+
+
+class StudyProgress:
+    """Shows which runs are done and under way, and how long the others will take.
+
+    Use it as a context manager, which gives the terminal back.
+
+    Args:
+        total: Runs of the study.
+        done: Those that were finished before.
+    """
+
+    def __init__(self, total: int, done: int):
+        """Show nothing yet."""
+        self.bar = Progress(
+            TextColumn("runs"),
+            MofNCompleteColumn(),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[current]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            speed_estimate_period=float("inf"),
+        )
+        self.task = self.bar.add_task("", total=total, completed=done, current="")
+        self.total, self.done = total, done
+
+    def __enter__(self) -> "StudyProgress":
+        """Show the bar, on a terminal."""
+        if self.bar.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Leave the bar on the screen."""
+        self.bar.stop()
+
+    def show(self, current: Sequence[PlannedRun]) -> None:
+        """Show what is under way."""
+        names = "; ".join(run.name for run in current)
+        self.bar.update(self.task, current=printable(names))
+
+    def finish(self, record: Record) -> None:
+        """Move on by a finished run, and say its score."""
+        self.done += 1
+        self.bar.update(self.task, completed=self.done)
+        recall = record.numbers.get("recall_at_1")
+        scored = "" if recall is None else f": Recall@1 {recall:.3f}"
+        said = f"{record.variant}, seed {record.seed}{scored}"
+        say(f"{self.done}/{self.total}  {said}")
+
+    def tell_failure(self, run: PlannedRun) -> None:
+        """Say which run failed, in the last words of its log."""
+        log = run.folder.log_path
+        lines = log.read_text(errors="replace").split("\n") if log.exists() else []
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        said = last.removeprefix("error: ") or "it said nothing."
+        say(f"{run.name} failed, see {log}: {said}")

@@ -1,0 +1,111 @@
+"""What stands of a study: the runs that are done, and those that are to be trained."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from deml_tf.errors import UsageError
+from deml_tf.runs.settings import changed_flags, read_settings
+from deml_tf.studies.plan import PlannedRun
+from deml_tf.studies.records import SEEN_RECALL, Record
+from deml_tf.studies.study_file import StudyFile
+from deml_tf.studies.train_runs import stages
+
+
+class Outdated(NamedTuple):
+    """A run that was trained with other flags than those of today.
+
+    Attributes:
+        run: As it is planned.
+        changes: What has changed, such as "steps: 8 -> 9".
+        is_in_the_way: Whether its folder is there, too.
+    """
+
+    run: PlannedRun
+    changes: str
+    is_in_the_way: bool
+
+
+class Standing(NamedTuple):
+    """What stands of a study.
+
+    Attributes:
+        records: Of the planned runs that are done.
+        left: The planned runs that are not, in order.
+        outdated: Those that are not because of their flags.
+    """
+
+    records: list[Record]
+    left: list[PlannedRun]
+    outdated: list[Outdated]
+
+
+def what_stands(runs: Iterable[PlannedRun], file: StudyFile, seen: bool) -> Standing:
+    """Look which runs are done, in the records that were kept and in their folders.
+
+    A record stands for its run even where the folder is gone.
+
+    Args:
+        runs: All that are planned.
+        file: The records that were kept.
+        seen: Whether the scores of seen classes belong to a finished run.
+
+    Raises:
+        DataError: A file of a run is spoilt.
+    """
+    standing = Standing([], [], [])
+    for run in runs:
+        wanted, trained = run.variant.flags, _flags_of(run)
+        kept = file.records.get((run.variant.name, run.seed))
+        may_be_scored = seen and trained == wanted and run.folder.finished
+        if kept and kept.flags == wanted and (_has_seen(kept) or not may_be_scored):
+            standing.records.append(kept)
+        elif trained == wanted and not stages(run, seen):
+            standing.records.append(file.read(run, None))
+        else:
+            standing.left.append(run)
+            is_in_the_way = trained not in (None, wanted)
+            before = trained if is_in_the_way else kept and kept.flags
+            if before not in (None, wanted):
+                changes = _changes(before, wanted)
+                standing.outdated.append(Outdated(run, changes, is_in_the_way))
+    return standing
+
+
+def set_aside(run: PlannedRun) -> Path:
+    """Rename the folder of a run, so that a new one can be made.
+
+    Args:
+        run: Whose folder it is.
+
+    Returns:
+        Where the old folder is now.
+    """
+    folder = run.folder.path
+    names = (f"{folder.name}.old{number}" for number in itertools.count(1))
+    places = (folder.with_name(name) for name in names)
+    return folder.rename(next(place for place in places if not place.exists()))
+
+
+def _has_seen(record: Record) -> bool:
+    return SEEN_RECALL in record.numbers
+
+
+def _flags_of(run: PlannedRun) -> dict[str, str] | None:
+    """Read the flags of the run in the folder; None where there is no run."""
+    if not run.folder.flags_path.exists():
+        return None
+    try:
+        return changed_flags(read_settings(run.folder.flag_lines()))
+    except UsageError:
+        return {}  # of a version that knows other flags
+
+
+def _changes(before: Mapping[str, str], wanted: Mapping[str, str]) -> str:
+    changes = [
+        f"{name}: {before.get(name, '(default)')} -> {wanted.get(name, '(default)')}"
+        for name in sorted(before.keys() | wanted.keys())
+        if before.get(name) != wanted.get(name)
+    ]
+    return "; ".join(changes)

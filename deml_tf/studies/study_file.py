@@ -1,0 +1,78 @@
+"""A study's study.json: the records of its runs, and what they say together."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from deml_tf.runs.atomic import write_atomically
+from deml_tf.runs.json_text import json_text
+from deml_tf.studies.plan import PlannedRun, Variant
+from deml_tf.studies.records import PEAK, Record, read_record, read_records
+from deml_tf.studies.summary import Row, facts, summarise
+
+
+class StudyFile:
+    """The file that keeps a study's records.
+
+    Args:
+        path: The file. Records of other variants and seeds stay in it.
+        variants: Of the study.
+        seeds: Of the study.
+        common: Flags of all variants.
+
+    Attributes:
+        records: All records, by variant and seed.
+
+    Raises:
+        DataError: The file is not what a study writes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        variants: Sequence[Variant],
+        seeds: Sequence[int],
+        common: Sequence[str],
+    ):
+        """Read the file, if it is there."""
+        self.path = path
+        self.variants, self.seeds, self.common = variants, seeds, common
+        self.records = read_records(path)
+
+    def read(self, run: PlannedRun, peak: float | None) -> Record:
+        """Read the record of a finished run from its folder.
+
+        Args:
+            run: The run.
+            peak: Its largest resident memory in MiB; None if it was not trained now,
+                and is that of its record.
+        """
+        kept = self.records.get((run.variant.name, run.seed))
+        if peak is None and kept and kept.flags == run.variant.flags:
+            peak = kept.numbers.get(PEAK)
+        return read_record(run, peak)
+
+    def keep(self, *records: Record) -> None:
+        """Write records to the file, in place of those of the same runs."""
+        self.records |= {record.key: record for record in records}
+        found = sorted(self.records.values(), key=lambda record: record.key)
+        content = {
+            "common": self.common,
+            "summary": facts(self.rows()),
+            "runs": [record._asdict() for record in found],
+        }
+        write_atomically(self.path, _one_a_line(content).encode())
+
+    def rows(self) -> list[Row]:
+        """Return what the records of the study's runs say, by variant."""
+        return summarise(self.variants, self.seeds, self.records.values())
+
+
+def _one_a_line(lists: Mapping[str, Sequence[Any]]) -> str:
+    """Write lists as JSON, an item on each line, for people and for git."""
+    parts = []
+    for name, items in lists.items():
+        lines = ",\n".join(json_text(item) for item in items)
+        parts.append(f"{json.dumps(name)}: [\n{lines}\n]")
+    return "{\n" + ",\n".join(parts) + "\n}\n"

@@ -1,0 +1,135 @@
+"""Trains the runs of a study, some at once, and tells how each of them ended."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from time import monotonic, sleep
+
+from deml_tf.cli import termination
+from deml_tf.studies import processes
+from deml_tf.studies.plan import PlannedRun
+from deml_tf.studies.processes import ENDED, Process, Stage, threads_of_each
+from deml_tf.studies.progress import StudyProgress
+from deml_tf.studies.records import has_seen
+
+TRAIN, EVALUATE = "deml_tf.train", "deml_tf.evaluate"
+_PAUSE = 0.05  # seconds between two looks at the processes
+
+
+def train_runs(
+    runs: Sequence[PlannedRun],
+    finished: Callable[[PlannedRun, float | None], None],
+    progress: StudyProgress,
+    *,
+    parallel: int = 1,
+    seconds: float | None = None,
+    seen: bool = True,
+) -> tuple[list[PlannedRun], list[PlannedRun]]:
+    """Train runs, each in a process of its own, or go on with them.
+
+    SIGTERM and Ctrl-C are passed on as SIGTERM; the trainings save their step and end.
+
+    Args:
+        runs: In the order in which they begin.
+        finished: Called with each finished run and its largest resident memory in MiB
+            (None if it was trained before).
+        progress: Told how far it is.
+        parallel: Runs at once; they share the cores.
+        seconds: After these no run begins, and those under way are ended as by SIGTERM.
+        seen: Whether the seen classes are scored as well.
+
+    Returns:
+        The runs that are left, and those that failed.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; all processes have ended.
+    """
+    deadline = float("inf") if seconds is None else monotonic() + seconds
+    waiting, active = deque(runs), []
+    left, failed = [], []
+    is_over = False
+    try:
+        while waiting or active:
+            if not is_over and monotonic() >= deadline:
+                is_over = True
+                _terminate(active)
+            if is_over:
+                left += waiting
+                waiting.clear()
+            while waiting and len(active) < parallel:
+                active.append(_Running(waiting.popleft(), seen, parallel))
+            progress.show([each.run for each in active])
+            for each in [each for each in active if each.has_ended(not is_over)]:
+                active.remove(each)
+                if each.is_whole:
+                    finished(each.run, each.peak)
+                elif is_over and each.status in (0, *ENDED):
+                    left.append(each.run)
+                else:
+                    failed.append(each.run)
+                    progress.tell_failure(each.run)
+            sleep(_PAUSE if active else 0)
+    except KeyboardInterrupt:
+        _terminate(active)
+        with termination.deferred():  # a second SIGTERM must not kill them
+            while not all(each.has_ended(may_go_on=False) for each in active):
+                sleep(_PAUSE)
+        raise
+    finally:
+        for each in active:
+            each.process.kill()
+    return sorted(left, key=runs.index), failed
+
+
+class _Running:
+    """A run under way: its training, then the scoring of its seen classes."""
+
+    def __init__(self, run: PlannedRun, seen: bool, parallel: int):
+        self.run, self.peak = run, None
+        self._stages = deque(stages(run, seen))
+        self._threads = threads_of_each(parallel)
+        self._begin()
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is done, and well."""
+        return self.status == 0 and not self._stages
+
+    def has_ended(self, may_go_on: bool) -> bool:
+        """Look whether its process has ended; begin the next one, if there is one."""
+        self.status = self.process.poll()
+        if self.status is None:
+            return False
+        if self._stage.module == TRAIN:
+            self.peak = self.process.peak
+        if self.status == 0 and self._stages and may_go_on:
+            self._begin()
+            return False
+        return True
+
+    def _begin(self) -> None:
+        self._stage = self._stages.popleft()
+        self.status: int | None = None
+        self.process: Process = processes.Process(
+            self._stage, self.run.folder.log_path, self._threads
+        )
+
+
+def stages(run: PlannedRun, seen: bool) -> list[Stage]:
+    """Return the commands that a run still needs.
+
+    Args:
+        run: Of a study.
+        seen: Whether the seen classes are scored as well.
+    """
+    needed = []
+    if not run.folder.finished:
+        needed.append(Stage(TRAIN, run.arguments))
+    if seen and not has_seen(run.folder):
+        scoring = [f"--run_dir={run.folder.path}", "--split=train"]
+        needed.append(Stage(EVALUATE, scoring))
+    return needed
+
+
+def _terminate(active: Iterable[_Running]) -> None:
+    for each in active:
+        each.process.terminate()

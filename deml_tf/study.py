@@ -1,0 +1,207 @@
+"""Trains variants with several seeds: `python -m deml_tf.study --flagfile=STUDY.cfg`.
+
+A study is a flagfile of the training flags that all variants share, and a line for each
+variant:
+
+    --variant=NAME: --flag=value --flag=value
+
+or `--variant=NAME @REFERENCE: ...` for one that is compared with another reference than
+the others are. Each variant is trained with each seed in a folder of its own, and
+scored once. The page shows means, their intervals over seeds, and paired differences to
+the reference.
+
+A study can be interrupted at any time, or with --hours after some time: the same
+command goes on. Its study.json holds all that the page needs, so that finished runs
+stay finished when their folders are gone.
+"""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import tensorflow as tf
+from absl import flags
+
+from deml_tf.cli.command import console, no_words, run
+from deml_tf.cli.flags import define, define_flags
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting
+from deml_tf.config import CONFIGS, Configs, DistributionConfig
+from deml_tf.data.sets import find_set
+from deml_tf.errors import DataError, UsageError
+from deml_tf.models.embedder import check_together
+from deml_tf.reports.study_page import StudyFacts, write_study
+from deml_tf.reports.study_table import study_table
+from deml_tf.runs.atomic import check_output
+from deml_tf.studies.plan import (
+    PlannedRun,
+    common_flags,
+    of_variant,
+    planned_runs,
+    read_seeds,
+    read_variants,
+)
+from deml_tf.studies.progress import StudyProgress
+from deml_tf.studies.standing import set_aside, what_stands
+from deml_tf.studies.study_file import StudyFile
+from deml_tf.studies.train_runs import train_runs
+from deml_tf.training.build import check_choices
+from deml_tf.training.start import check_optimizer, check_schedule
+
+STUDY_FILE = "study.json"
+FLAGS = flags.FLAGS
+SETTINGS = (
+    Setting("study_dir", Path, None, "Folder of the study and of its runs."),
+    Setting(
+        "variant",
+        list,
+        None,
+        "A variant, as NAME: --flag=value --flag=value, or NAME @REFERENCE: ...; given "
+        "once for each.",
+    ),
+    Setting("seeds", str, "0,1,2", "Seeds that each variant is trained with."),
+    Setting(
+        "reference",
+        str,
+        None,
+        "Name of the variant that the others are compared with; default the first.",
+    ),
+    Setting(
+        "hours",
+        float,
+        None,
+        "Hours after which the study stops, to go on later; by default it does not.",
+        above=0.0,
+    ),
+    Setting(
+        "parallel",
+        int,
+        1,
+        "Number of runs at once; they share the cores.",
+        at_least=1,
+        at_most=64,
+    ),
+    Setting(
+        "output",
+        Path,
+        None,
+        "Folder of study.json and study.html; default the study's folder.",
+    ),
+    Setting("seen", bool, True, "Whether the seen classes are scored as well."),
+    Setting(
+        "summary_only",
+        bool,
+        False,
+        "Whether to train nothing, and write table and page of what there is.",
+    ),
+)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train what is left, and write the records, the table and the page."""
+    no_words(arguments)
+    if not FLAGS.study_dir:
+        raise UsageError("--study_dir is missing: give it, or a --flagfile with it.")
+    folder, output = Path(FLAGS.study_dir), Path(FLAGS.output or FLAGS.study_dir)
+    page = output / "study.html"
+    for path in (output / STUDY_FILE, page):
+        check_output("output", path)
+    common, seeds = common_flags(FLAGS), read_seeds(FLAGS.seeds)
+    variants = read_variants(FLAGS.variant or (), common, FLAGS.reference)
+    tf.config.set_visible_devices([], "GPU")  # whose memory the runs need
+    for variant in variants:
+        with of_variant(variant.name):
+            check(variant.configs)
+    file = StudyFile(output / STUDY_FILE, variants, seeds, common)
+    runs = list(planned_runs(variants, seeds, folder))
+    left, failed = _train(runs, file)
+    rows = file.rows()
+    write_study(
+        page,
+        rows,
+        StudyFacts(
+            title=folder.absolute().name,
+            command=shlex.join(["python", "-m", "deml_tf.study", *sys.argv[1:]]),
+            common=common,
+            seeds=seeds,
+            left=[run.name for run in left],
+            failed=[run.name for run in failed],
+        ),
+    )
+    console().print(study_table(rows))
+    say(f"Study: {page}")
+    if left:
+        said = f"{len(left)} of {len(runs)} runs are left ({_names(left)})"
+        say(f"{said}: the same command goes on with them.")
+    if failed:
+        raise DataError(
+            f"{len(failed)} of {len(runs)} runs failed ({_names(failed)}): see what "
+            "was said above; the same command tries them again."
+        )
+
+
+def check(configs: Configs) -> None:
+    """Refuse, before any run begins, what each run of a variant would refuse.
+
+    Args:
+        configs: Of the variant.
+
+    Raises:
+        UsageError: A setting is wrong.
+    """
+    data = configs.data
+    if not data.dataset:
+        raise UsageError("dataset is missing: give it beside the variants.")
+    if find_set(data.dataset).needs_data_dir and not data.data_dir:
+        raise UsageError("data_dir is missing: give it beside the variants.")
+    check_schedule(configs.train)
+    check_optimizer(configs.train)
+    check_together(configs.model)
+    check_choices(configs.model, configs.loss, configs.train)
+
+
+def _train(
+    runs: Sequence[PlannedRun], file: StudyFile
+) -> tuple[list[PlannedRun], list[PlannedRun]]:
+    """Train what is not done yet; return what is left then, and what failed."""
+    only = FLAGS.summary_only
+    standing = what_stands(runs, file, FLAGS.seen and not only)
+    file.keep(*standing.records)
+    for old, changes, is_in_the_way in standing.outdated:
+        said = "it is left out" if only else "it is trained anew"
+        if is_in_the_way and not only:
+            said += f", and its old folder is now {set_aside(old)}"
+        say(f"WARNING: {old.name} was trained with other flags ({changes}): {said}")
+    if only:
+        return standing.left, []
+    with StudyProgress(len(runs), len(standing.records)) as progress:
+
+        def finished(trained: PlannedRun, peak: float | None) -> None:
+            record = file.read(trained, peak)
+            file.keep(record)
+            progress.finish(record)
+
+        return train_runs(
+            standing.left,
+            finished,
+            progress,
+            parallel=FLAGS.parallel,
+            seconds=FLAGS.hours and 3600 * FLAGS.hours,
+            seen=FLAGS.seen,
+        )
+
+
+def _names(runs: Sequence[PlannedRun]) -> str:
+    return "; ".join(run.name for run in runs)
+
+
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-study` starts."""
+    define_flags(*CONFIGS, DistributionConfig)
+    define(*SETTINGS)
+    run(main, "Interrupted; the same command goes on with the runs that are left.")
+
+
+if __name__ == "__main__":
+    cli()

@@ -1,0 +1,204 @@
+"""The page and the table of a study, whatever its runs tell."""
+
+import io
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+from test_run_page import Page
+
+from deml_tf.reports.study_page import StudyFacts, write_study
+from deml_tf.reports.study_table import diagnostic_cells, study_table, with_half
+from deml_tf.studies.intervals import Estimate
+from deml_tf.studies.plan import Variant
+from deml_tf.studies.records import Record
+from deml_tf.studies.summary import summarise
+
+NUMBERS = {
+    "recall_at_1": 0.5,
+    "map_at_r": 0.2,
+    "r_precision": 0.3,
+    "seen_recall_at_1": 0.8,
+    "seen_minus_unseen": 0.3,
+    "gmacs": 0.25,
+    "parameters": 4_026_368,
+    "seconds": 905.2,
+    "peak_memory_mib": 2345.6,
+    "best_step": 240,
+    "object_attention/iou/1": 0.34,
+    "object_attention/iou/2": 0.42,
+    "learners/recall_at_1/1/1": 0.2,
+    "learners/recall_at_1/1/2": 0.4,
+    "learners/recall_at_1/2/1": 0.3,
+    "learners/recall_at_1/2/2": 0.3,
+    "embedding/effective_rank": 31.4,
+}
+FACTS = StudyFacts("birds", "python -m deml_tf.study", ["--steps=300"], (0, 1))
+CURVE = [[100.0, 0.1], [200.0, 0.2]]
+
+
+def variant(name, reference: str | None = "U512", *own):
+    configs: Any = None
+    return Variant(name, own, reference, configs, own, {})
+
+
+def study(*variants, seeds=(0, 1), curve=CURVE, **changes):
+    """Rows whose later variants have a higher recall, the same for each seed."""
+    records = [
+        Record(v.name, seed, {}, {**numbers(place, seed), **changes}, curve)
+        for place, v in enumerate(variants)
+        for seed in seeds
+    ]
+    return summarise(variants, seeds, records)
+
+
+def numbers(place, seed):
+    return {**NUMBERS, "recall_at_1": 0.5 + 0.05 * place * (1 + seed) + 0.01 * seed}
+
+
+def page_of(path, rows, facts=FACTS):
+    write_study(path / "study.html", rows, facts)
+    return Page((path / "study.html").read_text(encoding="utf-8"))
+
+
+THREE = (
+    variant("U512", None, "--scales=1"),
+    variant("DeML(3,3)", "U512", "--scales=3"),
+    variant("none", "DeML(3,3)", "--decoupling=none"),
+)
+
+
+def test_page_is_whole_without_a_network(tmp_path):
+    page = page_of(tmp_path, study(*THREE))
+    assert not re.search(r"https?:|//[a-z]|@import|url\((?!#)", page.source)
+    assert not page.all("script") and not page.all("link")
+    assert len(page.all("svg")) == 3 + 3  # dots, differences, cost; curves
+    assert "currentColor" in page.source and "var(--accent)" in page.source
+    assert "prefers-color-scheme: dark" in page.source
+
+
+def test_figures_of_the_study_are_there(tmp_path):
+    text = page_of(tmp_path, study(*THREE)).text
+    for figure in (
+        ["0.505 ± 0.064", "0.580 ± 0.381", "+0.075 ± 0.318", "4,026,368", "905", "0.25"]
+        + [
+            "2,346",
+            "240",
+            "--scales=3",
+            "--steps=300",
+            "0.800 ± 0.000",
+            "0.340 / 0.420",
+        ]
+        + [
+            "0.300 / 0.300",
+            "31.400",
+            "IoU",
+            "effective rank",
+            "python -m deml_tf.study",
+        ]
+        + ["n seeds (of 0, 1)", "95% interval"]
+    ):
+        assert figure in text, figure
+
+
+def test_each_row_is_compared_with_its_reference():
+    rows = study(*THREE)
+    means = [row.differences.get("recall_at_1") for row in rows]
+    assert means[0] is None
+    assert [d and round(d.mean, 3) for d in means[1:]] == [0.075, 0.075]
+    assert [row.reference for row in rows] == [None, "U512", "DeML(3,3)"]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_bold"), [(0.2, True), (-0.2, True), (0.0, False)]
+)
+def test_a_difference_is_bold_if_its_interval_leaves_out_0(tmp_path, change, is_bold):
+    two = THREE[:2]
+    records = [
+        Record(v.name, seed, {}, {"recall_at_1": 0.5 + seed / 100 + change * place}, [])
+        for place, v in enumerate(two)
+        for seed in (0, 1)
+    ]
+    records[-1].numbers["recall_at_1"] += 1e-3
+    rows = summarise(two, (0, 1), records)
+    page = page_of(tmp_path, rows)
+    assert bool(re.search(r'<td class="best">[+-]0\.', page.source)) == is_bold
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=120)
+    console.print(study_table(rows))
+    assert ("\x1b[1m" in shown.getvalue().split("DeML")[1]) == is_bold
+
+
+def test_records_of_something_else_are_left_out():
+    records = [
+        Record("U512", 0, {}, {"recall_at_1": 0.1}, []),
+        Record("U512", 1, {"steps": "9"}, {"recall_at_1": 0.2}, []),
+        Record("U512", 7, {}, {"recall_at_1": 0.3}, []),
+        Record("gone", 0, {}, {"recall_at_1": 0.4}, []),
+    ]
+    (row,) = summarise(THREE[:1], (0, 1), records)
+    assert row.means["recall_at_1"] == Estimate(1, 0.1)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        study(*THREE, seeds=()),
+        study(*THREE, seeds=(0,)),
+        study(*THREE, curve=[]),
+        study(THREE[0]),
+        summarise(THREE, (0, 1), [Record("none", 0, {}, {}, [])]),
+        summarise(THREE, (0, 1), [Record("none", 0, {}, NUMBERS, CURVE)]),
+        summarise(THREE, (0,), [Record("U512", 0, {}, {"recall_at_1": 0.5}, [])]),
+    ],
+)
+def test_whatever_is_missing_the_page_stands(tmp_path, rows):
+    page = page_of(tmp_path, rows)
+    assert "birds" in page.text and "U512" in page.text
+    assert not re.search(r"\b(None|nan)\b", page.text)
+    assert study_table(rows).row_count == len(rows)
+
+
+def test_what_is_left_and_what_failed_is_named(tmp_path):
+    facts = FACTS._replace(left=["a, seed 1", "b, seed 1"], failed=["c, seed 0"])
+    text = page_of(tmp_path, study(*THREE), facts).text
+    assert (
+        "Not done yet: a, seed 1; b, seed 1." in text and "Failed: c, seed 0." in text
+    )
+
+
+def test_names_and_flags_are_escaped(tmp_path):
+    evil = '<script>alert("x")</script>&_"\'>'
+    rows = study(variant("U512", None, evil))
+    facts = StudyFacts(evil, evil, [evil], (0,), [evil], [evil])
+    page = page_of(tmp_path, rows, facts)
+    assert not page.all("script") and page.text.count(evil) >= 6
+
+
+def test_columns_that_no_row_has_are_left_out():
+    titles, cells = diagnostic_cells(study(*THREE))
+    assert titles == ["IoU", "R@1 of a part alone", "effective rank"]
+    assert [cell.text for cell in cells[2]] == [
+        "0.340 / 0.420",
+        "0.300 / 0.300",
+        "31.400",
+    ]
+    assert diagnostic_cells(summarise(THREE, (0,), [])) == ([], [[], [], []])
+
+
+def test_the_table_fits_a_terminal():
+    shown = io.StringIO()
+    Console(file=shown, width=120).print(study_table(study(*THREE)))
+    lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
+    assert "n Recall@1 difference MAP@R GMAC parameters seconds" in lines
+    assert (
+        "DeML(3,3) 2 0.580 ± 0.381 +0.075 ± 0.318 0.200 ± 0.000 0.25 4,026,368 905"
+        in lines
+    )
+
+
+def test_a_mean_without_interval_stands_alone():
+    assert with_half(Estimate(1, 0.5)) == "0.500"
+    assert with_half(Estimate(2, -0.5, 0.1, -1.0, 0.0), "+") == "-0.500 ± 0.500"
+    assert with_half(None) == "–"

@@ -1,0 +1,382 @@
+"""Whole studies: trained, interrupted, continued, with and without folders of runs."""
+
+import contextlib
+import functools
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from absl import flags
+from forks import Fork, run_module
+
+from deml_tf import study
+from deml_tf.cli import command, termination
+from deml_tf.cli.parsing import parse
+from deml_tf.errors import DataError, UsageError
+from deml_tf.studies import processes
+from deml_tf.studies.processes import Process, Stage, threads_of_each
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs" / "studies"
+FAKE = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
+FAKED = ["--dataset=folder", "--data_dir=images", "--steps=4", "--seeds=0,1"]
+FAKED += ["--variant=U512: --scales=1 --learners=1", "--variant=DeML(2,2): --scales=2"]
+
+
+@contextlib.contextmanager
+def defined():
+    """The flags of the command, and nothing of them afterwards."""
+    values, before = flags.FLAGS, set(flags.FLAGS)
+    try:
+        with mock.patch.object(command, "run"), mock.patch.object(study, "run"):
+            study.cli()
+        yield values
+    finally:
+        values.unparse_flags()
+        values.remove_flag_values(list(set(values) - before))
+
+
+def run_study(*given):
+    with defined() as values:
+        study.main(parse(values, ["study", *given])[1:])
+
+
+@pytest.fixture
+def fake(monkeypatch, tmp_path):
+    """Runs a study of fakes in its folder."""
+    monkeypatch.setattr(Process, "command", FAKE)
+    return functools.partial(run_study, *FAKED, f"--study_dir={tmp_path / 'birds'}")
+
+
+def content(folder):
+    return json.loads((folder / "study.json").read_text())
+
+
+def records(folder):
+    """Without what no two runs share."""
+    found = content(folder)["runs"]
+    for run in found:
+        for name in ("seconds", "peak_memory_mib"):
+            run["numbers"].pop(name, None)
+    return found
+
+
+def test_a_study_from_its_flags_to_its_page(fake, tmp_path, capsys):
+    fake()
+    folder = tmp_path / "birds"
+    found = content(folder)
+    assert [(r["variant"], r["seed"]) for r in found["runs"]] == [
+        ("DeML(2,2)", 0),
+        ("DeML(2,2)", 1),
+        ("U512", 0),
+        ("U512", 1),
+    ]
+    run = found["runs"][1]
+    assert run["flags"]["scales"] == "2" and run["flags"]["steps"] == "4"
+    numbers = run["numbers"]
+    assert numbers["recall_at_1"] == pytest.approx(0.51)
+    assert numbers["seen_recall_at_1"] == pytest.approx(0.71)
+    assert numbers["seen_minus_unseen"] == pytest.approx(0.2)
+    assert numbers["validation_map_at_r"] == pytest.approx(0.09)
+    assert numbers["gmacs"] == 1.0 and numbers["parameters"] == 2000
+    assert numbers["object_attention/iou/2"] == 0.26
+    assert numbers["learners/recall_at_1/2/1"] == 0.125
+    assert 1 < numbers["peak_memory_mib"] < 1000
+    assert "object_attention/side_correlation" not in numbers
+    assert [step for step, _ in run["curve"]] == [1, 2, 3, 4]
+    second = found["summary"][1]
+    assert second["reference"] == "U512"
+    difference = second["differences"]["recall_at_1"]
+    assert difference["mean"] == pytest.approx(0.05) and difference["n"] == 2
+    assert (
+        difference["high"] - difference["low"] < 1e-9
+    )  # the seeds do the same to both
+    output = capsys.readouterr().out
+    assert "4/4  DeML(2,2), seed 1: Recall@1 0.510" in output
+    assert re.search(r"DeML\(2,2\) +2 +0.505 ± 0.064 +\+0.050 ± 0.000 ", output)
+    page = (folder / "study.html").read_text()
+    assert "+0.050" in page and "--scales=1" in page and "Not done yet" not in page
+    log = (folder / "U512" / "seed_0" / "log.txt").read_text()
+    assert log == "it begins\n" * 2  # training, and scoring
+
+
+def test_seeds_come_one_after_the_other(fake, tmp_path, capsys):
+    fake("--parallel=1", "--noseen")
+    lines = re.findall(r"^\d/4  (.*):", capsys.readouterr().out, re.M)
+    assert lines == [f"{n}, seed {s}" for s in (0, 1) for n in ("U512", "DeML(2,2)")]
+    assert not any(
+        "seen_recall_at_1" in r["numbers"] for r in records(tmp_path / "birds")
+    )
+
+
+def test_finished_runs_stay_finished_without_their_folders(fake, tmp_path, monkeypatch):
+    fake()
+    folder, kept = tmp_path / "birds", tmp_path / "kept"
+    before = content(folder)
+    kept.mkdir()
+    shutil.move(folder / "study.json", kept / "study.json")
+    shutil.rmtree(folder)
+    monkeypatch.setattr(Process, "command", ["/bin/false"])  # nothing may begin
+    fake(f"--output={kept}")
+    assert content(kept) == before
+    assert (kept / "study.html").exists() and not folder.exists()
+
+
+def test_what_has_no_record_is_read_from_its_folder(fake, tmp_path, monkeypatch):
+    fake()
+    folder = tmp_path / "birds"
+    before = records(folder)
+    (folder / "study.json").unlink()
+    monkeypatch.setattr(Process, "command", ["/bin/false"])
+    fake()
+    assert records(folder) == before
+
+
+def test_other_flags_train_anew_and_say_so(fake, tmp_path, capsys):
+    fake()
+    folder = tmp_path / "birds"
+    shutil.rmtree(folder / "U512" / "seed_1")
+    capsys.readouterr()
+    fake("--variant=three: --scales=3", "--seeds=0", "--steps=5")
+    output = capsys.readouterr().out
+    old = folder / "U512" / "seed_0.old1"
+    assert "WARNING: U512, seed 0 was trained with other flags (steps" in output
+    assert f"4 -> 5): it is trained anew, and its old folder is now {old}" in output
+    assert output.count("WARNING: ") == 2 and old.is_dir()
+    steps = {(r["variant"], r["seed"]): r["flags"]["steps"] for r in records(folder)}
+    assert steps == {
+        ("U512", 0): "5",
+        ("DeML(2,2)", 0): "5",
+        ("three", 0): "5",
+        ("U512", 1): "4",  # not asked for, and kept
+        ("DeML(2,2)", 1): "4",
+    }
+    fake("--summary_only", "--steps=6", "--seeds=1")
+    output = capsys.readouterr().out
+    assert "steps: 4 -> 6): it is left out" in output
+    assert "2 of 2 runs are left (U512, seed 1; DeML(2,2), seed 1): " in output
+    assert {(r["variant"], r["seed"]) for r in records(folder)} == set(steps)
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(fake, tmp_path, capsys):
+    with pytest.raises(
+        DataError, match=r"^2 of 6 runs failed \(bad, seed 0; bad, seed 1"
+    ):
+        fake("--variant=bad: --learning_rate=13")
+    output = capsys.readouterr().out
+    log = tmp_path / "birds" / "bad" / "seed_1" / "log.txt"
+    assert f"bad, seed 1 failed, see {log}: the number is unlucky." in output
+    assert len(records(tmp_path / "birds")) == 4
+    page = (tmp_path / "birds" / "study.html").read_text()
+    assert "<strong>Failed:</strong> bad, seed 0; bad, seed 1." in page
+
+
+def test_after_its_hours_it_stops_and_goes_on_later(fake, tmp_path, capsys):
+    many = ["--steps=25"]
+    fake(*many)
+    wanted = records(tmp_path / "birds")
+    shutil.rmtree(tmp_path / "birds")
+    capsys.readouterr()
+    started = time.monotonic()
+    fake(*many, "--hours=0.0001")  # 0.36 s; a run takes 0.5 s
+    assert time.monotonic() - started < 20
+    output = capsys.readouterr().out
+    assert (
+        "4 of 4 runs are left (U512, seed 0; DeML(2,2), seed 0; U512, seed 1; "
+        in output
+    )
+    assert records(tmp_path / "birds") == []
+    page = (tmp_path / "birds" / "study.html").read_text()
+    assert "<strong>Not done yet:</strong> U512, seed 0; " in page
+    steps = len((tmp_path / "birds/U512/seed_0/metrics.jsonl").read_text().splitlines())
+    assert 0 < steps < 25
+    fake(*many, "--parallel=2")
+    assert records(tmp_path / "birds") == wanted
+
+
+def test_a_kill_loses_no_record(fake, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    real = study.train_runs
+
+    def killed(left, finished, *arguments, **options):
+        def once(run, peak):
+            finished(run, peak)
+            raise Killed
+
+        return real(left, once, *arguments, **options)
+
+    monkeypatch.setattr(study, "train_runs", killed)
+    with pytest.raises(Killed):
+        fake()
+    assert [r["variant"] for r in records(tmp_path / "birds")] == ["U512"]
+
+
+def begin(*given):
+    """`python -m deml_tf.study` whose runs are fakes."""
+    Process.command = FAKE
+    run_module("deml_tf.study", *given)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, termination.STATUS), (signal.SIGINT, 130)]
+)
+def test_signals_are_passed_on(tmp_path, number, status):
+    where = f"--study_dir={tmp_path / 'birds'}"
+    process = Fork(begin, *FAKED, "--steps=500", "--parallel=2", where)
+    journals = [
+        tmp_path / "birds" / n / "seed_0" / "metrics.jsonl"
+        for n in ("U512", "DeML(2,2)")
+    ]
+    while not all(journal.exists() for journal in journals):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == status, errors
+    assert errors.endswith("the same command goes on with the runs that are left.\n")
+    steps = [journal.read_text() for journal in journals]
+    time.sleep(0.1)
+    assert [journal.read_text() for journal in journals] == steps  # both have ended
+    assert not any((j.parent / "results.json").exists() for j in journals)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["--variant=a: --walk_steps=0"], "Variant a: walk_steps=0 is no walk"),
+        (["--variant=a: --embedding_dim=3"], "Variant a: embedding_dim=3: 3 scales x"),
+        (["--variant=a: --warmup_steps=4"], "Variant a: warmup_steps=4: it must be be"),
+        (["--variant=a: --weight_decay=1"], "Variant a: weight_decay=1.0 is not for"),
+        (["--dataset=tables"], "Variant U512: dataset=tables is unknown"),
+        (["--data_dir="], "Variant U512: data_dir is missing"),
+        (["--reference=b"], "reference=b: 'b' is no variant to compare with; give one"),
+        (["--seeds=a"], "seeds=a: give whole numbers"),
+        (["--seed=3"], "Variant U512: seed=3 is for one run"),
+        (["word"], "'word' is no flag"),
+        (["--study_dir="], "--study_dir is missing"),
+    ],
+)
+def test_it_refuses_before_any_run(fake, tmp_path, given, words):
+    with pytest.raises(UsageError) as caught:
+        fake(*given)
+    assert str(caught.value).startswith(words)
+    assert not list(tmp_path.iterdir())
+
+
+RECORD = {"variant": "a", "seed": 0, "flags": {}, "numbers": {}, "curve": []}
+SPOILT = [{}, "a", RECORD | {"seed": "0"}, RECORD | {"numbers": {"x": "1"}}]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{", '{"runs": 3}', *(json.dumps({"runs": [run]}) for run in SPOILT)],
+)
+def test_a_spoilt_study_file_is_refused(fake, tmp_path, text):
+    (tmp_path / "birds").mkdir()
+    (tmp_path / "birds" / "study.json").write_text(text)
+    with pytest.raises(DataError, match="is not what a study writes .*: delete it, or"):
+        fake()
+    assert (tmp_path / "birds" / "study.json").read_text() == text
+
+
+@pytest.mark.parametrize("path", CONFIGS.glob("*.cfg"), ids=lambda path: path.stem)
+def test_the_studies_of_configs_are_studies(path, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent.parent)
+    with defined() as values, mock.patch.object(study, "StudyFile", side_effect=Begun):
+        words = parse(values, ["study", f"--flagfile=configs/studies/{path.name}"])
+        with pytest.raises(Begun):
+            study.main(words[1:])
+        assert values["study_dir"].value == f"runs/studies/{path.stem}"
+    assert f"configs/studies/{path.name}" in path.read_text().split("--study_dir")[0]
+
+
+class Begun(Exception):
+    """All flags were accepted."""
+
+
+def test_a_process_tells_its_peak_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(Process, "command", [sys.executable, "-c"])
+    code = "import os; x = bytearray(200 << 20); print(os.environ['OMP_NUM_THREADS'])"
+    process: Any = Process(Stage(code, ()), tmp_path / "a" / "log.txt", threads=3)
+    while process.poll() is None:
+        time.sleep(0.01)
+    assert process.poll() == 0 and 200 < process.peak < 400
+    assert (tmp_path / "a" / "log.txt").read_text() == "3\n"
+    process.terminate()  # which has ended
+    process = Process(Stage("import time; time.sleep(60)", ()), tmp_path / "log.txt")
+    process.kill()
+    assert process.poll() == -signal.SIGKILL
+
+
+def test_runs_at_once_share_the_cores():
+    cores = len(os.sched_getaffinity(0))
+    assert threads_of_each(1) is None
+    assert [threads_of_each(n) for n in (2, 10**6)] == [max(1, cores // 2), 1]
+
+
+class ForkedRun:
+    """A `Process` that is a fork which knows `--backbone=small`."""
+
+    def __init__(self, stage, log, threads=None):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.process = Fork(into_log, str(log), stage.module, *stage.arguments)
+        self.poll, self.kill = self.process.poll, self.process.kill
+        self.peak = None
+
+    def terminate(self):
+        self.process.send_signal(signal.SIGTERM)
+
+
+def into_log(log, module, *given):
+    from small_backbone import run_command
+
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    run_command(module, *given)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_backbone")
+def test_real_trainings_interrupted_end_as_they_would(
+    tiny_flags, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(processes, "Process", ForkedRun)
+    given = [f for f in tiny_flags if not f.startswith(("--scales", "--learners"))]
+    given += ["--seeds=0,1", "--checkpoint_every=1"]
+    given += ["--variant=one: --scales=1 --learners=1 --decoupling=none"]
+    given += ["--variant=two: --scales=2 --learners=2"]
+    run_study(*given, f"--study_dir={tmp_path / 'calm'}", "--parallel=2")
+    wanted = records(tmp_path / "calm")
+    where = f"--study_dir={tmp_path / 'birds'}"
+    with mock.patch.object(study, "train_runs", stopped_after_steps(study.train_runs)):
+        run_study(*given, where)
+    journal = tmp_path / "birds" / "one" / "seed_0" / "metrics.jsonl"
+    assert not journal.with_name("results.json").exists() and journal.exists()
+    run_study(*given, where)
+    assert records(tmp_path / "birds") == wanted
+    assert len(wanted) == 4
+    for run in wanted:
+        assert 0 <= run["numbers"]["seen_recall_at_1"] <= 1
+        assert [step for step, _ in run["curve"]] == [4, 8]
+
+
+def stopped_after_steps(train_runs):
+    """As --hours does it, when the first run has made a step."""
+
+    def stopped(left, *arguments, **options):
+        journal = left[0].folder.metrics_path
+        clock = mock.Mock(side_effect=lambda: journal.exists() * 10.0)
+        with mock.patch("deml_tf.studies.train_runs.monotonic", clock):
+            return train_runs(left, *arguments, **{**options, "seconds": 5.0})
+
+    return stopped
