@@ -1,17 +1,18 @@
 """Stands in for `deml_tf.train` and `deml_tf.evaluate`, without TensorFlow.
 
-`python fake_run.py MODULE FLAGS` leaves what a run leaves. A step takes a moment, and
-SIGTERM ends it after the step under way, with status 143; the same flags go on there. A
-`--learning_rate=13` fails.
+`python fake_run.py MODULE FLAGS` leaves what a run leaves. A step takes as many seconds
+as the variable FAKE_STEP says. SIGTERM ends it after the step under way, with status
+143; the same flags go on there. A `--learning_rate=13` fails.
 """
 
 import json
+import os
 import signal
 import sys
 import time
 from pathlib import Path
 
-STEP = 0.02  # seconds
+STEP = float(os.environ.get("FAKE_STEP", "0"))  # seconds
 
 
 def train(run, flags, lines):
