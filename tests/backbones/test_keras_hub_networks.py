@@ -111,7 +111,9 @@ def stepwise(network, x, cut):
     return [np.reshape(v, (-1, side, side, v.shape[-1])) for v in chosen]
 
 
-@pytest.mark.parametrize("cut", [1, 3])
+@pytest.mark.parametrize(
+    "cut", [1, pytest.param(3, marks=[pytest.mark.slow, pytest.mark.long])]
+)
 def test_maps_are_keras_hubs(preset, cut):
     network, name = preset
     backbone = build_backbone(name, input_size=32, cut_layer=f"block{cut}")

@@ -37,6 +37,14 @@ ANY_BATCH = [
     tf.TensorSpec([None, 3, 4], tf.float32),
 ]
 each = pytest.mark.parametrize("case", CASES)
+# A loss as it is quickly, its other choices where there is time.
+each_quickly = pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=[pytest.mark.slow, pytest.mark.long] if own else ())
+        for case, (_, own) in CASES.items()
+    ],
+)
 each_pair_loss = pytest.mark.parametrize(
     "case", [c for c, (name, _) in CASES.items() if not every_loss.has_weights(name)]
 )
@@ -176,7 +184,7 @@ def test_what_is_no_number_is_not_hidden(case):
     assert np.isnan(np.mean(made(case).call(labels, spoiled)))
 
 
-@each
+@each_quickly
 def test_graphs_equal_eager(case):
     """Of unknown batch size, and compiled by XLA."""
     loss = made(case)
@@ -259,15 +267,22 @@ def test_each_has_its_name():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, pytest.param(4, marks=pytest.mark.long)])
-def test_replicas_sum_to_one_device(count):
+@pytest.mark.parametrize(
+    ("count", "cases"),
+    [
+        pytest.param(2, list(METRIC_LOSSES), id="2, as they are"),
+        pytest.param(2, list(CASES), marks=pytest.mark.long, id="2, all choices"),
+        pytest.param(4, list(CASES), marks=pytest.mark.long, id="4, all choices"),
+    ],
+)
+def test_replicas_sum_to_one_device(count, cases):
     """All losses in one process, whose devices nobody has touched yet."""
-    process = Fork(every_loss_replicas.main, count, longest=2400)
+    process = Fork(every_loss_replicas.main, count, cases, longest=2400)
     output, errors = process.communicate()
     assert process.returncode == 0, errors[-4000:]
     report = json.loads(output.splitlines()[-1])
     assert report.pop("replicas") == count
-    assert {case.split(" | ")[0] for case in report} == set(CASES)
+    assert {case.split(" | ")[0] for case in report} == set(cases)
     wrong = {}
     for case, (found, wanted, *errors) in report.items():
         if abs(found - wanted) > 2e-5 * max(abs(wanted), 1e-2) or max(errors) > 2e-5:

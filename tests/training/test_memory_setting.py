@@ -94,4 +94,4 @@ def test_no_sum_of_its_step_waits_for_the_moment():
     step = tf.function(lambda *batch: made.train_step(batch), autograph=False)
     graphs = optimized_graphs(step, images(), LABELS)
     assert any(len(graph.node) > 500 for graph in graphs)
-    assert not [name for graph in graphs for name in wavering_sums(graph)]
+    assert not [found for graph in graphs for found in wavering_sums(graph)]

@@ -34,7 +34,7 @@ def optimized_graphs(function, *arguments):
 
 
 def wavering_sums(graph):
-    """Names of the `AddN` whose order is not settled by the graph."""
+    """Each `AddN` whose order is not settled by the graph, with its inputs."""
     nodes, consumers = {n.name: n for n in graph.node}, collections.defaultdict(list)
 
     def output(name):
@@ -61,7 +61,7 @@ def wavering_sums(graph):
         inputs = [memory(output(name)) for name in node.input if name[0] != "^"]
         held = [nodes[i[0]].op in HELD or len([*holders(i)]) > 1 for i in inputs]
         if node.op == "AddN" and all(held[:2]) and not all(held):
-            yield node.name
+            yield node.name, [f"{i[0]}: {nodes[i[0]].op}" for i in inputs]
 
 
 def test_the_check_finds_a_wavering_sum():
@@ -71,7 +71,7 @@ def test_the_check_finds_a_wavering_sum():
         return tf.add_n([a, b, c]), tf.linalg.det(a), tf.linalg.det(b)
 
     graphs = optimized_graphs(sums, tf.eye(3))
-    assert [name for graph in graphs for name in wavering_sums(graph)]
+    assert [found for graph in graphs for found in wavering_sums(graph)]
 
 
 @pytest.mark.slow
@@ -96,4 +96,4 @@ def test_a_training_step_has_none(decoupling, scales, learners):
 
     graphs = optimized_graphs(step, images, tf.constant([0, 0, 1, 1]))
     assert any(len(graph.node) > 500 for graph in graphs)
-    assert not [name for graph in graphs for name in wavering_sums(graph)]
+    assert not [found for graph in graphs for found in wavering_sums(graph)]

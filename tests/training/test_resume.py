@@ -15,7 +15,7 @@ from deml_tf.errors import DataError
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.non_finite import StopOnNonFinite
 
-STEPS = 60
+STEPS = 30
 
 
 def final_weights(folder):
@@ -86,12 +86,25 @@ def test_killed_at_random_moments(kills, start, command, flags, calm, tmp_path, 
     )
 
 
+OTHERS = {
+    "schedules and crops": [
+        "--augmentation=random_resized_crop",
+        "--optimizer=adamw",
+        "--weight_decay=0.5",
+        "--schedule=cosine",
+        "--warmup_steps=3",
+    ],
+    "proxies": ["--loss=proxy_anchor"],
+    "memory": ["--loss=contrastive", "--memory=12", "--memory_start=2"],
+    "proxies of a loss with boundaries": ["--loss=margin", "--margin_per_class"],
+}
+
+
 @pytest.mark.slow
 @pytest.mark.long
-def test_killed_with_schedules_and_other_crops(start, command, tiny_flags, tmp_path):
-    own = ["--augmentation=random_resized_crop", "--optimizer=adamw"]
-    own += ["--weight_decay=0.5", "--schedule=cosine", "--warmup_steps=3"]
-    own += ["--steps=30", "--log_every=1", "--checkpoint_every=2"]
+@pytest.mark.parametrize("kind", OTHERS)
+def test_killed_with_other_state(kind, start, command, tiny_flags, tmp_path):
+    own = [*OTHERS[kind], "--steps=30", "--log_every=1", "--checkpoint_every=2"]
     calm, killed = (RunFolder(tmp_path / name) for name in ("calm", "killed"))
     status, _, errors = command("train", *tiny_flags, *own, f"--run_dir={calm.path}")
     assert status == 0, errors
@@ -103,8 +116,13 @@ def test_killed_with_schedules_and_other_crops(start, command, tiny_flags, tmp_p
     process.communicate()
     again = command("train", *tiny_flags, *own, f"--run_dir={killed.path}")
     assert again[0] == 0 and "Going on from step" in again[1], again[2]
-    for a, b in zip(final_weights(calm)[0], final_weights(killed)[0], strict=True):
+    embedder, state = final_weights(calm)
+    embedder_again, state_again = final_weights(killed)
+    for a, b in zip(embedder, embedder_again, strict=True):
         np.testing.assert_array_equal(a, b)
+    assert state.keys() == state_again.keys()
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, state_again[name], err_msg=name)
 
 
 @pytest.mark.slow

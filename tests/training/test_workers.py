@@ -142,15 +142,16 @@ def test_a_restart_goes_on(flags, two, killed, tmp_path):
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
 
 
+@pytest.mark.parametrize("replicas", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_a_checkpoint_goes_on_with_another_number_of_replicas(
-    command, flags, one, killed, tmp_path
+    replicas, command, flags, one, killed, tmp_path
 ):
     run = copy_of(killed[0], tmp_path / "run")
     flags = [*flags, f"--run_dir={run.path}"]
-    status, output, errors = command("train", *flags, "--logical_cpus=4")
+    status, output, errors = command("train", *flags, f"--logical_cpus={replicas}")
     assert status == 0, errors
     assert "Going on from step" in output
-    assert run.read_json("results.json")["train"]["replicas"] == 4
+    assert run.read_json("results.json")["train"]["replicas"] == replicas
     check_losses(losses(run), losses(one))
 
 
