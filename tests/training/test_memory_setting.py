@@ -93,5 +93,6 @@ def test_no_sum_of_its_step_waits_for_the_moment():
     made = trainer(energy_confusion_weight=0.1)
     step = tf.function(lambda *batch: made.train_step(batch), autograph=False)
     graphs = optimized_graphs(step, images(), LABELS)
-    assert any(len(graph.node) > 500 for graph in graphs)
-    assert not [found for graph in graphs for found in wavering_sums(graph)]
+    steps = [graph for graph in graphs if len(graph.node) > 500]  # and not its parts
+    assert steps
+    assert not [found for graph in steps for found in wavering_sums(graph)]

@@ -95,5 +95,6 @@ def test_a_training_step_has_none(decoupling, scales, learners):
         return trainer.train_step((images, labels))
 
     graphs = optimized_graphs(step, images, tf.constant([0, 0, 1, 1]))
-    assert any(len(graph.node) > 500 for graph in graphs)
-    assert not [found for graph in graphs for found in wavering_sums(graph)]
+    steps = [graph for graph in graphs if len(graph.node) > 500]  # and not its parts
+    assert steps
+    assert not [found for graph in steps for found in wavering_sums(graph)]
