@@ -93,6 +93,12 @@ class DataConfig:
         "them. Either way bad_images.csv in the run folder lists them.",
         choices=("fail", "skip"),
     )
+    crop_to_box: bool = _setting(
+        False,
+        "Whether every image is cropped to the box that the data set lists for its "
+        "object, as if its file held nothing else: what a perfect object attention "
+        "would gain. For studies: an export does not crop, and wants cropped images.",
+    )
     plumage_species: int = _setting(
         200, "Number of species in a new Plumage data set.", at_least=4, below=1000
     )
@@ -149,13 +155,19 @@ class ModelConfig:
         "Length of the embedding, divided evenly among the I x J parts.",
         at_least=1,
     )
+    train_backbone: bool = _setting(
+        True,
+        "Whether the backbones are trained; otherwise they keep their initial weights, "
+        "batch normalisation included, and gates and projections alone are trained.",
+    )
     shared_projection: bool = _setting(
         True, "Whether the learners of a scale share one projection."
     )
     channel_attention: bool | None = _setting(
         None,
         "Whether each learner has channel gates; by default only if there is more "
-        "than one learner.",
+        "than one learner. Without gates, several learners must not share one "
+        "projection, by which alone they then differ.",
     )
     pooled_gates: bool = _setting(
         False, "Whether the gates are computed from pooled features."
@@ -165,7 +177,9 @@ class ModelConfig:
     )
     region_rule: str = _setting(
         "walk",
-        "Rule that finds the region which the next scale zooms to.",
+        "Rule that finds the region which the next scale zooms to: walk, the paper's; "
+        "or, to compare it with, fixed, which is the same in every image, or random, "
+        "whose place is random from image to image.",
         registered="layers.REGION_RULES",
     )
     region_arguments: Mapping[str, Any] = _arguments_of("region_rule")

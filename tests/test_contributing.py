@@ -38,7 +38,7 @@ def registered(examples, monkeypatch):
     for name, seam, what in (
         ("losses/proxy_softmax", losses.METRIC_LOSSES, "ProxySoftmax"),
         ("decoupling/orthogonal", decoupling.DECOUPLINGS, "OrthogonalDecoupling"),
-        ("layers/centre", layers.REGION_RULES, "Centre"),
+        ("layers/peak", layers.REGION_RULES, "Peak"),
         ("backbones/plain", backbones.BACKBONES, "ARCHITECTURE"),
         ("data/sets/file_names", sets.SETS, "FILE_NAMES"),
     ):
@@ -56,8 +56,8 @@ def test_together_they_train(tmp_path):
     keras.utils.set_random_seed(0)
     embedder = build_deml(
         backbone="plain",
-        region_rule="centre",
-        centre_share=0.5,
+        region_rule="peak",
+        peak_side=0.25,
         weights="none",
         input_size=48,
         scales=2,
@@ -67,7 +67,7 @@ def test_together_they_train(tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (8, 48, 48, 3)).astype("float32")
     boxes = explainer(embedder)(images)["boxes"]
     sides = boxes[:, :, 2] - boxes[:, :, 0]
-    np.testing.assert_allclose(sides[:, 1], 0.5 * sides[:, 0], atol=1e-6)
+    np.testing.assert_allclose(sides[:, 1], 0.25 * sides[:, 0], atol=1e-6)
 
     trainer = build_trainer(
         embedder,
@@ -112,7 +112,7 @@ def test_arguments_become_flags():
     for rule, expected in (
         (losses.METRIC_LOSSES["proxy_softmax"], {"scale": 16.0}),
         (decoupling.DECOUPLINGS["orthogonal"], {"margin": 0.1}),
-        (layers.REGION_RULES["centre"], {"share": 0.74}),
+        (layers.REGION_RULES["peak"], {"side": 0.5}),
     ):
         found = constructor_settings(rule)
         assert {s.name: s.default for s in found} == expected

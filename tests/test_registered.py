@@ -41,6 +41,10 @@ REGISTERED = {
         ),
         [(9, 9, 4)],
     ),
+    "FixedRegion": (
+        layers.FixedRegion(side=0.5, centre_y=0.3, centre_x=0.6, resolution=80),
+        [(5, 6, 8)],
+    ),
     "GradientReversal": (layers.GradientReversal(scale=0.5), [(6,)]),
     "NormedConvolution": (
         layers.NormedConvolution(
@@ -73,6 +77,10 @@ REGISTERED = {
     "Projection": (
         layers.Projection(7, shared=False, kernel_initializer="he_normal"),
         [(2, 6)],
+    ),
+    "RandomRegion": (
+        layers.RandomRegion(side=0.5, seed=3, resolution=80),
+        [(5, 6, 8)],
     ),
     "ResponseNorm": (
         layers.ResponseNorm(radius=1, alpha=1e-2, beta=0.5, bias=2.0),

@@ -84,6 +84,46 @@ def test_fewer_parts_keep_it(embedder, images):
     )
 
 
+@pytest.mark.parametrize("rule", [r for r in REGION_RULES if r != "walk"])
+def test_every_rule_is_the_same_compiled_saved_and_in_parts(rule, images, tmp_path):
+    """The walk has tests of its own."""
+    sizes = {"input_size": 48, "resize_size": 48, "scales": 3, "learners": 2}
+    embedder = build_tiny(region_rule=rule, **sizes)
+    squares = tf.image.resize(images, (48, 48))
+    core = core_of(embedder)
+    whole = core(squares)
+    sides = (whole["boxes"][..., 2:] - whole["boxes"][..., :2]).numpy()
+    expected = np.float32([1, 0.74, 0.74**2])[None, :, None]
+    np.testing.assert_allclose(sides, np.tile(expected, (2, 1, 2)), atol=1e-5)
+    compiled = tf.function(lambda x: core(x, training=False), jit_compile=True)(squares)
+    embedder.save(tmp_path / "embedder.keras")
+    loaded = core_of(keras.saving.load_model(tmp_path / "embedder.keras"))(squares)
+    for name in ("boxes", "embedding"):
+        np.testing.assert_allclose(compiled[name], whole[name], atol=1e-5)
+        np.testing.assert_array_equal(loaded[name], whole[name])
+    some = part_core(core, (1, 2), (1,), explain=True)(squares)
+    np.testing.assert_allclose(some["boxes"], whole["boxes"][:, 1:], atol=1e-5)
+
+
+def test_scales_that_all_see_the_whole_image_are_networks_joined(images):
+    """`fixed_side=1` is U512 several times: each part is what its scale makes of it."""
+    core = core_of(
+        build_tiny(region_rule="fixed", fixed_side=1.0, scales=2, learners=1)
+    )
+    squares = tf.image.resize(images, (40, 40))
+    found = core(squares)
+    np.testing.assert_array_equal(found["boxes"], np.tile([0, 0, 1, 1], (2, 2, 1)))
+    for scale in (1, 2):
+        layer = {
+            name: core.get_layer(f"scale{scale}_{name}")
+            for name in ("lower", "upper", "projection")
+        }
+        last = layer["upper"](layer["lower"](squares))[1].numpy()
+        part = layer["projection"](last.mean((1, 2))[:, None]).numpy()
+        part /= np.linalg.norm(part, axis=-1, keepdims=True)
+        np.testing.assert_allclose(found["parts"][:, scale - 1], part, atol=2e-5)
+
+
 def test_settings_are_documented():
     text, signature = deml_tf.build_deml.__doc__, inspect.signature(build_deml)
     assert "input_size: Side of" in text and "{settings}" not in text
