@@ -73,6 +73,7 @@ class NormedConvolution(keras.layers.Layer):
             "dilation_rate": dilation_rate,
             "use_bias": False,
             "dtype": self.dtype_policy,
+            "trainable": self.trainable,
             "name": "convolution",
         }
         if filters is None:

@@ -44,9 +44,7 @@ class Projection(keras.layers.Layer):
         shape = (channels, self.units)
         # One weight a kernel, so that the initializer sees fans of (c, d).
         self.kernels = [
-            self.add_weight(
-                name=f"kernel_{j}", shape=shape, initializer=self.kernel_initializer
-            )
+            self.add_weight(name=f"kernel_{j}", shape=shape, initializer=self._drawn(j))
             for j in range(1 if self.shared else learners)
         ]
         self.built = True
@@ -64,6 +62,11 @@ class Projection(keras.layers.Layer):
             return tf.einsum("bjc,cd->bjd", inputs, self.kernels[0])
         kernels = tf.stack([tf.convert_to_tensor(kernel) for kernel in self.kernels])
         return tf.einsum("bjc,jcd->bjd", inputs, kernels)
+
+    def _drawn(self, learner: int) -> Any:
+        """Return the initializer of a kernel, of which an unseeded one draws anew."""
+        initializer: Any = self.kernel_initializer
+        return initializer.clone() if learner else initializer
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return (b, j, d)."""

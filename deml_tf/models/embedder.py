@@ -169,10 +169,16 @@ def check_together(settings: ModelConfig) -> None:
     Raises:
         UsageError: Two of them do not.
     """
-    if settings.learners > 1 and settings.channel_attention is False:
+    ungated = settings.learners > 1 and settings.channel_attention is False
+    if ungated and settings.shared_projection:
         raise UsageError(
             f"learners={settings.learners} without channel attention would all be the "
-            "same: use learners=1, or channel_attention=true."
+            "same: use learners=1, channel_attention=true or shared_projection=false."
+        )
+    if settings.batch_norm == "train" and not settings.train_backbone:
+        raise UsageError(
+            "batch_norm=train is not for train_backbone=false, which trains nothing of "
+            "the backbone: use batch_norm=auto."
         )
     parts = settings.scales * settings.learners
     if settings.embedding_dim < parts:

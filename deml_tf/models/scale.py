@@ -36,9 +36,12 @@ class Scale:
         e_j = W . mean_hw(V_j)     the part of learner j, scaled to length one
         box = region rule on V_1   where the next scale looks
 
+    Without gates A = U, V is computed once, and e_j = W_j . mean_hw(V): the learners
+    are projections of the same features.
+
     Attributes:
         lower: Backbone up to the gates.
-        gates: Channel attention; None where the scale has one learner and no gate.
+        gates: Channel attention; None where the scale has no gates.
         upper: Backbone after the gates; gives its middle and its last map.
         pool: Mean over space.
         projection: The embedding matrix W.
@@ -69,7 +72,7 @@ class Scale:
 
         Returns:
             Pooled features `(b, j, c)`, and the middle and the last map of upper,
-            `(b * j, h, w, c)` each.
+            `(b * j, h, w, c)` each, or `(b, h, w, c)` without gates.
         """
         features = self.lower(view)  # (b, h, w, c)
         if self.gates is not None:
@@ -77,7 +80,10 @@ class Scale:
             features = ops.reshape(features, (-1, *features.shape[2:]))
         middle, last = self.upper(features)
         pooled: Any = self.pool(last)
-        return ops.reshape(pooled, (-1, self.learners, pooled.shape[-1])), middle, last
+        pooled = ops.reshape(pooled, (-1, self._maps, pooled.shape[-1]))
+        if self._maps < self.learners:
+            pooled = ops.tile(pooled, (1, self.learners, 1))
+        return pooled, middle, last
 
     def parts(self, pooled: Any) -> Any:
         """Project pooled features `(b, j, c)` to parts `(b, j, d)` of length one."""
@@ -87,8 +93,8 @@ class Scale:
         """Propose a region from the maps of learner 1.
 
         Args:
-            middle: `(b * j, h, w, c)`, of `features`.
-            last: `(b * j, h, w, c)`, of `features`.
+            middle: Of `features`.
+            last: Of `features`.
 
         Returns:
             A dict of `boxes` `(b, 4)`, relative to the view, `saliency` `(b, h, w)`
@@ -106,20 +112,25 @@ class Scale:
         Returns:
             A scale that computes these learners alone; all other layers are shared.
         """
-        if self.gates is None or list(learners) == list(range(self.learners)):
+        if list(learners) == list(range(self.learners)):
             return self
         return dataclasses.replace(
             self,
-            gates=_some_gates(self.gates, learners),
+            gates=self.gates and _some_gates(self.gates, learners),
             projection=_some_projections(self.projection, learners),
             learners=len(learners),
         )
 
+    @property
+    def _maps(self) -> int:
+        """Count the maps that `upper` makes of an image."""
+        return 1 if self.gates is None else self.learners
+
     def _of_first_learner(self, maps: Any) -> Any:
         """Take `(b, h, w, c)` out of `(b * j, h, w, c)`."""
-        if self.learners == 1:
+        if self._maps == 1:
             return maps
-        split: Any = ops.reshape(maps, (-1, self.learners, *maps.shape[1:]))
+        split: Any = ops.reshape(maps, (-1, self._maps, *maps.shape[1:]))
         return split[:, 0]
 
 
@@ -151,13 +162,16 @@ def build_scale(
         width=settings.width,
         output_stride=settings.output_stride,
         cut_layer=settings.cut_layer,
-        batch_norm=settings.batch_norm,
+        batch_norm=settings.batch_norm if settings.train_backbone else "frozen",
         prefix=prefix,
         seed=seed,
         dtype=policy,
     )
+    if not settings.train_backbone:
+        backbone.lower.trainable = backbone.upper.trainable = False
     gates = None
-    if settings.learners > 1 or settings.channel_attention:
+    gated = settings.channel_attention
+    if settings.learners > 1 if gated is None else gated:
         bias = settings.gate_bias
         gates = ChannelAttention(
             settings.learners,

@@ -35,7 +35,8 @@ class Trainer(keras.Model):
         decoupling: What keeps the learners different; with one learner it is not used.
         steps: Steps of the whole training, for what changes in its course.
         activation_decay_weight: 0.014 in the release.
-        unit_rows_weight: 1 means the release's 0.5 / d a row.
+        unit_rows_weight: 1 means the release's 0.5 / d a row; a mean over learners that
+            have projections of their own. The other regularisers are of learner 1.
         energy_confusion_weight: 0 for none.
         pairs: Those of energy confusion, "global" or "replica".
 
@@ -157,7 +158,8 @@ class Trainer(keras.Model):
         pooled: Sequence[tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         """Every term of the loss, unweighted, summed over scales."""
-        kernels = [tf.convert_to_tensor(p.kernels[0]) for p in self.projections]
+        every = [[tf.convert_to_tensor(k) for k in p.kernels] for p in self.projections]
+        kernels = [own[0] for own in every]
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.steps
         # `call`, not the loss itself: that would divide by the replicas once more.
         metric = [
@@ -172,7 +174,8 @@ class Trainer(keras.Model):
             ]
             losses["activation_decay"] = tf.add_n(decays)
         if "unit_rows" in self.term_weights:
-            losses["unit_rows"] = tf.add_n([unit_rows(kernel) for kernel in kernels])
+            rows = [tf.stack([unit_rows(kernel) for kernel in own]) for own in every]
+            losses["unit_rows"] = tf.add_n([tf.reduce_mean(own) for own in rows])
         if "energy_confusion" in self.term_weights:
             energies = [
                 tf.reduce_mean(energy_confusion(labels, x, kernel, pairs=self.pairs))

@@ -215,7 +215,10 @@ def test_frozen_start_is_the_pooled_backbone():
         ({"scale": 2}, "scale=2 is no setting of build_deml: did you mean scales"),
         ({"region_rule": "run"}, "region_rule='run' is unknown: use walk"),
         ({"walk_stepps": 2}, "walk_stepps is no argument .* did you mean walk_steps"),
-        ({"channel_attention": False}, "without channel attention"),
+        (
+            {"channel_attention": False},
+            "learners=1, .*=true or shared_projection=false",
+        ),
         ({"backbone": "vgg"}, "vgg"),
         ({"backbone": "efficientnet_lite0", "weights": "imagenet"}, "width"),
         ({"walk_border": "wrap"}, "wrap"),

@@ -40,6 +40,16 @@ BACKBONES = {
     # The same layers of BatchNorm, in a tenth of the time.
     "small, frozen BatchNorm": {**FROZEN, "backbone": NAME, "scales": 1},
     "small, trained BatchNorm": {**TRAINED, "backbone": NAME},
+    # Nothing but projections is trained.
+    "small, projections alone": {
+        "backbone": NAME,
+        "width": 0.25,
+        "output_stride": 16,
+        "scales": 1,
+        "channel_attention": False,
+        "shared_projection": False,
+        "train_backbone": False,
+    },
 }
 SMALL = [name for name in BACKBONES if name.startswith("small")]
 REAL = [name for name in BACKBONES if name not in SMALL]
