@@ -15,6 +15,7 @@ from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
 from deml_tf.config import DataConfig, ScoreConfig, TrainConfig
 from deml_tf.data.example import Example
+from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
@@ -85,7 +86,8 @@ def readable(source: Source, role: str) -> Split:
     split = dataclasses.replace(split, **dict.fromkeys(others, ()))
     beside = source.embedder if is_written_into(source.output) else source.output
     listed = beside.with_suffix(".bad_images.csv")
-    return take_out_bad(split, source.data.bad_images, listed)
+    split = take_out_bad(split, source.data.bad_images, listed)
+    return crop_to_boxes(split, source.data)
 
 
 def score_images(

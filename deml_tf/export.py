@@ -35,6 +35,11 @@ def main(arguments: list[str]) -> None:
         "learners": whole_numbers("learners", FLAGS.learners),
     }
     source = read_source(FLAGS.run_dir, FLAGS.embedder)
+    if source.configs and source.configs.data.crop_to_box:
+        say(
+            "WARNING: the run cropped its images to their boxes (crop_to_box), which "
+            "an export does not do: give it cropped images."
+        )
     base = Path(FLAGS.output_dir or MODELS / source.name)
     choice = read_choice(source, base.name, **kept)
     if FORMATS[FLAGS.format].file:  # a server looks for versions in the model's folder

@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from deml_tf.data.augmentation import Augmentation, Release
 from deml_tf.data.batch_table import BatchTable, fold, random_key
-from deml_tf.data.example import Example
-from deml_tf.data.images import decode
+from deml_tf.data.example import WHOLE, Example
+from deml_tf.data.images import cut_out, decode
 from deml_tf.data.service import through_service
 from deml_tf.errors import UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
@@ -65,7 +65,8 @@ def training_dataset(
 ) -> tf.data.Dataset:
     """Return the batches of the steps from `first_step` to before `last_step`.
 
-    Each image is made square, cut and mirrored at random. The result depends on the
+    Each image, or the part of it that its example uses, is made square, cut and
+    mirrored at random. The result depends on the
     seeds, the step and the place in the batch alone.
 
     Args:
@@ -101,6 +102,7 @@ def training_dataset(
             f"{len(examples)}; make the table of the same examples"
         )
     paths = _paths(examples, whole=service is not None)
+    crops = _crops(examples)
     labels = tf.constant(class_ids(examples)[0])
     key = random_key(seed, _STREAM)
 
@@ -110,6 +112,8 @@ def training_dataset(
     @_plain
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
         image = decode(paths[index])
+        if crops is not None:
+            image = cut_out(image, crops[index])
         if augmentation is None:
             square = fit_square(image, resize_size, fit)
             return center_crop(square, input_size), labels[index]
@@ -165,8 +169,9 @@ def scoring_dataset(
         batch_size: Images in a batch; the last batch may be smaller.
 
     Returns:
-        Images, float32 `(b, resize_size, resize_size, 3)` in 0..255, and their height
-        and width before that, int32 `(b, 2)`.
+        Images, float32 `(b, resize_size, resize_size, 3)` in 0..255, and the height and
+        width of what was made square, the image or the part of it that its example
+        uses, int32 `(b, 2)`.
 
     Raises:
         UsageError: `fit` is unknown, or a size is not valid.
@@ -174,11 +179,15 @@ def scoring_dataset(
     check_geometry(resize_size, resize_size, fit)
 
     @_plain
-    def load(path: Any) -> tuple[Any, Any]:
+    def load(path: Any, crop: Any = None) -> tuple[Any, Any]:
         image = decode(path)
+        if crop is not None:
+            image = cut_out(image, crop)
         return fit_square(image, resize_size, fit), tf.shape(image)[:2]
 
-    images = tf.data.Dataset.from_tensor_slices(_paths(examples)).map(
+    crops = _crops(examples)
+    given = (_paths(examples), *(() if crops is None else (crops,)))
+    images = tf.data.Dataset.from_tensor_slices(given).map(
         load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )
     return images.batch(batch_size).prefetch(2)
@@ -190,3 +199,11 @@ def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:
     with tf.device("CPU:0"):
         # As bytes: a file's name need not be UTF-8.
         return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
+def _crops(examples: Sequence[Example]) -> tf.Tensor | None:
+    """Return what is used of each image, `(n, 4)`; None if that is all of all."""
+    if not any(e.crop for e in examples):
+        return None
+    with tf.device("CPU:0"):
+        return tf.constant([e.crop or WHOLE for e in examples], tf.float32)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 ROLES = ("train", "validation", "test", "query", "gallery")
 
 Box = tuple[float, float, float, float]
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,10 +18,12 @@ class Example:
         split: Its role if the data set gives one: train, validation or test; or query
             and gallery, if queries are searched in a set of its own.
         box: (ymin, xmin, ymax, xmax) of its object, each 0 to 1, relative to the
-            upright image.
+            upright image, or to what `crop` leaves of it.
+        crop: What is used of the upright image, a box like `box`; None for all of it.
     """
 
     path: str
     label: str
     split: str | None = None
     box: Box | None = None
+    crop: Box | None = None

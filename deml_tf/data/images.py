@@ -4,10 +4,12 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from deml_tf.cli.error_text import why_not
 from deml_tf.data.decoding import decode_as_stored
+from deml_tf.data.example import Example
 from deml_tf.data.image_bytes import read_tensor, stat_image
 from deml_tf.data.orientation import turn_upright
 from deml_tf.errors import DataError
@@ -39,6 +41,39 @@ def decode_bytes(encoded: Any) -> tf.Tensor:
         uint8 `(h, w, 3)`.
     """
     return turn_upright(decode_as_stored(encoded), encoded)
+
+
+def cut_out(image: tf.Tensor, box: Any) -> tf.Tensor:
+    """Cut a box out of an image.
+
+    Args:
+        image: `(h, w, c)`.
+        box: `(4,)` float32, ymin, xmin, ymax, xmax from 0 to 1, relative to the image.
+
+    Returns:
+        Its pixels, from the nearest border of a pixel to the nearest on each axis, but
+        one pixel at least.
+    """
+    sides = tf.shape(image)[:2]
+    borders = tf.reshape(box, (2, 2)) * tf.cast(sides, tf.float32)
+    start, stop = tf.unstack(tf.cast(tf.round(borders), tf.int32))
+    start = tf.minimum(start, sides - 1)
+    stop = tf.maximum(stop, start + 1)
+    return image[start[0] : stop[0], start[1] : stop[1]]
+
+
+def read_example(example: Example) -> np.ndarray:
+    """Read what an example uses of its image.
+
+    Args:
+        example: The example.
+
+    Returns:
+        uint8 `(h, w, 3)`.
+    """
+    with tf.device("CPU:0"):
+        image = decode(os.fsencode(example.path))
+        return (cut_out(image, example.crop) if example.crop else image).numpy()
 
 
 def random_crop_and_mirror(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.Tensor:

@@ -6,6 +6,7 @@ from pathlib import Path
 from deml_tf.cli.printing import say
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Example
+from deml_tf.data.object_crops import refuse_without_boxes
 from deml_tf.data.sets import find_set
 from deml_tf.data.split_record import read_record
 from deml_tf.data.splits import (
@@ -51,7 +52,8 @@ def read_split(data: DataConfig, seed: int) -> Split:
 
     Raises:
         UsageError: There is no such data set, or nothing at `data_dir`.
-        DataError: What is there is not such a data set, or cannot be split.
+        DataError: What is there is not such a data set, or cannot be split; or an
+            image to be cropped has no box.
     """
     examples = read_examples(data)
     try:
@@ -59,6 +61,7 @@ def read_split(data: DataConfig, seed: int) -> Split:
     except DataError as error:
         name = "data_dir" if data.data_dir else "dataset"
         raise DataError(f"{name}={getattr(data, name)}: {error}") from error
+    refuse_without_boxes(split, data)
     _print_counts(split)
     for difference in _unlike_published(data.dataset, split):
         say(f"WARNING: {difference}")

@@ -1,6 +1,5 @@
 """What a report shows of unseen classes: retrievals and where the model looked."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import tensorflow as tf
 
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
-from deml_tf.data.images import decode
+from deml_tf.data.images import read_example
 from deml_tf.reports.drawing import (
     Mark,
     contact_sheet,
@@ -203,6 +202,4 @@ def _one_a_class(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _read(example: Example) -> np.ndarray:
-    with tf.device("CPU:0"):
-        image = decode(os.fsencode(example.path)).numpy()
-    return thumbnail(image, SIDE * 2)
+    return thumbnail(read_example(example), SIDE * 2)

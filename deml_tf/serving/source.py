@@ -11,6 +11,7 @@ import keras
 
 from deml_tf.config import Configs
 from deml_tf.data.example import Example
+from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.scan import find_bad
 from deml_tf.data.selection import run_split
 from deml_tf.data.splits import Split
@@ -151,7 +152,7 @@ class Source:
             bad = find_bad([example.path for example in split.validation])
             for path, reason in bad.items():
                 return None, f"{path} of the run's data set cannot be read ({reason})"
-            return split, ""
+            return crop_to_boxes(split, data), ""
         except (DataError, UsageError) as error:
             return None, f"the run's data set cannot be read ({error})"
 

@@ -12,6 +12,7 @@ from deml_tf.config import Configs
 from deml_tf.data.batch_table import BatchTable
 from deml_tf.data.batches import batch_files, class_ids, training_dataset
 from deml_tf.data.images import explain_unreadable
+from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.scan import find_bad, take_out_bad
 from deml_tf.data.selection import fill_batches, read_split, run_split
 from deml_tf.data.split_record import ROLES, split_digest, write_record
@@ -206,7 +207,7 @@ def _read_split(configs: Configs, run: RunFolder, workers: Workers) -> Split:
             f"patience={train.patience} needs validation classes: give "
             f"validation_classes=0.1, or leave out patience={train.patience}."
         )
-    return split
+    return crop_to_boxes(split, data)
 
 
 def _refuse_bad(split: Split) -> None:

@@ -325,7 +325,28 @@ CASES = (
         "train TINY --nochannel_attention",
         2,
         "--learners=2 without channel attention would all be the same: "
-        "use --learners=1, or --channel_attention=true.",
+        "use --learners=1, --channel_attention=true or --shared_projection=false.",
+    ),
+    Case(
+        "norms trained in a backbone that is not",
+        "train TINY --notrain_backbone --batch_norm=train",
+        2,
+        "--batch_norm=train is not for --train_backbone=false, which trains nothing of "
+        "the backbone: use --batch_norm=auto.",
+    ),
+    Case(
+        "a region larger than the view",
+        "train TINY --region_rule=fixed --fixed_side=1.5",
+        2,
+        "--fixed_side=1.5: it must be above 0 and at most 1, a share of the side.",
+    ),
+    Case(
+        "images without boxes to crop them to",
+        "train TINY --crop_to_box",
+        1,
+        "--crop_to_box=true needs a box of every image, and images/class 02/0.png has "
+        "none (40 of 40 lack it): give --crop_to_box=false, or a data set that lists "
+        "boxes.",
     ),
     Case(
         "more classes than there are",
