@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -93,7 +94,7 @@ def test_together_they_train(tmp_path):
 
     expected = core_of(embedder)(images)["embedding"]
     embedder.save(tmp_path / "embedder.keras")
-    loaded = keras.saving.load_model(tmp_path / "embedder.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "embedder.keras")
     np.testing.assert_array_equal(core_of(loaded)(images)["embedding"], expected)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -146,7 +148,7 @@ def test_both_zoom_sources_see_the_same_places():
 def test_saved_and_loaded(options, tmp_path):
     model = tiny(**{"scales": 2, "learners": 2, **options})
     model.save(tmp_path / "embedder.keras")
-    loaded = keras.saving.load_model(tmp_path / "embedder.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "embedder.keras")
     images = random_images(2, 70, 90)
     np.testing.assert_array_equal(model(images).numpy(), loaded(images).numpy())
     assert geometry_of(loaded) == geometry_of(model)

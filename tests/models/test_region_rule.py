@@ -1,6 +1,7 @@
 """A region rule is one class and one line: everything else takes it as it is."""
 
 import inspect
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,7 +33,7 @@ class Corner(keras.layers.Layer):
         assert middle.shape[1] >= h
         box = tf.constant([[0.0, 0.0, self.share, self.share]])
         return {
-            "boxes": tf.tile(box, [count, 1]),
+            "boxes": tf.tile(box, tf.stack([count, 1])),
             "saliency": tf.ones((count, h, w)) / (h * w),
             "fallback": tf.zeros((count,), tf.bool),
         }
@@ -70,7 +71,7 @@ def test_the_scales_look_where_it_says(embedder, images):
 
 def test_it_is_saved_and_loaded(embedder, images, tmp_path):
     embedder.save(tmp_path / "embedder.keras")
-    loaded = keras.saving.load_model(tmp_path / "embedder.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "embedder.keras")
     np.testing.assert_array_equal(loaded(images), embedder(images))
 
 
@@ -93,11 +94,12 @@ def test_every_rule_is_the_same_compiled_saved_and_in_parts(rule, images, tmp_pa
     core = core_of(embedder)
     whole = core(squares)
     sides = (whole["boxes"][..., 2:] - whole["boxes"][..., :2]).numpy()
-    expected = np.float32([1, 0.74, 0.74**2])[None, :, None]
+    expected = np.array([1, 0.74, 0.74**2], np.float32)[None, :, None]
     np.testing.assert_allclose(sides, np.tile(expected, (2, 1, 2)), atol=1e-5)
     compiled = tf.function(lambda x: core(x, training=False), jit_compile=True)(squares)
     embedder.save(tmp_path / "embedder.keras")
-    loaded = core_of(keras.saving.load_model(tmp_path / "embedder.keras"))(squares)
+    again: Any = keras.saving.load_model(tmp_path / "embedder.keras")
+    loaded = core_of(again)(squares)
     for name in ("boxes", "embedding"):
         np.testing.assert_allclose(compiled[name], whole[name], atol=1e-5)
         np.testing.assert_array_equal(loaded[name], whole[name])
@@ -125,7 +127,7 @@ def test_scales_that_all_see_the_whole_image_are_networks_joined(images):
 
 
 def test_settings_are_documented():
-    text, signature = deml_tf.build_deml.__doc__, inspect.signature(build_deml)
+    text, signature = str(deml_tf.build_deml.__doc__), inspect.signature(build_deml)
     assert "input_size: Side of" in text and "{settings}" not in text
     assert signature.parameters["input_size"].default == 224
     assert signature.parameters["seed"].default == 0

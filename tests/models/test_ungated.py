@@ -1,5 +1,7 @@
 """Several learners without gates: projections of the features of one pass."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -106,7 +108,7 @@ def test_fewer_learners(scales, learners):
 def test_saved_and_loaded(tmp_path):
     embedder = ungated()
     embedder.save(tmp_path / "embedder.keras")
-    loaded = keras.saving.load_model(tmp_path / "embedder.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "embedder.keras")
     for found, wanted in zip(
         tf.nest.flatten(explainer(loaded)(squares())),
         tf.nest.flatten(explainer(embedder)(squares())),
