@@ -5,6 +5,15 @@ from typing import Any
 
 from deml_tf.reports import drawing, tables
 
+MEASURES = {  # of object attention, and the heads of their columns
+    "side": "side",
+    "side_deviation": "its deviation",
+    "entropy": "entropy of saliency",
+    "iou": "IoU with the listed box",
+    "iou_of_centre": "IoU of a central box",
+    "side_correlation": "correlation of sides",
+}
+
 
 def _duration(seconds: Any) -> str:
     if not tables.finite(seconds):
@@ -20,6 +29,7 @@ def run_facts(
     """Return headed lists of what the figures depend on, without empty ones."""
     model, train = results.get("model") or {}, results.get("train") or {}
     attention = results.get("object_attention") or {}
+    spread = results.get("embedding") or {}
     share = attention.get("fallback_share")
     lists = {
         "Data": _flat({"data set": results.get("dataset")})
@@ -30,6 +40,11 @@ def run_facts(
             ("input side, pixels", model.get("input_size")),
             ("scales I × learners J", _pair(model)),
             ("embedding", tables.number(model.get("embedding_dim"))),
+            ("its variance, unseen classes", tables.number(spread.get("variance"))),
+            (
+                "its effective rank, unseen classes",
+                tables.number(spread.get("effective_rank"), 1),
+            ),
             ("parameters", tables.number(model.get("parameters"))),
             ("GMAC an image", tables.number(model.get("gmacs"), 2)),
             (
@@ -78,7 +93,7 @@ def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def scale_facts(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return scores, mean box and its IoU with the listed box, scale by scale."""
+    """Return scores, and what object attention found, scale by scale."""
     attention = results.get("object_attention") or {}
     per_scale = results.get("per_scale") or []
     columns = [
@@ -86,28 +101,55 @@ def scale_facts(results: Mapping[str, Any]) -> dict[str, Any]:
         for column in tables.columns(per_scale)
         if any(column[0] in row for row in per_scale)
     ]
-    boxes, overlaps = attention.get("mean_box"), attention.get("iou")
-    means = []
-    for i, box in enumerate(boxes if boxes is not None else []):
-        overlap = overlaps[i] if overlaps is not None and i < len(overlaps) else None
-        means.append(
-            {
-                "colour": drawing.hex(drawing.scale_colour(i)),
-                "box": [
-                    f"{e:.2f}" if tables.finite(e) else tables.MISSING for e in box
-                ],
-                "size": [
-                    f"{b - a:.0%}"
-                    if tables.finite(a) and tables.finite(b)
-                    else tables.MISSING
-                    for a, b in ((box[0], box[2]), (box[1], box[3]))
-                ],
-                "iou": tables.number(overlap),
-            }
-        )
+    means = [
+        {
+            "colour": drawing.hex(drawing.scale_colour(i)),
+            "box": [f"{e:.2f}" if tables.finite(e) else tables.MISSING for e in box],
+            "size": [
+                f"{b - a:.0%}"
+                if tables.finite(a) and tables.finite(b)
+                else tables.MISSING
+                for a, b in ((box[0], box[2]), (box[1], box[3]))
+            ],
+            "measures": [
+                tables.number(_item(attention.get(key), i)) for key in _found(attention)
+            ],
+        }
+        for i, box in enumerate(attention.get("mean_box") or [])
+    ]
     return {
         "columns": [name for _, name in columns],
         "scores": [(row.get("scale"), tables.cells(row, columns)) for row in per_scale],
         "boxes": means,
-        "has_iou": overlaps is not None,
+        "measures": [MEASURES[key] for key in _found(attention)],
     }
+
+
+def learner_facts(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what each learner finds alone, and how alike a scale's learners are."""
+    found = results.get("learners") or {}
+    recalls = found.get("recall_at_1") or []
+    count = max(map(len, recalls), default=0)
+    return {
+        "columns": [f"R@1 of learner {j + 1}" for j in range(count)],
+        "rows": [
+            [
+                *(tables.number(_item(row, j)) for j in range(count)),
+                tables.number(_item(found.get("cosine"), i)),
+                tables.number(_item(found.get("predictability"), i)),
+            ]
+            for i, row in enumerate(recalls)
+        ]
+        if count > 1
+        else [],
+    }
+
+
+def _found(attention: Mapping[str, Any]) -> list[str]:
+    """Return the measures that there are, in the order of the table."""
+    return [key for key in MEASURES if attention.get(key) is not None]
+
+
+def _item(values: Any, place: int) -> Any:
+    """Return an entry of a list that may be short or missing."""
+    return values[place] if values is not None and place < len(values) else None

@@ -11,7 +11,7 @@ from deml_tf.reports import drawing, tables
 from deml_tf.reports.charts import curves
 from deml_tf.reports.examples import AttentionExample, Retrieval
 from deml_tf.reports.page import data_url, write_page
-from deml_tf.reports.run_facts import run_facts, scale_facts
+from deml_tf.reports.run_facts import learner_facts, run_facts, scale_facts
 
 
 def write_report(
@@ -71,6 +71,7 @@ def write_report(
         facts=run_facts(results, environment or {}),
         charts=curves(metrics, (results.get("train") or {}).get("best_step")),
         scales=scale_facts(results),
+        learners=learner_facts(results),
         retrievals=[_retrieval(retrieval) for retrieval in retrievals],
         attention=[_attention(example) for example in attention],
         flags=sorted((flags or {}).items()),

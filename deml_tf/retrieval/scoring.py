@@ -7,7 +7,17 @@ import numpy as np
 
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
+from deml_tf.errors import DataError
+from deml_tf.retrieval.attention_scores import score_attention
+from deml_tf.retrieval.diagnostics import (
+    embedding_spread,
+    learner_cosine,
+    learner_predictability,
+)
 from deml_tf.retrieval.metrics import evaluate
+
+FIRST = "recall_at_1"
+Vectors = Callable[[Mapping[str, np.ndarray]], np.ndarray]
 
 
 def score(
@@ -19,7 +29,7 @@ def score(
     gallery_outputs: Mapping[str, np.ndarray] | None = None,
     gallery: Sequence[Example] = (),
 ) -> dict[str, Any]:
-    """Score an explainer's outputs: the embedding, each scale, and object attention.
+    """Score an explainer's outputs: embedding, scales, learners and object attention.
 
     Args:
         outputs: What `embed` returns for an `explainer`.
@@ -32,18 +42,20 @@ def score(
 
     Returns:
         `joined` (metrics of the embedding, with NMI), `per_scale` (for each scale the
-        metrics of its parts) and `object_attention` (`fallback_share`, the share of
-        walks without a region among those whose box is zoomed to; `mean_box` of each
-        scale; and `iou` of each scale, None unless all examples have boxes).
+        metrics of its parts); `learners` (for each scale their `cosine` and
+        `predictability`, see `diagnostics`, None for one learner alone, and the
+        `recall_at_1` of each part (i, j), None for a part without a direction);
+        `embedding` (its `variance` and `effective_rank`, see `embedding_spread`) and
+        `object_attention` (what `score_attention` gives).
     """
     labels, gallery_labels = labels_of(examples, gallery)
 
-    def compare(vectors: Callable[[Mapping[str, np.ndarray]], np.ndarray], **options):
+    def compare(vectors: Vectors, only: Sequence[int] = ranks, **options):
         searched = None if gallery_outputs is None else vectors(gallery_outputs)
         return evaluate(
             vectors(outputs),
             labels,
-            ranks,
+            only,
             gallery_embeddings=searched,
             gallery_labels=gallery_labels,
             **options,
@@ -52,14 +64,51 @@ def score(
     def of_scale(i: int):
         return lambda given: given["parts"][:, i].reshape(len(given["parts"]), -1)
 
+    def recall_of(i: int, j: int) -> float | None:
+        try:
+            return compare(lambda given: given["parts"][:, i, j], only=(1,))[FIRST]
+        except DataError:  # the learner gives zeros, so it finds nothing
+            return None
+
+    parts = outputs["parts"]
+    scales, learners = (range(count) for count in parts.shape[1:3])
+    per_scale = [{"scale": i + 1, **compare(of_scale(i))} for i in scales]
+    alone = len(learners) == 1 and 1 in ranks  # the scale's metrics are the part's
     return {
         "joined": compare(lambda given: given["embedding"], nmi=True, seed=seed),
-        "per_scale": [
-            {"scale": i + 1, **compare(of_scale(i))}
-            for i in range(outputs["parts"].shape[1])
-        ],
-        "object_attention": _object_attention(outputs, examples),
+        "per_scale": per_scale,
+        "learners": {
+            "cosine": learner_cosine(parts),
+            "predictability": learner_predictability(parts, labels, seed),
+            "recall_at_1": [
+                [per_scale[i][FIRST] if alone else recall_of(i, j) for j in learners]
+                for i in scales
+            ],
+        },
+        "embedding": embedding_spread(outputs["embedding"]),
+        "object_attention": attention_of(outputs, examples),
     }
+
+
+def attention_of(
+    outputs: Mapping[str, np.ndarray], examples: Sequence[Example]
+) -> dict[str, Any]:
+    """Score where an explainer looked, without its embedding.
+
+    Args:
+        outputs: What `embed` returns for an `explainer`.
+        examples: The images, in the same order.
+
+    Returns:
+        What `score_attention` gives; without listed boxes unless all examples have one.
+    """
+    boxes = [example.box for example in examples]
+    return score_attention(
+        outputs["boxes"],
+        outputs["saliency"],
+        outputs["fallback"],
+        None if None in boxes else np.array(boxes),
+    )
 
 
 def labels_of(
@@ -78,36 +127,3 @@ def labels_of(
     numbers, _ = class_ids([*examples, *gallery])
     n = len(examples)
     return numbers[:n], numbers[n:] if len(gallery) else None
-
-
-def intersection_over_union(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the area that boxes share over the area that they cover together.
-
-    Args:
-        a: (..., 4), ymin, xmin, ymax, xmax.
-        b: (..., 4), of a shape that broadcasts with a's.
-
-    Returns:
-        (...), from 0 to 1.
-    """
-    low = np.maximum(a[..., :2], b[..., :2])
-    high = np.minimum(a[..., 2:], b[..., 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=-1)
-    areas = [np.prod(box[..., 2:] - box[..., :2], axis=-1) for box in (a, b)]
-    return shared / (areas[0] + areas[1] - shared)
-
-
-def _object_attention(
-    outputs: Mapping[str, np.ndarray], examples: Sequence[Example]
-) -> dict[str, Any]:
-    boxes = outputs["boxes"]
-    walks = outputs["fallback"][:, :-1]  # the last scale's box is not used
-    iou = None
-    if all(example.box is not None for example in examples):
-        truth = np.array([example.box for example in examples])[:, None]  # (b, 1, 4)
-        iou = intersection_over_union(boxes, truth).mean(axis=0).tolist()
-    return {
-        "fallback_share": float(walks.mean()) if walks.size else 0.0,
-        "mean_box": boxes.mean(axis=0).tolist(),
-        "iou": iou,
-    }

@@ -62,6 +62,8 @@ def finish(
         "frozen": score_frozen(configs, split, ranks),
         "test": scores["joined"],
         "per_scale": scores["per_scale"],
+        "learners": scores["learners"],
+        "embedding": scores["embedding"],
         "object_attention": scores["object_attention"],
         "train": {**training_facts(run), "replicas": replicas},
         "seed": configs.train.seed,

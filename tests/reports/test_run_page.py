@@ -51,7 +51,15 @@ RESULTS = {
         "fallback_share": 0.0123,
         "mean_box": [[0, 0, 1, 1], [0.125, 0.25, 0.875, 0.75]],
         "iou": [0.311, 0.622],
+        "side": [1.0, 0.613],
+        "side_correlation": [None, 0.443],
     },
+    "learners": {
+        "cosine": [0.257, 0.358],
+        "predictability": [0.169, None],
+        "recall_at_1": [[0.371, 0.372, None], [0.373, 0.374, 0.375]],
+    },
+    "embedding": {"variance": 0.876, "effective_rank": 23.45},
     "per_scale": [{"scale": 1, "recall_at_1": 0.487}, {"scale": 2}],
     "seed": 3,
 }
@@ -148,6 +156,8 @@ def test_figures_of_the_run_are_there(tmp_path):
         ["0.523", "0.412", "+0.111", "5,924 test queries, 3 left out", "0.710"]
         + ["18,712,345", "7.97", "2 × 3", "2 h 01 min", "41.3", "1.2%", "data set kind"]
         + ["80", "5,927", "0.487", "0.622", "75% × 50%", "abacus", "2 flags"]
+        + ["0.613", "0.443", "0.876", "23.4", "R@1 of learner 3 mean cosine"]
+        + ["1 0.371 0.372 – 0.257 0.169", "2 0.373 0.374 0.375 0.358 –"]
     ):
         assert figure in text, figure
 
@@ -203,6 +213,9 @@ def test_long_runs_make_small_charts(tmp_path):
         {"results": {"test": {"recall_at_1": 0.5, "recall_at_1000": 1.0}}},
         {"results": {"object_attention": {"mean_box": [[None] * 4], "iou": None}}},
         {"results": {"object_attention": {"mean_box": [[0, 0, 1, 1]], "iou": []}}},
+        {"results": {"object_attention": {"mean_box": [[0, 0, 1, 1]], "side": []}}},
+        {"results": {"learners": {"recall_at_1": [[0.5], [0.5]]}}},
+        {"results": {"learners": {"recall_at_1": [[None, 0.5]], "cosine": []}}},
         {"results": {key: None for key in RESULTS}},
         {"results": {key: {} for key in ("train", "model", "protocol", "test")}},
         {"metrics": []},

@@ -3,22 +3,7 @@ import pytest
 
 from deml_tf.data.example import Example
 from deml_tf.retrieval.metrics import evaluate
-from deml_tf.retrieval.scoring import intersection_over_union, score
-
-
-@pytest.mark.parametrize(
-    "a, b, expected",
-    [
-        ((0, 0, 1, 1), (0, 0, 1, 1), 1.0),
-        ((0, 0, 1, 1), (0.25, 0.25, 0.75, 0.75), 0.25),
-        ((0, 0, 0.5, 1), (0.25, 0, 0.75, 1), 1 / 3),
-        ((0, 0, 0.5, 0.5), (0.5, 0.5, 1, 1), 0.0),
-        ((0, 0, 0.2, 0.2), (0.5, 0.6, 1, 1), 0.0),
-    ],
-)
-def test_overlap(a, b, expected):
-    found = intersection_over_union(np.array([a]), np.array([b]))
-    np.testing.assert_allclose(found, [expected], atol=1e-9)
+from deml_tf.retrieval.scoring import score
 
 
 def outputs_of(count=12, scales=2):
@@ -33,6 +18,7 @@ def outputs_of(count=12, scales=2):
         "embedding": parts.reshape(count, -1),
         "parts": parts,
         "boxes": boxes,
+        "saliency": np.ones((count, scales, 2, 2)),
         "fallback": fallback,
     }
 
@@ -50,6 +36,13 @@ def test_score():
     for i in range(2):
         alone = evaluate(outputs["parts"][:, i].reshape(12, -1), labels, (1, 2))
         assert scores["per_scale"][i] == {"scale": i + 1, **alone}
+    for i, recalls in enumerate(scores["learners"]["recall_at_1"]):
+        for j, recall in enumerate(recalls):
+            alone = evaluate(outputs["parts"][:, i, j], labels, (1,))
+            assert recall == alone["recall_at_1"]
+    for name in ("cosine", "predictability"):
+        assert np.isfinite(scores["learners"][name]).all()
+    assert scores["embedding"].keys() == {"variance", "effective_rank"}
     attention = scores["object_attention"]
     assert attention["fallback_share"] == pytest.approx(3 / 12)
     np.testing.assert_allclose(attention["mean_box"][1], box)
@@ -94,3 +87,21 @@ def test_score_without_boxes_or_zoom():
     examples = [Example(f"{n}.png", f"class {n % 4}") for n in range(12)]
     attention = score(outputs, examples, ranks=(1,))["object_attention"]
     assert attention["iou"] is None and attention["fallback_share"] == 0.0
+
+
+def test_score_of_one_learner_and_of_a_dead_one():
+    outputs, labels = outputs_of(), np.repeat(np.arange(4), 3)
+    examples = [Example(f"{n}.png", f"class {c}") for n, c in enumerate(labels)]
+    one = {**outputs, "parts": outputs["parts"][:, :, :1]}
+    scores = score(one, examples, ranks=(1, 2))
+    assert scores["learners"]["cosine"] == [None, None]
+    assert scores["learners"]["predictability"] == [None, None]
+    recalls = [[row["recall_at_1"]] for row in scores["per_scale"]]
+    assert scores["learners"]["recall_at_1"] == recalls
+    assert score(one, examples, ranks=(2,))["learners"]["recall_at_1"] == recalls
+    outputs["parts"][:, 1, 2] = 0
+    recalls = score(outputs, examples, ranks=(1,))["learners"]["recall_at_1"]
+    assert [[r is None for r in row] for row in recalls] == [
+        [False, False, False],
+        [False, False, True],
+    ]

@@ -1,0 +1,117 @@
+"""Whether an embedding has collapsed, and whether its learners say different things."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import Ridge
+from sklearn.metrics import r2_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
+
+from deml_tf.retrieval.inputs import unit_rows_float32
+
+MOST_IMAGES = 2000  # that `learner_predictability` looks at
+PENALTIES = np.logspace(-4, 3, 8)
+FOLDS = 4
+CONSTANT = 1e-12  # variance below which unit vectors differ by rounding alone
+
+
+def embedding_spread(embeddings: np.ndarray) -> dict[str, float]:
+    """Measure how far embeddings are from all being the same, or on one line.
+
+    Args:
+        embeddings: (n, d), of any length, no row of zeros.
+
+    Returns:
+        Of the vectors scaled to length one, `variance`, 1 - |their mean|^2: 0 where
+        all are the same, 1 where they cancel out; and `effective_rank`, the
+        participation ratio (sum of l)^2 / sum of l^2 of the eigenvalues l of their
+        covariance: k where they spread alike in k directions, 0 where all are the same.
+    """
+    units = unit_rows_float32(embeddings)
+    mean = units.mean(axis=0, dtype=np.float64)
+    centred = units - mean.astype(np.float32)
+    covariance = (centred.T @ centred).astype(np.float64) / len(units)
+    trace = float(np.trace(covariance))
+    rank = trace**2 / float(np.square(covariance).sum()) if trace > CONSTANT else 0.0
+    return {"variance": max(0.0, 1 - float(mean @ mean)), "effective_rank": rank}
+
+
+def learner_cosine(parts: np.ndarray) -> list[float | None]:
+    """Compare the learners of each scale by their directions.
+
+    Args:
+        parts: (n, i, j, d), of length one.
+
+    Returns:
+        For each scale the mean cosine over images and pairs of learners; None for one
+        learner alone.
+    """
+    learners = parts.shape[2]
+    if learners == 1:
+        return [None] * parts.shape[1]
+    joint = np.square(parts.sum(axis=2, dtype=np.float64)).sum(axis=-1)  # (n, i)
+    own = np.square(parts.astype(np.float64)).sum(axis=(2, 3))
+    pairs = learners * (learners - 1)
+    return ((joint - own) / pairs).mean(axis=0).tolist()
+
+
+def learner_predictability(
+    parts: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> list[float | None]:
+    """Measure how well one learner's part can be computed from another's.
+
+    Ridge regression from a part to the others of its scale is fitted on the images of
+    one half of the classes, and its R^2 taken on those of the other half. Its penalty
+    is chosen among classes of the first half, left out in turns. At most `MOST_IMAGES`
+    images, chosen at random, are looked at: some seconds at most.
+
+    Args:
+        parts: (n, i, j, d), as they are in the embedding.
+        labels: (n,), the images' classes.
+        seed: Of the choice of images and of the halves.
+
+    Returns:
+        For each scale the mean over ordered pairs of learners: 1 where each is a linear
+        map of any other, about 0, or below, where they know nothing of one another.
+        None for one learner alone, for fewer than 4 classes, or where all parts are
+        constant.
+    """
+    scales, learners = parts.shape[1:3]
+    random = np.random.default_rng(seed)
+    chosen = np.sort(random.permutation(len(parts))[:MOST_IMAGES])
+    parts, labels = parts[chosen].astype(np.float64), labels[chosen]
+    classes = random.permutation(np.unique(labels))
+    if learners == 1 or len(classes) < 4:
+        return [None] * scales
+    fitted = np.isin(labels, classes[: len(classes) // 2])
+    return [_mean(_predictions(parts[:, i], labels, fitted)) for i in range(scales)]
+
+
+def _predictions(
+    parts: np.ndarray, labels: np.ndarray, fitted: np.ndarray
+) -> Iterable[float]:
+    """Yield the R^2 of each ordered pair of a scale's learners, parts (n, j, d)."""
+    learners = range(parts.shape[1])
+    groups = labels[fitted]
+    folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
+    for source in learners:
+        search = GridSearchCV(
+            Ridge(), {"alpha": PENALTIES}, scoring="neg_mean_squared_error", cv=folds
+        )
+        targets = [j for j in learners if j != source]
+        wanted = parts[:, targets].reshape(len(parts), -1)
+        search.fit(parts[fitted, source], wanted[fitted], groups=groups)
+        found = search.predict(parts[~fitted, source])
+        found = found.reshape(len(found), len(targets), -1)
+        for place, target in enumerate(targets):
+            true = parts[~fitted, target]
+            if true.var(axis=0).sum() > CONSTANT:
+                yield float(
+                    r2_score(true, found[:, place], multioutput="variance_weighted")
+                )
+
+
+def _mean(values: Iterable[float]) -> Any:
+    values = list(values)
+    return float(np.mean(values)) if values else None
