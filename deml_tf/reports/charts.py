@@ -21,6 +21,10 @@ LOSSES = {
     "activation_decay": "Activation decay",
     "unit_rows": "Unit rows",
 }
+SPREAD = {
+    "embedding_variance": "Variance of the embedding in a batch",
+    "effective_rank": "Effective rank of a batch",
+}
 # Stand-ins that become the page's own colours, so that charts follow light and dark.
 INK, ACCENT = "#0a0b0c", "#0d0e0f"
 
@@ -28,7 +32,7 @@ INK, ACCENT = "#0a0b0c", "#0d0e0f"
 def curves(
     metrics: Sequence[Mapping[str, Any]], best_step: Any
 ) -> list[tuple[str, Markup]]:
-    """Draw a run's charts: validation first, then the losses, then the speed."""
+    """Draw a run's charts: validation first, then losses, spread and speed."""
     charts = []
     steps, recalls = _series(metrics, "validation_recall_at_1")
     if steps.size:
@@ -43,7 +47,8 @@ def curves(
             if at.size:
                 axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)
         charts.append(("Recall@1 on validation classes", svg(figure)))
-    for key, title in {**LOSSES, "images_per_second": "Images a second"}.items():
+    rest = {**LOSSES, **SPREAD, "images_per_second": "Images a second"}
+    for key, title in rest.items():
         steps, values = _series(metrics, key)
         if values.any():
             figure, axes = new_axes()
@@ -55,7 +60,7 @@ def curves(
                 axes.fill_between(steps, low, high, color=ACCENT, alpha=0.2, lw=0)
             mark = "o" if steps.size == 1 else None
             axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
-            if key == "images_per_second":
+            if key in SPREAD or key == "images_per_second":
                 axes.set_ylim(bottom=0)
             charts.append((title, svg(figure)))
     return charts

@@ -1,4 +1,4 @@
-"""The losses of a training, in metrics.jsonl and TensorBoard."""
+"""The losses and diagnostics of a training, in metrics.jsonl and TensorBoard."""
 
 import time
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from deml_tf.training.workers import Workers
 
 
 class Journal(keras.callbacks.Callback):
-    """Logs means of the losses over windows of `log_every` steps.
+    """Logs means of losses and diagnostics over windows of `log_every` steps.
 
     Args:
         run: Where to.

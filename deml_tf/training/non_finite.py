@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from deml_tf.errors import DataError
+from deml_tf.training.batch_diagnostics import DIAGNOSTICS
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
@@ -27,7 +28,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Look at every loss of the step."""
-        wrong = {n: v for n, v in (logs or {}).items() if not np.isfinite(v)}
+        losses = {n: v for n, v in (logs or {}).items() if n not in DIAGNOSTICS}
+        wrong = {n: v for n, v in losses.items() if not np.isfinite(v)}
         if wrong:
             # The total follows from its terms: name it only if it stands alone.
             named = {n: v for n, v in wrong.items() if n != "loss"} or wrong

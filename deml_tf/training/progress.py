@@ -13,6 +13,7 @@ from rich.progress import (
 )
 
 from deml_tf.config import TrainConfig
+from deml_tf.training.batch_diagnostics import DIAGNOSTICS
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -54,7 +55,11 @@ class ProgressBar(keras.callbacks.Callback):
         now = time.perf_counter()
         rate = self.train.batch_size / (now - self.before)
         self.before = now
-        losses = "  ".join(f"{n} {value:.3f}" for n, value in (logs or {}).items())
+        losses = "  ".join(
+            f"{name} {value:.3f}"
+            for name, value in (logs or {}).items()
+            if name not in DIAGNOSTICS
+        )
         self.bar.update(self.task, completed=self.step, losses=losses, rate=rate)
         last = self.step == self.train.steps
         if not self.bar.console.is_terminal and (

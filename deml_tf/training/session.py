@@ -25,6 +25,7 @@ from deml_tf.training import loop
 from deml_tf.training.best_step import ChooseBestStep
 from deml_tf.training.build import build_augmentation, build_trainer
 from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.collapse import WarnOfCollapse
 from deml_tf.training.final_scores import embedding_of
 from deml_tf.training.journal import Journal
 from deml_tf.training.non_finite import StopOnNonFinite
@@ -154,7 +155,7 @@ class Session:
             journal,
             *([choice] if self.split.validation else []),
             checkpoints,
-            *([bar] if workers.is_writer else []),
+            *([bar, WarnOfCollapse(first_step, train)] if workers.is_writer else []),
         ]
         try:
             batches = workers.distribute(read, table.batch_size)

@@ -1,5 +1,6 @@
 """The model that is trained: the core, its losses and the alternating step."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -9,8 +10,16 @@ import tensorflow as tf
 from deml_tf.decoupling import Decoupling, NoDecoupling
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
 from deml_tf.losses.energy_confusion import energy_confusion
+from deml_tf.losses.replicas import gather_rows
 from deml_tf.losses.unit_rows import unit_rows
 from deml_tf.models.embedder import scales_and_learners
+from deml_tf.training.batch_diagnostics import (
+    DIAGNOSTICS,
+    embedding_spread,
+    learner_cosine,
+)
+
+FLAT = "flat_metric_loss"
 
 
 class Trainer(keras.Model):
@@ -26,6 +35,13 @@ class Trainer(keras.Model):
     of `deml_tf.losses` do, and energy confusion does; every other term is a mean over
     images. All are divided by the number of replicas, because optimizers add gradients
     up.
+
+    Beside the losses it logs what shows a collapse, of the whole batch and without any
+    influence on the training: `embedding_variance` and `effective_rank`, see
+    `batch_diagnostics`; `learner_cosine`, with several learners; and
+    `flat_point_distance`, |metric loss - flat| / |flat|, where flat is the metric loss
+    of the same labels if all embeddings were equal. It is left out for metric losses
+    with weights, and for those whose flat value is 0.
 
     Args:
         core: What `deml_tf.models.embedder.core_of` gives.
@@ -85,8 +101,18 @@ class Trainer(keras.Model):
         if energy_confusion_weight:
             self.term_weights["energy_confusion"] = energy_confusion_weight
         self.pairs = pairs
+        flat = 0.0
+        if not self.loss_layers:
+            flat = float(self._flat_loss(tf.constant([0, 0, 1, 1])))
+        self.has_flat_point = flat != 0 and math.isfinite(flat)
+        absent = {
+            "learner_cosine": learners == 1,
+            "flat_point_distance": not self.has_flat_point,
+        }
+        shown = [name for name in DIAGNOSTICS if not absent.get(name)]
         self.trackers = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", *self.term_weights)
+            name: keras.metrics.Mean(name=name)
+            for name in ("loss", *self.term_weights, *shown)
         }
         self.built = True
 
@@ -103,7 +129,7 @@ class Trainer(keras.Model):
 
     @property
     def metrics(self) -> list[keras.Metric]:
-        """Return the means of the losses since they were last reset."""
+        """Return the means of losses and diagnostics since they were last reset."""
         return list(self.trackers.values())
 
     def call(self, images: tf.Tensor, training: bool = False) -> dict[str, tf.Tensor]:
@@ -146,10 +172,41 @@ class Trainer(keras.Model):
         self.optimizer.apply(gradients, variables)
 
         # Over the whole batch, so that all replicas log, and stop at, the same numbers.
-        losses = _mean_of_replicas({"loss": loss * replicas, **losses})
-        for name, value in losses.items():
+        seen = self._diagnostics(labels, outputs)
+        logged = _mean_of_replicas({"loss": loss * replicas, **losses, **seen})
+        if self.has_flat_point:
+            flat = logged.pop(FLAT)
+            ratio = tf.math.divide_no_nan(logged["metric_loss"] - flat, flat)
+            logged["flat_point_distance"] = tf.abs(ratio)
+        for name, value in logged.items():
             self.trackers[name].update_state(value)
         return {m.name: m.result() for m in self.metrics}
+
+    def _diagnostics(
+        self, labels: tf.Tensor, outputs: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
+        """Measure a collapse; under `FLAT` give the metric loss of equal embeddings."""
+        embeddings = gather_rows(tf.cast(outputs["embedding"], tf.float32))
+        variance, rank = embedding_spread(embeddings)
+        seen = {"embedding_variance": variance, "effective_rank": rank}
+        if "learner_cosine" in self.trackers:
+            parts = tf.cast(outputs["parts"], tf.float32)
+            seen["learner_cosine"] = learner_cosine(parts)
+        if self.has_flat_point:
+            seen[FLAT] = self._flat_loss(labels)
+        return seen
+
+    def _flat_loss(self, labels: tf.Tensor) -> tf.Tensor:
+        """Return the metric loss, summed over scales, if all embeddings were the same.
+
+        For losses without weights. One learner stands for all, and the first axis for
+        any direction.
+        """
+        outputs: Any = self.core.output
+        first = tf.one_hot(tf.zeros_like(labels), outputs["parts"].shape[-1])
+        loss: Any = self.metric_losses[0]
+        value = tf.reduce_mean(loss.call(labels, first[:, None]))  # of (b, 1, d)
+        return len(self.metric_losses) * value
 
     def _terms(
         self,

@@ -1,0 +1,44 @@
+"""What a batch shows of a collapse: all embeddings, or all learners, becoming one."""
+
+import tensorflow as tf
+
+# Logged beside the losses, of which none of them is a part.
+DIAGNOSTICS = (
+    "embedding_variance",
+    "effective_rank",
+    "learner_cosine",
+    "flat_point_distance",
+)
+
+
+def embedding_spread(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Measure how far the embeddings of a batch are from being the same, or on a line.
+
+    Args:
+        embeddings: `(b, d)`, of length one.
+
+    Returns:
+        The variance 1 - |mean|^2, and the effective rank: the participation ratio
+        (tr C)^2 / tr C^2 of the centred Gram matrix C, at most b - 1 and, where the
+        images of a class are alike, at most the classes less one; 0 where all
+        embeddings are the same.
+    """
+    centred = embeddings - tf.reduce_mean(embeddings, axis=0)
+    gram = tf.matmul(centred, centred, transpose_b=True)  # (b, b)
+    trace = tf.linalg.trace(gram)
+    # Of unit vectors this is 1 - |mean|^2, without its rounding.
+    variance = trace / tf.cast(tf.shape(gram)[0], gram.dtype)
+    squares = tf.reduce_sum(tf.square(gram))
+    return variance, tf.math.divide_no_nan(tf.square(trace), squares)
+
+
+def learner_cosine(parts: tf.Tensor) -> tf.Tensor:
+    """Return the mean cosine between learners of a scale, over images and scales.
+
+    Args:
+        parts: `(b, i, j, d)`, of length one, with at least two learners.
+    """
+    learners = parts.shape[2]
+    joint = tf.reduce_sum(tf.square(tf.reduce_sum(parts, axis=2)), axis=-1)  # (b, i)
+    own = tf.reduce_sum(tf.square(parts), axis=(2, 3))
+    return tf.reduce_mean(joint - own) / (learners * (learners - 1))

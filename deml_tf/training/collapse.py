@@ -1,0 +1,58 @@
+"""Warns of a training whose embeddings become all the same."""
+
+from collections.abc import Mapping
+
+import keras
+
+from deml_tf.cli.printing import say
+from deml_tf.config import TrainConfig
+
+# Sound trainings stay far above, see docs/training.md.
+LEAST = {"embedding_variance": 0.01, "effective_rank": 1.5}
+MEANING = {
+    "embedding_variance": "all images look alike to it",
+    "effective_rank": "images differ for it in one direction only",
+}
+# With fewer classes a batch of a perfect embedding has a low rank too.
+CLASSES_FOR_RANK = 4
+
+
+class WarnOfCollapse(keras.callbacks.Callback):
+    """Says once, at the end of a log interval, that the embedding has collapsed.
+
+    The means over the interval are looked at: `embedding_variance` and, in batches of
+    at least `CLASSES_FOR_RANK` classes, `effective_rank`. The training goes on.
+
+    Args:
+        first_step: Steps done before this `fit`.
+        train: Its `log_every`, steps and classes in a batch.
+    """
+
+    def __init__(self, first_step: int, train: TrainConfig):
+        super().__init__()
+        self.step = first_step
+        self.train = train
+        self.has_warned = False
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        """Look at the means where the journal writes them."""
+        self.step += 1
+        ends = self.step % self.train.log_every == 0 or self.step == self.train.steps
+        if ends and not self.has_warned:
+            self._look(logs or {})
+
+    def _look(self, logs: Mapping[str, float]) -> None:
+        for name, least in LEAST.items():
+            is_told = name in logs and (
+                name != "effective_rank"
+                or self.train.classes_per_batch >= CLASSES_FOR_RANK
+            )
+            if is_told and logs[name] < least:
+                self.has_warned = True
+                say(
+                    f"WARNING: the embedding has collapsed by step {self.step}, for "
+                    f"{name} is {logs[name]:.2g}, below {least}, so that "
+                    f"{MEANING[name]}: lower learning_rate, give clip_norm=1, or take "
+                    "another loss."
+                )
+                return
