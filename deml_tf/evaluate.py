@@ -1,11 +1,10 @@
 """Scores an embedder on unseen classes: `python -m deml_tf.evaluate --run_dir=R`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 from absl import flags
 
@@ -13,20 +12,26 @@ from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define, define_flags, from_flags
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
-from deml_tf.config import DataConfig, ScoreConfig, TrainConfig
-from deml_tf.data.example import Example
+from deml_tf.config import DataConfig, ModelConfig, ScoreConfig, TrainConfig
+from deml_tf.data.layouts import LAYOUTS
 from deml_tf.data.object_crops import crop_to_boxes
+from deml_tf.data.plumage.attributes import read_attributes
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
 from deml_tf.data.splits import Split
 from deml_tf.errors import UsageError
-from deml_tf.models.embedder import explainer, geometry_of
+from deml_tf.models.embedder import build_frozen
 from deml_tf.models.load import load_embedder
-from deml_tf.reports.score_tables import class_table, summary_table
+from deml_tf.reports.score_tables import score_tables
 from deml_tf.retrieval.embedding import embed, inference
-from deml_tf.retrieval.metrics import per_class
-from deml_tf.retrieval.scoring import score
+from deml_tf.retrieval.probes import check_probed, probe_attributes
+from deml_tf.retrieval.score_images import (
+    Images,
+    embed_images,
+    embedding_of,
+    score_images,
+)
 from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
 from deml_tf.runs.finished import open_finished
 from deml_tf.runs.json_text import json_text
@@ -43,6 +48,7 @@ class Source(NamedTuple):
     data: DataConfig
     seed: int
     record: Path | None = None  # of the run's split
+    model: ModelConfig | None = None  # of the run
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -50,6 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     no_words(arguments)
     source = _source()
     check_output("output", source.output)
+    _check_together(source)
     embedder = load_embedder(source.embedder)
     split = readable(source, FLAGS.split)
     examples = getattr(split, FLAGS.split)
@@ -58,11 +65,17 @@ def main(arguments: Sequence[str]) -> None:
     scoring = from_flags(ScoreConfig, FLAGS)
     ranks = scoring.ranks or find_set(source.data.dataset).ranks
     scoring = dataclasses.replace(scoring, ranks=ranks)
-    scores = score_images(embedder, examples, split.gallery, scoring, source.seed)
-    report = {"embedder": str(source.embedder), "split": FLAGS.split, **scores}
+    images = Images(examples, split.gallery, FLAGS.layout, source.seed)
+    probe = attribute_probe(source, images) if FLAGS.probe_attributes else None
+    embedded = embed_images(embedder, images, scoring)
+    scores = score_images(images, embedded, scoring)
+    if probe:
+        scores["attributes"] = probe(embedded.queries, scoring)
+    what = {"split": FLAGS.split, "layout": FLAGS.layout}
+    report = {"embedder": str(source.embedder), **what, **scores}
     write_atomically(source.output, json_text(report, indent=2).encode())
-    console().print(summary_table(scores))
-    console().print(class_table(scores["classes"], FLAGS.classes))
+    for table in score_tables(scores, FLAGS.classes):
+        console().print(table)
     say(f"Scores: {source.output}")
 
 
@@ -90,51 +103,62 @@ def readable(source: Source, role: str) -> Split:
     return crop_to_boxes(split, source.data)
 
 
-def score_images(
-    embedder: keras.Model,
-    examples: Sequence[Example],
-    gallery: Sequence[Example],
-    scoring: ScoreConfig,
-    seed: int,
-) -> dict[str, Any]:
-    """Score an embedder on images.
+def attribute_probe(
+    source: Source, images: Images
+) -> Callable[[Mapping[str, np.ndarray], ScoreConfig], dict[str, Any]]:
+    """Prepare to read the attributes of Plumage's species from an embedding.
 
     Args:
-        embedder: What `build_deml` built.
-        examples: The queries, and what they search where there is no gallery.
-        gallery: What the queries search, if it is something else.
-        scoring: Ranks of Recall@K and the size of a batch.
-        seed: Of the clustering.
+        source: Of the images; a run's frozen start is what the probes compare with.
+        images: The images.
 
     Returns:
-        What `score` gives, and `classes`, one record for each class.
+        A function of the explainer's outputs, and of the size of a batch, that gives
+        what `probe_attributes` does.
+
+    Raises:
+        UsageError: The images are of too few species.
     """
-    geometry = geometry_of(embedder)
-    forward = inference(explainer(embedder))()
-    embedding = {
-        "resize_size": geometry.resize_size,
-        "fit": geometry.fit,
-        "batch_size": scoring.scoring_batch_size,
-    }
-    outputs = embed(forward, examples, progress="embedding", **embedding)
-    searched = None
-    if gallery:
-        searched = embed(forward, gallery, progress="gallery", **embedding)
-    scores = score(
-        outputs,
-        examples,
-        ranks=scoring.ranks,
-        seed=seed,
-        gallery_outputs=searched,
-        gallery=gallery,
-    )
-    classes = per_class(
-        outputs["embedding"],
-        np.array([example.label for example in examples]),
-        gallery_embeddings=searched and searched["embedding"],
-        gallery_labels=np.array([e.label for e in gallery]) if gallery else None,
-    )
-    return {**scores, "classes": classes}
+    labels = [example.label for example in images.queries]
+    check_probed(labels)
+    attributes = read_attributes(str(source.data.data_dir))
+    model = build_frozen(source.model, source.seed) if source.model else None
+
+    def probe(outputs: Mapping[str, np.ndarray], scoring: ScoreConfig):
+        frozen = None
+        if model is not None:
+            how = embedding_of(model, scoring)
+            given, layout = images.queries, images.layouts[0]
+            forward = inference(model)()
+            frozen = embed(
+                forward, given, progress="frozen start", layout=layout, **how
+            )
+        return probe_attributes(
+            outputs["parts"],
+            outputs["embedding"],
+            labels,
+            attributes,
+            frozen=frozen,
+            seed=images.seed,
+        )
+
+    return probe
+
+
+def _check_together(source: Source) -> None:
+    """Refuse attributes where there are none."""
+    if not FLAGS.probe_attributes:
+        return
+    if source.data.dataset != "plumage":
+        raise UsageError(
+            "probe_attributes=true reads the attributes of dataset=plumage, which "
+            f"dataset={source.data.dataset} has not: leave it out."
+        )
+    if FLAGS.layout == "empty":
+        raise UsageError(
+            "probe_attributes=true finds nothing to read with layout=empty: leave out "
+            "one of the two."
+        )
 
 
 def _source() -> Source:
@@ -144,6 +168,7 @@ def _source() -> Source:
             f"run_dir={FLAGS.run_dir} has an embedder of its own: leave it out, or "
             f"embedder={FLAGS.embedder}."
         )
+    laid_out = "" if FLAGS.layout == "as_is" else f"_{FLAGS.layout}"
     if FLAGS.embedder:
         path = Path(FLAGS.embedder)
         for name in ("dataset", "data_dir"):
@@ -151,7 +176,7 @@ def _source() -> Source:
                 name == "dataset" or find_set(FLAGS.dataset).needs_data_dir
             ):
                 raise UsageError(f"--{name} is missing: --embedder needs it.")
-        output = Path(FLAGS.output or path.with_suffix(".scores.json"))
+        output = Path(FLAGS.output or path.with_suffix(f".scores{laid_out}.json"))
         data, seed = from_flags(DataConfig, FLAGS), FLAGS.seed
         return Source(path, output, data, seed)
     if not FLAGS.run_dir:
@@ -163,15 +188,33 @@ def _source() -> Source:
     data = configs.data
     if FLAGS["bad_images"].present:
         data = dataclasses.replace(data, bad_images=FLAGS.bad_images)
-    output = Path(FLAGS.output or folder.path / f"scores_{FLAGS.split}.json")
+    name = f"scores_{FLAGS.split}{laid_out}.json"
+    output = Path(FLAGS.output or folder.path / name)
     seed = configs.train.seed
-    return Source(folder.embedder_path, output, data, seed, folder.split_path)
+    record, model = folder.split_path, configs.model
+    return Source(folder.embedder_path, output, data, seed, record, model)
 
 
 SETTINGS = (
     Setting("embedder", Path, None, "An embedder.keras, in place of --run_dir."),
     Setting("split", str, "test", "Which images to score.", ROLES),
     Setting("classes", int, 10, "Lines of the printed class table.", at_least=0),
+    Setting(
+        "layout",
+        str,
+        "as_is",
+        "How the images are laid out before they are embedded: as they are; shifted by "
+        "a quarter of the side; cluttered with patches of other classes; several, "
+        "beside an image of another class; or empty, without an object.",
+        LAYOUTS,
+    ),
+    Setting(
+        "probe_attributes",
+        bool,
+        False,
+        "With dataset=plumage, also measure which attributes of unseen species each "
+        "learner's part shows.",
+    ),
     Setting("output", Path, None, "JSON file to write; default beside the model."),
 )
 

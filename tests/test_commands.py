@@ -81,6 +81,7 @@ def test_train_leaves_a_whole_run(run):
     assert "validation: 2 classes, 10 images" in output
     assert "test: 4 classes, 20 images" in output
     assert str(folder.report_path) in output
+    assert "collapsed" not in output
     results = folder.read_json("results.json")
     scores = {f"recall_at_{k}" for k in (1, 2, 4, 8)} | {
         "r_precision",
@@ -97,6 +98,9 @@ def test_train_leaves_a_whole_run(run):
     assert np.shape(results["object_attention"]["mean_box"]) == (2, 4)
     assert 0 <= results["object_attention"]["fallback_share"] <= 1
     assert [row["scale"] for row in results["per_scale"]] == [1, 2]
+    assert np.shape(results["learners"]["recall_at_1"]) == (2, 2)
+    assert np.shape(results["learners"]["cosine"]) == (2,)
+    assert results["embedding"]["effective_rank"] > 0
     assert results["seed"] == 0
     steps = [r["step"] for r in folder.metrics() if "metric_loss" in r]
     assert steps == [2, 4, 6, 8]
@@ -137,6 +141,52 @@ def test_embedder_loads_and_scores_the_same(run, bare, odd):
     assert status == 0, errors
     scores = json.loads(target.read_text())
     assert scores["joined"] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "shifted",
+        "empty",
+        pytest.param("cluttered", marks=pytest.mark.long),
+        pytest.param("several", marks=pytest.mark.long),
+    ],
+)
+def test_images_are_scored_in_other_layouts(run, command, layout):
+    folder, _ = run
+    flags = (f"--run_dir={folder.path}", f"--layout={layout}")
+    status, output, errors = command("evaluate", *flags)
+    assert status == 0, errors
+    assert "Where each scale looks" in output
+    scores = folder.read_json(f"scores_test_{layout}.json")
+    assert scores["layout"] == layout
+    assert np.shape(scores["object_attention"]["entropy"]) == (2,)
+    if layout == "empty":
+        assert scores.keys() == {"embedder", "split", "layout", "object_attention"}
+    else:
+        expected = folder.read_json("results.json")["test"]
+        assert scores["joined"].keys() == expected.keys()
+        assert scores["joined"] != expected
+
+
+def test_attributes_of_plumage_are_probed(run, command, tmp_path):
+    folder, _ = run
+    status, output, errors = command(
+        "evaluate",
+        f"--embedder={folder.embedder_path}",
+        "--dataset=plumage",
+        f"--data_dir={tmp_path / 'birds'}",
+        "--plumage_species=16",
+        "--plumage_images=3",
+        "--probe_attributes",
+        f"--output={tmp_path / 'scores.json'}",
+    )
+    assert status == 0, errors
+    assert "Attributes of unseen classes" in output and "breast pattern" in output
+    attributes = json.loads((tmp_path / "scores.json").read_text())["attributes"]
+    assert {"crown", "wing_bars", "crest", "tail_length"} <= attributes.keys()
+    assert np.shape(attributes["crown"]["parts"]) == (2, 2)
+    assert 0 < attributes["crown"]["chance"] < 0.5
 
 
 def test_best_weights_are_the_ones_saved(run):

@@ -1,7 +1,7 @@
 """Batches of images, to train on and to score."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -159,6 +159,7 @@ def scoring_dataset(
     resize_size: int,
     fit: str = "squash",
     batch_size: int = 64,
+    layout: Callable[[np.ndarray, int], np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Return all images once, in order, as squares like those of `Prepare`.
 
@@ -167,6 +168,8 @@ def scoring_dataset(
         resize_size: Side of the square, pixels; the embedder cuts its centre.
         fit: `"squash"` or `"pad"`; see `fit_square`.
         batch_size: Images in a batch; the last batch may be smaller.
+        layout: Function of an image, uint8 `(h, w, 3)`, and of its place in the list
+            that gives the image to take instead; None takes the images as they are.
 
     Returns:
         Images, float32 `(b, resize_size, resize_size, 3)` in 0..255, and the height and
@@ -179,14 +182,18 @@ def scoring_dataset(
     check_geometry(resize_size, resize_size, fit)
 
     @_plain
-    def load(path: Any, crop: Any = None) -> tuple[Any, Any]:
-        image = decode(path)
+    def load(number: Any, path: Any, crop: Any = None) -> tuple[Any, Any]:
+        image: Any = decode(path)
         if crop is not None:
             image = cut_out(image, crop)
+        if layout is not None:
+            image = tf.numpy_function(layout, [image, number], tf.uint8)
+            image.set_shape((None, None, 3))
         return fit_square(image, resize_size, fit), tf.shape(image)[:2]
 
     crops = _crops(examples)
-    given = (_paths(examples), *(() if crops is None else (crops,)))
+    numbers = tf.range(len(examples), dtype=tf.int64)
+    given = (numbers, _paths(examples), *(() if crops is None else (crops,)))
     images = tf.data.Dataset.from_tensor_slices(given).map(
         load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
     )

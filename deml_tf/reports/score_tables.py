@@ -1,6 +1,6 @@
 """The scores of an evaluation as tables for the terminal."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -8,6 +8,25 @@ from rich.text import Text
 
 from deml_tf.cli.printing import printable
 from deml_tf.reports import tables
+from deml_tf.reports.run_facts import MEASURES
+
+
+def score_tables(scores: Mapping[str, Any], classes: int) -> Iterator[Table]:
+    """Yield the tables of an evaluation, of what was scored.
+
+    Args:
+        scores: What `deml_tf.retrieval.scoring.score` gives or a part of it, with
+            `classes` and, where they were probed, `attributes`.
+        classes: Lines of the class table.
+    """
+    if "joined" in scores:
+        yield summary_table(scores)
+    if len(scores["object_attention"]["side"]) > 1:
+        yield attention_table(scores["object_attention"])
+    if "attributes" in scores:
+        yield attribute_table(scores["attributes"])
+    if "classes" in scores:
+        yield class_table(scores["classes"], classes)
 
 
 def summary_table(scores: Mapping[str, Any]) -> Table:
@@ -44,4 +63,39 @@ def class_table(classes: Sequence[Mapping[str, Any]], count: int) -> Table:
         values = (row[name] for name in ("recall_at_1", "r_precision", "map_at_r"))
         cells = map(tables.number, values)
         table.add_row(Text(printable(str(row["label"]))), str(row["queries"]), *cells)
+    return table
+
+
+def attention_table(attention: Mapping[str, Any]) -> Table:
+    """Return what object attention found, scale by scale.
+
+    Args:
+        attention: What `deml_tf.retrieval.attention_scores.score_attention` gives.
+    """
+    measures = [key for key in MEASURES if attention[key] is not None]
+    names = (MEASURES[key] for key in measures)
+    table = Table("", *names, title="Where each scale looks")
+    for i in range(len(attention["side"])):
+        cells = (tables.number(attention[key][i]) for key in measures)
+        table.add_row(f"scale {i + 1}", *cells)
+    share = attention["fallback_share"]
+    table.caption = f"{share:.1%} of the walks found no region"
+    return table
+
+
+def attribute_table(attributes: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Return how well each attribute of unseen classes is read from each part.
+
+    Args:
+        attributes: What `deml_tf.retrieval.probes.probe_attributes` gives.
+    """
+    parts = next(iter(attributes.values()))["parts"] if attributes else []
+    names = [f"{i + 1}.{j + 1}" for i, row in enumerate(parts) for j in range(len(row))]
+    title = "Attributes of unseen classes, balanced accuracy"
+    table = Table("attribute", "chance", "frozen", "whole", *names, title=title)
+    for name, row in attributes.items():
+        values = [row[key] for key in ("chance", "frozen", "whole")]
+        values += [value for scale in row["parts"] for value in scale]
+        table.add_row(name.replace("_", " "), *(tables.number(v, 2) for v in values))
+    table.caption = "2.1: the part of scale 2, learner 1"
     return table

@@ -50,6 +50,7 @@ def embed(
     fit: str,
     batch_size: int = 64,
     progress: str | None = None,
+    layout: Callable[[np.ndarray, int], np.ndarray] | None = None,
 ) -> Any:
     """Run a model over images.
 
@@ -60,13 +61,19 @@ def embed(
         fit: "squash" or "pad": how an image becomes square.
         batch_size: Images at once; default 64.
         progress: Title of a progress bar; None, the default, shows none.
+        layout: As in `scoring_dataset`; None, the default, takes the images as they
+            are.
 
     Returns:
         The output for all images as one array (n, ...), or a dict of such arrays, whose
         `boxes` are relative to the images as they were before they became square.
     """
     dataset = scoring_dataset(
-        examples, resize_size=resize_size, fit=fit, batch_size=batch_size
+        examples,
+        resize_size=resize_size,
+        fit=fit,
+        batch_size=batch_size,
+        layout=layout,
     )
     batches = -(-len(examples) // batch_size)
     outputs = []

@@ -1,5 +1,7 @@
 """What a batch shows of a collapse: all embeddings, or all learners, becoming one."""
 
+from typing import Any
+
 import tensorflow as tf
 
 # Logged beside the losses, of which none of them is a part.
@@ -38,7 +40,7 @@ def learner_cosine(parts: tf.Tensor) -> tf.Tensor:
     Args:
         parts: `(b, i, j, d)`, of length one, with at least two learners.
     """
-    learners = parts.shape[2]
+    learners: Any = parts.shape[2]
     joint = tf.reduce_sum(tf.square(tf.reduce_sum(parts, axis=2)), axis=-1)  # (b, i)
     own = tf.reduce_sum(tf.square(parts), axis=(2, 3))
     return tf.reduce_mean(joint - own) / (learners * (learners - 1))

@@ -166,6 +166,22 @@ CASES = (
         run(finished=True, validation_classes=0),
     ),
     Case(
+        "attributes of images that have none",
+        "evaluate --run_dir=run --probe_attributes",
+        2,
+        "--probe_attributes=true reads the attributes of --dataset=plumage, which "
+        "--dataset=folder has not: leave it out.",
+        run(finished=True),
+    ),
+    Case(
+        "attributes of images without an object",
+        "evaluate --embedder=e.keras --dataset=plumage --data_dir=birds "
+        "--probe_attributes --layout=empty",
+        2,
+        "--probe_attributes=true finds nothing to read with --layout=empty: leave out "
+        "one of the two.",
+    ),
+    Case(
         "a folder as output of the scores",
         "evaluate --run_dir=run --output=images",
         2,

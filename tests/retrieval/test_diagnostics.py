@@ -17,7 +17,7 @@ def normal(*shape, seed=0):
 def test_spread_is_that_of_a_loop():
     vectors = normal(30, 5) + [2, 0, 0, 0, 0]
     units = [v / np.linalg.norm(v) for v in vectors]
-    mean = sum(units) / 30
+    mean = np.array(sum(units)) / 30
     covariance = sum(np.outer(u - mean, u - mean) for u in units) / 30
     eigenvalues = np.linalg.eigvalsh(covariance)
     found = embedding_spread(3 * vectors)
@@ -65,7 +65,7 @@ def test_linear_maps_of_one_another_are_predictable():
     turned = [first @ normal(5, 5, seed=s) for s in (2, 3)]
     parts = np.stack([first, *turned], axis=1)[:, None]
     (found,) = learner_predictability(parts, CLASSES)
-    assert found == pytest.approx(1, abs=1e-4)
+    assert found == pytest.approx(1, abs=1e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -74,7 +74,7 @@ def test_independent_learners_are_not(seed):
     images = normal(240, 2, 2, 8, seed=seed)
     images[:, 1] += 5 * normal(24, 2, 8, seed=seed + 9)[CLASSES]
     for found in learner_predictability(images, CLASSES, seed):
-        assert -0.25 < found < 0.02
+        assert found is not None and -0.25 < found < 0.02
 
 
 def test_half_of_the_variance_is_half_predictable():

@@ -1,3 +1,5 @@
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from deml_tf.decoupling import (
 )
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import core_of
+from deml_tf.training.batch_diagnostics import DIAGNOSTICS
 from deml_tf.training.trainer import Trainer
 
 LABELS = np.repeat(np.arange(4), 2).astype("int32")
@@ -89,6 +92,7 @@ def naive_adversary(adversary, parts):
 
 def naive_regularisers(made, outputs):
     decay = rows = 0.0
+    kernel: Any
     for i, projection in enumerate(made.projections):
         kernel = tf.convert_to_tensor(projection.kernels[0])
         x = tf.stop_gradient(outputs["pooled"][:, i])
@@ -126,7 +130,7 @@ def step_by_hand(made, rate):
         parts = tf.unstack(outputs["parts"], axis=1)
         loss = tf.add_n([naive_deviance(p) for p in parts])
         loss += naive_regularisers(made, outputs)
-        adversary = naive_adversaries(made, parts) if opponent else 0.0
+        adversary: Any = naive_adversaries(made, parts) if opponent else 0.0
         if kind is HingeDecoupling:
             loss += weight * tf.add_n([naive_hinge(p) for p in parts])
         elif kind is AdversaryDecoupling:
@@ -187,8 +191,9 @@ def test_logs_are_the_unweighted_terms():
     total = deviance + 0.2 * hinge + float(naive_regularisers(made, outputs))
     # The regularisers were logged before the step moved the kernels.
     assert float(logs["loss"]) == pytest.approx(total, rel=0.2)
-    parts = {n: float(v) for n, v in logs.items() if n != "loss"}
-    weighted = sum(made.term_weights[n] * v for n, v in parts.items())
+    weighted = sum(w * float(logs[n]) for n, w in made.term_weights.items())
+    others = logs.keys() - made.term_weights.keys() - {"loss"}
+    assert others == {*DIAGNOSTICS}
     assert float(logs["loss"]) == pytest.approx(weighted, rel=1e-5)
 
 
@@ -202,5 +207,6 @@ def test_fit_lowers_the_loss():
     made = trainer(AdversaryDecoupling(hidden=8), rate=1e-4)
     data = tf.data.Dataset.from_tensors((images(), LABELS)).repeat(12)
     first = made.train_step((tf.constant(images()), tf.constant(LABELS)))
-    losses = made.fit(data, epochs=2, steps_per_epoch=6, verbose=0, shuffle=False)
+    quiet: Any = 0
+    losses = made.fit(data, epochs=2, steps_per_epoch=6, verbose=quiet, shuffle=False)
     assert losses.history["metric_loss"][-1] < float(first["metric_loss"])
