@@ -388,7 +388,7 @@ def test_real_trainings_interrupted_end_as_they_would(
     where = f"--study_dir={tmp_path / 'birds'}"
     with after_a_step():
         run_study(*given, where, "--hours=2")
-    journal = tmp_path / "birds" / "one" / "seed_0" / "metrics.jsonl"
+    journal = tmp_path / "birds" / "one" / "seed_3" / "metrics.jsonl"
     assert not journal.with_name("results.json").exists() and journal.exists()
     run_study(*given, where)
     assert records(tmp_path / "birds") == wanted
