@@ -52,7 +52,12 @@ def differences(rows: Sequence[Row], number: str, label: str) -> Markup | None:
 
     compared = [row for row in rows if row.reference is not None]
     return _dots(
-        compared, label, lambda row: row.differences.get(number), of_seeds, zero=True
+        compared,
+        label,
+        lambda row: row.differences.get(number),
+        of_seeds,
+        name_of=lambda row: f"{_short(row.name)} − {_short(str(row.reference))}",
+        zero=True,
     )
 
 
@@ -125,6 +130,7 @@ def _dots(
     label: str,
     estimate_of: Callable[[Row], Estimate | None],
     seeds_of: Callable[[Row], list[float]],
+    name_of: Callable[[Row], str] = lambda row: _short(row.name),
     zero: bool = False,
 ) -> Markup | None:
     """Draw a line for each row: interval, mean and the value of each seed."""
@@ -139,7 +145,7 @@ def _dots(
         values = seeds_of(row)
         places = [place] * len(values)
         axes.plot(values, places, "o", color=INK, markersize=2.5, alpha=0.6)
-    axes.set_yticks(range(len(drawn)), [_short(row.name) for row, _ in drawn])
+    axes.set_yticks(range(len(drawn)), [name_of(row) for row, _ in drawn])
     axes.set_ylim(len(drawn) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.set_xlabel(label, color=INK, fontsize=9)

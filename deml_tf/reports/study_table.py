@@ -63,10 +63,11 @@ def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     Args:
         rows: Of the study.
     """
-    titles = ["n", "Recall@1", "difference", "MAP@R", "difference", "R-precision"]
+    titles = ["n", "compared with", "Recall@1", "difference", "MAP@R", "difference"]
+    titles.append("R-precision")
     cells = []
     for row in rows:
-        own = [Cell(str(len(row.runs)))]
+        own = [Cell(str(len(row.runs))), Cell(row.reference or tables.MISSING)]
         for number in ("recall_at_1", "map_at_r"):
             own += [Cell(with_half(row.means.get(number))), _difference(row, number)]
         own.append(Cell(with_half(row.means.get("r_precision"))))
@@ -117,7 +118,7 @@ def study_table(rows: Sequence[Row]) -> Table:
     Args:
         rows: Of the study.
     """
-    titles = ["n", "Recall@1", "difference", "MAP@R", *_COSTS]
+    titles = ["n", "Recall@1", "difference", "to", "MAP@R", *_COSTS]
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", no_wrap=True)
     for title in titles:
@@ -127,6 +128,7 @@ def study_table(rows: Sequence[Row]) -> Table:
             Cell(str(len(row.runs))),
             Cell(with_half(row.means.get("recall_at_1"))),
             _difference(row, "recall_at_1"),
+            Cell(row.reference or tables.MISSING),
             Cell(with_half(row.means.get("map_at_r"))),
             *map(Cell, _costs(row)),
         ]

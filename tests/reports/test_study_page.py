@@ -191,9 +191,9 @@ def test_the_table_fits_a_terminal():
     shown = io.StringIO()
     Console(file=shown, width=120).print(study_table(study(*THREE)))
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
-    assert "n Recall@1 difference MAP@R GMAC parameters seconds" in lines
+    assert "n Recall@1 difference to MAP@R GMAC parameters seconds" in lines
     assert (
-        "DeML(3,3) 2 0.580 ± 0.381 +0.075 ± 0.318 0.200 ± 0.000 0.25 4,026,368 905"
+        "DeML(3,3) 2 0.580 ± 0.381 +0.075 ± 0.318 U512 0.200 ± 0.000 0.25 4,026,368 905"
         in lines
     )
 

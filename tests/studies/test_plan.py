@@ -1,27 +1,10 @@
 """The lines of a study become variants and runs, or one sentence of refusal."""
 
-from pathlib import Path
-
 import pytest
-from absl import flags
 
-from deml_tf.cli.flags import define, define_flags
-from deml_tf.config import CONFIGS, DistributionConfig, LossConfig
+from deml_tf.config import LossConfig
 from deml_tf.errors import UsageError
-from deml_tf.studies.plan import (
-    common_flags,
-    planned_runs,
-    read_seeds,
-    read_variants,
-)
-from deml_tf.study import SETTINGS, check
-
-ROOT = Path(__file__).resolve().parent.parent.parent
-STUDIES = [
-    path
-    for path in sorted((ROOT / "configs" / "studies").glob("*.cfg"))
-    if "--variant" in path.read_text()
-]
+from deml_tf.studies.plan import planned_runs, read_seeds, read_variants
 
 COMMON = ["--dataset=folder", "--data_dir=images", "--steps=8"]
 
@@ -133,16 +116,3 @@ def test_refusals(lines, words):
 def test_an_unknown_reference_is_refused():
     with pytest.raises(UsageError, match=r"^reference=c: 'c' is no variant .* a b\.$"):
         read("a:", "b:", reference="c")
-
-
-@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
-def test_our_studies_can_be_trained(path, monkeypatch):
-    monkeypatch.chdir(ROOT)  # where their flagfiles are
-    values = flags.FlagValues()
-    define_flags(*CONFIGS, DistributionConfig, flag_values=values)
-    define(*SETTINGS, flag_values=values)
-    values(["study", f"--flagfile={path}"])
-    variants = read_variants(values.variant, common_flags(values), values.reference)
-    for variant in variants:
-        check(variant.configs)
-    assert len(variants) > 4 and len(read_seeds(values.seeds)) > 2
