@@ -77,6 +77,13 @@ def test_independent_learners_are_not(seed):
         assert found is not None and -0.25 < found < 0.02
 
 
+def test_what_is_known_by_heart_of_seen_classes_does_not_count():
+    """Each learner tells every class, in directions that have nothing in common."""
+    parts = np.stack([np.eye(24)[CLASSES], normal(24, 24)[CLASSES]], axis=1)
+    (found,) = learner_predictability(parts[:, None], CLASSES)
+    assert found is not None and found < 0.05
+
+
 def test_half_of_the_variance_is_half_predictable():
     common, own = normal(240, 6), normal(240, 6, seed=1)
     parts = np.stack([common, common + own], axis=1)[:, None]
