@@ -95,7 +95,7 @@ def test_a_study_from_its_flags_to_its_page(fake, tmp_path, capsys):
     assert numbers["gmacs"] == 1.0 and numbers["parameters"] == 2000
     assert numbers["object_attention/iou/2"] == 0.26
     assert numbers["learners/recall_at_1/2/1"] == 0.125
-    assert 1 < numbers["peak_memory_mib"] < 1000
+    assert numbers["peak_memory_mib"] > 1
     assert "object_attention/side_correlation" not in numbers
     assert [step for step, _ in run["curve"]] == [1, 2, 3, 4]
     second = found["summary"][1]

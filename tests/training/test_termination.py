@@ -153,9 +153,9 @@ def test_once(tiny_flags, tmp_path):
 def launch():
     """`run_workers` with workers that end as a training does."""
     child = (
-        "import signal, sys, time\n"
+        "import os, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))\n"
-        "print('up', flush=True)\n"
+        "os.write(1, b'up\\n')\n"  # at once: the two share the pipe
         "time.sleep(60)\n"
     )
     worker_processes.start_worker = lambda *_: subprocess.Popen(
