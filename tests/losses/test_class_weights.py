@@ -150,6 +150,8 @@ def test_fit_on_replicas_ends_with_the_same_weights(count, names):
     assert process.returncode == 0, errors[-4000:]
     report = json.loads(output.splitlines()[-1])
     assert report.keys() == set(names)
+    two_spacings = 2.0**-23  # of float32 numbers a little below 1, as the weights are
     for name, (error, moved, *losses) in report.items():
-        assert moved > 1e-3 and error < 1e-4 * moved, (name, error, moved)
+        bound = 1e-4 * moved + two_spacings
+        assert moved > 1e-3 and error < bound, (name, error, moved)
         assert losses[0] == pytest.approx(losses[1], rel=1e-4), name
