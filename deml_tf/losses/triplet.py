@@ -47,9 +47,9 @@ def triplet(
       all.
 
     An anchor without a positive or without a negative contributes 0, also where it is
-    counted in the mean. "distance_weighted", and "all" if soft, take memory for j * b *
-    B * B numbers, the others for j * b * B. Under several replicas "nearest" is over
-    the images of all.
+    counted in the mean. "distance_weighted" takes memory for j * b * B * B numbers, the
+    others for j * b * B. "all", if soft, has no second derivatives. Under several
+    replicas "nearest" is over the images of all.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
@@ -81,10 +81,12 @@ def triplet(
         costs = _one_triplet(batch, distances, cost, sampling)
     elif sampling == "semi_hard":
         costs = _semi_hard(batch, distances, cost)
-    elif sampling == "all" and not soft:
-        costs = _every_hinge(batch, distances, margin)
+    elif sampling == "distance_weighted":
+        costs = _weighted(batch, distances, cost)
+    elif soft:
+        costs = _every_softplus(batch, distances)
     else:
-        costs = _every_triplet(batch, distances, cost, sampling)
+        costs = _every_hinge(batch, distances, margin)
     return ops.mean(costs, axis=0)
 
 
@@ -167,17 +169,57 @@ def _every_hinge(batch: Pairs, distances: Any, margin: float) -> Any:
     return batch.share(ops.sum(costs, axis=-1), batch.total(active))
 
 
-def _every_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> Any:
-    """Return each anchor's share, `(j, b)`, of a mean over all its triplets."""
+def _every_softplus(batch: Pairs, distances: Any) -> Any:
+    """Return each anchor's share, `(j, b)`, of the mean over all triplets."""
     same, other = (ops.cast(m, "float32") for m in (batch.same, batch.other))
+    triplets = ops.sum(same, axis=-1) * ops.sum(other, axis=-1)
+    summed = _sum_of_softplus(distances, same, other)
+    return batch.share(summed, batch.total(ops.stop_gradient(triplets)))
+
+
+def _sum_of_softplus(distances: Any, same: Any, other: Any) -> Any:
+    """Sum softplus(D(a, p) - D(a, n)) over the triplets of each anchor, `(j, b)`.
+
+    One positive of every anchor after the other, with the derivatives, which no backend
+    could take of a loop whose length hangs on the labels. No tensor of all triplets.
+    """
+    columns = ops.arange(ops.shape(distances)[-1], dtype="int32")
+    order = ops.cast(ops.argsort(-same, axis=-1), "int32")  # positives first
+    most = ops.cast(ops.max(ops.sum(same, axis=-1)), "int32")
+
+    @ops.custom_gradient
+    def summed(distances: Any) -> Any:
+        def add(number: Any, value: Any, slope: Any) -> Any:
+            column = ops.take(order, number, axis=-1)[:, None]  # (b, 1)
+            own = ops.cast(columns == column, "float32")  # (b, B)
+            positive = ops.sum(own * distances, axis=-1, keepdims=True)
+            weight = ops.sum(own * same, axis=-1, keepdims=True) * other
+            excess = positive - distances
+            pull = weight * ops.sigmoid(excess)  # (j, b, B)
+            slope = slope + own * ops.sum(pull, axis=-1, keepdims=True) - pull
+            value = value + ops.sum(weight * ops.softplus(excess), axis=-1)
+            return number + 1, value, slope
+
+        nothing = ops.zeros_like(distances)
+        begin = (0, ops.sum(nothing, axis=-1), nothing)
+        loop = ops.while_loop(lambda number, *_: number < most, add, begin)
+        _, value, slope = loop
+
+        def gradient(*given: Any, upstream: Any = None) -> Any:
+            (upstream,) = given if upstream is None else (upstream,)
+            return upstream[..., None] * slope
+
+        return value, gradient
+
+    return summed(distances)
+
+
+def _weighted(batch: Pairs, distances: Any, cost: Any) -> Any:
+    """Return each anchor's share, `(j, b)`, of the mean over positive pairs."""
+    same, shares = ops.cast(batch.same, "float32"), negative_shares(batch)
     costs = cost(distances[..., None], distances[..., None, :])  # (j, b, B, B)
-    if sampling == "distance_weighted":
-        shares = negative_shares(batch)
-        summed = ops.einsum("bp,jbn,jbpn->jb", same, shares, costs)
-        return batch.share(summed, batch.count(batch.same))
-    costs *= same[:, :, None] * other[:, None, :]
-    active = ops.sum(ops.cast(costs > 0, "float32"), axis=(-1, -2))
-    return batch.share(ops.sum(costs, axis=(-1, -2)), batch.total(active))
+    summed = ops.einsum("bp,jbn,jbpn->jb", same, shares, costs)
+    return batch.share(summed, batch.count(batch.same))
 
 
 def _nearest(marked: Any, distances: Any) -> Any:

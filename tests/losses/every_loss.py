@@ -12,7 +12,7 @@ from deml_tf.losses import METRIC_LOSSES
 
 CLASSES = 10  # of losses with class weights
 # Every choice of a constructor is tried by itself; more, and pairs of choices, here.
-MORE = []
+MORE = [("triplet", {"sampling": "all", "soft": True})]
 
 
 def _choices():
