@@ -243,7 +243,9 @@ def test_the_pages_name_flags_that_there_are(tried):
     helps = tried[0]["helps"]
     flags = {
         name.removeprefix("deml-tf-").replace("-", "_"): {
-            flag for flag in re.findall(r"^  --(?:\[no\])?(\w+)", texts[0], re.M)
+            prefix + flag
+            for no, flag in re.findall(r"^  --(\[no\])?(\w+)", texts[0], re.M)
+            for prefix in ("", "no" if no else "")
         }
         for name, texts in helps.items()
     }

@@ -78,7 +78,7 @@ def test_its_opponent_moves_first_and_its_term_counts():
     )
     distance = np.mean((parts - made.decoupling.centre) ** 2)
     assert logs["common_loss"] == pytest.approx(-distance, rel=1e-5)
-    total = sum(made.term_weights[n] * v for n, v in logs.items() if n != "loss")
+    total = sum(weight * logs[name] for name, weight in made.term_weights.items())
     assert made.term_weights["common_loss"] == 0.5
     assert logs["loss"] == pytest.approx(total, rel=1e-5)
 
