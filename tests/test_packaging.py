@@ -128,7 +128,7 @@ def test_what_packaging_tools_are_told(built):
     assert found["Version"] in (ROOT / "CITATION.cff").read_text()
     assert found["Version"] in (ROOT / "CHANGELOG.md").read_text()
     assert found["Author"] and found.get_all("Project-URL")
-    extras = set(found.get_all("Provides-Extra"))
+    extras = set(found.get_all("Provides-Extra") or ())
     readme = (ROOT / "README.md").read_text()
     assert extras >= {"gpu"} and all(
         f"`{e}`" in readme for e in extras - {"gpu", "dev"}
