@@ -33,10 +33,17 @@ def batches():
             yield f"{name} {shape} degenerate", np.array(labels), embeddings
 
 
-def prepared(kind, embeddings):
+# What has derivatives of its own, beside every loss as it is.
+CASES = {
+    **{name: (kind, {}) for name, kind in METRIC_LOSSES.items()},
+    "triplet, all, soft": (METRIC_LOSSES["triplet"], {"sampling": "all", "soft": True}),
+}
+
+
+def prepared(kind, arguments, embeddings):
     """A loss as `call`, and the values of its weights, the same on every backend."""
     if issubclass(kind, keras.losses.Loss):
-        return kind().call, []
+        return kind(**arguments).call, []
     layer = kind(num_classes=8)
     layer.build((None,), embeddings.shape)
     random = np.random.default_rng(1)
@@ -94,9 +101,9 @@ def value_and_gradients(loss, variables, labels, embeddings):
 
 def main():
     found = {}
-    for name, kind in METRIC_LOSSES.items():
+    for name, (kind, arguments) in CASES.items():
         for batch, labels, embeddings in batches():
-            loss, variables = prepared(kind, embeddings)
+            loss, variables = prepared(kind, arguments, embeddings)
             given = (loss, variables, labels, embeddings)
             values, gradients = value_and_gradients(*given)
             found[f"{name}; {batch}; value"] = np.asarray(values)
