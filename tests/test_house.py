@@ -9,6 +9,7 @@ COMMANDS = {
     "client.__main__",
     "compare",
     "data_service",
+    "embed",
     "evaluate",
     "export",
     "launch",
@@ -17,7 +18,7 @@ COMMANDS = {
 }
 FLOORS = (
     {"commands"},
-    {"training", "serving", "reports", "client", "callbacks"},
+    {"training", "serving", "reports", "client", "callbacks", "bulk"},
     {"models", "retrieval", "studies"},
     {"backbones", "decoupling", "data", "runs", "cli"},
     {"layers", "losses"},

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
+from pyarrow import parquet
 
 from deml_tf.client.answers import Answer, Embeddings, stack
 from deml_tf.errors import UsageError
@@ -21,21 +23,12 @@ def check_file(path: str | os.PathLike[str]) -> None:
         path: Of the output.
 
     Raises:
-        UsageError: It ends in something else, nothing may be written there, or a
-            package that it needs is not installed.
+        UsageError: It ends in something else, or nothing may be written there.
     """
     suffix = Path(path).suffix
     if suffix not in _FORMATS:
         raise UsageError(f"output={path}: end it in {' or '.join(_FORMATS)}.")
     check_output("output", path)
-    if suffix == ".parquet":
-        try:
-            import pyarrow.parquet  # noqa: F401
-        except ImportError as error:
-            raise UsageError(
-                f"output={path} needs pyarrow, which is not installed: "
-                "pip install deml_tf[client], or end it in .npz or .jsonl."
-            ) from error
 
 
 def write_embeddings(
@@ -113,9 +106,6 @@ def _jsonl(names: list[str], embeddings: Embeddings, version: int) -> bytes:
 
 
 def _parquet(names: list[str], embeddings: Embeddings, version: int) -> bytes:
-    import pyarrow
-    from pyarrow import parquet
-
     count, size = embeddings.embedding.shape
     boxes = embeddings.boxes.shape[1]
 

@@ -1,5 +1,6 @@
 """Find images that cannot be read before a run begins, instead of in its middle."""
 
+import contextlib
 import csv
 import dataclasses
 import io
@@ -149,6 +150,19 @@ def find_bad(paths: Iterable[str]) -> dict[str, str]:
     return {path: reason for path, reason in found.items() if reason}
 
 
+def why_bad(encoded: bytes) -> str:
+    """Say why an image could not be read by a run.
+
+    Args:
+        encoded: The image's file.
+
+    Returns:
+        The reason; empty if the image is good.
+    """
+    with _quiet():
+        return _judge_bytes(encoded).reason
+
+
 def _key(path: str) -> bytes:
     # As bytes: a file's name need not be UTF-8.
     return os.fsencode(os.path.abspath(path))
@@ -167,11 +181,18 @@ def _look(path: str) -> tuple[os.stat_result | None, str]:
 
 def _judge_all(paths: list[str]) -> Iterator[_Verdict]:
     threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)))
-    with warnings.catch_warnings(), ThreadPoolExecutor(threads) as pool:
-        # They concern sizes below our own limit, and odd metadata that is not used.
-        warnings.simplefilter("ignore")
+    with _quiet(), ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(paths), _AT_ONCE):
             yield from pool.map(_judge, paths[start : start + _AT_ONCE])
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings back."""
+    with warnings.catch_warnings():
+        # They concern sizes below our own limit, and odd metadata that is not used.
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _judge(path: str) -> _Verdict:
@@ -181,6 +202,10 @@ def _judge(path: str) -> _Verdict:
         return _Verdict(str(error.strerror), lasts=False)
     except MemoryError:
         return _Verdict("it does not fit into memory", lasts=False)
+    return _judge_bytes(encoded)
+
+
+def _judge_bytes(encoded: bytes) -> _Verdict:
     if not encoded:
         return _Verdict("it is empty")
     try:

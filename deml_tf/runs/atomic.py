@@ -69,6 +69,23 @@ def check_output(argument: str, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{argument}={shown} {wrong}: name a file elsewhere.")
 
 
+def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
+    """Refuse, before long work, a folder in which no file can be written after it.
+
+    Args:
+        argument: Name of the argument that asks for the folder.
+        path: The folder; it may be missing, and folders on its way.
+
+    Raises:
+        UsageError: The path is a file or leads through one, or nothing may be written
+            there.
+    """
+    wrong = _why_not(Path(path) / "file")
+    if wrong:
+        shown = os.fspath(path)
+        raise UsageError(f"{argument}={shown} {wrong}: name another folder.")
+
+
 def is_written_into(path: str | os.PathLike[str]) -> bool:
     """Tell whether a path is no regular file, so that nothing can stand beside it.
 

@@ -34,6 +34,7 @@ COMMANDS = (
     "evaluate",
     "audit",
     "export",
+    "embed",
     "compare",
     "study",
     "launch",
@@ -90,6 +91,7 @@ WORK = {  # what would take long, or leave this machine
     "deml_tf.evaluate.load_embedder": accepted,
     "deml_tf.audit.read_roles": accepted,
     "deml_tf.serving.source.load_embedder": accepted,
+    "deml_tf.embed.read_export": accepted,
     "deml_tf.launch.run_workers": accepted,
     "deml_tf.study.StudyFile": accepted,
     "deml_tf.data_service.check_service": accepted,
@@ -159,6 +161,7 @@ def given(module):
         "evaluate": ["--embedder=file.txt", "--dataset=folder", "--data_dir=dir"],
         "audit": ["--dataset=folder", "--data_dir=dir"],
         "export": ["--embedder=file.txt"],
+        "embed": ["--export=dir", "--images=dir", "--output=new"],
         "compare": ["run"],
         "study": ["--study_dir=new", "--dataset=folder", "--data_dir=dir"]
         + ["--variant=a: --scales=1", "--variant=b"],

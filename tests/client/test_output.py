@@ -1,7 +1,5 @@
 """The output file, in all formats."""
 
-import sys
-
 import numpy as np
 import pytest
 from pyarrow import parquet
@@ -46,12 +44,10 @@ def test_parquet_says_how_long_its_rows_are(tmp_path):
     assert schema.field("boxes").type.list_size == 3
 
 
-def test_refuses_other_files(tmp_path, monkeypatch):
+def test_refuses_other_files(tmp_path):
     for name, sentence in (("x.csv", "end it in .npz or .jsonl"), ("d.npz", "folder")):
         (tmp_path / "d.npz").mkdir(exist_ok=True)
         with pytest.raises(UsageError, match=sentence):
             output.check_file(tmp_path / name)
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UsageError, match=r"pip install deml_tf\[client\]"):
-        output.check_file(tmp_path / "x.parquet")
-    output.check_file(tmp_path / "x.jsonl")
+    for name in ("x.jsonl", "x.parquet"):
+        output.check_file(tmp_path / name)

@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from deml_tf.config import DataConfig
@@ -62,7 +63,7 @@ def read_list(path: str | os.PathLike[str]) -> list[Example]:
     path = Path(path)
     examples, problems, seen = [], [], {}
     files, folder = ExistingFiles(), os.fspath(path.parent)
-    columns, rows = _read_table(path)
+    columns, rows = read_rows(path, ("path", "label"))
     for line, cells in rows:
         try:
             if len(cells) != len(columns):
@@ -83,8 +84,22 @@ def read_list(path: str | os.PathLike[str]) -> list[Example]:
     return examples
 
 
-def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Column names, and the cells of each row that is not empty with its line."""
+def read_rows(
+    path: Path, needed: Sequence[str]
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Read the cells of a CSV or TSV file with a header.
+
+    Args:
+        path: The file: UTF-8, separated by commas, tabs or semicolons.
+        needed: Columns that it must have, in lower case.
+
+    Returns:
+        The names of the columns, in lower case; and of each row that is not empty its
+        line and its cells, which may be more or fewer than the columns.
+
+    Raises:
+        DataError: It cannot be read, or lacks a column.
+    """
     columns, rows, line = [], [], 1
     try:
         with io.TextIOWrapper(open_regular(path), "utf-8-sig", newline="") as file:
@@ -107,12 +122,12 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             f"{path}, after line {line}: {error}; save the list as UTF-8 text with a "
             "header and one image a line"
         ) from error
-    _check_columns(path, columns)
+    _check_columns(path, columns, needed)
     return columns, rows
 
 
-def _check_columns(path: Path, columns: list[str]) -> None:
-    missing = [name for name in ("path", "label") if name not in columns]
+def _check_columns(path: Path, columns: list[str], needed: Sequence[str]) -> None:
+    missing = [name for name in needed if name not in columns]
     sides = [name for name in "xywh" if name in columns]
     if missing:
         raise DataError(

@@ -1,0 +1,77 @@
+"""Embed images, shard by shard."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from deml_tf.bulk.listed_images import ListedImage
+from deml_tf.bulk.progress import EmbeddingProgress
+from deml_tf.bulk.read_ahead import Content, reading
+from deml_tf.bulk.served_export import Embedded, ServedExport
+from deml_tf.bulk.shard_format import shard_name
+from deml_tf.bulk.shard_plan import ShardPlan
+from deml_tf.bulk.shard_writer import ShardWriter
+from deml_tf.data.scan import why_bad
+
+_UNSOUND = "the embedding is not of length one"
+_REFUSED = "the export does not take it"
+
+
+def embed_shards(
+    served: ServedExport,
+    images: Sequence[ListedImage],
+    plan: ShardPlan,
+    shards: Sequence[int],
+    output: Path,
+    progress: EmbeddingProgress,
+) -> None:
+    """Embed the images of shards, and write each shard when it is full.
+
+    An image that cannot be read goes through the network as an empty file: the others
+    of its batch keep their places, on which the last bits of a sum may depend.
+
+    Args:
+        served: The export.
+        images: All images, of these and of other shards.
+        plan: Which image is in which shard.
+        shards: Numbers of the shards to write, ascending.
+        output: Their folder.
+        progress: Told of each batch and shard.
+    """
+    paths = ([images[n].path for n in rows] for rows in plan.batches(shards))
+    with reading(paths) as contents:
+        for number in shards:
+            rows = plan.rows(number)
+            shard = ShardWriter(images[rows.start : rows.stop], served.export)
+            while not shard.full:
+                batch = next(contents)
+                found = served([content.encoded for content in batch])
+                shard.add(found.embedding, found.boxes, reasons(batch, found))
+                progress.advance(len(batch))
+            shard.write(output / shard_name(number))
+            progress.finish(shard_name(number))
+
+
+def reasons(contents: Sequence[Content], found: Embedded) -> list[str]:
+    """Say why images are not valid.
+
+    Args:
+        contents: b files.
+        found: What the export gave for them.
+
+    Returns:
+        b reasons, empty where an image is valid.
+    """
+    lengths = np.linalg.norm(found.embedding.astype(np.float64), axis=1)
+    unit = abs(lengths - 1) < 0.01  # also no NaN
+    return [
+        content.reason or _reason(content.encoded, valid, sound)
+        for content, valid, sound in zip(contents, found.valid, unit, strict=True)
+    ]
+
+
+def _reason(encoded: bytes, valid: bool, sound: bool) -> str:
+    if not valid:
+        return why_bad(encoded) or _REFUSED
+    return "" if sound else _UNSOUND

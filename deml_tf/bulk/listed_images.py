@@ -1,0 +1,135 @@
+"""The images to embed: of a folder, of a list or of a pattern, in a fixed order."""
+
+import glob
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from deml_tf.cli.printing import say
+from deml_tf.data.image_files import (
+    SUFFIXES,
+    Found,
+    count_left_out,
+    find_image_files,
+    is_image,
+)
+from deml_tf.data.list_files import refuse_lines
+from deml_tf.data.sets.image_list import read_rows
+from deml_tf.errors import DataError, UsageError
+
+
+class ListedImage(NamedTuple):
+    """An image to embed.
+
+    Attributes:
+        path: Its file, absolute.
+        label: Its class, if that is known.
+    """
+
+    path: str
+    label: str | None
+
+
+def list_images(images: str) -> list[ListedImage]:
+    """List the images of a folder, a list file or a pattern.
+
+    A folder is looked into at any depth. Images that lie in a folder below it have that
+    folder's name as label, and those beside the folders have none; for a pattern, its
+    beginning without wildcards takes the place of the folder.
+
+    Args:
+        images: A folder; a CSV or TSV file with a header and the column path (relative
+            to the list's folder, or absolute), and label if there are labels; or a
+            pattern with *, ? or [], and ** for any depth. What is no image is left out
+            of folders and patterns, and that is printed; an image of a list may be
+            missing.
+
+    Returns:
+        The images: in the order of a list, else in that of the names.
+
+    Raises:
+        UsageError: There is no such place, or no image.
+        DataError: A list has wrong lines, or none of its images exists.
+    """
+    if os.path.isdir(images):
+        return _labelled(_look_into(images), images, images)
+    if os.path.isfile(images) and not is_image(images):
+        return _read_list(Path(images))
+    if not glob.has_magic(images) and not os.path.lexists(images):
+        raise UsageError(
+            f"images={images} does not exist: name a folder, a list or a pattern."
+        )
+    found = Found([], [])
+    for path in sorted(glob.glob(images, recursive=True)):
+        if not os.path.isdir(path):
+            (found.images if is_image(path) else found.left_out).append(path)
+    return _labelled(found, images, _beginning(images))
+
+
+def _labelled(found: Found, images: str, folder: str) -> list[ListedImage]:
+    if not found.images:
+        raise UsageError(
+            f"images={images} holds no images ({', '.join(SUFFIXES)}): name another "
+            "folder, list or pattern."
+        )
+    if found.left_out:
+        say(count_left_out(found.left_out))
+    root = os.path.abspath(folder)
+    return [_with_folder(path, root) for path in map(os.path.abspath, found.images)]
+
+
+def _with_folder(path: str, root: str) -> ListedImage:
+    folder = os.path.dirname(path)
+    label = None if folder == root else sys.intern(os.path.basename(folder))
+    return ListedImage(path, label)
+
+
+def _beginning(pattern: str) -> str:
+    """Return the folders of a pattern before the first one with a wildcard."""
+    parts = Path(pattern).parent.parts
+    wild = (n for n, part in enumerate(parts) if glob.has_magic(part))
+    return os.fspath(Path(*parts[: next(wild, None)]))
+
+
+def _look_into(folder: str) -> Found:
+    try:
+        return find_image_files(folder)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {error.filename} cannot be read ({error.strerror}): change "
+            "its permissions, or name another."
+        ) from error
+
+
+def _read_list(path: Path) -> list[ListedImage]:
+    columns, rows = read_rows(path, ("path",))
+    folder = os.path.abspath(path.parent)
+    images, problems = [], []
+    for line, cells in rows:
+        row = dict(zip(columns, cells, strict=False))
+        if len(cells) != len(columns):
+            problems.append(
+                f"line {line}: {len(cells)} cells for {len(columns)} columns"
+            )
+        elif not row["path"]:
+            problems.append(f"line {line}: the path is empty")
+        else:
+            place = os.path.normpath(os.path.join(folder, row["path"]))
+            label = row.get("label")
+            images.append(ListedImage(place, sys.intern(label) if label else None))
+    refuse_lines(path, problems)
+    _refuse_nothing(path, images)
+    return images
+
+
+def _refuse_nothing(path: Path, images: Iterable[ListedImage]) -> None:
+    first = next(iter(images), None)
+    if first is None:
+        raise DataError(f"{path} lists no image; add rows below its header")
+    if not any(os.path.lexists(image.path) for image in images):
+        raise DataError(
+            f"none of the images that {path} lists exists, such as {first.path}; "
+            "write paths relative to the folder of the list, or absolute ones"
+        )

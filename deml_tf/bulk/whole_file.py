@@ -1,0 +1,36 @@
+"""Files that get their name when they are whole, and of which a kill leaves nothing."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from deml_tf.runs.hidden_folder import hidden_folder
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that others see whole or not at all.
+
+    What killed processes have left of it is removed.
+
+    Args:
+        path: The file; its folder is made.
+        write: Called with the open file.
+    """
+    try:
+        with hidden_folder(path) as folder:
+            temporary = folder / "file"
+            with temporary.open("xb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+    except OSError as error:
+        if error.errno:
+            error.filename = os.fspath(path)  # a full disk names no file
+        raise
+    place = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)

@@ -1,0 +1,70 @@
+"""The shards that are there: looked at before they are taken for done, and after."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from deml_tf.bulk.shard_format import WEIGHTS, shard_name
+from deml_tf.bulk.shard_plan import ShardPlan
+from deml_tf.errors import DataError
+
+
+def missing_shards(
+    output: Path, shards: Iterable[int], plan: ShardPlan, weights_sha256: str
+) -> list[int]:
+    """Find the shards that are still to be written.
+
+    Args:
+        output: Their folder; it may be missing.
+        shards: Numbers of the shards that there should be.
+        plan: Which images they hold.
+        weights_sha256: Of the export.
+
+    Returns:
+        The numbers of those that are not there.
+
+    Raises:
+        DataError: One is there that cannot be read, or is not what it should be.
+    """
+    missing = []
+    for number in shards:
+        path = output / shard_name(number)
+        try:
+            found = parquet.read_metadata(path)
+        except FileNotFoundError:
+            missing.append(number)
+            continue
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"{path} is damaged ({str(error).rstrip('.')}): remove it, and give "
+                "the same command again."
+            ) from error
+        rows = len(plan.rows(number))
+        weights = (found.metadata or {}).get(WEIGHTS.encode(), b"")
+        if found.num_rows != rows or weights != weights_sha256.encode():
+            raise DataError(
+                f"{path} holds {found.num_rows} images where {rows} belong, or those "
+                "of another export: remove it, and give the same command again."
+            )
+    return missing
+
+
+def invalid_images(output: Path, shards: Iterable[int]) -> Iterator[tuple[str, str]]:
+    """Give the images of shards that are not valid.
+
+    Args:
+        output: Their folder.
+        shards: Their numbers.
+
+    Yields:
+        Path and reason of each.
+    """
+    for number in shards:
+        table = parquet.read_table(
+            output / shard_name(number),
+            columns=["path", "reason"],
+            filters=[("valid", "=", False)],
+        )
+        yield from zip(*(c.to_pylist() for c in table.columns), strict=True)

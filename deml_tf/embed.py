@@ -1,0 +1,129 @@
+"""Embed many images: `python -m deml_tf.embed --export=E --images=I --output=O`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from deml_tf.bulk.description import describe, refuse_other, write_description
+from deml_tf.bulk.embed_shards import embed_shards
+from deml_tf.bulk.listed_images import list_images
+from deml_tf.bulk.progress import EmbeddingProgress
+from deml_tf.bulk.served_export import ServedExport, read_export
+from deml_tf.bulk.shard_plan import ShardPlan, read_part
+from deml_tf.bulk.whole_shards import invalid_images, missing_shards
+from deml_tf.cli import command
+from deml_tf.cli.flags import define
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting
+from deml_tf.errors import UsageError
+from deml_tf.runs.atomic import check_output_folder
+
+FLAGS = flags.FLAGS
+_MOST_LISTED = 20  # images named on the screen; the shards name all
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Check the flags, list the images, embed what is missing, count."""
+    command.no_words(arguments)
+    for name in ("export", "images", "output"):
+        if not FLAGS[name].value:
+            raise UsageError(f"--{name} is missing: {FLAGS[name].help}")
+    part = read_part(FLAGS.part)
+    output = Path(FLAGS.output)
+    check_output_folder("output", output)
+    export = read_export(FLAGS.export)
+    images = list_images(FLAGS.images)
+    plan = ShardPlan(len(images), FLAGS.shard_size, FLAGS.batch_size)
+    about = describe(export, images, plan)
+    refuse_other(output, about)
+    shards = plan.part(*part)
+    missing = missing_shards(output, shards, plan, export.weights_sha256)
+    progress = None
+    if missing:
+        served = ServedExport(export)
+        write_description(output, about)
+        total = sum(len(plan.rows(shard)) for shard in missing)
+        with EmbeddingProgress(total) as progress:
+            embed_shards(served, images, plan, missing, output, progress)
+    report(output, plan, shards, progress)
+
+
+def report(
+    output: Path,
+    plan: ShardPlan,
+    shards: Sequence[int],
+    progress: EmbeddingProgress | None,
+) -> None:
+    """Name the images that are not valid, and say how many there are of all.
+
+    Args:
+        output: The folder of the shards.
+        plan: Which image is in which shard.
+        shards: Numbers of the shards of this process.
+        progress: Of what was embedded; None if all shards were there.
+    """
+    invalid = 0
+    for path, reason in invalid_images(output, shards):
+        invalid += 1
+        if invalid <= _MOST_LISTED:
+            say(f"not valid: {path}: {reason}")
+    if invalid > _MOST_LISTED:
+        say(f"... and {invalid - _MOST_LISTED} more, which the shards name")
+    images = sum(len(plan.rows(shard)) for shard in shards)
+    facts = [f"{images} images in {len(shards)} of {plan.shards} shards"]
+    facts.append(f"{invalid} not valid")
+    if progress is None:
+        facts.append("all there before")
+    else:
+        if progress.total < images:
+            facts.append(f"{progress.total} embedded now")
+        facts.append(f"{progress.rate:.1f} images/s")
+    say(f"{', '.join(facts)}: {output}")
+
+
+SETTINGS = (
+    Setting(
+        "export",
+        Path,
+        None,
+        "Version folder of an export for TensorFlow Serving, such as "
+        "export/models/NAME/1.",
+    ),
+    Setting(
+        "images",
+        Path,
+        None,
+        "A folder, at any depth; a CSV list with the column path, and label if there "
+        "are labels; or a quoted pattern, such as 'photos/**/*.jpg'.",
+    ),
+    Setting(
+        "output",
+        Path,
+        None,
+        "Folder of the embeddings; the same command goes on with what is missing.",
+    ),
+    Setting("shard_size", int, 4096, "Images in a file of embeddings.", at_least=1),
+    Setting("batch_size", int, 32, "Images embedded at once.", at_least=1),
+    Setting(
+        "part",
+        str,
+        "1/1",
+        "K/N, for one of N processes or machines that share the work: each Nth file, "
+        "beginning with the Kth.",
+    ),
+)
+
+
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-embed` starts."""
+    define(*SETTINGS)
+    command.run(
+        main,
+        interrupted="Interrupted: the files of embeddings that are there are whole, "
+        "and the same command goes on with the others.",
+    )
+
+
+if __name__ == "__main__":
+    cli()
