@@ -13,6 +13,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf import export
+from deml_tf.bulk.served_export import ServedExport, read_export
 from deml_tf.cli.flags import as_flags, define_flags, read_configs
 from deml_tf.config import CONFIGS
 from deml_tf.errors import UsageError
@@ -87,6 +88,10 @@ def test_a_version_folder(exported):
     assert 0 <= about["threshold"]["measured_false_accept_rate"] <= 0.2
     assert about["warmup"] == {"requests": 2, "images": "drawn"}
     assert about["precision"] == "float32" and len(about["weights_sha256"]) == 64
+    read = read_export(folder)  # as the commands do that use an export
+    assert (read.model, read.version, read.embedding_dim) == ("birds", 1, 16)
+    assert (read.scales, read.threshold) == (2, about["threshold"]["cosine"])
+    assert ServedExport(read)([b"none"]).embedding.shape == (1, 16)
     largest = max(v for row in about["parity"] for v in row["by_batch_size"].values())
     assert 0 < largest < 1e-5
     assert {row["run_by"] for row in about["parity"]} == {"python", "session"}

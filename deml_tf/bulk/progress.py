@@ -51,7 +51,8 @@ class EmbeddingProgress:
 
     def __exit__(self, *error: object) -> None:
         """Leave the bar on the screen."""
-        self.bar.stop()
+        if self.bar.console.is_terminal:  # elsewhere it would print an empty line
+            self.bar.stop()
 
     def advance(self, images: int) -> None:
         """Move on by a batch."""

@@ -65,14 +65,15 @@ def shard_schema(embedding_dim: int, scales: int, weights_sha256: str) -> pa.Sch
         scales: i.
         weights_sha256: Of the export, for the schema's metadata.
     """
+    number = pa.field("element", pa.float32())  # Parquet's name for it
     return pa.schema(
         [
             pa.field("path", pa.string(), nullable=False),
             pa.field("label", pa.string()),
             pa.field("valid", pa.bool_(), nullable=False),
             pa.field("reason", pa.string()),
-            pa.field("embedding", pa.list_(pa.float32(), embedding_dim)),
-            pa.field("boxes", pa.list_(pa.float32(), 4 * scales)),
+            pa.field("embedding", pa.list_(number, embedding_dim)),
+            pa.field("boxes", pa.list_(number, 4 * scales)),
         ],
         metadata={WEIGHTS: weights_sha256},
     )

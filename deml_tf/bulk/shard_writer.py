@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -64,23 +65,20 @@ class ShardWriter:
             [None if label is None else decodable(label) for label in labels],
             ~invalid,
             [decodable(reason) or None for reason in self.reasons],
-            _vectors(self.embedding, invalid),
-            _vectors(self.boxes, invalid),
+            _vectors(self.embedding, invalid, self.schema.field("embedding").type),
+            _vectors(self.boxes, invalid, self.schema.field("boxes").type),
         ]
         arrays = [
             column if isinstance(column, pa.Array) else pa.array(column, field.type)
             for column, field in zip(columns, self.schema, strict=True)
         ]
         table = pa.Table.from_arrays(arrays, schema=self.schema)
-        repeated = ["label", "reason"]  # in the others no value comes twice
-        write_whole(
-            path,
-            lambda file: parquet.write_table(table, file, use_dictionary=repeated),
-        )
+        # In the other columns no value comes twice.
+        options: Any = {"use_dictionary": ["label", "reason"]}
+        write_whole(path, lambda file: parquet.write_table(table, file, **options))
 
 
-def _vectors(rows: np.ndarray, invalid: np.ndarray) -> pa.Array:
+def _vectors(rows: np.ndarray, invalid: np.ndarray, kind: pa.DataType) -> pa.Array:
     rows[invalid] = 0
     values = pa.array(rows.ravel())
-    kind = pa.list_(pa.float32(), rows.shape[1])
     return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=pa.array(invalid))

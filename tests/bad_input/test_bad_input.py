@@ -11,6 +11,7 @@ from pathlib import Path
 
 import backbones_cases
 import client_cases
+import embed_cases
 import flags_cases
 import images_cases
 import layouts_cases
@@ -37,6 +38,7 @@ GROUPS = {
     "Several devices and machines": machines_cases.CASES,
     "Studies": studies_cases.CASES,
     "The client": client_cases.CASES,
+    "Embedding many images": embed_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
 # Also typed into a process of its own, to see that a fork is no different.

@@ -1,0 +1,134 @@
+"""The command, as a user types it; mistakes are typed in tests/bad_input."""
+
+import json
+import signal
+
+import pytest
+from dying import embed_and_die, embed_limited
+from forks import Fork
+from pyarrow import parquet
+
+from deml_tf.bulk.shard_format import KEYS, shard_name
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def flags(exported, mixed):
+    return [
+        f"--export={exported}",
+        f"--images={mixed}",
+        "--shard_size=4",
+        "--batch_size=3",
+    ]
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(flags, command, tmp_path_factory):
+    """The folder of a command that was left alone, and what it printed."""
+    output = tmp_path_factory.mktemp("bulk") / "new" / "embeddings"
+    status, printed, errors = command("embed", *flags, f"--output={output}")
+    assert status == 0, errors
+    return output, printed
+
+
+def test_what_is_there_and_what_is_said(undisturbed, mixed):
+    output, printed = undisturbed
+    names = [shard_name(n) for n in range(3)]
+    assert sorted(contents(output)) == ["embeddings.json", *names]
+    about = json.loads((output / "embeddings.json").read_bytes())
+    assert tuple(about) == KEYS
+    assert (about["images"], about["shards"]) == (11, 3)
+    tables = [parquet.read_table(output / name) for name in names]
+    assert [table.num_rows for table in tables] == [4, 4, 3]
+    lines = printed.splitlines()
+    assert lines[0].startswith("shard_00000.parquet: 4/11 images, ")
+    assert lines[2].endswith(" images/s, 0 s left")
+    assert lines[3].startswith(f"not valid: {mixed}/left/02.jpg: Unknown image")
+    assert lines[4] == f"not valid: {mixed}/right/06.jpg: it is empty"
+    assert lines[5].endswith("09.jpg: cannot be read (it is a folder)")
+    assert lines[6].startswith("11 images in 3 of 3 shards, 3 not valid, ")
+    assert lines[6].endswith(f" images/s: {output}") and len(lines) == 7
+
+
+def test_killed_in_the_midst_of_writing(undisturbed, flags, command, tmp_path):
+    flags = [*flags, f"--output={tmp_path / 'out'}"]
+    for files, there in ((0, set()), (2, {"embeddings.json", shard_name(0)})):
+        process = Fork(embed_and_die, files, *flags)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        names = {path.name for path in (tmp_path / "out").iterdir()}
+        assert {name for name in names if name[0] != "."} == there
+        assert len(names - there) == 1  # what it left half written
+    status, printed, errors = command("embed", *flags)
+    assert status == 0, errors
+    assert "3 not valid, 7 embedded now" in printed
+    assert contents(tmp_path / "out") == contents(undisturbed[0])
+
+    status, printed, errors = command("embed", *flags)
+    assert status == 0, errors
+    assert "3 not valid, all there before: " in printed
+
+
+def test_processes_share_the_work(undisturbed, flags, start, tmp_path):
+    flags = [*flags, f"--output={tmp_path}"]
+    processes = [start("embed", *flags, f"--part={n}/2") for n in (1, 2)]
+    ends = [(*process.communicate(), process.returncode) for process in processes]
+    assert [status for _, _, status in ends] == [0, 0], ends
+    assert "\n7 images in 2 of 3 shards, 2 not valid, " in ends[0][0]
+    assert "\n4 images in 1 of 3 shards, 1 not valid, " in ends[1][0]
+    assert contents(tmp_path) == contents(undisturbed[0])
+
+
+def test_a_full_disk(undisturbed, flags, command, tmp_path):
+    flags = [*flags, f"--output={tmp_path / 'out'}"]
+    process = Fork(embed_limited, 1500, *flags)
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert errors == (
+        f"error: there is no room to write {tmp_path}/out/shard_00000.parquet (File "
+        "too large); what was saved before is whole: free space and give the same "
+        "command again.\n"
+    )
+    assert [*contents(tmp_path / "out")] == ["embeddings.json"]
+    status, _, errors = command("embed", *flags)
+    assert status == 0, errors
+    assert contents(tmp_path / "out") == contents(undisturbed[0])
+
+
+def test_interrupted(flags, start, mixed, tmp_path):
+    images = tmp_path / "list.csv"
+    paths = [str(path) for path in sorted(mixed.glob("left/*"))] * 500
+    images.write_text("\n".join(["path", *paths]))
+    process = start("embed", *flags, f"--images={images}", f"--output={tmp_path}/out")
+    assert process.stdout.readline().startswith("shard_00000.parquet: 4/3000 images")
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate()
+    assert process.returncode == 143
+    assert errors == (
+        "error: Terminated: the files of embeddings that are there are whole, and the "
+        "same command goes on with the others.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("--shard_size=5", "--shard_size=5, but"),
+        ("--batch_size=2", "--batch_size=2, but"),
+        ("--images=IMAGES/left", "holds embeddings of other images (11 with their"),
+    ],
+)
+def test_another_command_is_refused(
+    change, sentence, undisturbed, flags, command, mixed
+):
+    output, _ = undisturbed
+    before = contents(output)
+    change = change.replace("IMAGES", str(mixed))
+    status, _, errors = command("embed", *flags, f"--output={output}", change)
+    assert status == 2 and sentence in errors and errors.count("\n") == 1
+    assert contents(output) == before

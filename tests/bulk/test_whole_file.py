@@ -1,0 +1,40 @@
+import errno
+import os
+
+import pytest
+
+from deml_tf.bulk.whole_file import write_whole
+
+
+def listed(folder):
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+def test_a_file_is_written_into_a_new_folder(tmp_path):
+    path = tmp_path / "new" / "x"
+    write_whole(path, lambda file: file.write(b"all"))
+    assert path.read_bytes() == b"all" and listed(path.parent) == ["x"]
+    write_whole(path, lambda file: file.write(b"other"))
+    assert path.read_bytes() == b"other" and listed(path.parent) == ["x"]
+
+
+def test_a_failure_leaves_the_old_file_and_names_it(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError) as raised:
+        write_whole(path, fail)
+    assert raised.value.filename == str(path)
+    assert path.read_bytes() == b"old" and listed(tmp_path) == ["x"]
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    for name in (".x.0123abcd.tmp", ".y.0123abcd.tmp"):
+        (tmp_path / name / "content").mkdir(parents=True)
+        (tmp_path / name / "content" / "file").write_bytes(b"half")
+    write_whole(tmp_path / "x", lambda file: file.write(b"all"))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".y.0123abcd.tmp", "x"]

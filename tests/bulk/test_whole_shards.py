@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deml_tf.bulk.listed_images import ListedImage
+from deml_tf.bulk.served_export import Export
+from deml_tf.bulk.shard_format import shard_name
+from deml_tf.bulk.shard_plan import ShardPlan
+from deml_tf.bulk.shard_writer import ShardWriter
+from deml_tf.bulk.whole_shards import invalid_images, missing_shards
+from deml_tf.errors import DataError
+
+EXPORT = Export(Path("e"), "birds", 3, "5" * 64, "float32", 2, 1, None, {})
+PLAN = ShardPlan(8, 3, 2)
+
+
+def write(folder, number, export=EXPORT, plan=PLAN, bad=()):
+    rows = plan.rows(number)
+    shard = ShardWriter([ListedImage(f"/{n}", None) for n in rows], export)
+    reasons = [f"bad {n}" if n in bad else "" for n in rows]
+    shard.add(np.ones((len(rows), 2)), np.ones((len(rows), 4)), reasons)
+    shard.write(folder / shard_name(number))
+
+
+def missing(folder):
+    return missing_shards(folder, range(PLAN.shards), PLAN, EXPORT.weights_sha256)
+
+
+def test_what_is_missing(tmp_path):
+    assert missing(tmp_path / "none") == [0, 1, 2]
+    write(tmp_path, 1)
+    assert missing(tmp_path) == [0, 2]
+    write(tmp_path, 2)
+    (tmp_path / ".shard_00000.parquet.0123abcd.tmp").mkdir()
+    assert missing(tmp_path) == [0]
+
+
+def test_shards_that_are_not_what_they_should_be(tmp_path):
+    path = tmp_path / shard_name(0)
+    path.write_bytes(b"PAR1 half")
+    with pytest.raises(DataError, match=f"^{path} is damaged .*: remove it"):
+        missing(tmp_path)
+    for wrong in (
+        {"plan": ShardPlan(8, 4, 2)},
+        {"export": EXPORT._replace(weights_sha256="6" * 64)},
+    ):
+        write(tmp_path, 0, **wrong)
+        with pytest.raises(DataError, match=f"^{path} holds . images where 3 belong"):
+            missing(tmp_path)
+
+
+def test_images_that_are_not_valid(tmp_path):
+    for number in range(3):
+        write(tmp_path, number, bad=(1, 2, 7))
+    found = [*invalid_images(tmp_path, [0, 1, 2])]
+    assert found == [(f"/{n}", f"bad {n}") for n in (1, 2, 7)]
+    assert [*invalid_images(tmp_path, [1])] == []
