@@ -79,6 +79,5 @@ class ShardWriter:
 
 
 def _vectors(rows: np.ndarray, invalid: np.ndarray, kind: pa.DataType) -> pa.Array:
-    rows[invalid] = 0
     values = pa.array(rows.ravel())
     return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=pa.array(invalid))
