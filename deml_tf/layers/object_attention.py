@@ -80,14 +80,17 @@ class ObjectAttention(keras.layers.Layer):
             and made to sum to 1 again, which takes out the walk's pull to the centre.
         multi_layer: Whether an embedder hands over the middle maps as
             `lower_features`; default False. A call with two maps fuses them anyway.
+        threshold: Share of the map's range above which the region lies, in (0, 1);
+            None, the default, for its mean, as in the release. On maps of 14 x 14
+            positions .65 gives tighter boxes.
         resolution: Side in pixels of the image that the map stands for; default 227.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 
     Raises:
         UsageError: If an argument is out of its range.
 
-    Departures from the release: the exact end, `border="shift"` and `prior_correction`
-    are ours, as are maps in floats where it truncates them to 8 bit.
+    Departures from the release: the exact end, `border="shift"`, `prior_correction` and
+    `threshold` are ours, as are maps in floats where it truncates them to 8 bit.
     """
 
     def __init__(
@@ -97,6 +100,7 @@ class ObjectAttention(keras.layers.Layer):
         border: str = "shift",
         prior_correction: bool = False,
         multi_layer: bool = False,
+        threshold: float | None = None,
         resolution: int = 227,
         **kwargs,
     ):
@@ -108,11 +112,14 @@ class ObjectAttention(keras.layers.Layer):
             raise UsageError(f"steps={steps} is no walk; use at least 1, or None.")
         if not epsilon > 0:
             raise UsageError(f"epsilon={epsilon} is no width; use more than 0.")
+        if threshold is not None and not 0 < threshold < 1:
+            raise UsageError(f"threshold={threshold}: it must be above 0 and below 1.")
         self.steps = steps
         self.epsilon = epsilon
         self.border = border
         self.prior_correction = prior_correction
         self.multi_layer = multi_layer
+        self.threshold = threshold
         self.resolution = resolution
 
     def build(self, features_shape: Shape, lower_features_shape: Shape = None) -> None:
@@ -163,7 +170,9 @@ class ObjectAttention(keras.layers.Layer):
         )
         if lower is not None and self.steps is None:
             saliency = (evened_map(saliency, h, w) + lower) / 2.0
-        boxes, found = region_boxes(saliency, self.resolution, self.border)
+        boxes, found = region_boxes(
+            saliency, self.resolution, self.border, self.threshold
+        )
         # The regions' loop forgets the batch, by which costs are counted.
         boxes = tf.ensure_shape(boxes, (saliency.shape[0], 4))
         good = informed & tf.ensure_shape(found, saliency.shape[:1])
@@ -203,5 +212,6 @@ class ObjectAttention(keras.layers.Layer):
             "border": self.border,
             "prior_correction": self.prior_correction,
             "multi_layer": self.multi_layer,
+            "threshold": self.threshold,
             "resolution": self.resolution,
         }

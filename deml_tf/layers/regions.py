@@ -23,13 +23,17 @@ BORDERS = ("shift", "clip")
 FLAT = 1e-5  # relative range of a map below which its differences may be rounding
 
 
-def heights_above_mean(maps: Any, rows: Axis, columns: Axis) -> tf.Tensor:
-    """Scale maps to 0..1 and subtract the mean of the pixels they stand for.
+def heights_above(
+    maps: Any, rows: Axis, columns: Axis, threshold: float | None = None
+) -> tf.Tensor:
+    """Scale maps to 0..1 and subtract the threshold.
 
     Args:
         maps: (b, h, w) float32.
         rows: Pixels over h.
         columns: Pixels over w.
+        threshold: In (0, 1); None, the default, for the mean of the pixels that the
+            map stands for.
 
     Returns:
         (b, h, w) float32; 0 everywhere where a map is constant or not finite.
@@ -40,8 +44,11 @@ def heights_above_mean(maps: Any, rows: Axis, columns: Axis) -> tf.Tensor:
     is_usable = tf.math.is_finite(tf.reduce_sum(maps, axis=(1, 2), keepdims=True))
     is_usable &= high - low > FLAT * scale
     heights = tf.math.divide_no_nan(maps - low, high - low)
-    share = np.outer(rows.weights.mean(axis=0), columns.weights.mean(axis=0))
-    heights -= tf.reduce_sum(heights * share, axis=(1, 2), keepdims=True)
+    if threshold is None:
+        share = np.outer(rows.weights.mean(axis=0), columns.weights.mean(axis=0))
+        heights -= tf.reduce_sum(heights * share, axis=(1, 2), keepdims=True)
+    else:
+        heights -= threshold
     return tf.where(is_usable, heights, tf.zeros_like(heights))
 
 
@@ -105,15 +112,19 @@ def first_region(
     return tf.where(tf.reduce_any(is_candidate, axis=(1, 2)), label, -1)
 
 
-def largest_region(maps: Any, resolution: int = 227) -> tuple[tf.Tensor, tf.Tensor]:
-    """Find the extents of the largest 8-connected region above the mean.
+def largest_region(
+    maps: Any, resolution: int = 227, threshold: float | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Find the extents of the largest 8-connected region above the threshold.
 
     Exact: what labelling all `resolution`^2 pixels of the bilinearly resized map
-    (half-pixel centres) gives, up to rounding of pixels that equal the mean.
+    (half-pixel centres) gives, up to rounding of pixels that equal the threshold.
 
     Args:
         maps: (b, h, w) float32, h and w static.
         resolution: Side in pixels of the image that the map stands for; default 227.
+        threshold: As a share of the range of the map, in (0, 1); None, the default, for
+            the mean of the pixels.
 
     Returns:
         `extents` (b, 4) int32, ymin, xmin, ymax, xmax in pixels, the last two one past
@@ -122,7 +133,7 @@ def largest_region(maps: Any, resolution: int = 227) -> tuple[tf.Tensor, tf.Tens
     """
     _, h, w = maps.shape
     rows, columns = pixel_axis(h, resolution), pixel_axis(w, resolution)
-    heights = heights_above_mean(maps, rows, columns)
+    heights = heights_above(maps, rows, columns, threshold)
     # The image's columns that hold knots. p: pixel; k, l: knots.
     at_columns = rows.weights @ heights @ columns.weights[columns.knots].T  # (b, p, l)
     at_knots = tf.gather(at_columns, rows.knots, axis=1)  # (b, k, l)
@@ -172,7 +183,10 @@ def square_boxes(extents: Any, border: str = "shift") -> tf.Tensor:
 
 
 def region_boxes(
-    maps: Any, resolution: int = 227, border: str = "shift"
+    maps: Any,
+    resolution: int = 227,
+    border: str = "shift",
+    threshold: float | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the box of what stands out in each map.
 
@@ -183,6 +197,7 @@ def region_boxes(
         maps: (b, h, w) float32, h and w static, not necessarily equal.
         resolution: Side in pixels of the image that the map stands for; default 227.
         border: "shift" (default) or "clip", see `square_boxes`.
+        threshold: See `largest_region`.
 
     Returns:
         `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the image; `found`
@@ -200,7 +215,7 @@ def region_boxes(
         raise UsageError(
             f"maps have shape {maps.shape}; give (b, h, w) with h and w known."
         )
-    extents, sizes = largest_region(tf.cast(maps, tf.float32), resolution)
+    extents, sizes = largest_region(tf.cast(maps, tf.float32), resolution, threshold)
     found = sizes > 0
     boxes = square_boxes(tf.cast(extents, tf.float32) / float(resolution), border)
     whole = tf.constant([[0.0, 0.0, 1.0, 1.0]])

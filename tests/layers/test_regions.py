@@ -54,13 +54,16 @@ def spiral(side):
     return mask
 
 
-def agree(maps, resolution, slack):
+def agree(maps, resolution, slack, threshold=None):
     """Compares with scipy; returns how many regions there are on average."""
-    extents, sizes = find(tf.constant(maps, tf.float32), resolution)
+    extents, sizes = find(tf.constant(maps, tf.float32), resolution, threshold)
     total = 0
     for values, extent, size in zip(maps, extents.numpy(), sizes.numpy(), strict=True):
         heights = resized(values, resolution)
-        heights -= heights.mean()
+        if threshold is None:
+            heights -= heights.mean()
+        else:
+            heights -= values.min() + threshold * np.ptp(values)
         expected, expected_size = labelled(heights > 0)
         total += scipy.ndimage.label(heights > 0, np.ones((3, 3)))[1]
         at_mean = (np.abs(heights) < slack * np.abs(heights).max()).sum()
@@ -162,6 +165,23 @@ def test_boxes_are_inside_and_square_when_shifted():
     assert sides.min() > 0
     clipped = region_boxes(tf.constant(maps, tf.float32), 227, "clip")[0].numpy()
     assert clipped.min() >= 0 and clipped.max() <= 1
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.65, 0.9])
+@pytest.mark.parametrize(
+    ("h", "w", "resolution"), [(7, 7, 227), (14, 14, 64), (3, 5, 50)]
+)
+def test_regions_above_a_share_of_the_range(h, w, resolution, threshold):
+    maps = np.random.default_rng(7).random((40, h, w))
+    agree(maps, resolution, 1e-5, threshold)
+
+
+def test_above_almost_all_there_may_be_no_pixel():
+    maps = np.zeros((1, 4, 4), "float32")
+    maps[0, 1, 1] = 1
+    boxes, found = region_boxes(tf.constant(maps), 6, threshold=0.9)
+    assert not found.numpy().any()
+    np.testing.assert_array_equal(boxes, [[0, 0, 1, 1]])
 
 
 def test_maps_without_a_region_give_the_whole_image():
