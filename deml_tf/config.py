@@ -178,8 +178,9 @@ class ModelConfig:
     region_rule: str = _setting(
         "walk",
         "Rule that finds the region which the next scale zooms to: walk, the paper's; "
-        "or, to compare it with, fixed, which is the same in every image, or random, "
-        "whose place is random from image to image.",
+        "separation, the square that best tells its inside from its outside; or, to "
+        "compare them with, fixed, which is the same in every image, or random, whose "
+        "place is random from image to image.",
         registered="layers.REGION_RULES",
     )
     region_arguments: Mapping[str, Any] = _arguments_of("region_rule")

@@ -68,6 +68,7 @@ REGISTERED = {
             border="clip",
             prior_correction=True,
             multi_layer=True,
+            threshold=0.6,
             resolution=80,
         ),
         [(5, 6, 8), (9, 9, 4)],
@@ -89,6 +90,19 @@ REGISTERED = {
     "RestoreBoxes": (
         layers.RestoreBoxes(20, 16, fit="pad"),
         [(2, 4), (None, None, 3)],
+    ),
+    "SeparationRegion": (
+        layers.SeparationRegion(
+            sharpness=9.0,
+            margin=1.2,
+            smallest=0.3,
+            least=0.1,
+            grid=9,
+            multi_layer=False,
+            learned=True,
+            resolution=80,
+        ),
+        [(5, 6, 8)],
     ),
     "RotaryAttention": (
         RotaryAttention(2, 8, grid=(2, 3), extra_tokens=1, theta=50.0, use_bias=False),

@@ -10,10 +10,12 @@ from deml_tf.layers.object_attention import ObjectAttention
 from deml_tf.layers.prepare import Prepare, RestoreBoxes
 from deml_tf.layers.projection import Projection
 from deml_tf.layers.random_region import RandomRegion
+from deml_tf.layers.separation_region import SeparationRegion
 from deml_tf.layers.zoom import Zoom
 
 REGION_RULES = {
     "walk": ObjectAttention,
+    "separation": SeparationRegion,
     "fixed": FixedRegion,
     "random": RandomRegion,
 }
@@ -39,5 +41,6 @@ __all__ = [
     "RandomRegion",
     "ResponseNorm",
     "RestoreBoxes",
+    "SeparationRegion",
     "Zoom",
 ]

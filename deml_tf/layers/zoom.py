@@ -111,7 +111,7 @@ def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
     Args:
         images: (b, h, w, c), h, w and c static; gradient flows to them.
         boxes: (b, 4), ymin, xmin, ymax, xmax relative to the image; cut off outside it.
-            No gradient flows to them.
+            Gradient flows to them, for region rules that learn.
         size: Side of the result in pixels.
 
     Returns:
@@ -121,7 +121,7 @@ def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
     """
     _, h, w, c = images.shape
     images = tf.cast(images, tf.float32)
-    boxes = tf.stop_gradient(tf.cast(boxes, tf.float32))
+    boxes = tf.cast(boxes, tf.float32)
     ymin, xmin, ymax, xmax = tf.unstack(boxes, axis=1)
     rows = resample(tf.reshape(images, (-1, h, w * c)), ymin, ymax, size)
     side = rows.shape[1]

@@ -188,6 +188,8 @@ def build_scale(
         resolution=settings.input_size,
         name=f"{prefix}object_attention",
     )
+    if is_last:  # nothing comes of its proposal that a loss could be about
+        region_rule.trainable = False
     zoom = Zoom(settings.input_size, dtype="float32", name=f"{prefix}zoom")
     return Scale(
         lower=backbone.lower,

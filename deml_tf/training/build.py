@@ -20,7 +20,7 @@ from deml_tf.training.learning_rate import build_learning_rate
 from deml_tf.training.optimizer import GroupedAdam
 from deml_tf.training.trainer import Trainer
 
-_HEAD = r"_(projection|channel_attention)/"
+_HEAD = r"_(projection|channel_attention|object_attention)/"
 _BIAS = r"(bias|beta)[^/]*$"
 
 

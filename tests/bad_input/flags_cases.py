@@ -341,6 +341,24 @@ CASES = (
         "--fixed_side=1.5: it must be above 0 and at most 1, a share of the side.",
     ),
     Case(
+        "a threshold above the whole map",
+        "train TINY --walk_threshold=1",
+        2,
+        "--walk_threshold=1.0: it must be above 0 and below 1.",
+    ),
+    Case(
+        "squares that weigh nothing",
+        "train TINY --region_rule=separation --separation_sharpness=0",
+        2,
+        "--separation_sharpness=0.0: it must be above 0.",
+    ),
+    Case(
+        "a grid of one cell",
+        "train TINY --region_rule=separation --separation_grid=1",
+        2,
+        "--separation_grid=1: it must be at least 2.",
+    ),
+    Case(
         "images without boxes to crop them to",
         "train TINY --crop_to_box",
         1,

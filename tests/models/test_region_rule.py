@@ -90,12 +90,15 @@ def test_every_rule_is_the_same_compiled_saved_and_in_parts(rule, images, tmp_pa
     """The walk has tests of its own."""
     sizes = {"input_size": 48, "resize_size": 48, "scales": 3, "learners": 2}
     embedder = build_tiny(region_rule=rule, **sizes)
-    squares = tf.image.resize(images, (48, 48))
+    # Smooth: in noise, a box that moves by rounding changes every pixel of the view.
+    squares = tf.image.resize(images[:, :8, :8], (48, 48))
     core = core_of(embedder)
     whole = core(squares)
     sides = (whole["boxes"][..., 2:] - whole["boxes"][..., :2]).numpy()
-    expected = np.array([1, 0.74, 0.74**2], np.float32)[None, :, None]
-    np.testing.assert_allclose(sides, np.tile(expected, (2, 1, 2)), atol=1e-5)
+    if rule in ("fixed", "random"):
+        expected = np.array([1, 0.74, 0.74**2], np.float32)[None, :, None]
+        np.testing.assert_allclose(sides, np.tile(expected, (2, 1, 2)), atol=1e-5)
+    assert (np.diff(sides, axis=1) < 0).all()  # each looks closer
     compiled = tf.function(lambda x: core(x, training=False), jit_compile=True)(squares)
     embedder.save(tmp_path / "embedder.keras")
     again: Any = keras.saving.load_model(tmp_path / "embedder.keras")

@@ -1,4 +1,4 @@
-"""What object and channel attention are compared with leaves as they do."""
+"""What the attentions are compared with leaves as they do, and so do other rules."""
 
 import pytest
 from test_parity_table import Leaving
@@ -8,6 +8,11 @@ from deml_tf.serving import differences
 CONTROLS = {
     "fixed": {"region_rule": "fixed", "fixed_side": 0.5},
     "random": {"region_rule": "random"},
+    "separation": {
+        "region_rule": "separation",
+        "separation_learned": True,
+        "separation_least": 0.0,
+    },
     "projections alone": {"channel_attention": False, "shared_projection": False},
 }
 
