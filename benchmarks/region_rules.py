@@ -1,0 +1,308 @@
+"""Compares region rules on a frozen backbone, on images of seen classes.
+
+    python -m benchmarks.region_rules --dataset=list --data_dir=SCENES --json=FILE
+
+For each rule: the box it finds, against the listed one, and Recall@1 of the crop's
+frozen features alone and joined with those of the whole image. Nothing is trained, and
+no unseen class is used, so that a rule can be chosen here. A rule looks once, or twice:
+the second time at the crop that the first look found.
+"""
+
+import time
+from functools import partial
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import flags
+from rich.table import Table
+
+from deml_tf.cli import command
+from deml_tf.cli.flags import define
+from deml_tf.cli.settings import Setting
+from deml_tf.config import DataConfig, ModelConfig
+from deml_tf.data.batches import scoring_dataset
+from deml_tf.data.selection import read_examples
+from deml_tf.data.splits import zero_shot_split
+from deml_tf.errors import UsageError
+from deml_tf.layers import FixedRegion, ObjectAttention, SeparationRegion
+from deml_tf.layers.random_walk import feature_distances, location_kernel
+from deml_tf.layers.regions import region_boxes
+from deml_tf.layers.zoom import compose_boxes, zoom
+from deml_tf.models.scale import build_scale
+from deml_tf.retrieval.attention_scores import score_attention
+from deml_tf.retrieval.metrics import evaluate
+from deml_tf.runs.atomic import check_output, write_atomically
+from deml_tf.runs.environment import environment
+from deml_tf.runs.json_text import json_text
+
+FLAGS = flags.FLAGS
+BATCH = 32
+
+
+def border(h, w):
+    """Whether each position of a map is at its border: (h * w,)."""
+    rows, columns = np.divmod(np.arange(h * w), w)
+    return (rows % (h - 1) == 0) | (columns % (w - 1) == 0)
+
+
+class Thresholded(keras.layers.Layer):
+    """A saliency map, and the square around its largest region above a threshold."""
+
+    multi_layer = False
+
+    def __init__(self, threshold, **arguments):
+        super().__init__()
+        self.threshold, self.arguments = threshold, arguments
+
+    def call(self, features):
+        """Return the boxes alone."""
+        _, h, w, c = features.shape
+        flat = tf.reshape(features, (-1, h * w, c))
+        maps = tf.reshape(self.saliency(flat, h, w, **self.arguments), (-1, h, w))
+        return {"boxes": region_boxes(maps, threshold=self.threshold)[0]}
+
+
+class Contrast(Thresholded):
+    """Distance from the mean feature at the border."""
+
+    def saliency(self, flat, h, w):
+        """Return (b, h * w)."""
+        ground = tf.boolean_mask(flat, border(h, w), axis=1)
+        return tf.norm(flat - tf.reduce_mean(ground, axis=1, keepdims=True), axis=2)
+
+
+class Personalised(Thresholded):
+    """The walk, sent back at 15 % of its steps to where the contrast is."""
+
+    def saliency(self, flat, h, w):
+        """Return (b, h * w)."""
+        weights = feature_distances(flat)[0] * location_kernel(h, w, 0.15)
+        chain = weights / tf.reduce_sum(weights, axis=1, keepdims=True)
+        start = Contrast(None).saliency(flat, h, w) ** 2
+        system = tf.eye(h * w) - 0.85 * chain
+        return tf.linalg.solve(system, start[:, :, None])[:, :, 0]
+
+
+class Absorbing(Thresholded):
+    """Expected steps, between places that are alike, until the border absorbs."""
+
+    def saliency(self, flat, h, w):
+        """Return (b, h * w), 0 at the border."""
+        distances = feature_distances(flat)[0]
+        width = 0.5 * tf.reduce_mean(distances, axis=(1, 2), keepdims=True)
+        alike = tf.exp(-((distances / width) ** 2)) * location_kernel(h, w, 0.15)
+        chain = alike / tf.reduce_sum(alike, axis=2, keepdims=True)
+        inside = np.flatnonzero(~border(h, w))
+        within = tf.gather(tf.gather(chain, inside, axis=1), inside, axis=2)
+        system = tf.eye(len(inside)) * (1 + 1e-6) - within
+        steps = tf.linalg.solve(system, tf.ones_like(within[:, :, :1]))[:, :, 0]
+        return tf.linalg.matmul(steps, np.eye(h * w, dtype="float32")[inside])
+
+
+def rules(size):
+    """Looks by name: a rule for each look."""
+    walk = partial(ObjectAttention, resolution=size)
+    return {
+        "walk (the paper's)": [walk()],
+        "walk, above .65 of the range": [walk(threshold=0.65)],
+        "walk sent back to the contrast, above .5": [Personalised(0.5)],
+        "absorbing border, above .4": [Absorbing(0.4)],
+        "contrast to the border, above .5": [Contrast(0.5)],
+        "separation, last map": [SeparationRegion(multi_layer=False)],
+        "separation": [SeparationRegion()],
+        "middle of the view, side .52": [FixedRegion(side=0.52)],
+        "walk twice (the paper's)": [walk(), walk()],
+        "separation twice": [SeparationRegion(), SeparationRegion()],
+        "separation, 1.3 as wide, then separation": [
+            SeparationRegion(margin=1.3),
+            SeparationRegion(),
+        ],
+    }
+
+
+class Frozen:
+    """A frozen backbone on views of images.
+
+    Args:
+        size: Side of a view in pixels.
+        stride: Of the maps that the rules read; crops are described at stride 32.
+    """
+
+    def __init__(self, size, stride):
+        self.size = size
+        self.maps = self.network(size, stride, slice(1, 3))
+        self.describe = self.network(size, 32, slice(0, 1))
+        self.cut = tf.function(partial(zoom, size=size))
+
+    def network(self, size, stride, outputs):
+        """Return a function of views: its pooled features or its two maps."""
+        settings = ModelConfig(
+            scales=1,
+            learners=1,
+            input_size=size,
+            output_stride=stride,
+            batch_norm="frozen",
+        )
+        scale = build_scale(settings, 1, 0, prefix=f"stride{stride}_", is_last=True)
+        views = keras.Input((size, size, 3))
+        network = keras.Model(views, scale.features(views)[outputs])
+        return tf.function(lambda images: network(images, training=False))
+
+    def look(self, rule, view, images, maps):
+        """Return the boxes of the next view."""
+        middle, last = maps
+        found = rule(last, middle) if rule.multi_layer else rule(last)
+        return compose_boxes(view, found["boxes"])
+
+
+def measure(frozen, examples):
+    """Boxes, pooled features and costs of every rule.
+
+    Returns:
+        Boxes (n, 4) and pooled features (n, c) by name; CPU seconds by name.
+    """
+    table = rules(frozen.size)
+    compiled = {
+        name: [tf.function(partial(frozen.look, rule)) for rule in looks]
+        for name, looks in table.items()
+    }
+    boxes, pooled, seconds, taken = {}, {}, {}, 0
+
+    def timed(name, function, *arguments):
+        begin = time.process_time()
+        result = function(*arguments)
+        tf.nest.map_structure(lambda t: t.numpy(), result)
+        seconds.setdefault(name, []).append(time.process_time() - begin)
+        return result
+
+    def keep(name, box, features):
+        boxes.setdefault(name, []).append(np.array(box))
+        pooled.setdefault(name, []).append(features[:, 0].numpy())
+
+    dataset = scoring_dataset(
+        examples, resize_size=2 * frozen.size, fit="squash", batch_size=BATCH
+    )
+    for images, _ in dataset:
+        whole = tf.constant(
+            np.tile(np.array([0, 0, 1, 1], "float32"), (len(images), 1))
+        )
+        views = frozen.cut(images, whole)
+        maps = timed("forward", frozen.maps, views)
+        keep("whole image", whole, frozen.describe(views)[0])
+        for name, looks in compiled.items():
+            box, seen = whole, maps
+            for number, look in enumerate(looks):
+                if number:
+                    seen = frozen.maps(frozen.cut(images, box))
+                box = timed(name, look, box, images, seen)
+            keep(name, box, frozen.describe(frozen.cut(images, box))[0])
+        listed = [e.box for e in examples[taken : taken + len(images)]]
+        taken += len(images)
+        if all(listed):
+            box = tf.constant(np.array(listed, np.float32))
+            keep("the listed box", box, frozen.describe(frozen.cut(images, box))[0])
+        print(f"{taken} of {len(examples)} images", flush=True)
+    joined = {name: np.concatenate(parts) for name, parts in boxes.items()}
+    return joined, {n: np.concatenate(p) for n, p in pooled.items()}, seconds
+
+
+def scores(boxes, pooled, seconds, examples):
+    """One row a rule, as a dict."""
+    labels = [e.label for e in examples]
+    listed = np.array([e.box for e in examples]) if examples[0].box else None
+    whole = unit(pooled["whole image"])
+    forward = np.median(seconds["forward"])
+    rows = []
+    for name, box in boxes.items():
+        found = score_attention(
+            box[:, None],
+            np.ones((len(box), 1, 1, 1)),
+            np.zeros((len(box), 1), bool),
+            listed,
+        )
+        own = unit(pooled[name])
+        cost = np.median(seconds[name]) / forward if name in seconds else None
+        rows.append(
+            {
+                "rule": name,
+                "side": found["side"][0],
+                "side_deviation": found["side_deviation"][0],
+                "side_correlation": (found["side_correlation"] or [None])[0],
+                "iou": (found["iou"] or [None])[0],
+                "recall_at_1": evaluate(own, labels, (1,))["recall_at_1"],
+                "joined_recall_at_1": evaluate(
+                    np.concatenate([own, whole], axis=1), labels, (1,)
+                )["recall_at_1"],
+                "share_of_forward": cost,
+            }
+        )
+    return rows
+
+
+def unit(features):
+    """Features of length one."""
+    return features / np.linalg.norm(features, axis=1, keepdims=True)
+
+
+def printed(rows):
+    """The rows as a table."""
+    result = Table(
+        "rule", "side", "corr.", "IoU", "R@1, crop", "with whole", "cost of its looks"
+    )
+    for row in rows:
+        correlation, iou, cost = (
+            "" if row[key] is None else f"{row[key]:{form}}"
+            for key, form in (
+                ("side_correlation", ".2f"),
+                ("iou", ".3f"),
+                ("share_of_forward", ".1%"),
+            )
+        )
+        result.add_row(
+            row["rule"],
+            f"{row['side']:.2f} ± {row['side_deviation']:.2f}",
+            correlation,
+            iou,
+            f"{row['recall_at_1']:.3f}",
+            f"{row['joined_recall_at_1']:.3f}",
+            cost,
+        )
+    return result
+
+
+def main(arguments):
+    """Compare the rules and print a table."""
+    if arguments:
+        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
+    if FLAGS.json:
+        check_output("json", FLAGS.json)
+    data = {"dataset": FLAGS.dataset, "data_dir": FLAGS.data_dir}
+    if FLAGS.dataset == "plumage":
+        data |= {"plumage_species": 120, "plumage_images": 16}
+    seen = zero_shot_split(read_examples(DataConfig(**data))).train[:: FLAGS.every]
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    measured = measure(Frozen(FLAGS.input_size, FLAGS.output_stride), seen)
+    rows = scores(*measured, seen)
+    if FLAGS.json:
+        report = {
+            "environment": environment(),
+            "input_size": FLAGS.input_size,
+            "output_stride": FLAGS.output_stride,
+            "images": len(seen),
+            "rows": rows,
+        }
+        write_atomically(FLAGS.json, json_text(report, indent=2).encode())
+    command.console().print(printed(rows))
+
+
+if __name__ == "__main__":
+    flags.DEFINE_string("dataset", "list", "As in training.")
+    flags.DEFINE_string("data_dir", None, "As in training.")
+    flags.DEFINE_integer("input_size", 224, "Side of a view in pixels.")
+    flags.DEFINE_integer("output_stride", 16, "Stride of the last map: 16 or 32.")
+    flags.DEFINE_integer("every", 2, "Take one seen image of so many.")
+    define(Setting("json", Path, None, "File for the figures and the machine."))
+    command.run(main)
