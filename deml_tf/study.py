@@ -51,6 +51,7 @@ from deml_tf.training.start import check_optimizer, check_schedule
 
 STUDY_FILE = "study.json"
 FLAGS = flags.FLAGS
+_MOST_NAMED = 4  # runs on one line
 SETTINGS = (
     Setting("study_dir", Path, None, "Folder of the study and of its runs."),
     Setting(
@@ -193,7 +194,11 @@ def _train(
 
 
 def _names(runs: Sequence[PlannedRun]) -> str:
-    return "; ".join(run.name for run in runs)
+    """Name the first few runs of a list."""
+    names = [run.name for run in runs[:_MOST_NAMED]]
+    if len(runs) > len(names):
+        names.append(f"and {len(runs) - len(names)} more")
+    return "; ".join(names)
 
 
 def cli() -> None:
