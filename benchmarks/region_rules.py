@@ -9,6 +9,7 @@ the second time at the crop that the first look found.
 """
 
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -27,7 +28,11 @@ from deml_tf.data.selection import read_examples
 from deml_tf.data.splits import zero_shot_split
 from deml_tf.errors import UsageError
 from deml_tf.layers import FixedRegion, ObjectAttention, SeparationRegion
-from deml_tf.layers.random_walk import feature_distances, location_kernel
+from deml_tf.layers.random_walk import (
+    feature_distances,
+    location_kernel,
+    stationary,
+)
 from deml_tf.layers.regions import region_boxes
 from deml_tf.layers.zoom import compose_boxes, zoom
 from deml_tf.models.scale import build_scale
@@ -169,6 +174,7 @@ def measure(frozen, examples):
         for name, looks in table.items()
     }
     boxes, pooled, seconds, taken = {}, {}, {}, 0
+    of_classes = {}
 
     def timed(name, function, *arguments):
         begin = time.process_time()
@@ -181,13 +187,13 @@ def measure(frozen, examples):
         boxes.setdefault(name, []).append(np.array(box))
         pooled.setdefault(name, []).append(features[:, 0].numpy())
 
-    dataset = scoring_dataset(
-        examples, resize_size=2 * frozen.size, fit="squash", batch_size=BATCH
-    )
-    for images, _ in dataset:
-        whole = tf.constant(
-            np.tile(np.array([0, 0, 1, 1], "float32"), (len(images), 1))
+    def batches():
+        return scoring_dataset(
+            examples, resize_size=2 * frozen.size, fit="squash", batch_size=BATCH
         )
+
+    for images, _ in batches():
+        whole = repeated([0, 0, 1, 1], len(images))
         views = frozen.cut(images, whole)
         maps = timed("forward", frozen.maps, views)
         keep("whole image", whole, frozen.describe(views)[0])
@@ -198,14 +204,48 @@ def measure(frozen, examples):
                     seen = frozen.maps(frozen.cut(images, box))
                 box = timed(name, look, box, images, seen)
             keep(name, box, frozen.describe(frozen.cut(images, box))[0])
-        listed = [e.box for e in examples[taken : taken + len(images)]]
+        batch = examples[taken : taken + len(images)]
         taken += len(images)
+        for example, last in zip(batch, maps[1].numpy(), strict=True):
+            of_classes.setdefault(example.label, []).append(last)
+            if len(of_classes[example.label]) > 1:  # their sum is enough
+                first, second = of_classes[example.label]
+                of_classes[example.label] = [first + second]
+        listed = [e.box for e in batch]
         if all(listed):
             box = tf.constant(np.array(listed, np.float32))
             keep("the listed box", box, frozen.describe(frozen.cut(images, box))[0])
         print(f"{taken} of {len(examples)} images", flush=True)
+    counts = Counter(e.label for e in examples)
+    means = np.stack([total / counts[name] for name, (total,) in of_classes.items()])
+    fixed = box_of_mean_maps(means)
+    for images, _ in batches():
+        box = repeated(fixed, len(images))
+        features = frozen.describe(frozen.cut(images, box))[0]
+        keep("walk on the classes' mean maps", box, features)
     joined = {name: np.concatenate(parts) for name, parts in boxes.items()}
     return joined, {n: np.concatenate(p) for n, p in pooled.items()}, seconds
+
+
+def repeated(box, count):
+    """The same box for so many images."""
+    return tf.constant(np.tile(np.array(box, "float32"), (count, 1)))
+
+
+def box_of_mean_maps(means):
+    """The paper's box of one graph for all images.
+
+    Its distances are the means over classes of those between the positions of a class's
+    mean map.
+
+    Args:
+        means: (classes, h, w, c).
+    """
+    _, h, w, c = means.shape
+    distances = feature_distances(tf.reshape(means, (-1, h * w, c)))[0]
+    graph = tf.reduce_mean(distances, axis=0, keepdims=True)
+    saliency = stationary(graph * location_kernel(h, w, 0.15))
+    return region_boxes(tf.reshape(saliency, (1, h, w)))[0].numpy()[0]
 
 
 def scores(boxes, pooled, seconds, examples):
