@@ -410,7 +410,7 @@ class ScoreConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DistributionConfig:
-    """The devices that a run uses; they may change when it is started again."""
+    """What a run uses and is watched with; may change when it is started again."""
 
     strategy: str = _setting(
         "auto",
@@ -427,6 +427,12 @@ class DistributionConfig:
         None,
         "Address HOST:PORT of a tf.data service (python -m deml_tf.data_service) that "
         "reads the training images; by default this process reads them.",
+    )
+    track: str | None = _setting(
+        None,
+        "Experiment tracker that the losses and diagnostics are sent to as well: "
+        "mlflow or wandb, with the extra of that name; by default none.",
+        choices=("mlflow", "wandb"),
     )
 
 

@@ -73,7 +73,7 @@ class ChooseBestStep(keras.callbacks.Callback):
             )
 
     def begin(
-        self, first_step: int, write: Callable[[Mapping[str, object]], None]
+        self, first_step: int, write: Callable[[Mapping[str, float]], None]
     ) -> None:
         """Prepare a `fit`.
 

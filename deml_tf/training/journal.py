@@ -1,4 +1,4 @@
-"""The losses and diagnostics of a training, in metrics.jsonl and TensorBoard."""
+"""The losses and diagnostics of a training, in files and for a tracker."""
 
 import time
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from deml_tf.config import TrainConfig
 from deml_tf.runs.folder import RunFolder
+from deml_tf.training.tracking import Forward
 from deml_tf.training.workers import Workers
 
 
@@ -21,6 +22,8 @@ class Journal(keras.callbacks.Callback):
         epoch_size: Images of the training set.
         workers: Only the writer among them writes. The others keep their windows in
             step with it, because all must reset a Keras metric together.
+        forward: Given the step and the numbers of each line as well; None, the default,
+            for nobody.
     """
 
     def __init__(
@@ -30,6 +33,7 @@ class Journal(keras.callbacks.Callback):
         train: TrainConfig,
         epoch_size: int,
         workers: Workers,
+        forward: Forward | None = None,
     ):
         super().__init__()
         self.run = run
@@ -37,6 +41,7 @@ class Journal(keras.callbacks.Callback):
         self.train = train
         self.epoch_size = epoch_size
         self.writes = workers.is_writer
+        self.forward = forward
         self.window = [0, 0.0]  # steps, seconds
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -69,7 +74,7 @@ class Journal(keras.callbacks.Callback):
         self.model.reset_metrics()
         self.window = [0, 0.0]
 
-    def write(self, record: Mapping[str, object]) -> None:
+    def write(self, record: Mapping[str, float]) -> None:
         """Add a record of the present step.
 
         Args:
@@ -82,6 +87,8 @@ class Journal(keras.callbacks.Callback):
         with self.writer.as_default(step=self.step):
             for name, value in record.items():
                 tf.summary.scalar(name, value)
+        if self.forward is not None:
+            self.forward(self.step, record)
 
     def on_train_end(self, logs: dict | None = None) -> None:
         """Close the TensorBoard log."""

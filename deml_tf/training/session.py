@@ -30,6 +30,7 @@ from deml_tf.training.final_scores import embedding_of
 from deml_tf.training.journal import Journal
 from deml_tf.training.non_finite import StopOnNonFinite
 from deml_tf.training.progress import ProgressBar
+from deml_tf.training.tracking import Forward
 from deml_tf.training.trainer import Trainer
 from deml_tf.training.workers import Workers
 
@@ -77,11 +78,14 @@ class Session:
             trainer = build_trainer(embedder, configs.loss, configs.train, len(classes))
         return cls(configs, run, workers, split, embedder, trainer)
 
-    def fit(self, data_service: str | None = None) -> None:
+    def fit(
+        self, data_service: str | None = None, forward: Forward | None = None
+    ) -> None:
         """Train from the newest checkpoint to the last step, and keep the best one.
 
         Args:
             data_service: Address of a tf.data service that reads the images.
+            forward: Of a tracker, see `Journal`.
         """
         train = self.configs.train
         choice = ChooseBestStep(
@@ -109,7 +113,7 @@ class Session:
             if self.workers.is_writer:
                 self.run.truncate_metrics(first_step)
             with termination.deferred():
-                self._run_steps(first_step, choice, checkpoints, data_service)
+                self._run_steps(first_step, choice, checkpoints, data_service, forward)
             if checkpoints.leaving:  # SIGTERM may have come to another worker
                 raise termination.Terminated
         if self.split.validation and self.workers.is_writer:
@@ -125,6 +129,7 @@ class Session:
         choice: ChooseBestStep,
         checkpoints: Checkpoints,
         data_service: str | None,
+        forward: Forward | None,
     ) -> None:
         train, workers, images = self.configs.train, self.workers, self.split.train
         sizes = (train.classes_per_batch, train.images_per_class)
@@ -147,7 +152,7 @@ class Session:
                 service=data_service,
             )
 
-        journal = Journal(self.run, first_step, train, len(images), workers)
+        journal = Journal(self.run, first_step, train, len(images), workers, forward)
         choice.begin(first_step, journal.write)
         bar = ProgressBar(first_step, train)
         callbacks = [

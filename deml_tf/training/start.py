@@ -18,6 +18,7 @@ from deml_tf.training.cluster import read_cluster
 from deml_tf.training.final_scores import finish
 from deml_tf.training.session import Session
 from deml_tf.training.strategy import check_shares
+from deml_tf.training.tracking import load_tracker, tracked
 from deml_tf.training.workers import Workers
 
 
@@ -42,6 +43,8 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
     finished = RunFolder(str(configs.train.run_dir)).finished
     if finished and not cluster.is_chief:
         return None  # the writer says so
+    if devices.track is not None and not finished:
+        load_tracker(devices.track)
     if devices.data_service is not None and not finished:
         check_service(devices.data_service)
     batches = (
@@ -55,7 +58,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
     check_shares(workers.replicas, *batches)
     check_choices(configs.model, configs.loss, configs.train)
     with workers.lost_one_explained():
-        return _train(configs, workers, devices.data_service)
+        return _train(configs, workers, devices)
 
 
 def check_schedule(train: TrainConfig) -> None:
@@ -93,7 +96,7 @@ def check_optimizer(train: TrainConfig) -> None:
 
 
 def _train(
-    configs: Configs, workers: Workers, data_service: str | None
+    configs: Configs, workers: Workers, devices: DistributionConfig
 ) -> dict[str, Any] | None:
     run = RunFolder(str(configs.train.run_dir))
     if workers.is_writer:
@@ -107,7 +110,10 @@ def _train(
         if configs.train.deterministic:
             tf.config.experimental.enable_op_determinism()
         session = Session.build(configs, run, workers)
-    session.fit(data_service)
+    track = devices.track if workers.is_writer else None
+    given = {k: v for k, v in as_flags(*configs).items() if v is not None}
+    with tracked(track, run, given) as forward:
+        session.fit(devices.data_service, forward)
     results = None
     if workers.is_writer:
         replicas = workers.replicas
