@@ -23,6 +23,7 @@ from deml_tf.data.splits import Split
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_frozen
 from deml_tf.models.load import load_embedder
+from deml_tf.reports.projector import write_projector
 from deml_tf.reports.score_tables import score_tables
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.probes import check_probed, probe_attributes
@@ -32,7 +33,12 @@ from deml_tf.retrieval.score_images import (
     embedding_of,
     score_images,
 )
-from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
+from deml_tf.runs.atomic import (
+    check_output,
+    check_output_folder,
+    is_written_into,
+    write_atomically,
+)
 from deml_tf.runs.finished import open_finished
 from deml_tf.runs.json_text import json_text
 
@@ -56,6 +62,8 @@ def main(arguments: Sequence[str]) -> None:
     no_words(arguments)
     source = _source()
     check_output("output", source.output)
+    if FLAGS.projector:
+        check_output_folder("projector", FLAGS.projector)
     _check_together(source)
     embedder = load_embedder(source.embedder)
     split = readable(source, FLAGS.split)
@@ -74,6 +82,10 @@ def main(arguments: Sequence[str]) -> None:
     what = {"split": FLAGS.split, "layout": FLAGS.layout}
     report = {"embedder": str(source.embedder), **what, **scores}
     write_atomically(source.output, json_text(report, indent=2).encode())
+    if FLAGS.projector:
+        outputs = embedded.queries["embedding"]
+        count = write_projector(FLAGS.projector, outputs, examples, source.seed)
+        say(f"Map of {count} embeddings: {FLAGS.projector / 'map.html'}")
     for table in score_tables(scores, FLAGS.classes):
         console().print(table)
     say(f"Scores: {source.output}")
@@ -216,6 +228,13 @@ SETTINGS = (
         "learner's part shows.",
     ),
     Setting("output", Path, None, "JSON file to write; default beside the model."),
+    Setting(
+        "projector",
+        Path,
+        None,
+        "Folder to write the embeddings to as well, with their images, for "
+        "TensorBoard's projector, and as a map in map.html.",
+    ),
 )
 
 

@@ -1,0 +1,139 @@
+"""Looking at an embedding: files for TensorBoard's projector, and a map on a page."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from sklearn.manifold import TSNE
+
+from deml_tf.data.example import Example
+from deml_tf.data.images import read_example
+from deml_tf.reports.charts import INK, new_axes, svg
+from deml_tf.reports.page import write_page
+from deml_tf.runs.atomic import write_atomically
+
+MOST = 5000  # images; TensorBoard and t-SNE are slow beyond
+_SPRITE = 8192  # largest side of a sprite in pixels, as TensorBoard reads it
+_TILE = 64  # largest side of an image in it
+_COLOURED = 12  # classes of most images
+_CONFIG = """\
+embeddings {{
+  tensor_name: "embedding"
+  tensor_path: "embeddings.tsv"
+  metadata_path: "metadata.tsv"
+  sprite {{
+    image_path: "sprite.png"
+    single_image_dim: {side}
+    single_image_dim: {side}
+  }}
+}}
+"""
+
+
+def write_projector(
+    folder: Path, embeddings: np.ndarray, examples: Sequence[Example], seed: int = 0
+) -> int:
+    """Write what TensorBoard's projector reads, and a page with a map.
+
+    `tensorboard --logdir=FOLDER` shows the embeddings in three dimensions, with their
+    images; `map.html` shows them in two (t-SNE of cosine distances; van der Maaten and
+    Hinton, JMLR 2008), the largest classes in colours.
+
+    Args:
+        folder: Where to; it is made.
+        embeddings: (n, d), of length one.
+        examples: n images.
+        seed: Of the choice of 5,000 images, where there are more, and of t-SNE.
+
+    Returns:
+        How many images were taken.
+    """
+    chosen = np.arange(len(examples))
+    if len(chosen) > MOST:
+        lots = np.random.default_rng(seed).permutation(len(chosen))
+        chosen = np.sort(lots[:MOST])
+    embeddings, examples = embeddings[chosen], [examples[i] for i in chosen.tolist()]
+    side, sprite = make_sprite(examples)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = ("\t".join(f"{x:.6g}" for x in row) for row in embeddings)
+    write_atomically(folder / "embeddings.tsv", "\n".join(rows).encode())
+    lines = ["label\tpath", *(f"{_cell(e.label)}\t{_cell(e.path)}" for e in examples)]
+    write_atomically(folder / "metadata.tsv", "\n".join(lines).encode())
+    config = _CONFIG.format(side=side)
+    write_atomically(folder / "projector_config.pbtxt", config.encode())
+    sprite.save(folder / "sprite.png")
+    labels = [e.label for e in examples]
+    write_page(
+        folder / "map.html",
+        "map",
+        title=f"Map of {len(examples):,} embeddings",
+        chart=_map(flattened(embeddings, seed), labels),
+    )
+    return len(examples)
+
+
+def flattened(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Bring embeddings to two dimensions by t-SNE of their cosine distances.
+
+    Args:
+        embeddings: (n, d), of length one.
+        seed: Of t-SNE.
+
+    Returns:
+        (n, 2); zeros for one image.
+    """
+    count = len(embeddings)
+    if count < 3:
+        return np.eye(count, 2)
+    perplexity = min(30.0, (count - 1) / 3)
+    method = TSNE(
+        metric="cosine", init="random", perplexity=perplexity, random_state=seed
+    )
+    return method.fit_transform(embeddings)
+
+
+def make_sprite(examples: Sequence[Example]) -> tuple[int, Image.Image]:
+    """Draw all images on one, row by row, each made square.
+
+    Args:
+        examples: n images.
+
+    Returns:
+        The side of each in pixels, and the image.
+    """
+    across = int(np.ceil(len(examples) ** 0.5))
+    side = min(_TILE, _SPRITE // across)
+    canvas = Image.new("RGB", (across * side, across * side), "white")
+    for i, example in enumerate(examples):
+        image = Image.fromarray(read_example(example)).resize((side, side))
+        canvas.paste(image, (i % across * side, i // across * side))
+    return side, canvas
+
+
+def _map(places: np.ndarray, labels: Sequence[str]):
+    """Draw the places, the classes of most images in colours."""
+    names, numbers, counts = np.unique(
+        [*labels], return_inverse=True, return_counts=True
+    )
+    shown = np.argsort(-counts, kind="stable")[:_COLOURED]
+    figure, axes = new_axes(9.0, 7.0)
+    axes.set_axis_off()
+    rest = ~np.isin(numbers, shown)
+    axes.scatter(*places[rest].T, s=6, color=INK, alpha=0.15, lw=0)
+    colours = [f"C{n}" for n in range(10)] + ["#17becf", "#aec7e8"]
+    for colour, number in zip(colours, shown, strict=False):
+        taken = numbers == number
+        axes.scatter(*places[taken].T, s=16, color=colour, lw=0, label=names[number])
+    legend = axes.legend(
+        fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
+    for text in legend.get_texts():
+        text.set_color(INK)
+    return svg(figure)
+
+
+def _cell(text: str) -> str:
+    """Return a text without what separates cells and lines."""
+    return re.sub(r"\s", " ", text)

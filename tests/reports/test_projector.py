@@ -1,0 +1,94 @@
+"""Embeddings for TensorBoard's projector, and their map."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deml_tf.data.example import Example
+from deml_tf.reports import projector
+from deml_tf.reports.projector import flattened, make_sprite, write_projector
+
+
+@pytest.fixture
+def examples(tmp_path):
+    """Ten images of plain colours, of two classes."""
+    found = []
+    for i in range(10):
+        path = tmp_path / f"image {i}.png"
+        Image.new("RGB", (8 + i, 12), (25 * i, 100, 0)).save(path)
+        found.append(Example(str(path), f"class\t{i % 2}"))
+    return found
+
+
+def apart(count, seed=0):
+    """Unit embeddings of two classes far from each other."""
+    rng = np.random.default_rng(seed)
+    centres = np.eye(2, 16)[np.arange(count) % 2]
+    numbers = centres + 0.05 * rng.normal(size=(count, 16))
+    return numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
+
+
+def test_tensorboard_finds_every_file(examples, tmp_path):
+    folder = tmp_path / "new" / "projector"
+    assert write_projector(folder, apart(10), examples) == 10
+    numbers = np.loadtxt(folder / "embeddings.tsv", delimiter="\t")
+    np.testing.assert_allclose(numbers, apart(10), rtol=1e-5, atol=1e-9)
+    with (folder / "metadata.tsv").open() as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert [row["label"] for row in rows] == [f"class {i % 2}" for i in range(10)]
+    assert [row["path"] for row in rows] == [e.path for e in examples]
+    config = (folder / "projector_config.pbtxt").read_text()
+    for name in ("embeddings.tsv", "metadata.tsv", "sprite.png"):
+        assert f'"{name}"' in config and (folder / name).exists()
+    assert config.count("single_image_dim: 64") == 2
+    page = (folder / "map.html").read_text()
+    assert "<svg" in page and "class\t0" in page
+
+
+def test_tensorboard_reads_the_description(examples, tmp_path):
+    from google.protobuf import text_format
+    from tensorboard.plugins.projector.projector_config_pb2 import ProjectorConfig
+
+    write_projector(tmp_path / "p", apart(10), examples)
+    text = (tmp_path / "p" / "projector_config.pbtxt").read_text()
+    config = text_format.Parse(text, ProjectorConfig())
+    assert list(config.embeddings[0].sprite.single_image_dim) == [64, 64]
+
+
+def test_each_image_has_its_tile(examples):
+    side, sprite = make_sprite(examples)
+    assert side == 64 and sprite.size == (256, 256)
+    for i in range(10):
+        middle = (i % 4 * 64 + 32, i // 4 * 64 + 32)
+        assert sprite.getpixel(middle) == (25 * i, 100, 0)
+    assert sprite.getpixel((3 * 64 + 32, 3 * 64 + 32)) == (255, 255, 255)
+
+
+def test_classes_stay_apart_on_the_map():
+    places = flattened(apart(60))
+    centres = [places[i::2].mean(axis=0) for i in range(2)]
+    spread = max(places[i::2].std() for i in range(2))
+    near = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(near, np.inf)
+    assert (near.argmin(1) % 2 == np.arange(60) % 2).all()
+    assert spread >= 0 and np.linalg.norm(centres[0] - centres[1]) > 1
+    np.testing.assert_array_equal(flattened(apart(60)), places)  # the same again
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_few_images(count, examples, tmp_path):
+    assert write_projector(tmp_path / "few", apart(count), examples[:count]) == count
+    assert flattened(apart(count)).shape == (count, 2)
+
+
+def test_many_images_are_drawn_by_lot(examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(projector, "MOST", 6)
+    taken = []
+    for seed in (0, 0, 1):
+        folder = tmp_path / f"{seed}"
+        assert write_projector(folder, apart(10), examples, seed) == 6
+        taken.append((Path(folder) / "metadata.tsv").read_text())
+    assert taken[0] == taken[1] != taken[2]
