@@ -14,9 +14,11 @@ from deml_tf.models.embedder import core_of, scales_and_learners
 from deml_tf.models.parts import chosen, precision_of
 from deml_tf.serving import threshold, version_folder, warmup
 from deml_tf.serving.formats import FORMATS, check_format
+from deml_tf.serving.hub import check_hub, push
 from deml_tf.serving.parity import BOUNDS
 from deml_tf.serving.publish import publish
 from deml_tf.serving.source import Choice, Source, read_source
+from deml_tf.serving.study_scores import scores_over_seeds
 
 FLAGS = flags.FLAGS
 MODELS = Path("export") / "models"
@@ -34,6 +36,9 @@ def main(arguments: list[str]) -> None:
         "scales": whole_numbers("scales", FLAGS.scales),
         "learners": whole_numbers("learners", FLAGS.learners),
     }
+    repository = FLAGS.push_to and check_hub(FLAGS.push_to)
+    if FLAGS.study_variant and not FLAGS.study:
+        raise UsageError("study_variant is for --study, which is missing.")
     source = read_source(FLAGS.run_dir, FLAGS.embedder)
     if source.configs and source.configs.data.crop_to_box:
         say(
@@ -50,6 +55,9 @@ def main(arguments: list[str]) -> None:
     target = version_folder.check_version(base, version)
     publish(FLAGS.format, source, choice, target)
     say(f"Exported to {target} in {time.monotonic() - started:.0f} s.")
+    if repository:
+        where = push(target, repository, f"{choice.name}, version {version}")
+        say(f"Pushed to {where}.")
 
 
 def read_choice(
@@ -81,6 +89,8 @@ def read_choice(
         FLAGS.quantize,
         FLAGS.false_accept_rate,
         FLAGS.warmup_requests,
+        FLAGS.license,
+        FLAGS.study and scores_over_seeds(FLAGS.study, FLAGS.study_variant),
     )
 
 
@@ -114,6 +124,13 @@ PATHS = (
         None,
         "Folder of the model, in which each version gets a folder; litert and onnx put "
         "a folder of their name in between. Default: export/models/NAME of the run.",
+    ),
+    Setting(
+        "study",
+        Path,
+        None,
+        "study.json of a study that trained the same; its intervals go into the model "
+        "card, README.md.",
     ),
 )
 
@@ -154,6 +171,22 @@ def cli() -> None:
         "warmup_requests",
         4,
         "Warm-up requests of each batch size, 1 and 8; 0 writes none.",
+    )
+    flags.DEFINE_string(
+        "study_variant", None, "With --study: name of the variant that is exported."
+    )
+    flags.DEFINE_string(
+        "license",
+        None,
+        "Licence of the weights for the model card, as the Hugging Face Hub names it, "
+        "such as apache-2.0; default none.",
+    )
+    flags.DEFINE_string(
+        "push_to",
+        None,
+        "hf://OWNER/NAME: a repository of the Hugging Face Hub that the version is "
+        "uploaded to as well; it is made if it is not there, and private. The extra "
+        "hub is needed.",
     )
     command.run(main)
 

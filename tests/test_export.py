@@ -20,6 +20,7 @@ from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_deml, explainer
 from deml_tf.runs.folder import RunFolder
 from deml_tf.serving import proof_images, publish
+from deml_tf.serving.model_card import model_card
 from deml_tf.serving.servable import SIGNATURES
 from deml_tf.serving.source import Choice, read_source
 
@@ -77,6 +78,7 @@ def test_a_version_folder(exported):
     assert f"Exported to {folder}" in output and "batch 32" in output
     assert [p.name for p in folder.parent.iterdir()] == ["1"]
     about = json.loads((folder / "assets.extra" / "deml.json").read_text())
+    assert (folder / "README.md").read_text() == model_card(about)
     assert (about["name"], about["version"]) == ("birds", 1)
     assert about["model"] == {"name": "DeML(2,2)", "backbone": "vit:preset"}
     assert about["dataset"] == {"kind": "folder"}

@@ -22,6 +22,7 @@ from deml_tf.serving import (
 from deml_tf.serving.expected import Trained
 from deml_tf.serving.formats import FORMATS, Format
 from deml_tf.serving.fresh_run import where
+from deml_tf.serving.model_card import CARD, model_card
 from deml_tf.serving.servable import Servable
 from deml_tf.serving.source import Choice, Images, Source
 from deml_tf.serving.trial import Trial
@@ -74,6 +75,8 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
         place.mkdir(exist_ok=True)
         text = json_text(described, indent=2) + "\n"
         (place / metadata.FILE).write_bytes(text.encode())
+        card = model_card(described, choice.licence, choice.over_seeds)
+        (folder / CARD).write_bytes(card.encode())
     for name, size in facts.get("file_bytes", {}).items():
         say(f"{name}: {size / 1e6:.1f} MB")
 

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from deml_tf.models.parts import precision_of, with_precision
 from deml_tf.runs.finished import open_finished
 from deml_tf.runs.folder import RunFolder
 from deml_tf.serving.proof_images import drawn_images, stored_images
+from deml_tf.studies.intervals import Estimate
 
 _COUNT = 8  # encoded images to try an export on
 
@@ -52,6 +53,8 @@ class Choice:
         quantize: "none" or "dynamic_int8".
         false_accept_rate: Share of unknown images that the threshold lets pass.
         warmup_requests: Warm-up requests of each batch size.
+        licence: Of the weights, for the model card; None where none is named.
+        over_seeds: Scores of a study, for the model card; None without one.
     """
 
     name: str
@@ -61,6 +64,8 @@ class Choice:
     quantize: str = "none"
     false_accept_rate: float = 0.01
     warmup_requests: int = 0
+    licence: str | None = None
+    over_seeds: Mapping[str, Estimate] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

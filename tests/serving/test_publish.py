@@ -26,7 +26,9 @@ def test_a_file_and_its_description(source, tmp_path, capsys):
     target = tmp_path / "birds" / "onnx" / "1"
     publish("onnx", source, CHOICE, target)
     assert "images_float" in capsys.readouterr().out
-    assert sorted(f.name for f in target.iterdir()) == ["deml.json", "model.onnx"]
+    files = ["README.md", "deml.json", "model.onnx"]
+    assert sorted(f.name for f in target.iterdir()) == files
+    assert "ONNX Runtime" in (target / "README.md").read_text()
     described = json.loads((target / "deml.json").read_text())
     assert described["name"] == "birds" and described["format"] == "onnx"
     assert described["runtime"]["onnxruntime"]

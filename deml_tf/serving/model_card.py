@@ -1,0 +1,200 @@
+"""The model card of an export: README.md, as the Hugging Face Hub reads it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from deml_tf.studies.intervals import Estimate
+
+CARD = "README.md"
+_METRICS = {
+    "recall_at_1": "Recall@1",
+    "recall_at_2": "Recall@2",
+    "recall_at_4": "Recall@4",
+    "recall_at_8": "Recall@8",
+    "r_precision": "R-precision",
+    "map_at_r": "MAP@R",
+    "nmi": "NMI",
+}
+_CALLS = {
+    "saved_model": """\
+In Python:
+
+```python
+import tensorflow as tf
+
+model = tf.saved_model.load("FOLDER")  # keep it: the signature alone does not
+found = model.signatures["serving_default"](image_bytes=tf.constant([encoded]))
+found["embedding"], found["valid"], found["boxes"]
+```
+
+`encoded` is the content of an image file. Under TensorFlow Serving the same signature
+takes the same bytes; deml_tf's client (`python -m deml_tf.client`) sends whole folders.
+Embeddings are compared by cosine.""",
+    "litert": """\
+The `.tflite` file takes prepared squares and runs in LiteRT; `deml.json` describes
+inputs and outputs. Embeddings are compared by cosine.""",
+    "onnx": """\
+The `.onnx` file takes prepared squares and runs in ONNX Runtime; `deml.json` describes
+inputs and outputs. Embeddings are compared by cosine.""",
+}
+
+
+def model_card(
+    about: Mapping[str, Any],
+    licence: str | None = None,
+    over_seeds: Mapping[str, Estimate] | None = None,
+) -> str:
+    """Write the card of an export.
+
+    Args:
+        about: What its deml.json says.
+        licence: Of the weights, as the Hub names licences ("apache-2.0"); None, the
+            default, where none is named.
+        over_seeds: Means of the same training over seeds, by name of the score; None,
+            the default, for the scores of the run alone.
+
+    Returns:
+        Markdown with a header in YAML.
+    """
+    model, test = about.get("model") or {}, about.get("test") or {}
+    title = f"{about['name']}, version {about['version']}"
+    parts = [
+        _header(about, licence, test),
+        f"# {title}",
+        _what(about, model),
+        "## Use",
+        _CALLS[about.get("format", "saved_model")],
+        "## Scores",
+        _scores(about, test, over_seeds),
+        "## Preprocessing",
+        _preprocessing(about["preprocessing"]),
+    ]
+    unknown = _threshold(about.get("threshold") or {})
+    if unknown:
+        parts += ["## Unknown images", unknown]
+    parts += ["## Origin", _origin(about, licence)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _header(
+    about: Mapping[str, Any], licence: str | None, test: Mapping[str, Any]
+) -> str:
+    """Return the YAML that the Hub reads; JSON values are YAML too."""
+    tags = ["image-retrieval", "metric-learning", "zero-shot", "tensorflow", "keras"]
+    lines = [
+        "library_name: deml_tf",
+        "pipeline_tag: image-feature-extraction",
+        f"tags: {json.dumps(tags)}",
+    ]
+    if licence:
+        lines.append(f"license: {json.dumps(licence)}")
+    metrics = [
+        {"type": key, "name": name, "value": test[key]}
+        for key, name in _METRICS.items()
+        if test.get(key) is not None
+    ]
+    if metrics:
+        dataset = _dataset(about)
+        result = {
+            "task": {"type": "image-retrieval", "name": "zero-shot image retrieval"},
+            "dataset": {"type": dataset, "name": f"{dataset}, unseen classes"},
+            "metrics": metrics,
+        }
+        index = [{"name": about["name"], "results": [result]}]
+        lines.append(f"model-index: {json.dumps(index)}")
+    return "\n".join(["---", *lines, "---"])
+
+
+def _dataset(about: Mapping[str, Any]) -> str:
+    return (about.get("dataset") or {}).get("kind") or "unknown"
+
+
+def _what(about: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    embedding = about["embedding"]
+    text = (
+        f"An image embedder of {embedding['size']} numbers, trained with deml_tf so "
+        "that images of classes which it has never seen are found by their nearest "
+        "neighbours."
+    )
+    facts = []
+    if model.get("name"):
+        facts.append(f"{model['name']} on {model.get('backbone', 'its backbone')}")
+    if model.get("parameters"):
+        facts.append(f"{model['parameters'] / 1e6:.1f} million parameters")
+    if model.get("gmacs"):
+        facts.append(f"{model['gmacs']:.2g} GMAC an image")
+    facts.append(f"{about['precision']} arithmetic")
+    parts = embedding["parts"]
+    kept = f"scales kept: {parts['scales']}; learners of each: {parts['learners']}"
+    return f"{text} {', '.join(facts)}; {kept}."
+
+
+def _scores(
+    about: Mapping[str, Any],
+    test: Mapping[str, Any],
+    over_seeds: Mapping[str, Estimate] | None,
+) -> str:
+    rows = [(key, name) for key, name in _METRICS.items() if test.get(key) is not None]
+    if not rows:
+        return "None: the embedder was exported without its run."
+    protocol = about.get("protocol") or {}
+    text = f"On the {_dataset(about)} data set, on classes not seen in training"
+    if protocol.get("test_images"):
+        text += (
+            f" ({protocol['test_images']} images of {protocol['test_classes']} classes)"
+        )
+    text += ". They are of the whole embedder, scored once, after training."
+    head = ["| score | this run |", "|---|---|"]
+    if over_seeds:
+        head = [
+            "| score | this run | mean over seeds, 95 % interval |",
+            "|---|---|---|",
+        ]
+    lines = [text, "", *head]
+    for key, name in rows:
+        line = f"| {name} | {test[key]:.3f} |"
+        if over_seeds:
+            line += f" {_interval(over_seeds.get(key))} |"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _interval(found: Estimate | None) -> str:
+    if found is None:
+        return ""
+    if found.low is None:
+        return f"{found.mean:.3f} (one seed)"
+    return f"{found.mean:.3f}, {found.low:.3f} to {found.high:.3f} ({found.n} seeds)"
+
+
+def _preprocessing(found: Mapping[str, Any]) -> str:
+    names = {key: key.replace("_", " ") for key in found}
+    return "\n".join(f"- {names[key]}: {value}" for key, value in found.items())
+
+
+def _threshold(found: Mapping[str, Any]) -> str:
+    if found.get("cosine") is None:
+        return ""
+    return (
+        f"An image whose nearest neighbour has a cosine below {found['cosine']:.4f} is "
+        f"called unknown: {100 * found['measured_false_accept_rate']:.3g} % of images "
+        "of classes that the gallery does not hold pass this threshold, and "
+        f"{100 * found['true_accept_rate']:.3g} % of those that it holds. "
+        f"It depends on {found['depends_on']}."
+    )
+
+
+def _origin(about: Mapping[str, Any], licence: str | None) -> str:
+    made = about["made_with"]
+    versions = ", ".join(f"{name} {v}" for name, v in made["packages"].items())
+    lines = [
+        f"- exported {about['exported']} with Python {made['python']}, {versions}",
+        f"- SHA-256 of the weights: `{about['weights_sha256']}`",
+        "- before it was published, the export was run in a process of its own, and "
+        "its numbers were compared with the trainer's",
+        f"- licence of the weights: {licence or 'not named; ask who trained them'}",
+        "- method: Chen & Deng, Hybrid-Attention based Decoupled Metric Learning for "
+        "Zero-Shot Image Retrieval, CVPR 2019, arXiv:1907.11832",
+    ]
+    return "\n".join(lines)
