@@ -359,6 +359,13 @@ CASES = (
         "--separation_grid=1: it must be at least 2.",
     ),
     Case(
+        "a tracker that is not installed",
+        "train TINY --track=wandb",
+        2,
+        "--track=wandb needs wandb, which is not installed: run pip install "
+        "'deml_tf[wandb]'.",
+    ),
+    Case(
         "images without boxes to crop them to",
         "train TINY --crop_to_box",
         1,
