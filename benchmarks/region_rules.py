@@ -137,12 +137,12 @@ class Frozen:
 
     def __init__(self, size, stride):
         self.size = size
-        self.maps = self.network(size, stride, slice(1, 3))
-        self.describe = self.network(size, 32, slice(0, 1))
+        self.maps = self.network(size, stride, lambda pooled, *maps: maps)
+        self.describe = self.network(size, 32, lambda pooled, *maps: pooled[:, 0])
         self.cut = tf.function(partial(zoom, size=size))
 
-    def network(self, size, stride, outputs):
-        """Return a function of views: its pooled features or its two maps."""
+    def network(self, size, stride, choose):
+        """Return a function of views that gives what is chosen of a scale's outputs."""
         settings = ModelConfig(
             scales=1,
             learners=1,
@@ -152,7 +152,7 @@ class Frozen:
         )
         scale = build_scale(settings, 1, 0, prefix=f"stride{stride}_", is_last=True)
         views = keras.Input((size, size, 3))
-        network = keras.Model(views, scale.features(views)[outputs])
+        network = keras.Model(views, choose(*scale.features(views)))
         return tf.function(lambda images: network(images, training=False))
 
     def look(self, rule, view, images, maps):
@@ -185,7 +185,7 @@ def measure(frozen, examples):
 
     def keep(name, box, features):
         boxes.setdefault(name, []).append(np.array(box))
-        pooled.setdefault(name, []).append(features[:, 0].numpy())
+        pooled.setdefault(name, []).append(features.numpy())
 
     def batches():
         return scoring_dataset(
@@ -196,14 +196,14 @@ def measure(frozen, examples):
         whole = repeated([0, 0, 1, 1], len(images))
         views = frozen.cut(images, whole)
         maps = timed("forward", frozen.maps, views)
-        keep("whole image", whole, frozen.describe(views)[0])
+        keep("whole image", whole, frozen.describe(views))
         for name, looks in compiled.items():
             box, seen = whole, maps
             for number, look in enumerate(looks):
                 if number:
                     seen = frozen.maps(frozen.cut(images, box))
                 box = timed(name, look, box, images, seen)
-            keep(name, box, frozen.describe(frozen.cut(images, box))[0])
+            keep(name, box, frozen.describe(frozen.cut(images, box)))
         batch = examples[taken : taken + len(images)]
         taken += len(images)
         for example, last in zip(batch, maps[1].numpy(), strict=True):
@@ -214,14 +214,14 @@ def measure(frozen, examples):
         listed = [e.box for e in batch]
         if all(listed):
             box = tf.constant(np.array(listed, np.float32))
-            keep("the listed box", box, frozen.describe(frozen.cut(images, box))[0])
+            keep("the listed box", box, frozen.describe(frozen.cut(images, box)))
         print(f"{taken} of {len(examples)} images", flush=True)
     counts = Counter(e.label for e in examples)
     means = np.stack([total / counts[name] for name, (total,) in of_classes.items()])
     fixed = box_of_mean_maps(means)
     for images, _ in batches():
         box = repeated(fixed, len(images))
-        features = frozen.describe(frozen.cut(images, box))[0]
+        features = frozen.describe(frozen.cut(images, box))
         keep("walk on the classes' mean maps", box, features)
     joined = {name: np.concatenate(parts) for name, parts in boxes.items()}
     return joined, {n: np.concatenate(p) for n, p in pooled.items()}, seconds
