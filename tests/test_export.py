@@ -167,6 +167,7 @@ def test_what_a_server_does(exported, run):
 
 def flag_values(**values):
     names = ("scales", "learners", "output_dir", "version", "precision", "embedder")
+    names += ("license", "study", "study_variant", "push_to")
     defaults = dict.fromkeys(names) | {"format": "saved_model", "warmup_requests": 0}
     defaults |= {"false_accept_rate": 0.01, "quantize": "none"}
     return types.SimpleNamespace(**defaults | values)
@@ -183,6 +184,9 @@ def flag_values(**values):
         ({"version": 7}, "^version=7: .*7 exists.*such as 8"),
         ({"false_accept_rate": 1.0}, "^false_accept_rate=1.0"),
         ({"warmup_requests": 999}, "^warmup_requests=999"),
+        ({"push_to": "birds"}, "^push_to=birds is no repository"),
+        ({"study_variant": "u512"}, "^study_variant is for --study"),
+        ({"study": "none.json"}, "^study=none.json is no file"),
     ],
 )
 def test_mistakes(values, sentence, run, source, monkeypatch, tmp_path):

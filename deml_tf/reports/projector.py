@@ -125,7 +125,9 @@ def _map(places: np.ndarray, labels: Sequence[str]):
     colours = [f"C{n}" for n in range(10)] + ["#17becf", "#aec7e8"]
     for colour, number in zip(colours, shown, strict=False):
         taken = numbers == number
-        axes.scatter(*places[taken].T, s=16, color=colour, lw=0, label=names[number])
+        axes.scatter(
+            *places[taken].T, s=16, color=colour, lw=0, label=_cell(names[number])
+        )
     legend = axes.legend(
         fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
     )

@@ -36,9 +36,7 @@ def scores_over_seeds(study: str, variant: str | None) -> Mapping[str, Estimate]
         )
     runs = [r.numbers for r in records if r.variant == variant]
     found = {
-        name: estimate(
-            numbers[name] for numbers in runs if numbers.get(name) is not None
-        )
+        name: estimate(numbers[name] for numbers in runs if name in numbers)
         for name in runs[0]
     }
     return {name: value for name, value in found.items() if value is not None}

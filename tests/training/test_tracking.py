@@ -129,8 +129,10 @@ def test_without_the_package(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("small_backbone")
 def test_a_training_forwards_its_journal(package, tiny_flags, tmp_path):
     flags = [*tiny_flags, "--steps=2", "--evaluate_every=2", "--log_every=1"]
+    flags += ["--nodeterministic"]
     flags += ["--validation_classes=0.5", f"--run_dir={tmp_path / 'run'}"]
     train(read_settings(flags), DistributionConfig(track="mlflow"))
     (name, _, title), (_, given), *numbers, last = package.asked
