@@ -14,6 +14,7 @@ from pyarrow import parquet
 from deml_tf.bulk.available_memory import require_memory
 from deml_tf.bulk.index_builder import add_rows, rows_writer, write_files
 from deml_tf.bulk.index_folder import (
+    DESCRIPTION,
     ROWS,
     VECTORS,
     IndexDescription,
@@ -53,7 +54,7 @@ def change_index(
     """
     target = Path(target)
     named = f"output={target}"
-    description = read_description(target, named)
+    description = read_description(target / DESCRIPTION, named)
     kind = description.index_kind()
     if removed and not kind.removes:
         raise UsageError(

@@ -174,7 +174,7 @@ def test_what_was_removed_may_come_back_with_a_new_id(tmp_path, kind, quick_ivfp
     shards = made(tmp_path / "shards", rows)
     build_index(shards, tmp_path / "index", kind, SMALL[kind])
     change_index(tmp_path / "index", removed=paths_of(1100)[-2:])
-    assert read_description(tmp_path / "index", "").next_id == 1100
+    assert read_description(tmp_path / "index" / "index.json", "").next_id == 1100
     fresh = made(tmp_path / "fresh", -rows[:1])  # image0, embedded anew
     change_index(tmp_path / "index", fresh, paths_of(1))
     reader = IndexReader(tmp_path / "index")
