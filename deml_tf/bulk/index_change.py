@@ -72,9 +72,11 @@ def change_index(
     count = len(kept) + (added.count if added else 0)
     if not count:
         raise UsageError(f"{named} would hold no image any more: delete the folder.")
-    old = kind.peak_bytes(description.embedding_dim, description.count)
-    new = kind.peak_bytes(description.embedding_dim, count) if added else 0
-    require_memory(description.kind, old + new)
+    dim = description.embedding_dim
+    need = kind.held_bytes(dim, description.count) + rows.nbytes
+    if added:  # what is there is copied to where there is room for more
+        need += kind.held_bytes(dim, count)
+    require_memory(description.kind, need)
     with replaced_folder(target) as folder:
         index: Any = faiss.read_index(os.fspath(target / VECTORS))
         if removed:

@@ -286,7 +286,7 @@ def test_an_open_index_stays_as_it_was(tmp_path):
 
 def test_too_much_memory_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
     shards = made(tmp_path / "shards", clusters(20_000, 8))
-    need = Flat().peak_bytes(8, 20_000) + available_memory.BUFFERS
+    need = Flat().build_bytes(8, 20_000) + available_memory.BUFFERS
     monkeypatch.setattr(available_memory, "available_memory", lambda: need - 1)
     with pytest.raises(UsageError) as caught:
         build_index(shards, tmp_path / "index", "flat")
