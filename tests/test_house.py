@@ -12,6 +12,7 @@ COMMANDS = {
     "embed",
     "evaluate",
     "export",
+    "index",
     "launch",
     "study",
     "train",

@@ -14,6 +14,7 @@ import client_cases
 import embed_cases
 import flags_cases
 import images_cases
+import index_cases
 import layouts_cases
 import lists_cases
 import machines_cases
@@ -39,6 +40,7 @@ GROUPS = {
     "Studies": studies_cases.CASES,
     "The client": client_cases.CASES,
     "Embedding many images": embed_cases.CASES,
+    "Indexes": index_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
 # Also typed into a process of its own, to see that a fork is no different.

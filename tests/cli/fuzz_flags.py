@@ -37,6 +37,7 @@ COMMANDS = (
     "embed",
     "compare",
     "study",
+    "index",
     "launch",
     "data_service",
     "client.__main__",
@@ -94,6 +95,8 @@ WORK = {  # what would take long, or leave this machine
     "deml_tf.embed.read_export": accepted,
     "deml_tf.launch.run_workers": accepted,
     "deml_tf.study.StudyFile": accepted,
+    "deml_tf.index.ShardReader": accepted,
+    "deml_tf.index.change_index": accepted,
     "deml_tf.data_service.check_service": accepted,
     "deml_tf.data_service.start": accepted,
     "deml_tf.client.__main__.receive": accepted,
@@ -165,6 +168,7 @@ def given(module):
         "compare": ["run"],
         "study": ["--study_dir=new", "--dataset=folder", "--data_dir=dir"]
         + ["--variant=a: --scales=1", "--variant=b"],
+        "index": ["--embeddings=dir", "--output=new"],
         "launch": ["--", "--dataset=folder", "--data_dir=dir", "--run_dir=new"],
         "client.__main__": ["--server=a:1", "--model=m", "--output=x.npz", "file.txt"],
     }.get(module, [])

@@ -4,7 +4,7 @@ import pwd
 import pytest
 from absl import flags
 
-from deml_tf import audit, compare, evaluate, export
+from deml_tf import audit, compare, evaluate, export, index
 from deml_tf.cli.flags import define, define_flags
 from deml_tf.cli.parsing import parse
 from deml_tf.config import CONFIGS
@@ -19,10 +19,21 @@ def parsed(name, value, *settings):
 
 
 PATHS = (*evaluate.SETTINGS, *audit.SETTINGS, *export.PATHS, *compare.SETTINGS)
+PATHS += index.SETTINGS
 
 
 @pytest.mark.parametrize(
-    "name", ["embedder", "output", "json", "run_dir", "output_dir"]
+    "name",
+    [
+        "embedder",
+        "output",
+        "json",
+        "run_dir",
+        "output_dir",
+        "embeddings",
+        "add",
+        "remove",
+    ],
 )
 def test_every_path_flag_expands_the_home_folder(monkeypatch, name):
     monkeypatch.setenv("HOME", "/home/me")

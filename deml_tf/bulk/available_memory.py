@@ -1,0 +1,73 @@
+"""How much memory this process may still take, and whether that is enough."""
+
+from pathlib import Path
+
+from deml_tf.cli.printing import say
+from deml_tf.errors import UsageError
+
+MACHINE = Path("/proc/meminfo")
+GROUP = Path("/sys/fs/cgroup")  # of a container, in cgroup v2
+
+BUFFERS = 150_000_000
+"""Bytes beside an index: a shard as it is read, in float32 and in float64."""
+
+
+def require_memory(kind: str, need: int, smaller: str | None = None) -> None:
+    """Say how much memory an index will take, and refuse what the machine has not.
+
+    Args:
+        kind: Of the index.
+        need: Bytes of the index.
+        smaller: A kind that takes less, if there is one.
+
+    Raises:
+        UsageError: Less is available.
+    """
+    need += BUFFERS
+    there = available_memory()
+    says = f"about {need / 1e9:.2g} GB of memory"
+    if there is None:
+        say(f"An index of kind {kind}: {says}.")
+        return
+    say(f"An index of kind {kind}: {says}, of {there / 1e9:.2g} GB available.")
+    if need > there:
+        mend = f"give kind={smaller}, or use" if smaller else "use"
+        raise UsageError(
+            f"kind={kind} takes {says}, and {there / 1e9:.2g} GB are available: {mend} "
+            "a machine with more."
+        )
+
+
+def available_memory() -> int | None:
+    """Return the bytes that are free, or would be if caches of files were dropped.
+
+    It is what the machine has available or, if that is less, what the limit of the
+    container leaves.
+
+    Returns:
+        Bytes; None where the system does not tell.
+    """
+    known = [b for b in (_of_machine(), _of_group()) if b is not None]
+    return min(known, default=None)
+
+
+def _of_machine() -> int | None:
+    try:
+        lines = MACHINE.read_text().splitlines()
+    except OSError:
+        return None
+    kib = [line.split()[1] for line in lines if line.startswith("MemAvailable:")]
+    return int(kib[0]) * 1024 if kib else None
+
+
+def _of_group() -> int | None:
+    try:
+        limit = (GROUP / "memory.max").read_text().strip()
+        used = int((GROUP / "memory.current").read_text())
+        counted = (GROUP / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):
+        return None
+    if limit == "max":
+        return None
+    cached = [line.split()[1] for line in counted if line.startswith("inactive_file ")]
+    return max(0, int(limit) - used + sum(map(int, cached)))

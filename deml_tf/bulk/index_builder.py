@@ -1,0 +1,158 @@
+"""Builds an index of embeddings."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+from deml_tf.bulk.available_memory import require_memory
+from deml_tf.bulk.index_folder import (
+    VECTORS,
+    IndexDescription,
+    RowsWriter,
+    check_replaceable,
+)
+from deml_tf.bulk.index_kind import IndexKind
+from deml_tf.bulk.kinds import KINDS
+from deml_tf.bulk.shard_reader import ShardReader
+from deml_tf.cli.printing import say
+from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.replaced_folder import replaced_folder
+
+
+def build_index(
+    shards: ShardReader,
+    target: str | os.PathLike[str],
+    kind: str,
+    parameters: IndexKind | None = None,
+) -> IndexDescription:
+    """Build an index of all valid rows.
+
+    The ids are 0 to n - 1, in the order of the shards. With one thread
+    (OMP_NUM_THREADS=1) two builds give the same bytes.
+
+    Args:
+        shards: The embeddings.
+        target: Folder of the index; an index that is there is replaced at the end.
+        kind: Key of `KINDS`.
+        parameters: Of that kind; None takes its defaults.
+
+    Returns:
+        What index.json says.
+
+    Raises:
+        UsageError: The kind does not suit the embeddings or the machine's memory, or
+            the target holds something else than an index.
+        DataError: A shard is broken.
+    """
+    target = Path(target)
+    chosen = parameters or KINDS[kind]()
+    dim, count = shards.embedding_dim, shards.count
+    check_replaceable(target)
+    chosen.check(dim, count)
+    need = chosen.build_bytes(dim, count)
+    require_memory(kind, need, _smaller_kind(dim, count, need))
+    description = IndexDescription(
+        kind,
+        chosen.settings(),
+        *shards.model,
+        dim,
+        shards.scales,
+        shards.description["threshold"],
+        count,
+        next_id=count,
+    )
+    with replaced_folder(target) as folder:
+        index = chosen.create(dim, count)
+        _train(index, chosen, shards)
+        with rows_writer(folder, description, 0) as rows:
+            add_rows(index, chosen, shards, rows)
+        return write_files(index, description, folder)
+
+
+def rows_writer(
+    folder: Path, description: IndexDescription, first_id: int
+) -> RowsWriter:
+    """Begin rows.parquet.
+
+    Args:
+        folder: Of the index.
+        description: Of the index.
+        first_id: Of the first row that is added.
+    """
+    weights = description.weights_sha256
+    return RowsWriter(folder, description.scales, weights, first_id)
+
+
+def _train(index: Any, kind: IndexKind, shards: ShardReader) -> None:
+    size = kind.training_size(shards.count)
+    if size:
+        say(f"Training on {size:,} of {shards.count:,} embeddings ...")
+        started = time.monotonic()
+        index.train(shards.sample(size, seed=kind.settings()["seed"] or 0))
+        say(f"Trained in {time.monotonic() - started:.0f} s.")
+
+
+def add_rows(
+    index: Any, kind: IndexKind, shards: ShardReader, rows: RowsWriter
+) -> None:
+    """Add all valid rows of shards, with a progress bar.
+
+    Args:
+        index: The FAISS index.
+        kind: Its kind.
+        shards: The embeddings.
+        rows: Gives the ids, and writes what is no embedding.
+    """
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn()) as bar:
+        task = bar.add_task("indexing", total=shards.count)
+        for block in shards.blocks():
+            ids = rows.add(block.paths, block.labels, block.boxes)
+            kind.add(index, block.embeddings, ids)
+            bar.advance(task, len(ids))
+
+
+def write_files(
+    index: Any, description: IndexDescription, folder: Path
+) -> IndexDescription:
+    """Write index.faiss and index.json.
+
+    Args:
+        index: The FAISS index.
+        description: But for the bytes of index.faiss.
+        folder: Of the index.
+
+    Returns:
+        The description with them.
+
+    Raises:
+        DataError: The index holds another number of vectors.
+    """
+    if index.ntotal != description.count:
+        raise DataError(
+            f"the index holds {index.ntotal:,} vectors of {description.count:,}: its "
+            "folder has changed meanwhile, so give the same command again."
+        )
+    vectors = folder / VECTORS
+    faiss.write_index(index, os.fspath(vectors))
+    description = replace(description, bytes=vectors.stat().st_size)
+    description.write(folder)
+    return description
+
+
+def _smaller_kind(dim: int, count: int, need: int) -> str | None:
+    """Return the kind that takes the least memory, if it takes less than another."""
+    sizes = {}
+    for name, kind in KINDS.items():
+        try:
+            kind().check(dim, count)
+        except UsageError:
+            continue
+        sizes[name] = kind().build_bytes(dim, count)
+    least = min(sizes, key=lambda name: sizes[name])
+    return least if sizes[least] < need else None

@@ -1,0 +1,209 @@
+"""What a folder of an index holds, and how it is read and written.
+
+`index.faiss` is FAISS's file, whose numbers are the ids of the images. `rows.parquet`
+holds a row for each: id, path, label and boxes, by rising id. `index.json` describes
+both.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from deml_tf.bulk.index_kind import IndexKind
+from deml_tf.bulk.kinds import KINDS
+from deml_tf.bulk.model_id import ModelId
+from deml_tf.bulk.shard_format import WEIGHTS
+from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.atomic import check_output_folder
+from deml_tf.runs.json_text import json_text
+
+FORMAT = 1
+VECTORS, ROWS, DESCRIPTION = "index.faiss", "rows.parquet", "index.json"
+NAMES = frozenset({VECTORS, ROWS, DESCRIPTION})
+_GROUP = 2**16  # rows that are written at a time
+
+
+@dataclass(frozen=True)
+class IndexDescription:
+    """What index.json says.
+
+    Attributes:
+        kind: Key of `KINDS`.
+        settings: Its constructor's arguments.
+        model: Name of the export.
+        version: Of the export.
+        weights_sha256: Of the export.
+        embedding_dim: d.
+        scales: i.
+        threshold: Cosine below which the nearest image means "unknown", or None.
+        count: Images, n.
+        next_id: Greater than every id that was ever given.
+        bytes: Of index.faiss: FAISS maps a file that is cut off without a word.
+        format: `FORMAT`.
+    """
+
+    kind: str
+    settings: Mapping[str, int | None]
+    model: str
+    version: int
+    weights_sha256: str
+    embedding_dim: int
+    scales: int
+    threshold: float | None
+    count: int
+    next_id: int
+    bytes: int = 0
+    format: int = FORMAT
+
+    @property
+    def model_id(self) -> ModelId:
+        """Return which export the embeddings come from."""
+        return ModelId(self.model, self.version, self.weights_sha256)
+
+    def index_kind(self) -> IndexKind:
+        """Return the kind with its parameters."""
+        return KINDS[self.kind](**self.settings)
+
+    def write(self, folder: Path) -> None:
+        """Write index.json.
+
+        Args:
+            folder: Of the index.
+        """
+        text = json_text(asdict(self), indent=2) + "\n"
+        (folder / DESCRIPTION).write_text(text, encoding="utf-8")
+
+
+def read_description(path: Path, named: str) -> IndexDescription:
+    """Read index.json.
+
+    Args:
+        path: The file.
+        named: What a message calls the folder.
+
+    Raises:
+        UsageError: There is none.
+        DataError: It is not what the command writes.
+    """
+    mend = "name a folder that python -m deml_tf.index has written."
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{named} is no index, for its {DESCRIPTION} cannot be read "
+            f"({error.strerror}): {mend}"
+        ) from error
+    try:
+        described = json.loads(text)
+        if described["format"] != FORMAT:
+            raise DataError(
+                f"{named} is of format {described['format']!r}, and this version reads "
+                f"{FORMAT}: build it again."
+            )
+        found = IndexDescription(**described)
+        found.index_kind()
+    except (ValueError, TypeError, KeyError) as error:
+        if isinstance(error, DataError):
+            raise
+        raise DataError(
+            f"{named}: its {DESCRIPTION} is not what this command writes "
+            f"({type(error).__name__}: {error}): {mend}"
+        ) from error
+    return found
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuse, before long work, to replace what is no index.
+
+    Args:
+        target: Where an index will be.
+
+    Raises:
+        UsageError: Something else is there, or nothing may be written.
+    """
+    if target.is_dir():
+        others = sorted({entry.name for entry in target.iterdir()} - NAMES)
+        if others:
+            raise UsageError(
+                f"output={target} holds {others[0]}, which is no part of an index: "
+                "name an empty or a new folder."
+            )
+    check_output_folder("output", target)
+
+
+class RowsWriter:
+    """Writes rows.parquet, some rows at a time.
+
+    Args:
+        folder: Of the index.
+        scales: i.
+        weights_sha256: Of the export.
+        first_id: Of the first row that is added.
+
+    Attributes:
+        next_id: Of the next row that is added.
+    """
+
+    def __init__(
+        self, folder: Path, scales: int, weights_sha256: str, first_id: int = 0
+    ):
+        self.next_id = first_id
+        number = pa.field("element", pa.float32())  # Parquet's name for it
+        self._schema = pa.schema(
+            [
+                pa.field("id", pa.int64(), nullable=False),
+                pa.field("path", pa.string(), nullable=False),
+                pa.field("label", pa.string()),
+                pa.field("boxes", pa.list_(number, 4 * scales)),
+            ],
+            metadata={WEIGHTS: weights_sha256},
+        )
+        self._file = parquet.ParquetWriter(folder / ROWS, self._schema)
+        self._waiting: list[Any] = []
+
+    def __enter__(self) -> "RowsWriter":
+        """Return itself."""
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        """Write what is left."""
+        if raised[0] is None:
+            self._flush()
+        self._file.close()
+
+    def add(self, paths: Any, labels: Any, boxes: Any) -> Any:
+        """Add rows, and give them ids.
+
+        Args:
+            paths: (b,) Arrow strings.
+            labels: (b,) Arrow strings.
+            boxes: (b,) Arrow lists.
+
+        Returns:
+            The ids (b,) int64.
+        """
+        ids = pa.array(range(self.next_id, self.next_id + len(paths)), pa.int64())
+        self.next_id += len(paths)
+        self._waiting.append(pa.table([ids, paths, labels, boxes], schema=self._schema))
+        if sum(map(len, self._waiting)) >= _GROUP:
+            self._flush()
+        return ids.to_numpy()
+
+    def keep(self, rows: Any) -> None:
+        """Add rows of an older table, with their ids.
+
+        Args:
+            rows: An Arrow table.
+        """
+        self._waiting.append(rows.cast(self._schema))
+
+    def _flush(self) -> None:
+        if self._waiting:
+            table = pa.concat_tables(self._waiting)
+            self._file.write_table(table, row_group_size=_GROUP)
+            self._waiting = []

@@ -1,0 +1,166 @@
+"""Opens an index and searches it."""
+
+import contextlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike
+from pyarrow import parquet
+
+from deml_tf.bulk.index_folder import DESCRIPTION, ROWS, VECTORS, read_description
+from deml_tf.bulk.model_id import ModelId, require_same
+from deml_tf.errors import DataError, UsageError
+from deml_tf.retrieval.inputs import check_rows
+
+
+class Rows(NamedTuple):
+    """The images that were found for q queries, k for each, nearest first.
+
+    Attributes:
+        ids: (q, k) int64.
+        paths: (q, k) strings.
+        labels: (q, k) strings, None where an image has none.
+        boxes: (q, k, i, 4) float32: ymin, xmin, ymax, xmax of each scale, relative to
+            the upright image.
+    """
+
+    ids: np.ndarray
+    paths: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+
+
+class IndexReader:
+    """An index that can be searched, by several threads at once.
+
+    The vectors are mapped into memory and read as they are needed; ids, paths, labels
+    and boxes are held in memory. An index that is replaced meanwhile stays open as it
+    was.
+
+    Args:
+        folder: What `python -m deml_tf.index` has written.
+        model: Which export the queries come from; None does not compare.
+
+    Attributes:
+        description: What index.json says; `threshold` is among it.
+        count: Images, n.
+
+    Raises:
+        UsageError: The folder is no index.
+        DataError: The queries' weights are others than the index's, or the files do not
+            fit together.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str], model: ModelId | None = None):
+        self._named = f"index={os.fspath(folder)}"
+        with contextlib.ExitStack() as stack:
+            files = self._files(folder, stack)
+            self.description = read_description(files[DESCRIPTION], self._named)
+            if model is not None:
+                self.require(model)
+            self._read(files)
+        self.count = self.description.count
+        self._kind = self.description.index_kind()
+
+    def _files(
+        self, folder: str | os.PathLike[str], stack: contextlib.ExitStack
+    ) -> dict[str, Path]:
+        """Open all files of one folder, should another take its name meanwhile."""
+        name = ""
+        try:
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, place)
+            files = {}
+            for name in (DESCRIPTION, ROWS, VECTORS):
+                handle = os.open(name, os.O_RDONLY, dir_fd=place)
+                stack.callback(os.close, handle)
+                files[name] = Path(f"/proc/self/fd/{handle}")
+        except OSError as error:
+            raise UsageError(
+                f"{self._named} is no index, for {name or 'it'} cannot be read "
+                f"({error.strerror}): name a folder that python -m deml_tf.index has "
+                "written."
+            ) from error
+        return files
+
+    def _read(self, files: Mapping[str, Path]) -> None:
+        size, expected = files[VECTORS].stat().st_size, self.description.bytes
+        if size != expected:
+            raise DataError(
+                f"{self._named}: its {VECTORS} has {size:,} bytes of {expected:,}: "
+                "copy it anew, or build it again."
+            )
+        try:
+            table = parquet.read_table(files[ROWS]).combine_chunks()
+            self._index: Any = faiss.read_index(
+                os.fspath(files[VECTORS]), faiss.IO_FLAG_MMAP_IFC
+            )
+        except (OSError, RuntimeError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())
+            raise DataError(
+                f"{self._named} cannot be read ({reason}): build it again."
+            ) from error
+        self._ids = table["id"].to_numpy()
+        self._table = table.select(["path", "label", "boxes"])
+        counts = (self.description.count, len(table), self._index.ntotal)
+        if len(set(counts)) > 1:
+            raise DataError(
+                f"{self._named} holds {counts[2]:,} vectors, {counts[1]:,} rows, and "
+                f"{counts[0]:,} by its description: build it again."
+            )
+
+    def require(self, model: ModelId) -> None:
+        """Refuse queries of another model.
+
+        Args:
+            model: Which export they come from.
+
+        Raises:
+            DataError: Its weights are others than the index's.
+        """
+        require_same("the queries", model, self._named, self.description.model_id)
+
+    def search(self, queries: ArrayLike, k: int = 10) -> tuple[np.ndarray, Rows]:
+        """Find the nearest images.
+
+        Args:
+            queries: (q, d) embeddings, of any length but 0.
+            k: How many for each; all, if there are fewer.
+
+        Returns:
+            Cosines (q, k) float32, falling, and the rows. Equal cosines come in the
+            order of their ids. An index of kind flat is exact; the cosines of ivfpq
+            are those of rounded vectors.
+
+        Raises:
+            UsageError: Queries of another shape, or k below 1.
+            DataError: A query that holds NaN or inf, or nothing but zeros.
+        """
+        if k < 1:
+            raise UsageError(f"k={k}: it must be at least 1.")
+        asked = check_rows(queries, "queries")
+        dim = self.description.embedding_dim
+        if asked.shape[1] != dim:
+            raise UsageError(
+                f"queries have {asked.shape[1]} numbers each, and {self._named} holds "
+                f"embeddings of {dim}: embed them with "
+                f"{self.description.model} {self.description.version}."
+            )
+        k = min(k, self.count)
+        cosines, rows = self._kind.nearest(self._index, self._ids, asked, k)
+        return cosines, self._rows(rows)
+
+    def _rows(self, rows: np.ndarray) -> Rows:
+        found = self._table.take(rows.ravel())
+        paths, labels = (
+            np.array(found[name].to_pylist(), object).reshape(rows.shape)
+            for name in ("path", "label")
+        )
+        flat = found["boxes"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        boxes = flat.reshape(*rows.shape, self.description.scales, 4)
+        return Rows(self._ids[rows], paths, labels, boxes)

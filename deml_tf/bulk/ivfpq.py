@@ -1,0 +1,136 @@
+"""Vectors as a few bytes each, in lists around centres."""
+
+from typing import Any
+
+import faiss
+import numpy as np
+
+from deml_tf.bulk.index_kind import IndexKind, filled_up, inner, unit
+from deml_tf.errors import UsageError
+
+_faiss: Any = faiss  # whose types lack parameters of a search
+_FLOAT, _ID = 4, 8  # bytes
+_CENTRES = 256  # of each byte
+_LEAST = 39  # vectors a centre, below which FAISS warns
+_DRAWN = 50  # vectors a list that the centres are computed from
+_PER_BYTE = 8  # numbers of a vector in one byte, unless m is given
+LEAST = _LEAST * _CENTRES
+"""Vectors of which an index can be trained."""
+
+
+class IvfPq(IndexKind):
+    """Look into the lists of the nearest centres (FAISS's `IndexIVFPQ`).
+
+    Each vector is kept as `m` bytes (product quantization, Jegou et al., PAMI 2011) in
+    the list of its nearest centre. So are the cosines: they are those of the rounded
+    vectors, smaller than the true ones.
+
+    Args:
+        nlist: Centres; by default 4 sqrt(n), which FAISS advises.
+        m: Bytes of a vector; by default one for 8 numbers. A vector gets zeros at its
+            end until m divides its size.
+        nprobe: Lists that a search looks into; more cost time and find more.
+        seed: Of the vectors drawn for training, and of k-means.
+    """
+
+    def __init__(
+        self,
+        nlist: int | None = None,
+        m: int | None = None,
+        nprobe: int = 32,
+        seed: int = 0,
+    ):
+        for name, value, least in (
+            ("nlist", nlist, 1),
+            ("m", m, 1),
+            ("nprobe", nprobe, 1),
+            ("seed", seed, 0),
+        ):
+            if value is not None and not least <= value < 2**31:
+                raise UsageError(f"{name}={value}: it must be {least} to {2**31 - 1}.")
+        self.nlist, self.m = nlist, m
+        self.nprobe, self.seed = nprobe, seed
+
+    def settings(self) -> dict[str, int | None]:
+        """Return the constructor's arguments."""
+        return {
+            "nlist": self.nlist,
+            "m": self.m,
+            "nprobe": self.nprobe,
+            "seed": self.seed,
+        }
+
+    def check(self, dim: int, count: int) -> None:
+        """Refuse too few vectors to train on, and more lists or bytes than make sense.
+
+        Raises:
+            UsageError: For these.
+        """
+        if count < LEAST:
+            raise UsageError(
+                f"kind=ivfpq needs at least {LEAST:,} embeddings to train on, and here "
+                f"are {count:,}: give kind=flat, which is exact."
+            )
+        if self.nlist is not None and self.nlist * _LEAST > count:
+            raise UsageError(
+                f"nlist={self.nlist} is too much for {count:,} embeddings: give at "
+                f"most {count // _LEAST}, for {_LEAST} embeddings a list."
+            )
+        if self.m is not None and self.m > dim:
+            raise UsageError(f"m={self.m}: give at most {dim}, the embeddings' size.")
+
+    def held_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory of centres, bytes and ids."""
+        centres = (self._lists(count) + _CENTRES) * _FLOAT * self._padded(dim)
+        # A list's memory doubles where it is full.
+        return centres + 2 * count * (self._bytes(dim) + _ID)
+
+    def training_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory of training: vectors drawn, padded, less their centres."""
+        drawn = self.training_size(count) * _FLOAT * (dim + 2 * self._padded(dim))
+        return drawn + (self._lists(count) + _CENTRES) * _FLOAT * self._padded(dim)
+
+    def training_size(self, count: int) -> int:
+        """Return how many vectors are drawn for training."""
+        return min(count, max(LEAST, _DRAWN * self._lists(count)))
+
+    def create(self, dim: int, count: int) -> Any:
+        """Make an index to be trained."""
+        # np: without the order of centres that a search by Hamming distance would use,
+        # which takes longer than all the rest of the training.
+        code = f"PQ{self._bytes(dim)}np"
+        parts = f"Pad{self._padded(dim)},IVF{self._lists(count)},{code}"
+        index = faiss.index_factory(dim, parts, faiss.METRIC_INNER_PRODUCT)
+        lists = inner(faiss.extract_index_ivf(index))
+        lists.nprobe = self.nprobe
+        lists.cp.seed = lists.pq.cp.seed = self.seed
+        return index
+
+    def nearest(
+        self, index: Any, ids: np.ndarray, queries: np.ndarray, k: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find near rows, by the cosines of rounded vectors."""
+        queries = unit(queries)
+
+        def search(queries: np.ndarray, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
+            of_lists = _faiss.SearchParametersIVF(nprobe=nprobe)
+            params = _faiss.SearchParametersPreTransform(index_params=of_lists)
+            cosines, found = index.search(queries, k, params=params)
+            rows = np.searchsorted(ids, found)
+            return cosines, np.where(found < 0, -1, rows)
+
+        every = faiss.extract_index_ivf(index).nlist
+        cosines, rows = search(queries, min(self.nprobe, every))
+        return filled_up(cosines, rows, lambda short: search(queries[short], every))
+
+    def _lists(self, count: int) -> int:
+        if self.nlist is not None:
+            return self.nlist
+        return max(1, min(int(4 * count**0.5), count // _LEAST))
+
+    def _bytes(self, dim: int) -> int:
+        return self.m or -(-dim // _PER_BYTE)
+
+    def _padded(self, dim: int) -> int:
+        code = self._bytes(dim)
+        return -(-dim // code) * code

@@ -1,0 +1,167 @@
+"""Makes embeddings searchable: `python -m deml_tf.index --embeddings=D --output=I`."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags
+
+from deml_tf.bulk.index_builder import build_index
+from deml_tf.bulk.index_change import change_index
+from deml_tf.bulk.index_kind import IndexKind
+from deml_tf.bulk.kinds import KINDS, RULE, kind_for
+from deml_tf.bulk.shard_reader import ShardReader
+from deml_tf.cli.command import no_words, run
+from deml_tf.cli.flags import define
+from deml_tf.cli.printing import say
+from deml_tf.cli.settings import Setting, constructor_settings
+from deml_tf.data.regular_files import open_regular
+from deml_tf.errors import DataError, UsageError, arguments_of
+
+FLAGS = flags.FLAGS
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Build an index, or change one."""
+    no_words(arguments)
+    started = time.monotonic()
+    if not FLAGS.output:
+        raise UsageError("--output is missing: name the folder of the index.")
+    given = _given_parameters()
+    if FLAGS.add or FLAGS.remove:
+        for name in ("embeddings", "kind", *given):
+            if FLAGS[name].value is not None and FLAGS[name].present:
+                raise UsageError(
+                    f"{name}={FLAGS[name].value} is for a new index, and --add and "
+                    "--remove change one: leave one of them out."
+                )
+        removed = read_list(FLAGS.remove) if FLAGS.remove else []
+        added = ShardReader(FLAGS.add, "add") if FLAGS.add else None
+        description = change_index(FLAGS.output, added, removed)
+    else:
+        if not FLAGS.embeddings:
+            raise UsageError(
+                "--embeddings is missing: name the folder that python -m deml_tf.embed "
+                "has written, or give --add or --remove."
+            )
+        if FLAGS.kind:
+            _refuse_other_parameters(given, FLAGS.kind)
+            read_parameters(FLAGS.kind)
+        shards = ShardReader(FLAGS.embeddings)
+        kind = FLAGS.kind or kind_for(shards.count)
+        _refuse_other_parameters(given, kind)
+        description = build_index(shards, FLAGS.output, kind, read_parameters(kind))
+    say(
+        f"{FLAGS.output}: {description.count:,} images, {description.kind}, in "
+        f"{time.monotonic() - started:.0f} s."
+    )
+
+
+def read_list(path: str) -> list[str]:
+    r"""Read the paths of a text file, one a line; empty lines are skipped.
+
+    Args:
+        path: Of the file. Bytes that are no UTF-8 become text such as `\xe9`, as they
+            do in an index.
+
+    Raises:
+        UsageError: It cannot be read.
+        DataError: It names no path.
+    """
+    try:
+        with open_regular(path) as file:
+            text = file.read().decode(errors="backslashreplace")
+    except OSError as error:
+        raise UsageError(
+            f"remove={path} cannot be read ({error.strerror}): give a text file with "
+            "one path a line."
+        ) from error
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if not any(lines):
+        raise DataError(f"remove={path} is empty: write one path a line.")
+    return [line for line in lines if line]
+
+
+def read_parameters(kind: str) -> IndexKind:
+    """Make a kind of index with the parameters that flags give.
+
+    Args:
+        kind: Key of `KINDS`.
+
+    Raises:
+        UsageError: A parameter is out of its range.
+    """
+    names = [setting.name for setting in constructor_settings(KINDS[kind])]
+    with arguments_of(kind, names):
+        return KINDS[kind](**{name: FLAGS[f"{kind}_{name}"].value for name in names})
+
+
+def _given_parameters() -> dict[str, str]:
+    """Return the flags of parameters that are given, each with its kind."""
+    return {
+        f"{kind}_{setting.name}": kind
+        for kind, rule in KINDS.items()
+        for setting in constructor_settings(rule)
+        if not FLAGS[f"{kind}_{setting.name}"].using_default_value
+    }
+
+
+def _refuse_other_parameters(given: dict[str, str], kind: str) -> None:
+    for flag, own in given.items():
+        if own != kind:
+            raise UsageError(
+                f"{flag}={FLAGS[flag].value} is for kind={own}, not {kind}: leave it "
+                f"out, or give kind={own}."
+            )
+
+
+SETTINGS = (
+    Setting(
+        "embeddings",
+        Path,
+        None,
+        "Folder that python -m deml_tf.embed has written, to build an index of.",
+    ),
+    Setting(
+        "output",
+        Path,
+        None,
+        "Folder of the index. An index that is there is replaced when the new one is "
+        "whole.",
+    ),
+    Setting("kind", str, None, f"Kind of index; {RULE}.", tuple(KINDS)),
+    Setting(
+        "add",
+        Path,
+        None,
+        "Folder of embeddings of the same export, to add to the index in --output.",
+    ),
+    Setting(
+        "remove",
+        Path,
+        None,
+        "Text file of paths, one a line, whose images are removed from the index in "
+        "--output, before --add; not from hnsw.",
+    ),
+)
+
+
+def parameter_settings() -> list[Setting]:
+    """Return the flags of all kinds' parameters."""
+    return [
+        setting._replace(
+            name=f"{kind}_{setting.name}", help=f"With kind={kind}: {setting.help}"
+        )
+        for kind, rule in KINDS.items()
+        for setting in constructor_settings(rule)
+    ]
+
+
+def cli() -> None:
+    """Define the flags and run: what `deml-tf-index` starts."""
+    define(*SETTINGS, *parameter_settings())
+    run(main)
+
+
+if __name__ == "__main__":
+    cli()

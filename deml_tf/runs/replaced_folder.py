@@ -1,0 +1,77 @@
+"""A folder that is replaced as a whole: readers find the old one or the new one."""
+
+import contextlib
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from deml_tf.errors import DataError
+from deml_tf.runs.hidden_folder import hidden_folder
+
+_HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+
+
+@contextlib.contextmanager
+def replaced_folder(target: Path) -> Iterator[Path]:
+    """Make a hidden folder that takes the place of another when the block ends.
+
+    A kill leaves the old folder or the new one, both whole. If the block raises, the
+    old one stays. A link stays, and what it leads to is replaced.
+
+    Args:
+        target: The folder; it need not exist, and its parents are made.
+
+    Yields:
+        An empty folder, for all there is to write.
+
+    Raises:
+        DataError: The disk cannot swap two folders; nothing was changed.
+    """
+    target = Path(os.path.realpath(target))
+    with hidden_folder(target) as temporary:
+        if target.exists():  # before long work
+            _try_to_swap(temporary, target)
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            _to_disk(path)
+        if target.exists():
+            _swap(temporary, target)  # the old one is removed with the hidden folder
+        else:
+            os.rename(temporary, target)
+        _to_disk(target.parent)
+
+
+def _try_to_swap(folder: Path, target: Path) -> None:
+    pair = [folder / "a", folder / "b"]
+    for each in pair:
+        each.mkdir()
+    try:
+        _swap(*pair)
+    except OSError as error:
+        raise DataError(
+            f"{target} cannot be replaced, for its disk cannot swap two folders "
+            f"({error.strerror}): name a new folder, or one on another disk."
+        ) from error
+    for each in pair:
+        each.rmdir()
+
+
+def _swap(first: Path, second: Path) -> None:
+    """Swap the names of two folders in one step, which Python's os cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError as error:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from error
+    if rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), os.fspath(second))
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
