@@ -40,6 +40,12 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("--index is missing: name what deml_tf.index has written.")
     _require_one("image", "serve")
     _require_one("export", "server")
+    for name in ("model", "ca", "header") if FLAGS.export else ():
+        if FLAGS[name].value:
+            raise UsageError(
+                f"{name} is for --server, and --export embeds here: leave one of them "
+                "out."
+            )
     if FLAGS.serve is not None:
         serve_pages()
     else:

@@ -19,6 +19,7 @@ import lists_cases
 import machines_cases
 import pytest
 import runs_cases
+import search_cases
 import studies_cases
 import weights_cases
 import world
@@ -39,6 +40,7 @@ GROUPS = {
     "Studies": studies_cases.CASES,
     "The client": client_cases.CASES,
     "Embedding many images": embed_cases.CASES,
+    "Searching by image": search_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
 # Also typed into a process of its own, to see that a fork is no different.
