@@ -6,7 +6,8 @@ from pathlib import Path
 
 from absl import flags
 
-from deml_tf.bulk.index_builder import build_index, change_index
+from deml_tf.bulk.index_builder import build_index
+from deml_tf.bulk.index_change import change_index
 from deml_tf.bulk.index_kind import IndexKind
 from deml_tf.bulk.kinds import KINDS, RULE, kind_for
 from deml_tf.bulk.shard_reader import ShardReader

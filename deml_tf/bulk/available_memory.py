@@ -1,9 +1,41 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take, and whether that is enough."""
 
 from pathlib import Path
 
+from deml_tf.cli.printing import say
+from deml_tf.errors import UsageError
+
 MACHINE = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")  # of a container, in cgroup v2
+
+BUFFERS = 150_000_000
+"""Bytes beside an index: a shard as it is read, in float32 and in float64."""
+
+
+def require_memory(kind: str, need: int, smaller: str | None = None) -> None:
+    """Say how much memory an index will take, and refuse what the machine has not.
+
+    Args:
+        kind: Of the index.
+        need: Bytes of the index.
+        smaller: A kind that takes less, if there is one.
+
+    Raises:
+        UsageError: Less is available.
+    """
+    need += BUFFERS
+    there = available_memory()
+    says = f"about {need / 1e9:.2g} GB of memory"
+    if there is None:
+        say(f"An index of kind {kind}: {says}.")
+        return
+    say(f"An index of kind {kind}: {says}, of {there / 1e9:.2g} GB available.")
+    if need > there:
+        mend = f"give kind={smaller}, or use" if smaller else "use"
+        raise UsageError(
+            f"kind={kind} takes {says}, and {there / 1e9:.2g} GB are available: {mend} "
+            "a machine with more."
+        )
 
 
 def available_memory() -> int | None:

@@ -5,9 +5,10 @@ from typing import Any
 import faiss
 import numpy as np
 
-from deml_tf.bulk.index_kind import IndexKind, filled_up, unit
+from deml_tf.bulk.index_kind import IndexKind, filled_up, inner, unit
 from deml_tf.errors import UsageError
 
+_faiss: Any = faiss  # whose types lack parameters of a search
 _FLOAT, _ID = 4, 8  # bytes
 _CENTRES = 256  # of each byte
 _LEAST = 39  # vectors a centre, below which FAISS warns
@@ -98,7 +99,7 @@ class IvfPq(IndexKind):
         code = f"PQ{self._bytes(dim)}np"
         parts = f"Pad{self._padded(dim)},IVF{self._lists(count)},{code}"
         index = faiss.index_factory(dim, parts, faiss.METRIC_INNER_PRODUCT)
-        lists = faiss.downcast_index(faiss.extract_index_ivf(index))
+        lists = inner(faiss.extract_index_ivf(index))
         lists.nprobe = self.nprobe
         lists.cp.seed = lists.pq.cp.seed = self.seed
         return index
@@ -117,8 +118,8 @@ class IvfPq(IndexKind):
         chosen = None if among is None else faiss.IDSelectorBatch(ids[among])
 
         def search(queries: np.ndarray, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
-            of_lists = faiss.SearchParametersIVF(nprobe=nprobe, sel=chosen)
-            params = faiss.SearchParametersPreTransform(index_params=of_lists)
+            of_lists = _faiss.SearchParametersIVF(nprobe=nprobe, sel=chosen)
+            params = _faiss.SearchParametersPreTransform(index_params=of_lists)
             cosines, found = index.search(queries, k, params=params)
             rows = np.searchsorted(ids, found)
             return cosines, np.where(found < 0, -1, rows)

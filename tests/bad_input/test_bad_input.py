@@ -14,6 +14,7 @@ import client_cases
 import embed_cases
 import flags_cases
 import images_cases
+import index_cases
 import layouts_cases
 import lists_cases
 import machines_cases
@@ -40,6 +41,7 @@ GROUPS = {
     "Studies": studies_cases.CASES,
     "The client": client_cases.CASES,
     "Embedding many images": embed_cases.CASES,
+    "Indexes": index_cases.CASES,
     "Searching by image": search_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]

@@ -18,10 +18,11 @@ from made_shards import (
 )
 from pyarrow import parquet
 
-from deml_tf.bulk import available_memory, index_builder
+from deml_tf.bulk import available_memory
 from deml_tf.bulk.flat import Flat
 from deml_tf.bulk.hnsw import Hnsw
-from deml_tf.bulk.index_builder import build_index, change_index
+from deml_tf.bulk.index_builder import build_index
+from deml_tf.bulk.index_change import change_index
 from deml_tf.bulk.index_folder import read_description
 from deml_tf.bulk.index_reader import IndexReader
 from deml_tf.bulk.ivfpq import IvfPq
@@ -198,7 +199,7 @@ def test_wrong_changes_are_refused(tmp_path):
     other = made(tmp_path / "a", clusters(3, 8), weights=OTHER_WEIGHTS, model="cars")
     with pytest.raises(DataError, match="come from cars 3.*holds.*of birds 3"):
         change_index(index, other)
-    with pytest.raises(UsageError, match="remove: 'x.jpg' is no path in output="):
+    with pytest.raises(UsageError, match="'x.jpg' is no path in output="):
         change_index(index, removed=[*paths_of(2), "x.jpg"])
     again = made(tmp_path / "b", clusters(40, 8), invalid=range(29))
     with pytest.raises(UsageError, match="1 of its images are in .*image29.jpg'"):
@@ -285,8 +286,8 @@ def test_an_open_index_stays_as_it_was(tmp_path):
 
 def test_too_much_memory_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
     shards = made(tmp_path / "shards", clusters(20_000, 8))
-    need = Flat().peak_bytes(8, 20_000) + index_builder.BUFFERS
-    monkeypatch.setattr(index_builder, "available_memory", lambda: need - 1)
+    need = Flat().peak_bytes(8, 20_000) + available_memory.BUFFERS
+    monkeypatch.setattr(available_memory, "available_memory", lambda: need - 1)
     with pytest.raises(UsageError) as caught:
         build_index(shards, tmp_path / "index", "flat")
     assert str(caught.value) == (
@@ -297,11 +298,11 @@ def test_too_much_memory_is_refused_before_the_work(tmp_path, monkeypatch, capsy
         build_index(shards, tmp_path / "index", "hnsw")
     assert not (tmp_path / "index").exists()
     capsys.readouterr()
-    monkeypatch.setattr(index_builder, "available_memory", lambda: need)
+    monkeypatch.setattr(available_memory, "available_memory", lambda: need)
     build_index(shards, tmp_path / "index", "flat")
     said = capsys.readouterr().out
     assert said.startswith("An index of kind flat: about 0.15 GB of memory, of")
-    monkeypatch.setattr(index_builder, "available_memory", lambda: need + 10)
+    monkeypatch.setattr(available_memory, "available_memory", lambda: need + 10)
     more = made(tmp_path / "more", clusters(10, 8), name="new")
     with pytest.raises(UsageError, match="kind=flat takes about 0.15 GB"):
         change_index(tmp_path / "index", more)

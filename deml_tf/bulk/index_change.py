@@ -1,0 +1,112 @@
+"""Changes an index: images are removed and added."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import pyarrow as pa
+import pyarrow.compute
+from pyarrow import parquet
+
+from deml_tf.bulk.available_memory import require_memory
+from deml_tf.bulk.index_builder import add_rows, rows_writer, write_files
+from deml_tf.bulk.index_folder import (
+    ROWS,
+    VECTORS,
+    IndexDescription,
+    check_replaceable,
+    read_description,
+)
+from deml_tf.bulk.model_id import require_same
+from deml_tf.bulk.shard_reader import ShardReader
+from deml_tf.errors import UsageError
+from deml_tf.runs.replaced_folder import replaced_folder
+
+_compute: Any = pyarrow.compute  # its functions are made as it is imported
+
+
+def change_index(
+    target: str | os.PathLike[str],
+    added: ShardReader | None = None,
+    removed: Sequence[str] = (),
+) -> IndexDescription:
+    """Remove images from an index, then add others, and swap it for the old one.
+
+    Ids stay, and those of removed images are not given again. Centres of an ivfpq
+    index stay those of the first build.
+
+    Args:
+        target: Folder of the index.
+        added: Embeddings of the same export.
+        removed: Paths as the index has them; every image of such a path is removed.
+
+    Returns:
+        What the new index.json says.
+
+    Raises:
+        UsageError: The target is no index, its kind forgets no rows, a path is none of
+            the index's, or one to add is there already; or memory is short.
+        DataError: The embeddings come from other weights, or a file is broken.
+    """
+    target = Path(target)
+    named = f"output={target}"
+    description = read_description(target, named)
+    kind = description.index_kind()
+    if removed and not kind.removes:
+        raise UsageError(
+            f"{named} is of kind {description.kind}, which forgets no image: build it "
+            "again of the embeddings that stay, or as flat or ivfpq."
+        )
+    check_replaceable(target)
+    if added:
+        require_same(str(added), added.model, named, description.model_id)
+    rows = parquet.read_table(target / ROWS)
+    gone = _gone(rows, removed, named)
+    kept = rows.filter(_compute.invert(gone)) if removed else rows
+    if added:
+        _refuse_known(kept, added, named)
+    count = len(kept) + (added.count if added else 0)
+    if not count:
+        raise UsageError(f"{named} would hold no image any more: delete the folder.")
+    old = kind.peak_bytes(description.embedding_dim, description.count)
+    new = kind.peak_bytes(description.embedding_dim, count) if added else 0
+    require_memory(description.kind, old + new)
+    with replaced_folder(target) as folder:
+        index: Any = faiss.read_index(os.fspath(target / VECTORS))
+        if removed:
+            index.remove_ids(rows["id"].filter(gone).to_numpy())
+        if added:
+            kind.reserve(index, count)
+        with rows_writer(folder, description, description.next_id) as writer:
+            writer.keep(kept)
+            if added:
+                add_rows(index, kind, added, writer)
+        description = replace(description, count=count, next_id=writer.next_id)
+        return write_files(index, description, folder)
+
+
+def _gone(rows: Any, removed: Sequence[str], named: str) -> Any:
+    """Return a mask (n,) of the rows to remove."""
+    paths = pa.array(removed, pa.string())
+    known = _compute.is_in(paths, value_set=rows["path"])
+    if not _compute.all(known).as_py() and len(paths):
+        first = paths.filter(_compute.invert(known))[0].as_py()
+        raise UsageError(
+            f"{first!r} is no path in {named}: write paths as its {ROWS} has "
+            "them, one a line."
+        )
+    return _compute.is_in(rows["path"], value_set=paths)
+
+
+def _refuse_known(rows: Any, added: ShardReader, named: str) -> None:
+    paths = added.paths()
+    known = paths.filter(_compute.is_in(paths, value_set=rows["path"]))
+    if len(known):
+        raise UsageError(
+            f"{added}: {len(known):,} of its images are in {named} already, such as "
+            f"{known[0].as_py()!r}: list them in a file for --remove, which may be "
+            "given with --add."
+        )
