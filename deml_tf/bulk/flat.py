@@ -26,7 +26,7 @@ class Flat(IndexKind):
         """Return nothing: there is nothing to set."""
         return {}
 
-    def peak_bytes(self, dim: int, count: int) -> int:
+    def held_bytes(self, dim: int, count: int) -> int:
         """Predict the memory: the vectors and their ids."""
         return count * (_FLOAT * dim + 2 * _ID)
 

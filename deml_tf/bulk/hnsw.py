@@ -50,7 +50,7 @@ class Hnsw(IndexKind):
             "ef_search": self.ef_search,
         }
 
-    def peak_bytes(self, dim: int, count: int) -> int:
+    def held_bytes(self, dim: int, count: int) -> int:
         """Predict the memory: vectors, links, and a mark of each while building."""
         links = 2 * self.m + self.m / (self.m - 1) + 1
         return int(count * (_FLOAT * dim + _LINK * (links + 1) + 2 * _PLACE + 1))

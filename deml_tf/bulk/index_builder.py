@@ -54,7 +54,7 @@ def build_index(
     dim, count = shards.embedding_dim, shards.count
     check_replaceable(target)
     chosen.check(dim, count)
-    need = chosen.peak_bytes(dim, count)
+    need = chosen.build_bytes(dim, count)
     require_memory(kind, need, _smaller_kind(dim, count, need))
     description = IndexDescription(
         kind,
@@ -153,6 +153,6 @@ def _smaller_kind(dim: int, count: int, need: int) -> str | None:
             kind().check(dim, count)
         except UsageError:
             continue
-        sizes[name] = kind().peak_bytes(dim, count)
+        sizes[name] = kind().build_bytes(dim, count)
     least = min(sizes, key=lambda name: sizes[name])
     return least if sizes[least] < need else None

@@ -14,6 +14,7 @@ from pyarrow import parquet
 from deml_tf.bulk.available_memory import require_memory
 from deml_tf.bulk.index_builder import add_rows, rows_writer, write_files
 from deml_tf.bulk.index_folder import (
+    DESCRIPTION,
     ROWS,
     VECTORS,
     IndexDescription,
@@ -53,7 +54,7 @@ def change_index(
     """
     target = Path(target)
     named = f"output={target}"
-    description = read_description(target, named)
+    description = read_description(target / DESCRIPTION, named)
     kind = description.index_kind()
     if removed and not kind.removes:
         raise UsageError(
@@ -71,9 +72,11 @@ def change_index(
     count = len(kept) + (added.count if added else 0)
     if not count:
         raise UsageError(f"{named} would hold no image any more: delete the folder.")
-    old = kind.peak_bytes(description.embedding_dim, description.count)
-    new = kind.peak_bytes(description.embedding_dim, count) if added else 0
-    require_memory(description.kind, old + new)
+    dim = description.embedding_dim
+    need = kind.held_bytes(dim, description.count) + rows.nbytes
+    if added:  # what is there is copied to where there is room for more
+        need += kind.held_bytes(dim, count)
+    require_memory(description.kind, need)
     with replaced_folder(target) as folder:
         index: Any = faiss.read_index(os.fspath(target / VECTORS))
         if removed:

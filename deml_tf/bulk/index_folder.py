@@ -6,7 +6,6 @@ both.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -80,11 +79,11 @@ class IndexDescription:
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
-def read_description(folder: str | os.PathLike[str], named: str) -> IndexDescription:
+def read_description(path: Path, named: str) -> IndexDescription:
     """Read index.json.
 
     Args:
-        folder: Of the index.
+        path: The file.
         named: What a message calls the folder.
 
     Raises:
@@ -93,7 +92,7 @@ def read_description(folder: str | os.PathLike[str], named: str) -> IndexDescrip
     """
     mend = "name a folder that python -m deml_tf.index has written."
     try:
-        text = (Path(folder) / DESCRIPTION).read_bytes()
+        text = path.read_bytes()
     except OSError as error:
         raise UsageError(
             f"{named} is no index, for its {DESCRIPTION} cannot be read "

@@ -24,8 +24,8 @@ class IndexKind:
         """Return the constructor's arguments, as index.json keeps them."""
         raise NotImplementedError
 
-    def peak_bytes(self, dim: int, count: int) -> int:
-        """Predict the memory of an index while it is built.
+    def held_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory of an index.
 
         Args:
             dim: d.
@@ -47,6 +47,14 @@ class IndexKind:
     def training_size(self, count: int) -> int:
         """Return how many of n vectors are needed at once before any is added."""
         return 0
+
+    def training_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory of training beside that of the index."""
+        return 0
+
+    def build_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory that building takes."""
+        return self.held_bytes(dim, count) + self.training_bytes(dim, count)
 
     def create(self, dim: int, count: int) -> Any:
         """Make an empty FAISS index.

@@ -1,7 +1,9 @@
 """Opens an index and searches it."""
 
+import contextlib
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 from pyarrow import compute, parquet
 
-from deml_tf.bulk.index_folder import ROWS, VECTORS, read_description
+from deml_tf.bulk.index_folder import DESCRIPTION, ROWS, VECTORS, read_description
 from deml_tf.bulk.model_id import ModelId, require_same
 from deml_tf.cli.printing import decodable, printable
 from deml_tf.errors import DataError, UsageError
@@ -58,47 +60,60 @@ class IndexReader:
 
     def __init__(self, folder: str | os.PathLike[str], model: ModelId | None = None):
         self._named = f"index={os.fspath(folder)}"
-        try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            raise UsageError(
-                f"{self._named} cannot be opened ({error.strerror}): name a folder "
-                "that python -m deml_tf.index has written."
-            ) from error
-        try:
-            # All three files of one folder, should another take its name meanwhile.
-            self._open(Path(f"/proc/self/fd/{handle}"), model)
-        finally:
-            os.close(handle)
-
-    def _open(self, folder: Path, model: ModelId | None) -> None:
-        self.description = read_description(folder, self._named)
-        if model is not None:
-            self.require(model)
+        with contextlib.ExitStack() as stack:
+            files = self._files(folder, stack)
+            self.description = read_description(files[DESCRIPTION], self._named)
+            if model is not None:
+                self.require(model)
+            self._read(files)
         self.count = self.description.count
         self._kind = self.description.index_kind()
+
+    def _files(
+        self, folder: str | os.PathLike[str], stack: contextlib.ExitStack
+    ) -> dict[str, Path]:
+        """Open all files of one folder, should another take its name meanwhile."""
+        name = ""
         try:
-            table = parquet.read_table(folder / ROWS).combine_chunks()
+            place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, place)
+            files = {}
+            for name in (DESCRIPTION, ROWS, VECTORS):
+                handle = os.open(name, os.O_RDONLY, dir_fd=place)
+                stack.callback(os.close, handle)
+                files[name] = Path(f"/proc/self/fd/{handle}")
+        except OSError as error:
+            raise UsageError(
+                f"{self._named} is no index, for {name or 'it'} cannot be read "
+                f"({error.strerror}): name a folder that python -m deml_tf.index has "
+                "written."
+            ) from error
+        return files
+
+    def _read(self, files: Mapping[str, Path]) -> None:
+        size, expected = files[VECTORS].stat().st_size, self.description.bytes
+        if size != expected:
+            raise DataError(
+                f"{self._named}: its {VECTORS} has {size:,} bytes of {expected:,}: "
+                "copy it anew, or build it again."
+            )
+        try:
+            table = parquet.read_table(files[ROWS]).combine_chunks()
             self._index: Any = faiss.read_index(
-                os.fspath(folder / VECTORS), faiss.IO_FLAG_MMAP_IFC
+                os.fspath(files[VECTORS]), faiss.IO_FLAG_MMAP_IFC
             )
         except (OSError, RuntimeError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())
             raise DataError(
                 f"{self._named} cannot be read ({reason}): build it again."
             ) from error
-        size = (folder / VECTORS).stat().st_size
-        if size != self.description.bytes:
-            raise DataError(
-                f"{self._named}: its {VECTORS} has {size:,} bytes of "
-                f"{self.description.bytes:,}: copy it anew, or build it again."
-            )
         self._ids = table["id"].to_numpy()
         self._table = table.select(["path", "label", "boxes"])
-        if not self.count == len(table) == self._index.ntotal:
+        counts = (self.description.count, len(table), self._index.ntotal)
+        if len(set(counts)) > 1:
             raise DataError(
-                f"{self._named} holds {self._index.ntotal:,} vectors, {len(table):,} "
-                f"rows, and {self.count:,} by its description: build it again."
+                f"{self._named} holds {counts[2]:,} vectors, {counts[1]:,} rows, and "
+                f"{counts[0]:,} by its description: build it again."
             )
 
     def require(self, model: ModelId) -> None:

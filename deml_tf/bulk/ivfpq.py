@@ -79,14 +79,16 @@ class IvfPq(IndexKind):
         if self.m is not None and self.m > dim:
             raise UsageError(f"m={self.m}: give at most {dim}, the embeddings' size.")
 
-    def peak_bytes(self, dim: int, count: int) -> int:
-        """Predict the memory of training, and of the bytes and ids."""
-        size, drawn = self._padded(dim), self.training_size(count)
-        lists, code = self._lists(count), self._bytes(dim)
-        training = drawn * _FLOAT * (dim + 2 * size)  # padded and less their centres
-        centres = (lists + _CENTRES) * _FLOAT * size
+    def held_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory of centres, bytes and ids."""
+        centres = (self._lists(count) + _CENTRES) * _FLOAT * self._padded(dim)
         # A list's memory doubles where it is full.
-        return training + 2 * centres + 2 * count * (code + _ID)
+        return centres + 2 * count * (self._bytes(dim) + _ID)
+
+    def training_bytes(self, dim: int, count: int) -> int:
+        """Predict the memory of training: vectors drawn, padded, less their centres."""
+        drawn = self.training_size(count) * _FLOAT * (dim + 2 * self._padded(dim))
+        return drawn + (self._lists(count) + _CENTRES) * _FLOAT * self._padded(dim)
 
     def training_size(self, count: int) -> int:
         """Return how many vectors are drawn for training."""

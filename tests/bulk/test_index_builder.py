@@ -174,7 +174,7 @@ def test_what_was_removed_may_come_back_with_a_new_id(tmp_path, kind, quick_ivfp
     shards = made(tmp_path / "shards", rows)
     build_index(shards, tmp_path / "index", kind, SMALL[kind])
     change_index(tmp_path / "index", removed=paths_of(1100)[-2:])
-    assert read_description(tmp_path / "index", "").next_id == 1100
+    assert read_description(tmp_path / "index" / "index.json", "").next_id == 1100
     fresh = made(tmp_path / "fresh", -rows[:1])  # image0, embedded anew
     change_index(tmp_path / "index", fresh, paths_of(1))
     reader = IndexReader(tmp_path / "index")
@@ -286,7 +286,7 @@ def test_an_open_index_stays_as_it_was(tmp_path):
 
 def test_too_much_memory_is_refused_before_the_work(tmp_path, monkeypatch, capsys):
     shards = made(tmp_path / "shards", clusters(20_000, 8))
-    need = Flat().peak_bytes(8, 20_000) + available_memory.BUFFERS
+    need = Flat().build_bytes(8, 20_000) + available_memory.BUFFERS
     monkeypatch.setattr(available_memory, "available_memory", lambda: need - 1)
     with pytest.raises(UsageError) as caught:
         build_index(shards, tmp_path / "index", "flat")

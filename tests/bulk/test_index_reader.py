@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -17,10 +19,13 @@ from made_shards import (
     write_shards,
 )
 
+from deml_tf.bulk import index_reader
 from deml_tf.bulk.hnsw import Hnsw
 from deml_tf.bulk.index_builder import build_index
+from deml_tf.bulk.index_change import change_index
 from deml_tf.bulk.index_reader import IndexReader
 from deml_tf.bulk.ivfpq import IvfPq
+from deml_tf.bulk.kinds import KINDS, MOST_FLAT, MOST_HNSW
 from deml_tf.bulk.model_id import ModelId
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.errors import DataError, UsageError
@@ -235,11 +240,15 @@ def test_wrong_queries_are_refused(flat):
 
 
 def test_a_folder_that_is_no_index_is_refused(tmp_path):
-    with pytest.raises(UsageError, match="index=.*/none cannot be opened"):
+    with pytest.raises(UsageError, match="index=.*/none is no index, for it cannot"):
         IndexReader(tmp_path / "none")
-    with pytest.raises(UsageError, match="is no index, for its index.json cannot"):
+    with pytest.raises(UsageError, match="is no index, for index.json cannot"):
         IndexReader(tmp_path)
     (tmp_path / "index.json").write_text("{}")
+    (tmp_path / "rows.parquet").write_text("")
+    with pytest.raises(UsageError, match="is no index, for index.faiss cannot"):
+        IndexReader(tmp_path)
+    (tmp_path / "index.faiss").write_text("")
     with pytest.raises(DataError, match="is not what this command writes .KeyError"):
         IndexReader(tmp_path)
 
@@ -260,3 +269,42 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path):
         (folder / "index.faiss").write_bytes(vectors[:cut])
         with pytest.raises(DataError, match="cannot be read|bytes of"):
             IndexReader(folder)
+
+
+def test_an_index_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
+    rows = clusters(100, 8)
+    build(tmp_path, rows)
+    read = index_reader.read_description
+
+    def read_and_replace(path, named):
+        found = read(path, named)
+        monkeypatch.undo()
+        change_index(tmp_path / "index", removed=paths_of(100)[:60])
+        return found
+
+    monkeypatch.setattr(index_reader, "read_description", read_and_replace)
+    reader = IndexReader(tmp_path / "index")
+    assert reader.search(rows, 1)[1].paths[:, 0].tolist() == paths_of(100)
+    assert IndexReader(tmp_path / "index").count == 40
+
+
+def test_the_page_runs(tmp_path, monkeypatch):
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    rows = clusters(40, 8)
+    build(tmp_path, rows)
+    (tmp_path / "index").rename(tmp_path / "photos.index")
+    monkeypatch.chdir(tmp_path)
+    names = {"embeddings": np.concatenate([rows[:3], -rows.sum(0, keepdims=True)])}
+    exec(compile(block, "docs/search.md", "exec"), names)
+    assert names["rows"].paths[:3, 0].tolist() == paths_of(3)
+    assert names["unknown"].tolist() == [False, False, False, True]
+
+
+def test_the_page_names_every_parameter_with_its_default():
+    text = (Path(__file__).parents[2] / "docs" / "search.md").read_text()
+    for kind, rule in KINDS.items():
+        for name, default in rule().settings().items():
+            value = r"\S.*" if default is None else str(default)
+            assert re.search(rf"^\| `--{kind}_{name}` \| {value} \|", text, re.M), name
+    assert f"{MOST_FLAT:,}" in text and f"{MOST_HNSW:,}" in text

@@ -1,0 +1,84 @@
+"""A folder is replaced in one step, or not at all."""
+
+import os
+
+import pytest
+
+from deml_tf.errors import DataError
+from deml_tf.runs import replaced_folder as module
+from deml_tf.runs.replaced_folder import replaced_folder
+
+
+def fill(folder, text):
+    folder.mkdir(exist_ok=True)
+    (folder / "file").write_text(text)
+    return folder
+
+
+def text_of(folder):
+    return (folder / "file").read_text()
+
+
+def test_a_folder_is_made_and_then_replaced(tmp_path):
+    target = tmp_path / "deep" / "target"
+    for text in ("one", "two"):
+        with replaced_folder(target) as folder:
+            assert not list(folder.iterdir())
+            fill(folder, text)
+            assert not target.exists() or text_of(target) == "one"
+        assert text_of(target) == text
+    assert os.listdir(tmp_path / "deep") == ["target"]
+
+
+def test_the_name_is_never_without_a_folder(tmp_path, monkeypatch):
+    """A rename and another one would leave a moment with nothing in between."""
+    target = fill(tmp_path / "target", "one")
+
+    def refused(*paths):
+        raise AssertionError("a folder that was there is renamed away")
+
+    monkeypatch.setattr(os, "rename", refused)
+    monkeypatch.setattr(os, "replace", refused)
+    handle = os.open(target, os.O_RDONLY)
+    with replaced_folder(target) as folder:
+        inside = os.stat(folder).st_ino
+        fill(folder, "two")
+    assert os.stat(target).st_ino == inside
+    assert os.fstat(handle).st_ino != inside
+    os.close(handle)
+
+
+def test_an_error_leaves_the_old_folder(tmp_path):
+    target = fill(tmp_path / "target", "one")
+    with pytest.raises(KeyError), replaced_folder(target) as folder:
+        fill(folder, "two")
+        raise KeyError
+    with pytest.raises(KeyError), replaced_folder(tmp_path / "new") as folder:
+        raise KeyError
+    assert text_of(target) == "one"
+    assert os.listdir(tmp_path) == ["target"]
+
+
+def test_a_link_stays(tmp_path):
+    fill(tmp_path / "real", "one")
+    (tmp_path / "link").symlink_to("real")
+    with replaced_folder(tmp_path / "link") as folder:
+        fill(folder, "two")
+    assert (tmp_path / "link").is_symlink() and text_of(tmp_path / "real") == "two"
+
+
+def test_a_disk_that_cannot_swap_is_named_before_the_work(tmp_path, monkeypatch):
+    target = fill(tmp_path / "target", "one")
+
+    def refused(first, second):
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(module, "_swap", refused)
+    said = "target cannot be replaced, for its disk cannot swap .*Invalid argument"
+    with pytest.raises(DataError, match=said), replaced_folder(target):
+        pytest.fail("the work has begun")
+    assert text_of(target) == "one"
+    assert os.listdir(tmp_path) == ["target"]
+    with replaced_folder(tmp_path / "new") as folder:  # nothing to swap with
+        fill(folder, "two")
+    assert text_of(tmp_path / "new") == "two"
