@@ -85,9 +85,10 @@ def listen(address: Address) -> tuple[socket.socket, Address]:
     try:
         taken = socket.create_server(tuple(address), family=family, backlog=128)
     except OSError as error:
+        # Python adds the address to the system's words.
+        why = str(error.strerror or error).partition(" (while ")[0]
         raise UsageError(
-            f"serve={address.host}:{address.port} cannot be served "
-            f"({error.strerror or error}): name another port, or an address of this "
-            "machine."
+            f"serve={address.host}:{address.port} cannot be served ({why}): name "
+            "another port, or an address of this machine."
         ) from error
     return taken, Address(address.host, taken.getsockname()[1])

@@ -38,8 +38,8 @@ CASES = [
         "an index that is not there",
         f"search --index=none {QUERY} --export=dogs/1",
         2,
-        "--index=none cannot be opened (No such file or directory): name a folder that "
-        "python -m deml_tf.index has written.",
+        "--index=none is no index, for it cannot be read (No such file or directory): "
+        "name a folder that python -m deml_tf.index has written.",
     ),
     Case(
         "no image to search for",
