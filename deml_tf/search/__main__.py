@@ -27,6 +27,7 @@ from deml_tf.search.server_embedder import ServerEmbedder
 
 FLAGS = flags.FLAGS
 _MEGABYTE = 10**6
+_WIDEST = 10_000  # columns
 _EXPOSED = (
     "warning: --serve={} is reached from other machines: whoever can reach it sees "
     "every indexed image and its path, for there is no password and no encryption."
@@ -100,12 +101,16 @@ def show(found: Found) -> None:
     Args:
         found: The answer.
     """
-    table = Table("rank", "cosine", "label", "path", box=None)
+    table = Table("rank", "cosine", "label", box=None)
+    table.add_column("path", overflow="fold")
     for rank, hit in enumerate(found.hits, start=1):
         label = "" if hit.label is None else printable(hit.label)
         cells = (str(rank), f"{hit.cosine:.4f}", label, printable(hit.path))
         table.add_row(*cells)
-    command.console().print(table)
+    screen = command.console()
+    if not screen.is_terminal:
+        screen.width = _WIDEST  # another program may read the paths
+    screen.print(table)
     if found.unknown:
         say(f"{found.verdict}.")
 
