@@ -70,6 +70,8 @@ def test_rounded_vectors_of_a_label_are_all_looked_at(tmp_path):
     for ids in found.ids:
         assert sorted(ids) == expected
     assert (np.diff(cosines) <= 0).all()
+    # Lists of other centres too, if one of them holds enough.
+    assert (reader.search(queries, 5, label="class 3")[1].ids == found.ids[:, :5]).all()
 
 
 def test_labels_are_counted_and_ordered(few):
