@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 from pathlib import Path
 
@@ -138,7 +139,7 @@ def many():
 def approximate(request, many, tmp_path_factory, quick_ivfpq):
     folder = tmp_path_factory.mktemp(request.param)
     parameters = {
-        "hnsw": Hnsw(m=8, ef_construction=40),
+        "hnsw": Hnsw(m=8, ef_construction=50),
         "ivfpq": IvfPq(m=8, nlist=16, nprobe=4),
     }[request.param]
     return build(folder, many[0], request.param, parameters, sizes=[1500, 1, 1499])
@@ -185,9 +186,9 @@ def test_parameters_reach_faiss_and_the_description(approximate):
     kind, settings = description.kind, description.settings
     index = faiss.read_index(f"{_shards(approximate)[:-6]}index/index.faiss")
     if kind == "hnsw":
-        assert settings == {"m": 8, "ef_construction": 40, "ef_search": 64}
+        assert settings == {"m": 8, "ef_construction": 50, "ef_search": 64}
         graph = faiss.downcast_index(index).hnsw
-        assert (graph.efConstruction, graph.efSearch) == (40, 64)
+        assert (graph.efConstruction, graph.efSearch) == (50, 64)
         assert graph.nb_neighbors(0) == 16
     else:
         assert settings == {"nlist": 16, "m": 8, "nprobe": 4, "seed": 0}
@@ -286,6 +287,25 @@ def test_an_index_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
     reader = IndexReader(tmp_path / "index")
     assert reader.search(rows, 1)[1].paths[:, 0].tolist() == paths_of(100)
     assert IndexReader(tmp_path / "index").count == 40
+
+
+def test_files_of_two_indexes_are_never_mixed(tmp_path, monkeypatch):
+    rows = clusters(100, 8)
+    build(tmp_path, rows)
+    more = write_shards(tmp_path / "more", -rows[:60], name="new")
+    opened = os.open
+
+    def open_and_replace(name, *arguments, **named):
+        handle = opened(name, *arguments, **named)
+        if os.path.basename(name) == "index.json":
+            monkeypatch.undo()
+            change = (ShardReader(more), paths_of(100)[:60])
+            change_index(tmp_path / "index", *change)  # as many as before
+        return handle
+
+    monkeypatch.setattr(os, "open", open_and_replace)
+    with pytest.raises(UsageError, match="for rows.parquet cannot be read"):
+        IndexReader(tmp_path / "index")
 
 
 def test_the_page_runs(tmp_path, monkeypatch):
