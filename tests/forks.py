@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 COMMANDS = ("train", "evaluate", "export", "compare", "audit", "launch", "data_service")
 COMMANDS += ("study", "embed", "index")
 LAZY = ("client.__main__", "client.grpc_transport", "data.sets.tfds_reader")
+LAZY += ("search.__main__",)
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload([f"deml_tf.{name}" for name in COMMANDS + LAZY])

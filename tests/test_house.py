@@ -13,13 +13,14 @@ COMMANDS = {
     "evaluate",
     "export",
     "index",
+    "search.__main__",
     "launch",
     "study",
     "train",
 }
 FLOORS = (
     {"commands"},
-    {"training", "serving", "reports", "client", "callbacks", "bulk"},
+    {"training", "serving", "reports", "client", "callbacks", "bulk", "search"},
     {"models", "retrieval", "studies"},
     {"backbones", "decoupling", "data", "runs", "cli"},
     {"layers", "losses"},

@@ -41,10 +41,17 @@ class Flat(IndexKind):
         room_for(inner(index.index).codes, count * _FLOAT * index.d)
 
     def nearest(
-        self, index: Any, ids: np.ndarray, queries: np.ndarray, k: int
+        self,
+        index: Any,
+        ids: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows, exactly."""
         stored = inner(index.index)  # where ids are places
+        if among is not None:
+            return exact_among(stored, queries, k, among)
         parts = [
             exact_nearest(stored, queries[start : start + _QUERIES], k)
             for start in range(0, len(queries), _QUERIES)
@@ -87,6 +94,27 @@ def exact_nearest(
         asked = asked[exact[:, -1] <= coarse[:, -1] + bound]
         width = min(4 * width, stored.ntotal)
     return cosines, rows
+
+
+def exact_among(
+    stored: Any, queries: np.ndarray, k: int, among: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find the nearest of some vectors of a flat index, exactly.
+
+    Args:
+        stored: As `exact_nearest` takes it.
+        queries: (q, d) floats, of any length but 0.
+        k: How many for each, 1 to m.
+        among: (m,) int64, rising: the places of these vectors.
+
+    Returns:
+        As `exact_nearest`.
+    """
+    units = unit_rows(queries)[:, None]  # (q, 1, d) float64
+    exact = np.concatenate([_cosines(stored, one, among[None]) for one in units])
+    order = np.argsort(-exact, axis=1, kind="stable")[:, :k]
+    cosines = np.take_along_axis(exact, order, 1).astype(np.float32)
+    return cosines, among[order]
 
 
 def _cosines(stored: Any, units: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from deml_tf.bulk.flat import exact_nearest
+from deml_tf.bulk.flat import exact_among, exact_nearest
 from deml_tf.bulk.index_kind import IndexKind, filled_up, inner, room_for, unit
 from deml_tf.errors import UsageError
 
@@ -75,12 +75,19 @@ class Hnsw(IndexKind):
         index.add(vectors)
 
     def nearest(
-        self, index: Any, ids: np.ndarray, queries: np.ndarray, k: int
+        self,
+        index: Any,
+        ids: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find near rows."""
+        """Find near rows; among some of them, exactly."""
+        stored = inner(index.storage)
+        if among is not None:
+            return exact_among(stored, queries, k, among)
         kept = _faiss.SearchParametersHNSW(efSearch=max(self.ef_search, k))
         cosines, rows = index.search(unit(queries), k, params=kept)
-        stored = inner(index.storage)
         # Many copies of one image may be linked with one another alone.
         return filled_up(
             cosines, rows, lambda short: exact_nearest(stored, queries[short], k)

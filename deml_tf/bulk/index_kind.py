@@ -79,7 +79,12 @@ class IndexKind:
         index.add_with_ids(vectors, ids)
 
     def nearest(
-        self, index: Any, ids: np.ndarray, queries: np.ndarray, k: int
+        self,
+        index: Any,
+        ids: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows.
 
@@ -87,7 +92,9 @@ class IndexKind:
             index: The FAISS index, of n vectors.
             ids: (n,) the id of each row, rising.
             queries: (q, d) floats, of any length but 0.
-            k: How many for each, 1 to n.
+            k: How many for each, 1 to n, or to m.
+            among: (m,) int64, rising: the only rows that are searched; None searches
+                all.
 
         Returns:
             Cosines (q, k) float32, falling, and rows (q, k) int64. Equal cosines come

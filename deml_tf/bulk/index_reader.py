@@ -1,6 +1,7 @@
 """Opens an index and searches it."""
 
 import contextlib
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,10 +11,11 @@ import faiss
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from deml_tf.bulk.index_folder import DESCRIPTION, ROWS, VECTORS, read_description
 from deml_tf.bulk.model_id import ModelId, require_same
+from deml_tf.cli.printing import decodable, printable
 from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval.inputs import check_rows
 
@@ -125,12 +127,78 @@ class IndexReader:
         """
         require_same("the queries", model, self._named, self.description.model_id)
 
-    def search(self, queries: ArrayLike, k: int = 10) -> tuple[np.ndarray, Rows]:
+    @functools.cached_property
+    def labels(self) -> dict[str, int]:
+        """The labels in the order of their names, each with the number of its images.
+
+        Images without a label are not among them.
+        """
+        counts = compute.value_counts(self._table["label"]).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
+        found = {each["values"]: each["counts"] for each in counts}
+        return {name: found[name] for name in sorted(found.keys() - {None})}
+
+    def ids(self, label: str | None = None) -> np.ndarray:
+        """Return the ids of the images, rising.
+
+        Args:
+            label: Of the images; None for all.
+
+        Raises:
+            UsageError: No image has the label.
+        """
+        return self._ids if label is None else self._ids[self.rows_with(label)]
+
+    def rows_of(self, ids: ArrayLike) -> Rows:
+        """Return what the index says of images.
+
+        Args:
+            ids: (n,) integers.
+
+        Returns:
+            The rows, each array of shape (n, ...).
+
+        Raises:
+            UsageError: An id is not in the index.
+        """
+        asked = np.asarray(ids, np.int64).reshape(-1)
+        rows = np.minimum(np.searchsorted(self._ids, asked), self.count - 1)
+        missing = asked[self._ids[rows] != asked]
+        if missing.size:
+            raise UsageError(
+                f"ids={missing[0]} is not in {self._named}: give one of those that a "
+                "search finds."
+            )
+        return self._rows(rows)
+
+    def rows_with(self, label: str) -> np.ndarray:
+        """Return the places of the images of a label.
+
+        Args:
+            label: The label.
+
+        Returns:
+            (m,) int64, rising, m at least 1.
+
+        Raises:
+            UsageError: No image has it.
+        """
+        if decodable(label) not in self.labels:
+            raise UsageError(
+                f"label={printable(label)}: no image of {self._named} has it: give "
+                "another, or none."
+            )
+        same = compute.equal(self._table["label"], decodable(label))  # pyright: ignore[reportAttributeAccessIssue]
+        return np.flatnonzero(same.fill_null(False).to_numpy())
+
+    def search(
+        self, queries: ArrayLike, k: int = 10, *, label: str | None = None
+    ) -> tuple[np.ndarray, Rows]:
         """Find the nearest images.
 
         Args:
             queries: (q, d) embeddings, of any length but 0.
             k: How many for each; all, if there are fewer.
+            label: Of the images that are searched; None searches all.
 
         Returns:
             Cosines (q, k) float32, falling, and the rows. Equal cosines come in the
@@ -138,7 +206,8 @@ class IndexReader:
             are those of rounded vectors.
 
         Raises:
-            UsageError: Queries of another shape, or k below 1.
+            UsageError: Queries of another shape, k below 1, or a label that no image
+                has.
             DataError: A query that holds NaN or inf, or nothing but zeros.
         """
         if k < 1:
@@ -151,8 +220,9 @@ class IndexReader:
                 f"embeddings of {dim}: embed them with "
                 f"{self.description.model} {self.description.version}."
             )
-        k = min(k, self.count)
-        cosines, rows = self._kind.nearest(self._index, self._ids, asked, k)
+        among = None if label is None else self.rows_with(label)
+        k = min(k, self.count if among is None else len(among))
+        cosines, rows = self._kind.nearest(self._index, self._ids, asked, k, among)
         return cosines, self._rows(rows)
 
     def _rows(self, rows: np.ndarray) -> Rows:

@@ -107,20 +107,27 @@ class IvfPq(IndexKind):
         return index
 
     def nearest(
-        self, index: Any, ids: np.ndarray, queries: np.ndarray, k: int
+        self,
+        index: Any,
+        ids: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find near rows, by the cosines of rounded vectors."""
         queries = unit(queries)
+        every = faiss.extract_index_ivf(index).nlist
+        chosen = None if among is None else faiss.IDSelectorBatch(ids[among])
 
         def search(queries: np.ndarray, nprobe: int) -> tuple[np.ndarray, np.ndarray]:
-            of_lists = _faiss.SearchParametersIVF(nprobe=nprobe)
+            of_lists = _faiss.SearchParametersIVF(nprobe=nprobe, sel=chosen)
             params = _faiss.SearchParametersPreTransform(index_params=of_lists)
             cosines, found = index.search(queries, k, params=params)
             rows = np.searchsorted(ids, found)
             return cosines, np.where(found < 0, -1, rows)
 
-        every = faiss.extract_index_ivf(index).nlist
-        cosines, rows = search(queries, min(self.nprobe, every))
+        nprobe = min(self.nprobe, every) if among is None else every
+        cosines, rows = search(queries, nprobe)
         return filled_up(cosines, rows, lambda short: search(queries[short], every))
 
     def _lists(self, count: int) -> int:

@@ -31,7 +31,12 @@ MOST_BYTES = 2**28
 fifth of it as JPEG; uncompressed, it holds 67 million."""
 
 _FOREIGN = ("__MACOSX", "@eaDir")  # what macOS and Synology put beside images
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_MAGIC = {
+    b"\xff\xd8\xff": "image/jpeg",
+    b"\x89PNG\r\n\x1a\n": "image/png",
+    b"GIF87a": "image/gif",
+    b"GIF89a": "image/gif",
+}
 
 
 class Found(NamedTuple):
@@ -79,9 +84,25 @@ def is_image(path: str | os.PathLike[str]) -> bool:
             head = file.read(16) or b""  # some of /proc never answer
     except OSError:
         return False
-    webp = head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-    bmp = head[:2] == b"BM" and head[6:10] == bytes(4)
-    return webp or bmp or head.startswith(_MAGIC)
+    return media_type(head) is not None
+
+
+def media_type(encoded: bytes) -> str | None:
+    """Tell by its first 12 bytes what an image is for browsers.
+
+    Args:
+        encoded: The image's file, or its beginning; any bytes at all.
+
+    Returns:
+        Such as "image/jpeg"; None if it begins as no image of a format that is read.
+    """
+    if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
+        return "image/webp"
+    if encoded[:2] == b"BM" and encoded[6:10] == bytes(4):
+        return "image/bmp"
+    return next(
+        (kind for magic, kind in _MAGIC.items() if encoded[:8].startswith(magic)), None
+    )
 
 
 def find_image_files(folder: str | os.PathLike[str]) -> Found:

@@ -1,16 +1,12 @@
 """An audit as a page that shows every pair of copies side by side."""
 
-import io
 import os
 from collections.abc import Mapping
 from typing import Any
 
-from PIL import Image
-
-from deml_tf.data.duplicates import HASH_SIDE, grey, upright
+from deml_tf.data.duplicates import HASH_SIDE
 from deml_tf.data.findings import HALVES, WHERE, spoilers
 from deml_tf.data.image_bytes import read_bytes
-from deml_tf.data.orientation import header_orientation
 from deml_tf.reports.audit_tables import (
     HEADINGS,
     audit_tables,
@@ -22,6 +18,7 @@ from deml_tf.reports.audit_tables import (
     verdict,
 )
 from deml_tf.reports.page import data_url, write_page
+from deml_tf.reports.thumbnails import thumbnail_of
 
 _SIDE = 280  # pixels of a thumbnail's longer side
 _MEMBERS = 6  # images shown of one group
@@ -110,12 +107,7 @@ def _section(findings: Mapping[str, Any], where: str, shown: int) -> dict[str, A
 def _thumbnail(path: str) -> str | None:
     """Return the image as a data URL; None if the file is gone by now."""
     try:
-        with Image.open(io.BytesIO(read_bytes(path))) as image:
-            turn = header_orientation(image)
-            image.draft("RGB", (2 * _SIDE, 2 * _SIDE))
-            small = grey(image) if image.mode.startswith("I") else image
-            small = upright(small.convert("RGB"), turn)
-    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+        small = thumbnail_of(read_bytes(path), _SIDE)
+    except OSError:
         return None
-    small.thumbnail((_SIDE, _SIDE), Image.Resampling.LANCZOS)
-    return data_url(small)
+    return None if small is None else data_url(small)

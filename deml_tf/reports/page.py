@@ -1,6 +1,7 @@
 """One page maker for all reports: one HTML file, images inside, no scripts."""
 
 import base64
+import functools
 import io
 import os
 import re
@@ -20,9 +21,24 @@ def write_page(path: str | os.PathLike[str], template: str, **context: Any) -> N
 
     Args:
         path: The file to write.
-        template: Name of a template, "run", "comparison" or "audit".
+        template: Name of a template, such as "run" or "audit".
         **context: What the template shows; all text is printable and escaped.
     """
+    write_atomically(path, render(f"{template}.html.jinja", **context).encode())
+
+
+def render(template: str, **context: Any) -> str:
+    """Fill in a template.
+
+    Args:
+        template: Name of its file.
+        **context: What it shows; all text is printable and escaped.
+    """
+    return _environment().get_template(template).render(context)
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,
@@ -32,8 +48,7 @@ def write_page(path: str | os.PathLike[str], template: str, **context: Any) -> N
         finalize=_shown,
     )
     environment.filters["breakable"] = _breakable
-    page = environment.get_template(f"{template}.html.jinja").render(context)
-    write_atomically(path, page.encode())
+    return environment
 
 
 def data_url(image: Image.Image) -> str:
@@ -42,9 +57,27 @@ def data_url(image: Image.Image) -> str:
     Args:
         image: An RGB image.
     """
+    return encoded_url(jpeg(image))
+
+
+def encoded_url(encoded: bytes) -> str:
+    """Return a JPEG file as an address.
+
+    Args:
+        encoded: Its bytes.
+    """
+    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode()
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Return an image as a JPEG file.
+
+    Args:
+        image: An RGB image.
+    """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
 def _shown(value: Any) -> Any:

@@ -20,6 +20,7 @@ import lists_cases
 import machines_cases
 import pytest
 import runs_cases
+import search_cases
 import studies_cases
 import weights_cases
 import world
@@ -41,6 +42,7 @@ GROUPS = {
     "The client": client_cases.CASES,
     "Embedding many images": embed_cases.CASES,
     "Indexes": index_cases.CASES,
+    "Searching by image": search_cases.CASES,
 }
 CASES = [case for cases in GROUPS.values() for case in cases]
 # Also typed into a process of its own, to see that a fork is no different.

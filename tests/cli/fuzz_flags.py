@@ -41,6 +41,7 @@ COMMANDS = (
     "launch",
     "data_service",
     "client.__main__",
+    "search.__main__",
 )
 NUMBERS = ("0", "-1", "1", "2", "3.7", "-0.0", "1e400", "nan", "-inf", "1_0")
 NUMBERS += ("0x1", "١", "9" * 400, "9" * 5000, "1" + "0" * 25, "4294967296", " 5", "+5")
@@ -97,6 +98,8 @@ WORK = {  # what would take long, or leave this machine
     "deml_tf.study.StudyFile": accepted,
     "deml_tf.index.ShardReader": accepted,
     "deml_tf.index.change_index": accepted,
+    "deml_tf.search.__main__.IndexReader": accepted,
+    "deml_tf.search.__main__.listen": accepted,
     "deml_tf.data_service.check_service": accepted,
     "deml_tf.data_service.start": accepted,
     "deml_tf.client.__main__.receive": accepted,
@@ -169,6 +172,7 @@ def given(module):
         "study": ["--study_dir=new", "--dataset=folder", "--data_dir=dir"]
         + ["--variant=a: --scales=1", "--variant=b"],
         "index": ["--embeddings=dir", "--output=new"],
+        "search.__main__": ["--index=dir", "--image=file.txt", "--export=dir"],
         "launch": ["--", "--dataset=folder", "--data_dir=dir", "--run_dir=new"],
         "client.__main__": ["--server=a:1", "--model=m", "--output=x.npz", "file.txt"],
     }.get(module, [])

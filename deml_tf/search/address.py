@@ -1,0 +1,94 @@
+"""Where the web page is served: the address, and who can reach it."""
+
+import ipaddress
+import re
+import socket
+from typing import NamedTuple
+
+from deml_tf.data.address import LAST_PORT, is_host
+from deml_tf.errors import UsageError
+
+_LOOPBACK = "127.0.0.1"
+
+
+class Address(NamedTuple):
+    """A host of this machine and a port.
+
+    Attributes:
+        host: A name or an IP address, without brackets.
+        port: 0 for any that is free.
+    """
+
+    host: str
+    port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether programs of this machine alone can reach it."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    @property
+    def url(self) -> str:
+        """What to type into a browser."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}/"
+
+    @property
+    def allowed_hosts(self) -> list[str]:
+        """Names that requests may ask for.
+
+        A page of another site may have its own name lead to this machine (DNS
+        rebinding); the browser then still sends that name.
+        """
+        if not self.is_loopback:
+            return ["*"]  # a machine may have any name in its network
+        own = f"[{self.host}]" if ":" in self.host else self.host
+        return list({own.lower(), "localhost", _LOOPBACK, "[::1]"})
+
+
+def read_address(serve: str) -> Address:
+    """Read where to serve.
+
+    Args:
+        serve: HOST:PORT, or a port alone, which is one of 127.0.0.1.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    host, colon, port = serve.rpartition(":")
+    host = host if colon else _LOOPBACK
+    if not (is_host(host) and re.fullmatch("[0-9]{1,5}", port)):
+        raise UsageError(
+            f"serve={serve}: write PORT or HOST:PORT, such as 127.0.0.1:8000."
+        )
+    if int(port) > LAST_PORT:
+        raise UsageError(f"serve={serve}: give a port up to {LAST_PORT}.")
+    return Address(host.strip("[]"), int(port))
+
+
+def listen(address: Address) -> tuple[socket.socket, Address]:
+    """Take a port, before long work.
+
+    Args:
+        address: Of the port.
+
+    Returns:
+        A socket that listens, and its address with the port that it got.
+
+    Raises:
+        UsageError: The port is taken, or not to be had.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        taken = socket.create_server(tuple(address), family=family, backlog=128)
+    except OSError as error:
+        # Python adds the address to the system's words.
+        why = str(error.strerror or error).partition(" (while ")[0]
+        raise UsageError(
+            f"serve={address.host}:{address.port} cannot be served ({why}): name "
+            "another port, or an address of this machine."
+        ) from error
+    return taken, Address(address.host, taken.getsockname()[1])

@@ -1,0 +1,95 @@
+"""The answers of the server: pages, JSON, files, and what is said of a failure."""
+
+import sys
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import Scope
+
+from deml_tf.cli.printing import say
+from deml_tf.errors import DataError, UsageError
+from deml_tf.reports.page import render
+from deml_tf.runs.json_text import json_text
+from deml_tf.search.query import UnusableImageError
+
+API = "/api/"
+_FAILED = "The server has failed at this request; the terminal says more."
+_FORMATS = "send a JPEG, PNG, GIF, BMP or WebP file"
+
+
+def page(template: str, status: int = 200, **context: Any) -> Response:
+    """Answer with a page.
+
+    Args:
+        template: Name of a template, such as "search_home".
+        status: Of HTTP.
+        **context: What it shows.
+    """
+    return HTMLResponse(render(f"{template}.html.jinja", **context), status)
+
+
+def as_json(content: Any, status: int = 200) -> Response:
+    """Answer with JSON.
+
+    Args:
+        content: Nested mappings and lists.
+        status: Of HTTP.
+    """
+    return Response(json_text(content) + "\n", status, media_type="application/json")
+
+
+async def refusal_of(scope: Scope, status: int, said: str) -> Response:
+    """Answer with a sentence, to programs in JSON.
+
+    Args:
+        scope: Of the request.
+        status: Of HTTP.
+        said: The sentence.
+    """
+    if scope["path"].startswith(API):
+        return as_json({"error": said}, status)
+    return page("search_error", status, title="Search", said=said)
+
+
+async def http_error(request: Request, error: Exception) -> Response:
+    """Answer to what a handler raised on purpose."""
+    assert isinstance(error, HTTPException)
+    said = {
+        404: "There is no such page.",
+        405: f"This address takes no {request.method} request.",
+    }.get(error.status_code)
+    own = " " in error.detail and error.detail.endswith(".")
+    text = error.detail if own else said or f"{error.detail}."
+    response = await refusal_of(request.scope, error.status_code, text)
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def unusable_image(request: Request, error: Exception) -> Response:
+    """Answer to an image that cannot be embedded."""
+    said = f"The image cannot be used ({error}): {_FORMATS}."
+    return await refusal_of(request.scope, 415, said)
+
+
+async def embedder_failed(request: Request, error: Exception) -> Response:
+    """Answer where no image can be embedded, such as by a server that is down."""
+    say(f"error: {error}", sys.stderr)
+    said = "Images cannot be embedded at present; the terminal says why."
+    return await refusal_of(request.scope, 502, said)
+
+
+async def failure(request: Request, error: Exception) -> Response:
+    """Answer where the program is at fault, and tell nobody about its insides."""
+    return await refusal_of(request.scope, 500, _FAILED)
+
+
+ON_ERRORS = {
+    HTTPException: http_error,
+    UnusableImageError: unusable_image,
+    DataError: embedder_failed,
+    UsageError: embedder_failed,
+    Exception: failure,
+}
+"""Handlers by the errors that they answer to."""

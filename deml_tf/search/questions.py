@@ -1,0 +1,77 @@
+"""What a request asks for: numbers, labels and images, each checked."""
+
+import json
+import re
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+DEFAULT_K = 20
+_LARGEST = 10**18
+
+
+def whole(name: str, value: Any, least: int = 0, most: int = _LARGEST) -> int:
+    """Read a whole number.
+
+    Args:
+        name: What a message calls it.
+        value: A text or a number of JSON.
+        least: Its least value.
+        most: Its greatest.
+
+    Raises:
+        HTTPException: It is none, or out of its range.
+    """
+    text = str(value) if type(value) in (int, str) else ""
+    found = int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
+    if not least <= found <= most:
+        limits = f"up to {most}" if most < _LARGEST else "on"
+        raise HTTPException(
+            400, f"{name}={text[:40]}: give a whole number from {least} {limits}."
+        )
+    return found
+
+
+async def uploaded(request: Request) -> tuple[bytes, dict[str, Any]]:
+    """Read the form of the web page.
+
+    Args:
+        request: A form post with a file called image, and k and label.
+
+    Returns:
+        The file, and k and label as they came.
+
+    Raises:
+        HTTPException: It is something else.
+    """
+    kind = request.headers.get("content-type", "")
+    if not kind.startswith("multipart/form-data"):
+        raise HTTPException(400, "The form did not come with an image: choose a file.")
+    async with request.form(max_files=1, max_fields=8, max_part_size=2**14) as form:
+        upload = form.get("image")
+        if upload is None or isinstance(upload, str):
+            raise HTTPException(400, "The form came without an image: choose a file.")
+        encoded = await upload.read()
+        others = {name: form.get(name) for name in ("k", "label")}
+    if not encoded:
+        raise HTTPException(400, "No file is chosen, or it is empty: choose an image.")
+    return encoded, others
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """Read an object of JSON.
+
+    Args:
+        request: With the object as its body.
+
+    Raises:
+        HTTPException: The body is something else.
+    """
+    try:
+        found = json.loads(await request.body())
+    except (ValueError, RecursionError) as error:
+        raise HTTPException(400, "The body is no JSON.") from error
+    if not isinstance(found, dict):
+        raise HTTPException(400, 'The body is no JSON object such as {"row": 7}.')
+    return found

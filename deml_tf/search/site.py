@@ -1,0 +1,203 @@
+"""What the web page and its API have in common: the index, the embedder, threads."""
+
+import asyncio
+import functools
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
+
+from starlette.exceptions import HTTPException
+
+from deml_tf.bulk.index_reader import IndexReader, Rows
+from deml_tf.cli.printing import printable
+from deml_tf.data.image_files import read_image_file
+from deml_tf.errors import UsageError
+from deml_tf.reports.page import jpeg
+from deml_tf.reports.thumbnails import thumbnail_of
+from deml_tf.search.asked_queries import AskedQueries, AskedQuery
+from deml_tf.search.found import MOST, Found, find
+from deml_tf.search.query import Query, QueryEmbedder
+from deml_tf.search.questions import DEFAULT_K, whole
+
+SIDE = 320
+"""Pixels of a thumbnail's longer side."""
+
+_READERS = 4  # threads that read files, draw thumbnails and search
+_THUMBNAILS, _QUERIES = 4096, 1024  # remembered: 60 MB and 3 MB, about
+T = TypeVar("T")
+
+
+class Wanted(NamedTuple):
+    """How a search is to be answered.
+
+    Attributes:
+        k: Number of images.
+        label: Of the images that are searched; None searches all.
+    """
+
+    k: int
+    label: str | None
+
+
+class Site:
+    """An index that is searched for the images that browsers and programs send.
+
+    One thread embeds, one image after the other; others read, draw and search
+    meanwhile.
+
+    Args:
+        reader: The index.
+        embedder: Makes queries of images; called by one thread at a time.
+
+    Attributes:
+        asked: Uploads of before.
+    """
+
+    def __init__(self, reader: IndexReader, embedder: QueryEmbedder):
+        self.reader = reader
+        self.asked = AskedQueries()
+        self._embedder = embedder
+        self._embedding = ThreadPoolExecutor(1, "embedding")
+        self._reading = ThreadPoolExecutor(_READERS, "reading")
+        self._thumbnail_of = functools.lru_cache(_THUMBNAILS)(self._draw)
+        self._query_of = functools.lru_cache(_QUERIES)(self._embed_row)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for pool in (self._embedding, self._reading):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def embed(self, encoded: bytes) -> Query:
+        """Embed an image that was sent.
+
+        Args:
+            encoded: Its file; any bytes at all.
+
+        Raises:
+            UnusableImageError: It is no image, or none that the embedder takes.
+            DataError: The embedder does not work.
+        """
+        return await _in(self._embedding, self._embedder.embed, encoded)
+
+    async def ask(self, encoded: bytes) -> str:
+        """Embed an image that was sent, and keep it.
+
+        Args:
+            encoded: Its file; any bytes at all.
+
+        Returns:
+            Its name among `asked`.
+
+        Raises:
+            UnusableImageError, DataError: As `embed`.
+        """
+        query = await self.embed(encoded)
+        small = await _in(self._reading, thumbnail_of, encoded, SIDE)
+        return self.asked.add(AskedQuery(query, small and jpeg(small)))
+
+    async def query_of(self, row: int) -> Query:
+        """Embed an image of the index.
+
+        Args:
+            row: Its id.
+
+        Raises:
+            HTTPException: There is no such image, or its file is gone.
+            UnusableImageError, DataError: As `embed`.
+        """
+        self.row(row)
+        return await _in(self._embedding, self._query_of, row)
+
+    async def find(
+        self, query: Query, k: int, label: str | None, without: int | None = None
+    ) -> Found:
+        """Search; see `find`."""
+        search = functools.partial(find, label=label, without=without)
+        return await _in(self._reading, search, self.reader, query, k)
+
+    async def thumbnail(self, row: int) -> bytes:
+        """Return a JPEG file.
+
+        Args:
+            row: Id of an image of the index.
+
+        Raises:
+            HTTPException: There is no such image, or its file is gone or broken.
+        """
+        self.row(row)
+        return await _in(self._reading, self._thumbnail_of, row)
+
+    async def read(self, row: int) -> bytes:
+        """Return the file of an image of the index.
+
+        Args:
+            row: Its id.
+
+        Raises:
+            HTTPException: There is no such image, or its file is gone.
+        """
+        self.row(row)
+        return await _in(self._reading, self._read, row)
+
+    def wanted(self, given: Mapping[str, Any]) -> Wanted:
+        """Read how a search is to be answered.
+
+        Args:
+            given: With k and label, or without; empty ones are as good as none.
+
+        Raises:
+            HTTPException: One of them is wrong.
+        """
+        k, label = given.get("k"), given.get("label")
+        if label not in (None, ""):
+            self.check_label(label)
+        number = DEFAULT_K if k in (None, "") else whole("k", k, 1, MOST)
+        return Wanted(number, label or None)
+
+    def check_label(self, label: Any) -> None:
+        """Refuse a label that no image has.
+
+        Args:
+            label: What was asked for.
+
+        Raises:
+            HTTPException: No image has it.
+        """
+        if not isinstance(label, str) or label not in self.reader.labels:
+            shown = printable(str(label))[:80]
+            raise HTTPException(400, f"label={shown}: no image of the index has it.")
+
+    def row(self, row: int) -> Rows:
+        """Return what the index says of an image.
+
+        Args:
+            row: Its id.
+
+        Raises:
+            HTTPException: There is no such image.
+        """
+        try:
+            return self.reader.rows_of([row])
+        except UsageError as error:
+            raise HTTPException(404, f"The index has no row {row}.") from error
+
+    def _read(self, row: int) -> bytes:
+        try:
+            return read_image_file(str(self.row(row).paths[0]))
+        except OSError as error:
+            raise HTTPException(
+                410, f"The file of row {row} cannot be read ({error.strerror})."
+            ) from error
+
+    def _draw(self, row: int) -> bytes:
+        small = thumbnail_of(self._read(row), SIDE)
+        if small is None:
+            raise HTTPException(410, f"The file of row {row} is no image any more.")
+        return jpeg(small)
+
+    def _embed_row(self, row: int) -> Query:
+        return self._embedder.embed(self._read(row))
+
+
+async def _in(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> T:
+    return await asyncio.get_running_loop().run_in_executor(pool, call, *arguments)

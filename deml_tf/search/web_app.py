@@ -1,0 +1,79 @@
+"""The application: addresses, and what surrounds their handlers."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from deml_tf.search import answers
+from deml_tf.search.api import Api
+from deml_tf.search.limits import AtOnce, FixedHeaders, LimitedBody, OwnOrigin
+from deml_tf.search.pages import Pages
+from deml_tf.search.site import Site
+
+RUNNING, WAITING = 16, 64
+"""Requests that are answered at once, and that wait."""
+
+_HEADERS = {
+    "content-security-policy": "default-src 'none'; img-src 'self' data:; "
+    "style-src 'self'; script-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "referrer-policy": "same-origin",  # without one, forms come from origin null
+}
+
+
+def make_app(
+    site: Site,
+    *,
+    most_bytes: int,
+    allowed_hosts: list[str],
+    running: int = RUNNING,
+    waiting: int = WAITING,
+) -> ASGIApp:
+    """Make the application that a server runs.
+
+    Args:
+        site: What is searched; closed when the server ends.
+        most_bytes: Largest body of a request.
+        allowed_hosts: Names that requests may ask for; "*" for any.
+        running: Requests that are answered at once.
+        waiting: Requests that wait for their turn; others are refused with status 503.
+    """
+    pages, api = Pages(site, most_bytes), Api(site)
+    routes = [
+        Route("/", pages.home),
+        Route("/similar", pages.similar),
+        Route("/similar", pages.upload, methods=["POST"]),
+        Route("/image/{row}", pages.image),
+        Route("/thumbnail/{row}", pages.thumbnail),
+        Route("/style.css", pages.style),
+        Route("/script.js", pages.script),
+        Route("/api/search", api.search, methods=["POST"]),
+    ]
+    refuse: Any = answers.refusal_of
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        site.close()
+
+    app = Starlette(
+        routes=routes,
+        middleware=[
+            Middleware(TrustedHostMiddleware, allowed_hosts, www_redirect=False),
+            Middleware(OwnOrigin, refuse),
+            Middleware(AtOnce, refuse, running, waiting),
+            Middleware(LimitedBody, refuse, most_bytes),
+        ],
+        exception_handlers=answers.ON_ERRORS,
+        lifespan=lifespan,
+    )
+    return FixedHeaders(app, _HEADERS)
