@@ -20,6 +20,7 @@ from deml_tf import layers
 from deml_tf.losses import BinomialDeviance
 from deml_tf.models.embedder import build_deml
 from deml_tf.serving.servable import Servable
+from tests.search.made_index import DIM, drawn, write_index
 
 TINY = {
     "weights": "none",
@@ -60,6 +61,7 @@ PAGES = (
     "docs/losses.md",
     "docs/export.md",
     "docs/from-tensorflow-addons.md",
+    "docs/search.md",
 )  # those with code for another program
 BLOCKS = {
     f"{page}-{n}": block
@@ -82,11 +84,16 @@ def embedder():
 
 @pytest.fixture(scope="module")
 def kept(embedder, tmp_path_factory):
-    """A folder in which there was a training, and its export."""
+    """A folder in which there was a training, its export, and an index of images."""
     folder = tmp_path_factory.mktemp("kept")
     (folder / "runs" / "mine").mkdir(parents=True)
     embedder.save(folder / EMBEDDER)
     Servable(embedder, (0, 1), (0, 1)).save(folder / EXPORT)
+    photos = [folder / f"photo{n}.png" for n in range(12)]
+    for n, path in enumerate(photos):
+        path.write_bytes(drawn(n))
+    index = write_index(folder / "made", photos, ["tern"] * len(photos))
+    index.rename(folder / "photos.index")
     return folder
 
 
@@ -257,12 +264,15 @@ def test_the_pages_run(name, kept, embedder, monkeypatch):
     images = images_of(2 * classes, 96, 96, 3).astype("uint8")
     names = {"images": images, "labels": np.repeat(np.arange(classes), 2)}
     names |= {"model": linear_model(), "files": written(images)}
+    names |= {"embeddings": images_of(3, DIM)}  # of a search
     names |= {"val_images": images[:8], "val_labels": names["labels"][:8]}
     monkeypatch.setattr(keras.Model, "fit", one_step(keras.Model.fit))
     exec(compile(block, name, "exec"), names)
     if EMBEDDER in block or EXPORT in block:
         expected = np.asarray(embedder(images))
         np.testing.assert_allclose(names["embeddings"], expected, atol=1e-6, rtol=0)
+    elif "IndexReader(" in block:
+        assert names["cosines"].shape == (3, 10) and names["unknown"].shape == (3,)
     elif "build_deml(" in block:
         assert names["embeddings"].shape == (8, 512)
         assert 0 <= names["scores"]["recall_at_1"] <= 1
