@@ -126,7 +126,7 @@ def _map(places: np.ndarray, labels: Sequence[str]):
     for colour, number in zip(colours, shown, strict=False):
         taken = numbers == number
         axes.scatter(
-            *places[taken].T, s=16, color=colour, lw=0, label=_cell(names[number])
+            *places[taken].T, s=16, color=colour, lw=0, label=_cell(str(names[number]))
         )
     legend = axes.legend(
         fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
