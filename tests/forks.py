@@ -92,6 +92,8 @@ def _enter(place, function, arguments):
     folder, environment, longest, output, errors = place
     gc.freeze()  # or a collection would copy every page of what was imported
     signal.alarm(longest)
+    # Ignored where the tests run in the background, and so it would be here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)

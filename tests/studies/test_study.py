@@ -248,8 +248,6 @@ def begin(*given):
     """`python -m deml_tf.study` whose runs are fakes."""
     Process.command = FAKE
     os.environ["FAKE_STEP"] = "0.01"
-    # Ignored where the tests run in the background, and so it would be here.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     run_module("deml_tf.study", *given)
 
 
