@@ -83,9 +83,9 @@ def main(arguments: Sequence[str]) -> None:
     report = {"embedder": str(source.embedder), **what, **scores}
     write_atomically(source.output, json_text(report, indent=2).encode())
     if FLAGS.projector:
-        outputs = embedded.queries["embedding"]
-        count = write_projector(FLAGS.projector, outputs, examples, source.seed)
-        say(f"Map of {count} embeddings: {FLAGS.projector / 'map.html'}")
+        outputs, folder = embedded.queries["embedding"], Path(FLAGS.projector)
+        count = write_projector(folder, outputs, examples, source.seed)
+        say(f"Map of {count} embeddings: {folder / 'map.html'}")
     for table in score_tables(scores, FLAGS.classes):
         console().print(table)
     say(f"Scores: {source.output}")

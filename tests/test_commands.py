@@ -137,8 +137,10 @@ def test_embedder_loads_and_scores_the_same(run, bare, odd):
         "--dataset=folder",
         f"--data_dir={odd}",
         f"--output={target}",
+        f"--projector={folder.path / 'projector'}",
     )
     assert status == 0, errors
+    assert "<svg" in (folder.path / "projector" / "map.html").read_text()
     scores = json.loads(target.read_text())
     assert scores["joined"] == pytest.approx(expected, abs=1e-9)
 

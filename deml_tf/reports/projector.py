@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from sklearn.manifold import TSNE
 
+from deml_tf.cli.printing import printable
 from deml_tf.data.example import Example
 from deml_tf.data.images import read_example
 from deml_tf.reports.charts import INK, new_axes, svg
@@ -122,7 +123,7 @@ def _map(places: np.ndarray, labels: Sequence[str]):
     axes.set_axis_off()
     rest = ~np.isin(numbers, shown)
     axes.scatter(*places[rest].T, s=6, color=INK, alpha=0.15, lw=0)
-    colours = [f"C{n}" for n in range(10)] + ["#17becf", "#aec7e8"]
+    colours = [f"C{n}" for n in range(10)] + ["#aec7e8", "#ffbb78"]
     for colour, number in zip(colours, shown, strict=False):
         taken = numbers == number
         axes.scatter(
@@ -137,5 +138,5 @@ def _map(places: np.ndarray, labels: Sequence[str]):
 
 
 def _cell(text: str) -> str:
-    """Return a text without what separates cells and lines."""
-    return re.sub(r"\s", " ", text)
+    """Return a text without what separates cells and lines, or is no character."""
+    return printable(re.sub(r"\s", " ", text))
