@@ -7,17 +7,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from benchmarks.region_rules import (
+from benchmarks.region_candidates import (
     Absorbing,
     Contrast,
-    Frozen,
     Personalised,
     border,
     box_of_mean_maps,
-    measure,
-    printed,
-    scores,
 )
+from benchmarks.region_rules import Frozen, measure, printed, scores
 from deml_tf.data.example import Example
 from deml_tf.layers import ObjectAttention
 from deml_tf.layers.zoom import zoom
