@@ -74,7 +74,8 @@ class SeparationRegion(keras.layers.Layer):
             if not 0 < value < float("inf"):
                 raise UsageError(f"{name}={value}: it must be above 0.")
         check_share("smallest", smallest)
-        check_share("least", least, or_zero=True)
+        if not 0 <= least <= 1:
+            raise UsageError(f"least={least}: it must be from 0 to 1.")
         if grid < 2:
             raise UsageError(f"grid={grid}: it must be at least 2.")
         self.sharpness = sharpness

@@ -241,7 +241,7 @@ def test_features_get_no_gradient(learned):
         ({"sharpness": 0.0}, "sharpness=0.0: it must be above 0"),
         ({"margin": float("inf")}, "margin=inf"),
         ({"smallest": 0.0}, "smallest=0.0: it must be above 0 and at most 1"),
-        ({"least": -0.1}, "least=-0.1: it must be from 0 to 1"),
+        ({"least": -0.1}, "least=-0.1: it must be from 0 to 1[.]"),
         ({"grid": 1}, "grid=1: it must be at least 2"),
     ],
 )
