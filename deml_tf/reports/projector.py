@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from rich.progress import track
 from sklearn.manifold import TSNE
 
 from deml_tf.cli.printing import printable
@@ -107,7 +108,7 @@ def make_sprite(examples: Sequence[Example]) -> tuple[int, Image.Image]:
     across = int(np.ceil(len(examples) ** 0.5))
     side = min(_TILE, _SPRITE // across)
     canvas = Image.new("RGB", (across * side, across * side), "white")
-    for i, example in enumerate(examples):
+    for i, example in enumerate(track(examples, "projector")):
         image = Image.fromarray(read_example(example)).resize((side, side))
         canvas.paste(image, (i % across * side, i // across * side))
     return side, canvas

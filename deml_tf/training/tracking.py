@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib
-import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -138,8 +137,7 @@ def tracked(
         yield None
         return
     library = load_tracker(name)
-    path = run.path / FILE
-    ids = json.loads(path.read_bytes()) if path.exists() else {}
+    ids = run.read_json(FILE) if (run.path / FILE).exists() else {}
     try:
         tracker = TRACKERS[name](library, run.path.name, flags, ids.get(name))
     except Exception as error:  # whatever the package raises
@@ -166,6 +164,6 @@ def _failed(name: str, call: Callable[[], object]) -> bool:
         call()
     except Exception as error:  # whatever the package raises
         said = first_sentence(error)
-        say(f"WARNING: {name} fails ({said}): the training goes on without it.")
+        say(f"WARNING: {name} fails ({said}): the run is kept here alone from now on.")
         return True
     return False
