@@ -7,6 +7,7 @@ from deml_tf.client.answers import Answer
 from deml_tf.client.failures import ServerError
 from deml_tf.client.files import ImageFile
 from deml_tf.client.transport import Outputs
+from deml_tf.data.converted_formats import why_not_converted
 
 if TYPE_CHECKING:  # it needs the extra, which is asked for later
     from deml_tf.client.retries import Patience
@@ -104,6 +105,6 @@ def _send(predict: Predict, images: Mapping[int, bytes], patience: "Patience") -
     outputs = patience.call(lambda seconds: predict(contents, seconds))
     found: Found = []
     for index, embedding, valid, boxes, sound in zip(images, *outputs, strict=True):
-        reason = "" if valid else "not an image"
+        reason = "" if valid else why_not_converted(images[index]) or "not an image"
         found.append((index, Answer(embedding, boxes, reason if sound else UNSOUND)))
     return found

@@ -13,13 +13,13 @@ from PIL import Image, ImageOps
 from deml_tf.cli.printing import say
 from deml_tf.data.image_files import (
     FORMATS,
-    MOST_PIXELS,
     SUFFIXES,
     Found,
     count_left_out,
     find_image_files,
     read_image_file,
 )
+from deml_tf.data.image_limits import MOST_PIXELS
 from deml_tf.errors import UsageError
 
 # Pillow does not turn other modes into the same colours as the server.

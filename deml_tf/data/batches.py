@@ -10,9 +10,10 @@ import tensorflow as tf
 from deml_tf.data.augmentation import Augmentation, Release
 from deml_tf.data.batch_table import BatchTable, fold, random_key
 from deml_tf.data.example import WHOLE, Example
+from deml_tf.data.image_files import CONVERTED_SUFFIXES
 from deml_tf.data.images import cut_out, decode
 from deml_tf.data.service import through_service
-from deml_tf.errors import UsageError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
 # Nothing to convert, which takes longer than the tracing itself.
@@ -202,10 +203,22 @@ def scoring_dataset(
 
 def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:
     """Return the paths, absolute ones for processes in other folders."""
-    paths = (os.path.abspath(e.path) if whole else e.path for e in examples)
+    paths = [os.path.abspath(e.path) if whole else e.path for e in examples]
+    if whole:
+        _refuse_converted(paths)
     with tf.device("CPU:0"):
         # As bytes: a file's name need not be UTF-8.
         return tf.constant([os.fsencode(path) for path in paths], tf.string)
+
+
+def _refuse_converted(paths: Sequence[str]) -> None:
+    """Refuse images that this process would have to convert for a service."""
+    for path in paths:
+        if path.lower().endswith(CONVERTED_SUFFIXES):
+            raise DataError(
+                f"a data_service cannot convert {path}: save it as PNG or JPEG, or "
+                "leave the flag out"
+            )
 
 
 def _crops(examples: Sequence[Example]) -> tf.Tensor | None:

@@ -5,10 +5,13 @@ from collections.abc import Sequence
 
 from PIL import Image
 
+from deml_tf.data.converted_formats import register_plug_ins
 from deml_tf.data.example import Box
 from deml_tf.data.orientation import header_orientation
 from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError
+
+_ORIENTATION = 0x0112  # the tag, in EXIF and in TIFF
 
 
 def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
@@ -34,9 +37,9 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
         ) from None
     try:
         # Pillow reads the header alone.
+        register_plug_ins()
         with open_regular(path) as file, Image.open(file) as image:
-            width, height = image.size
-            orientation = header_orientation(image)
+            width, height, orientation = _stored(image)
     except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
         return None
     ymin, ymax = max(y, 0.0) / height, min(y + h, height) / height
@@ -48,6 +51,19 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
             f"of {path}"
         )
     return upright_box((ymin, xmin, ymax, xmax), orientation)
+
+
+def _stored(image: Image.Image) -> tuple[int, int, int]:
+    """Return width and height of an opened image as stored, and its orientation."""
+    width, height = image.size
+    if image.format != "TIFF":
+        return width, height, header_orientation(image)
+    # Pillow turns TIFF files upright by itself, and gives the size of that.
+    found = image.getexif().get(_ORIENTATION, 1)
+    orientation = found if found in range(1, 9) else 1
+    if orientation >= 5:
+        width, height = height, width
+    return width, height, orientation
 
 
 def upright_box(box: Box, orientation: int) -> Box:

@@ -10,9 +10,12 @@ import os
 import re
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from deml_tf.data.image_files import MOST_BYTES, read_image_file
+from deml_tf.data.converted_formats import HEADS, converted
+from deml_tf.data.image_files import read_image_file
+from deml_tf.data.image_limits import MOST_BYTES
 from deml_tf.data.regular_files import open_regular, stat_regular
 
 # Only a name like those that tensorflow-datasets gives to shards is taken for one, so
@@ -99,7 +102,8 @@ def read_bytes(path: str) -> bytes:
         path: Path of an image.
 
     Returns:
-        The bytes as stored, fewer than LENGTH if the shard ends before.
+        The bytes as stored, fewer than LENGTH if the shard ends before; those of a PNG
+        file where the format has to be converted.
 
     Raises:
         OSError: The file cannot be read, or is none that holds images; see
@@ -111,7 +115,7 @@ def read_bytes(path: str) -> bytes:
     stat_image(path)
     with open_regular(place.shard) as file:
         file.seek(place.record + _HEADER + place.start)
-        return file.read(place.length)
+        return converted(file.read(place.length))
 
 
 def read_tensor(path: Any) -> tf.Tensor:
@@ -121,17 +125,33 @@ def read_tensor(path: Any) -> tf.Tensor:
         path: Scalar string, the path of an image.
 
     Returns:
-        Scalar string, the bytes as stored.
+        Scalar string, the bytes as stored; those of a PNG file where the format has to
+        be converted, in Python.
 
     Raises:
         tf.errors.OpError: It cannot be read; for a damaged record `DataLossError`.
     """
     path = tf.convert_to_tensor(path, tf.string)
-    return tf.cond(
+    encoded = tf.cond(
         tf.strings.regex_full_match(path, _IN_TF),
         lambda: _read_place(path),
         lambda: tf.io.read_file(path),
     )
+    return tf.cond(
+        tf.strings.regex_full_match(tf.strings.substr(encoded, 0, 12), HEADS),
+        lambda: _converted(encoded),
+        lambda: encoded,
+    )
+
+
+def _converted(encoded: Any) -> tf.Tensor:
+    png = tf.numpy_function(_converted_array, [encoded], tf.string, stateful=False)
+    return tf.ensure_shape(png, [])
+
+
+def _converted_array(encoded: Any) -> bytes:
+    # Bytes in a graph; outside of one, an array of them.
+    return converted(np.asarray(encoded, object).item())
 
 
 def _read_place(path: Any) -> Any:

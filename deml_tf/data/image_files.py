@@ -7,28 +7,27 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from deml_tf.data.converted_formats import converted, format_of
+from deml_tf.data.image_limits import MOST_BYTES
 from deml_tf.data.regular_files import open_regular
+
+CONVERTED_SUFFIXES = (".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2")
+"""Endings, in lower case, of the images that `converted_formats` converts."""
 
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp"),
     *(".png", ".gif", ".bmp", ".dib", ".webp"),
+    *CONVERTED_SUFFIXES,
 )
 """Endings, in lower case, of the images that can be read."""
 
-UNREADABLE_SUFFIXES = (".avif", ".heic", ".heif", ".jp2", ".jxl", ".tif", ".tiff")
-"""Endings of images in formats that TensorFlow does not read. They are listed like the
-others, so that they are reported and not left out."""
+UNREADABLE_SUFFIXES = (".jxl",)
+"""Endings of images in formats that cannot be read. They are listed like the others, so
+that they are reported and not left out."""
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "WEBP")
-"""Pillow's names of the formats that can be read."""
-
-MOST_PIXELS = 100_000_000
-"""Pixels of the largest image that is decoded: 300 MB of memory. TensorFlow's own
-limit is five times that; Pillow warns at 89 million."""
-
-MOST_BYTES = 2**28
-"""Bytes of the largest image file that is read. As many pixels as are decoded take a
-fifth of it as JPEG; uncompressed, it holds 67 million."""
+"""Pillow's names of the formats that TensorFlow reads; files of the others are
+converted when they are read."""
 
 _FOREIGN = ("__MACOSX", "@eaDir")  # what macOS and Synology put beside images
 _MAGIC = {
@@ -84,7 +83,7 @@ def is_image(path: str | os.PathLike[str]) -> bool:
             head = file.read(16) or b""  # some of /proc never answer
     except OSError:
         return False
-    return media_type(head) is not None
+    return media_type(head) is not None or bool(format_of(head))
 
 
 def media_type(encoded: bytes) -> str | None:
@@ -169,10 +168,11 @@ def read_image_file(path: str | os.PathLike[str]) -> bytes:
         path: The file.
 
     Returns:
-        Its bytes, at most `MOST_BYTES`.
+        Its bytes, at most `MOST_BYTES`; those of a PNG file where its format has to be
+        converted.
 
     Raises:
         OSError: It cannot be read; `strerror` says why.
     """
     with open_regular(path, MOST_BYTES) as file:
-        return file.read(os.fstat(file.fileno()).st_size) or b""
+        return converted(file.read(os.fstat(file.fileno()).st_size) or b"")

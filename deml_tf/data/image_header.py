@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from deml_tf.data.image_files import MOST_BYTES, MOST_PIXELS
+from deml_tf.data.image_limits import MOST_BYTES, MOST_PIXELS
 from deml_tf.data.tensor_bytes import byte_count, bytes_at, starts_with, to_number
 
 MOST_SCANNED = 16 * MOST_PIXELS

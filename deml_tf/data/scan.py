@@ -17,6 +17,7 @@ from rich.progress import track
 
 from deml_tf.cli.error_text import why_not
 from deml_tf.cli.printing import cell, say
+from deml_tf.data.converted_formats import why_not_converted
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
@@ -27,7 +28,7 @@ from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 
 # Another decoder, or another rule of what is bad (then raise the number), judges anew.
-CACHE = f"scan-3-tf{tf.__version__}"
+CACHE = f"scan-4-tf{tf.__version__}"
 _AT_ONCE = 256  # images between two writes to the cache
 _MOST_THREADS = 16  # each may hold a decoded image
 
@@ -208,6 +209,8 @@ def _judge(path: str) -> _Verdict:
 def _judge_bytes(encoded: bytes) -> _Verdict:
     if not encoded:
         return _Verdict("it is empty")
+    if reason := why_not_converted(encoded):
+        return _Verdict(reason, lasts=False)  # the plug-in may be installed
     try:
         with tf.device("CPU:0"):
             if reason := refusal(encoded):
@@ -234,7 +237,7 @@ def _kind(encoded: bytes) -> str:
         return ""
     if kind in (*FORMATS, "MPO"):
         return ""
-    return f"it is {kind}, not JPEG, PNG, GIF, BMP or WebP"
+    return f"it is {kind}, a format that is not read"
 
 
 def _write(bad: dict[str, str], listing: Path) -> None:

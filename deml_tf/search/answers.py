@@ -16,7 +16,7 @@ from deml_tf.search.query import UnusableImageError
 
 API = "/api/"
 _FAILED = "The server has failed at this request; the terminal says more."
-_FORMATS = "send a JPEG, PNG, GIF, BMP or WebP file"
+_FORMATS = "send a JPEG, PNG, GIF, BMP, WebP, TIFF, AVIF or HEIC file"
 
 
 def page(template: str, status: int = 200, **context: Any) -> Response:

@@ -10,6 +10,7 @@ from starlette.exceptions import HTTPException
 
 from deml_tf.bulk.index_reader import IndexReader, Rows
 from deml_tf.cli.printing import printable
+from deml_tf.data.converted_formats import converted
 from deml_tf.data.image_files import read_image_file
 from deml_tf.errors import UsageError
 from deml_tf.reports.page import jpeg
@@ -77,6 +78,7 @@ class Site:
             UnusableImageError: It is no image, or none that the embedder takes.
             DataError: The embedder does not work.
         """
+        encoded = await _in(self._reading, converted, encoded)
         return await _in(self._embedding, self._embedder.embed, encoded)
 
     async def ask(self, encoded: bytes) -> str:
@@ -91,6 +93,7 @@ class Site:
         Raises:
             UnusableImageError, DataError: As `embed`.
         """
+        encoded = await _in(self._reading, converted, encoded)
         query = await self.embed(encoded)
         small = await _in(self._reading, thumbnail_of, encoded, SIDE)
         return self.asked.add(AskedQuery(query, small and jpeg(small)))

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from deml_tf.data.image_files import MOST_BYTES, MOST_PIXELS
+from deml_tf.data.image_limits import MOST_BYTES, MOST_PIXELS
 from deml_tf.kernels.inference_twin import inference_twins
 from deml_tf.models.embedder import core_of, geometry_of
 from deml_tf.models.parts import part_core

@@ -95,10 +95,10 @@ CASES = [
         replaced("a bird"),
     ),
     case(
-        "a format that TensorFlow does not read",
+        "a format that is not read",
         "0.png",
-        "it is TIFF, not JPEG, PNG, GIF, BMP or WebP",
-        replaced(encoded("TIFF")),
+        "it is PPM, a format that is not read",
+        replaced(encoded("PPM")),
     ),
     case(
         "a decompression bomb",

@@ -141,8 +141,8 @@ BAD = {
     "half.webp": (GOOD["plain.webp"][:-20], "WebP"),
     "half.bmp": (GOOD["alpha.bmp"][:-20], "Input size"),
     "head alone.png": (PNG[:33], "PNG"),
-    "scan.jpg": (stored(PHOTO, "TIFF"), "it is TIFF, not JPEG, PNG"),
-    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "Unknown image file format"),
+    "scan.jpg": (stored(PHOTO, "PPM"), "it is PPM, a format that is not read"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(99), "it begins as HEIC"),
     "bomb.png": (bomb(50_000, 50_000), "more than 100 million pixels"),
     "small bomb.png": (bomb(10_001, 10_000), "more than 100 million pixels"),
     "bomb.jpg": (
@@ -199,14 +199,15 @@ def test_what_a_class_folder_holds_is_never_passed_over(tmp_path):
     (tmp_path / "a" / "folder.jpg").mkdir()
     (tmp_path / "a" / "lost.png").symlink_to(tmp_path / "nowhere.png")
     (tmp_path / "b" / "scan.TIF").write_bytes(stored(PHOTO, "TIFF"))
+    (tmp_path / "b" / "scan.jxl").write_bytes(b"\xff\x0a" + bytes(99))
     paths = [
         example.path
         for example in read_class_folders(DataConfig("folder", str(tmp_path)))
     ]
     bad = scan.find_bad(paths)
-    names = ["folder.jpg", "lost.png", "scan.TIF"]
+    names = ["folder.jpg", "lost.png", "scan.jxl"]
     assert [os.path.basename(path) for path in bad] == names
-    assert len(paths) == 5
+    assert len(paths) == 6
 
 
 def test_listed_boxes_turn_with_their_image(tmp_path):

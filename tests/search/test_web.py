@@ -1,6 +1,7 @@
 """The web page and its API, over sockets on loopback."""
 
 import html
+import io
 import json
 import re
 import socket
@@ -12,6 +13,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import requests
+from PIL import Image
 
 from deml_tf.bulk.index_reader import IndexReader
 from deml_tf.errors import DataError
@@ -81,6 +83,13 @@ def test_the_api_answers_as_the_reader(post, reader, label):
     assert [hit["label"] for hit in said["results"]] == rows.labels[0].tolist()
     assert said["boxes"] == BOXES.tolist() == said["results"][0]["boxes"]
     assert (said["unknown"], said["threshold"]) == (False, 0.75)
+
+
+def test_an_upload_of_another_format_is_converted(post, reader):
+    with Image.open(io.BytesIO(drawn(1))) as image:
+        file = io.BytesIO()
+        image.save(file, "TIFF")
+    assert post(file.getvalue(), k=7) == post(drawn(1), k=7)
 
 
 def test_a_row_is_searched_for_without_itself(post, reader):
@@ -221,8 +230,8 @@ def test_images_are_sent_as_what_they_are(url, indexed):
     "body", [b"no image", b"\xff\xd8\xff" + bytes(99), drawn(1)[:60], b"<svg></svg>"]
 )
 def test_broken_uploads(post, url, body):
-    said = "The image cannot be used (it is no image): send a JPEG, PNG, GIF, BMP or "
-    assert post(body) == (415, {"error": f"{said}WebP file."})
+    said = "The image cannot be used (it is no image): send a JPEG, PNG, GIF, BMP, "
+    assert post(body) == (415, {"error": f"{said}WebP, TIFF, AVIF or HEIC file."})
     answer = requests.post(f"{url}/similar", files={"image": body}, timeout=30)
     assert answer.status_code == 415 and said in answer.text
     assert "Traceback" not in answer.text

@@ -1,0 +1,126 @@
+"""Images of formats that TensorFlow does not read: converted to PNG when they are read.
+
+TIFF, AVIF and JPEG 2000 are decoded by Pillow, HEIC (of phones) by its plug-in, which
+the extra `formats` installs. It needs no TensorFlow.
+"""
+
+import importlib
+import io
+import math
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from deml_tf.data.image_limits import MOST_PIXELS
+
+_AVIF = (b"avif", b"avis")
+_HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of more than 4 GB
+_JPEG_2000 = b"\0\0\0\x0cjP  "
+_PLUG_IN = "pi_heif"
+
+HEADS = r"(II[*+]\x00|MM\x00[*+]|\x00\x00\x00\x0cjP  |\C{4}ftyp)\C*"
+"""The first 12 bytes of such files, and of a few others, as a pattern of RE2."""
+
+
+def converted(encoded: bytes) -> bytes:
+    """Convert an image of another format to PNG.
+
+    The first image of the file, turned upright, in 8 bits a channel: the upper eight of
+    16. Transparency is dropped, and colour profiles are not applied, as for the formats
+    that are read directly.
+
+    Args:
+        encoded: The image's file; any bytes at all.
+
+    Returns:
+        A PNG file. The same bytes if they are of no such format, or if they cannot be
+        converted: whoever decodes them says so.
+    """
+    if not format_of(encoded):
+        return encoded
+    try:
+        return _png(encoded)
+    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+        return encoded
+
+
+def why_not_converted(encoded: bytes) -> str:
+    """Say why an image is of another format, and cannot be converted.
+
+    Args:
+        encoded: The image's file; any bytes at all.
+
+    Returns:
+        The reason, in words; empty if it can be converted or needs not be.
+    """
+    name = format_of(encoded)
+    if not name:
+        return ""
+    try:
+        _png(encoded)
+    except _NotConverted as error:
+        return str(error)
+    except Exception:
+        return f"it begins as {name}, but cannot be decoded"
+    return ""
+
+
+def format_of(encoded: bytes) -> str:
+    """Name the format of an image that has to be converted.
+
+    Args:
+        encoded: The image's file, or its first 12 bytes; any bytes at all.
+
+    Returns:
+        TIFF, AVIF, HEIC or JPEG 2000; empty if it begins as none of them.
+    """
+    if encoded.startswith(_TIFF):
+        return "TIFF"
+    if encoded.startswith(_JPEG_2000):
+        return "JPEG 2000"
+    brand = encoded[8:12] if encoded[4:8] == b"ftyp" else b""
+    return "AVIF" if brand in _AVIF else "HEIC" if brand in _HEIC else ""
+
+
+def register_plug_ins() -> bool:
+    """Have Pillow open HEIC files too.
+
+    Returns:
+        False if the plug-in is not installed.
+    """
+    try:
+        importlib.import_module(_PLUG_IN).register_heif_opener()
+    except ImportError:
+        return False
+    return True
+
+
+class _NotConverted(ValueError):
+    """An image that is left as it is, and why."""
+
+
+def _png(encoded: bytes) -> bytes:
+    if format_of(encoded) == "HEIC" and not register_plug_ins():
+        raise _NotConverted('it is HEIC, which needs pip install "deml_tf[formats]"')
+    with warnings.catch_warnings():
+        # They concern sizes below our own limit, and odd metadata that is not used.
+        warnings.simplefilter("ignore")
+        with Image.open(io.BytesIO(encoded)) as image:
+            if math.prod(image.size) > MOST_PIXELS:
+                raise _NotConverted(
+                    f"it has more than {MOST_PIXELS // 10**6} million pixels"
+                )
+            rgb = _rgb(ImageOps.exif_transpose(image))
+    file = io.BytesIO()
+    rgb.save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise _NotConverted("its samples have 32 bits, not 8 or 16")
+    return image.convert("RGB")

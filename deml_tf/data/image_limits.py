@@ -1,0 +1,9 @@
+"""How large an image may be to be read and decoded."""
+
+MOST_PIXELS = 100_000_000
+"""Pixels of the largest image that is decoded: 300 MB of memory. TensorFlow's own
+limit is five times that; Pillow warns at 89 million."""
+
+MOST_BYTES = 2**28
+"""Bytes of the largest image file that is read. As many pixels as are decoded take a
+fifth of it as JPEG; uncompressed, it holds 67 million."""
