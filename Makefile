@@ -43,7 +43,7 @@ format: $(STAMP) ## mend what lint can mend
 	$(BIN)/ruff format .
 
 lock: $(STAMP) ## resolve setup.cfg anew into requirements.lock, and the other locks
-	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra client --extra litert --extra onnx --extra formats --extra search --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
+	$(BIN)/uv pip compile setup.cfg --universal --python-version 3.11 --extra pretrained --extra vit --extra client --extra litert --extra onnx --extra bulk --extra formats --extra search --extra dev --generate-hashes --no-header --quiet --upgrade --custom-compile-command "make lock" -o requirements.lock
 	printf 'tensorflow-cpu==2.15.1\nnumpy<2\npillow\n' | $(BIN)/uv pip compile - --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-compat.lock
 	printf 'torch\nkeras==3.15.1\npytorch-metric-learning\nopencv-python-headless\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-torch.lock
 	printf 'jax\nkeras==3.15.1\n' | $(BIN)/uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet --upgrade -o requirements-jax.lock

@@ -9,6 +9,7 @@ from deml_tf.bulk.description import describe, refuse_other, write_description
 from deml_tf.bulk.embed_shards import embed_shards
 from deml_tf.bulk.listed_images import list_images
 from deml_tf.bulk.progress import EmbeddingProgress
+from deml_tf.bulk.ray_engine import RayCluster
 from deml_tf.bulk.served_export import ServedExport, read_export
 from deml_tf.bulk.shard_plan import ShardPlan, read_part
 from deml_tf.bulk.whole_shards import invalid_images, missing_shards
@@ -20,6 +21,7 @@ from deml_tf.errors import UsageError
 from deml_tf.runs.atomic import check_output_folder
 
 FLAGS = flags.FLAGS
+_WORKERS = 2
 _MOST_LISTED = 20  # images named on the screen; the shards name all
 
 
@@ -29,6 +31,10 @@ def main(arguments: Sequence[str]) -> None:
     for name in ("export", "images", "output"):
         if not FLAGS[name].value:
             raise UsageError(f"--{name} is missing: {FLAGS[name].help}")
+    if FLAGS.workers and FLAGS.engine != "ray":
+        raise UsageError(
+            f"workers={FLAGS.workers} is for engine=ray: give both or neither."
+        )
     part = read_part(FLAGS.part)
     output = Path(FLAGS.output)
     check_output_folder("output", output)
@@ -41,11 +47,17 @@ def main(arguments: Sequence[str]) -> None:
     missing = missing_shards(output, shards, plan, export.weights_sha256)
     progress = None
     if missing:
-        served = ServedExport(export)
-        write_description(output, about)
         total = sum(len(plan.rows(shard)) for shard in missing)
         with EmbeddingProgress(total) as progress:
-            embed_shards(served, images, plan, missing, output, progress)
+            work = (images, plan, missing, output, progress)
+            if FLAGS.engine == "ray":
+                with RayCluster(FLAGS.workers or _WORKERS) as cluster:
+                    write_description(output, about)
+                    cluster.embed_shards(export, *work)
+            else:
+                served = ServedExport(export)
+                write_description(output, about)
+                embed_shards(served, *work)
     report(output, plan, shards, progress)
 
 
@@ -111,6 +123,22 @@ SETTINGS = (
         "1/1",
         "K/N, for one of N processes or machines that share the work: each Nth file, "
         "beginning with the Kth.",
+    ),
+    Setting(
+        "engine",
+        str,
+        "local",
+        "Embed in this process, or on the Ray cluster of RAY_ADDRESS; without one, Ray "
+        "starts on this machine. Its machines need the same paths.",
+        choices=("local", "ray"),
+    ),
+    Setting(
+        "workers",
+        int,
+        None,
+        f"Processes on the Ray cluster, each with an equal share of its processors; by "
+        f"default {_WORKERS}.",
+        at_least=1,
     ),
 )
 

@@ -109,7 +109,7 @@ class ServedExport:
             # Kept, for the signature alone does not keep the variables.
             self._model: Any = tf.saved_model.load(str(export.folder))
             self._signature = self._model.signatures[SIGNATURE]
-        except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
             raise DataError(
                 f"{export.folder} cannot be loaded ({first_sentence(error)}): export "
                 "the run again."

@@ -111,6 +111,13 @@ CASES = [
         EXPORT,
     ),
     Case(
+        "workers without a cluster",
+        f"{HERE}=images --workers=4",
+        2,
+        "--workers=4 is for --engine=ray: give both or neither.",
+        EXPORT,
+    ),
+    Case(
         "shards without images",
         f"{HERE}=images --shard_size=0",
         2,

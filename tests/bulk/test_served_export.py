@@ -74,6 +74,9 @@ def test_a_model_that_cannot_be_loaded(exported, tmp_path):
     with pytest.raises(DataError, match=f"^{folder} cannot be loaded"):
         ServedExport(read_export(folder))
     shutil.copy(exported / "saved_model.pb", folder)
+    next(folder.glob("variables/*.data*")).write_bytes(b"")
+    with pytest.raises(DataError, match=f"^{folder} cannot be loaded"):
+        ServedExport(read_export(folder))
     shutil.rmtree(folder / "variables")
     with pytest.raises(DataError, match=f"^{folder} cannot be loaded"):
         ServedExport(read_export(folder))

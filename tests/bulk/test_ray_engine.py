@@ -1,0 +1,65 @@
+"""The same shards from the workers of a Ray cluster."""
+
+import shutil
+
+import numpy as np
+import pytest
+from pyarrow import parquet
+
+from deml_tf.bulk.ray_engine import _shares
+from deml_tf.bulk.shard_format import shard_name
+from deml_tf.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def flags(exported, mixed):
+    return [
+        f"--export={exported}",
+        f"--images={mixed}",
+        "--shard_size=4",
+        "--batch_size=3",
+    ]
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_shards(flags, command, tmp_path):
+    names = [shard_name(n) for n in range(3)]
+    tables, described = [], set()
+    for engine in (["--engine=local"], ["--engine=ray", "--workers=2"]):
+        output = tmp_path / engine[0]
+        status, said, errors = command("embed", *flags, *engine, f"--output={output}")
+        assert status == 0, errors
+        assert "11 images in 3 of 3 shards, 3 not valid" in said
+        assert all(name in said for name in names)
+        tables.append([parquet.read_table(output / name) for name in names])
+        described.add((output / "embeddings.json").read_bytes())
+    assert len(described) == 1
+    for local, ray in zip(*tables, strict=True):
+        assert local.schema.equals(ray.schema, check_metadata=True)
+        for name in set(local.column_names) - {"embedding", "boxes"}:
+            assert local[name].to_pylist() == ray[name].to_pylist()
+        for name in ("embedding", "boxes"):
+            pairs = zip(local[name].to_pylist(), ray[name].to_pylist(), strict=True)
+            for one, other in pairs:
+                assert (one is None) == (other is None)
+                if one is not None:
+                    np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_what_fails_in_an_actor_is_said(exported, flags, command, tmp_path):
+    broken = shutil.copytree(exported, tmp_path / "birds" / "3")
+    next(broken.glob("variables/*.data*")).write_bytes(b"")
+    flags = [f"--export={broken}", *flags[1:], f"--output={tmp_path / 'out'}"]
+    status, _, errors = command("embed", *flags, "--engine=ray", "--workers=1")
+    assert status == 1 and "Traceback" not in errors
+    said = errors.splitlines()[-1]
+    assert said.startswith(f"error: {broken} cannot be loaded (")
+
+
+def test_an_equal_share_of_the_cluster():
+    assert _shares({"CPU": 8.0}, 3) == {"num_cpus": 2}
+    assert _shares({"CPU": 8.0, "GPU": 1.0}, 2) == {"num_cpus": 4, "num_gpus": 0.5}
+    said = "workers=9: the Ray cluster has 8 CPUs; give as many or fewer."
+    with pytest.raises(UsageError, match=said):
+        _shares({"CPU": 8.0}, 9)
