@@ -220,7 +220,7 @@ def test_the_pages_show_the_uses():
 def test_no_other_page_has_code_that_is_not_run():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     found = {p.relative_to(ROOT).as_posix() for p in pages if "```" in p.read_text()}
-    assert found == set(PAGES)
+    assert found == {*PAGES, "docs/pipelines.md"}  # whose code tests/bulk runs
 
 
 def linear_model():

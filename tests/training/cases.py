@@ -40,6 +40,15 @@ BACKBONES = {
     # The same layers of BatchNorm, in a tenth of the time.
     "small, frozen BatchNorm": {**FROZEN, "backbone": NAME, "scales": 1},
     "small, trained BatchNorm": {**TRAINED, "backbone": NAME},
+    # A region rule with weights of its own, and a zoom that passes gradients to them.
+    "small, learned separation": {
+        **FROZEN,
+        "backbone": NAME,
+        "scales": 2,
+        "region_rule": "separation",
+        "separation_learned": True,
+        "separation_least": 0.0,
+    },
     # Nothing but projections is trained.
     "small, projections alone": {
         "backbone": NAME,

@@ -95,6 +95,11 @@ OTHERS = {
         "--warmup_steps=3",
     ],
     "proxies": ["--loss=proxy_anchor"],
+    "separation": [
+        "--region_rule=separation",
+        "--separation_learned",
+        "--separation_least=0",
+    ],
     "memory": ["--loss=contrastive", "--memory=12", "--memory_start=2"],
     "proxies of a loss with boundaries": ["--loss=margin", "--margin_per_class"],
 }
