@@ -16,7 +16,7 @@ $(STAMP): requirements.lock setup.cfg pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (twenty minutes)
+demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (ten minutes)
 	$(BIN)/python -m deml_tf.train --flagfile=configs/plumage_u512.cfg
 	$(BIN)/python -m deml_tf.train --flagfile=configs/plumage.cfg
 	$(BIN)/python -m deml_tf.compare --output=runs/plumage.html runs/plumage_u512 runs/plumage

@@ -108,6 +108,12 @@ class DataConfig:
         at_least=2,
         below=100,
     )
+    plumage_view: float = _setting(
+        1.0,
+        "How wide a view the images of a new Plumage data set show. At 2 they have 320 "
+        "pixels a side, not 160; the birds have as many pixels as at 1.",
+        at_least=1.0,
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,16 +2,20 @@
 
     python docs/make_images.py runs/plumage
 
-writes docs/images/attention.png (what each scale looks at) and
-docs/images/retrievals.png (queries of unseen classes, and what is found).
+writes docs/images/attention.png (what each scale looks at), docs/images/extremes.png
+(the birds that the last scale saw best and worst) and docs/images/retrievals.png
+(queries of unseen classes, and what is found).
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from deml_tf.data.example import WHOLE, Example
+from deml_tf.data.images import read_example
 from deml_tf.data.selection import read_split
 from deml_tf.models.embedder import explainer, geometry_of
 from deml_tf.models.load import load_embedder
@@ -21,7 +25,7 @@ from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.runs.finished import open_finished
 
 FOLDER = Path(__file__).parent / "images"
-SIDE, SHOWN = 128, 4  # pixels of a tile; examples drawn
+SIDE, SHOWN, EXTREMES = 128, 4, 7  # pixels of a tile; examples drawn
 
 
 def attention_sheet(examples: list[AttentionExample]) -> np.ndarray:
@@ -36,6 +40,30 @@ def attention_sheet(examples: list[AttentionExample]) -> np.ndarray:
         tiles = [np.asarray(boxed), *maps]
         columns.append(np.concatenate([_framed(tile) for tile in tiles]))
     return np.concatenate(columns, axis=1)
+
+
+def extremes_sheet(boxes: np.ndarray, examples: Sequence[Example]) -> np.ndarray:
+    """Draw the boxes of the best and, below, the worst IoU, one image of a class."""
+    listed = [example.box or WHOLE for example in examples]
+    found = [_iou(own[-1], box) for own, box in zip(boxes, listed, strict=True)]
+    rows = []
+    for order in (np.argsort(found)[::-1], np.argsort(found)):
+        first = {examples[n].label: n for n in order[::-1]}
+        chosen = sorted(first.values(), key=[*order].index)[:EXTREMES]
+        tiles = [
+            draw_boxes(read_example(examples[n]), boxes[n], examples[n].box)
+            for n in chosen
+        ]
+        rows.append(np.concatenate([_framed(tile) for tile in tiles], axis=1))
+    return np.concatenate(rows)
+
+
+def _iou(box: np.ndarray, other: Sequence[float]) -> float:
+    """Return the intersection of two boxes over their union."""
+    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
+    both = np.prod(np.maximum(high - low, 0))
+    one, two = (np.prod(np.subtract(b[2:], b[:2])) for b in (box, other))
+    return float(both / (one + two - both))
 
 
 def _framed(tile: np.ndarray) -> np.ndarray:
@@ -67,6 +95,7 @@ def main(path: str) -> None:
     FOLDER.mkdir(exist_ok=True)
     sheets = {
         "attention.png": attention_sheet(list(attention[: 2 * SHOWN - 1])),
+        "extremes.png": extremes_sheet(outputs["boxes"], split.test),
         "retrievals.png": contact_sheet(rows, size=88),
     }
     for name, pixels in sheets.items():

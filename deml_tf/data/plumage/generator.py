@@ -48,6 +48,7 @@ def write_plumage(
     species: int = 200,
     images: int = 30,
     workers: int | None = None,
+    view: float = 1.0,
 ) -> Path:
     """Draw Plumage into a folder, unless it is there.
 
@@ -61,11 +62,13 @@ def write_plumage(
     Args:
         directory: A new or empty folder, or one that already holds this very set.
         seed: Seed of species and images, 0 or more.
-        size: Side of the square images, pixels, at least 32.
+        size: Side of the square images with a view of 1, pixels, at least 32.
         species: Number of classes, 1 to 999.
         images: Number of images of each class, 1 to 99.
         workers: Number of processes; 1 draws in this process. By default one for each
             core, or fewer for a small set.
+        view: How wide a view the images show, 1 to 4. At 2 they have twice as many
+            pixels a side; the birds have as many as at 1, and so half as large a share.
 
     Returns:
         The folder.
@@ -74,13 +77,14 @@ def write_plumage(
         UsageError: An argument is out of range, or the folder holds something else.
         DataError: The file `plumage.json` of the folder cannot be read.
     """
-    _check(workers, seed, size, species, images)
+    _check(workers, seed, size, species, images, view)
     wanted = {
         "version": VERSION,
         "seed": seed,
         "size": size,
         "species": species,
         "images": images,
+        "view": view,
     }
     directory = Path(directory)
     if _is_finished(directory, wanted):
@@ -88,7 +92,7 @@ def write_plumage(
     target = directory.resolve()
     with hidden_folder(target) as work:
         rows = _draw_all(
-            work, choose_species(species, seed), images, size, seed, workers
+            work, choose_species(species, seed), images, size, seed, workers, view
         )
         with (work / "annotations.csv").open("w", newline="", encoding="utf-8") as file:
             table = csv.writer(file, lineterminator="\n")
@@ -136,7 +140,8 @@ def contact_sheet(
     labels = sorted(by_label)
     chosen = rng.permutation(len(labels))[:species]
     images = min(images, len(by_label[labels[0]]))
-    side = json.loads((directory / _RECORD).read_text())["size"]
+    record = json.loads((directory / _RECORD).read_text())
+    side = round(record["size"] * record.get("view", 1))
     caption = 22
     page = Image.new("RGB", (images * side, len(chosen) * (side + caption)), "white")
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
@@ -152,7 +157,7 @@ def contact_sheet(
 
 
 def _check(
-    workers: int | None, seed: int, size: int, species: int, images: int
+    workers: int | None, seed: int, size: int, species: int, images: int, view: float
 ) -> None:
     for name, value, low, high in (
         ("seed", seed, 0, 2**32 - 1),
@@ -160,12 +165,13 @@ def _check(
         ("species", species, 1, 999),
         ("images", images, 1, 99),
         ("workers", 1 if workers is None else workers, 1, 1024),
+        ("view", view, 1, 4),
     ):
         if not low <= value <= high:
             raise UsageError(f"{name}={value} is out of range: choose {low} to {high}.")
 
 
-def _is_finished(directory: Path, wanted: dict[str, int]) -> bool:
+def _is_finished(directory: Path, wanted: dict[str, float]) -> bool:
     """Tell whether the wanted set is there; refuse any other content."""
     if not directory.exists():
         return False
@@ -178,7 +184,7 @@ def _is_finished(directory: Path, wanted: dict[str, int]) -> bool:
             )
         return False
     try:
-        found = dict(json.loads(record.read_text()))
+        found = {"view": 1, **json.loads(record.read_text())}  # earlier sets had none
         if "pictures" in found:  # the name of images in earlier versions
             found["images"] = found.pop("pictures")
     except (ValueError, TypeError) as error:
@@ -205,9 +211,12 @@ def _draw_all(
     size: int,
     seed: int,
     workers: int | None,
+    view: float,
 ) -> list[_Row]:
     """Draw all images, and return the rows of the list in order."""
-    job = partial(_draw_species, str(folder), images=images, size=size, seed=seed)
+    job = partial(
+        _draw_species, str(folder), images=images, size=size, seed=seed, view=view
+    )
     if workers is None:
         cores = (
             os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()
@@ -246,7 +255,7 @@ def _run(
 
 
 def _draw_species(
-    folder: str, species: Species, *, images: int, size: int, seed: int
+    folder: str, species: Species, *, images: int, size: int, seed: int, view: float
 ) -> list[_Row]:
     """Draw images and masks of one species, and return its rows of the list."""
     image_folder = Path(folder, "images", species.label)
@@ -256,7 +265,7 @@ def _draw_species(
     rows: list[_Row] = []
     for k in range(1, images + 1):
         rng = np.random.default_rng([seed, species.number, k])
-        image = draw_image(species, size, rng)
+        image = draw_image(species, round(view * size), rng, view)
         path = image_folder / f"{k:02d}.jpg"
         image.image.save(path, quality=92, subsampling=0)
         image.mask.save(masks / f"{k:02d}.png")

@@ -42,13 +42,17 @@ class Drawing:
     extent: Extent
 
 
-def draw_image(species: Species, size: int, rng: np.random.Generator) -> Drawing:
+def draw_image(
+    species: Species, size: int, rng: np.random.Generator, view: float = 1.0
+) -> Drawing:
     """Draw one image of a species.
 
     Args:
         species: Species to draw.
         size: Side of the image, pixels.
         rng: Random numbers of the image; the same ones draw the same image.
+        view: How wide a view the image shows: the bird's share of its side is divided
+            by this.
 
     Returns:
         The image with mask and boxes.
@@ -56,7 +60,7 @@ def draw_image(species: Species, size: int, rng: np.random.Generator) -> Drawing
     side = _OVERSAMPLE * size
     pose = draw_pose(rng)
     parts, foot = bird_parts(species, pose, rng)
-    parts, foot, extent = _place(parts, foot, size, rng)
+    parts, foot, extent = _place(parts, foot, size, rng, view)
     scale = max(extent[2:]) / size
 
     image = paint_background(side, rng)
@@ -83,7 +87,11 @@ def draw_image(species: Species, size: int, rng: np.random.Generator) -> Drawing
 
 
 def _place(
-    parts: list[Part], foot: Points, size: int, rng: np.random.Generator
+    parts: list[Part],
+    foot: Points,
+    size: int,
+    rng: np.random.Generator,
+    view: float,
 ) -> tuple[list[Part], Points, Extent]:
     """Turn, mirror, scale and move a bird into the frame, in drawn pixels."""
     roll = rng.normal(0, 0.12)
@@ -93,7 +101,7 @@ def _place(
         [q @ matrix for p in parts if p.inside is None for q in p.polygons]
     )
     low, high = outline.min(axis=0), outline.max(axis=0)
-    share = rng.uniform(SMALLEST + 0.02, LARGEST - 0.02)
+    share = rng.uniform(SMALLEST + 0.02, LARGEST - 0.02) / view
     scale = share * size / (high - low).max()
     room = size - scale * (high - low)
     corner = room * rng.uniform(0.04, 0.96, 2)

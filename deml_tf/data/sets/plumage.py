@@ -24,7 +24,10 @@ def read_plumage(data: DataConfig) -> list[Example]:
     if not data.data_dir:
         raise UsageError("dataset=plumage needs data_dir=FOLDER; name it")
     folder = write_plumage(
-        data.data_dir, species=data.plumage_species, images=data.plumage_images
+        data.data_dir,
+        species=data.plumage_species,
+        images=data.plumage_images,
+        view=data.plumage_view,
     )
     return read_list(folder / "annotations.csv")
 

@@ -132,6 +132,18 @@ def test_size_box_and_mask_of_images():
     assert SMALLEST <= min(shares) < 0.45 and 0.75 < max(shares) <= LARGEST
 
 
+def test_a_wider_view_shows_the_same_birds_smaller():
+    for species in choose_species(10):
+        near, far = (
+            draw_image(species, size, np.random.default_rng(species.number), view)
+            for size, view in ((96, 1), (240, 2.5))
+        )
+        np.testing.assert_allclose(far.extent[2:], near.extent[2:], rtol=1e-6)
+        assert far.image.size == (240, 240)
+        x, y, w, h = far.extent
+        assert 0 <= x and 0 <= y and x + w <= 240 and y + h <= 240
+
+
 def test_mask_is_where_the_bird_is(monkeypatch):
     species = choose_species(1)[0]
     with_bird = draw_image(species, 96, np.random.default_rng(3))
@@ -273,10 +285,12 @@ def test_the_record_of_earlier_versions_is_read(tiny, tmp_path):
         write_plumage(tmp_path, workers=1, **TINY | {"images": 3})
 
 
-@pytest.mark.parametrize("change", [{"seed": 3}, {"size": 65}, {"species": 13}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 3}, {"size": 65}, {"species": 13}, {"view": 2}]
+)
 def test_a_set_of_other_parameters_is_refused(tiny, change):
     ((name, value),) = change.items()
-    with pytest.raises(UsageError, match=rf"{name}=\d+ rather than {value}"):
+    with pytest.raises(UsageError, match=rf"{name}=[\d.]+ rather than {value}"):
         write_plumage(tiny, workers=1, **TINY | change)
 
 
