@@ -82,12 +82,16 @@ def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
 
     Args:
         rows: Of the study.
+
+    Returns:
+        Only the columns that any row has.
     """
-    cells = [
-        [Cell(with_half(row.means.get(number))) for number in SEEN.values()]
-        for row in rows
-    ]
-    return [*SEEN], cells
+    return _not_empty(
+        {
+            title: [with_half(row.means.get(number)) for row in rows]
+            for title, number in SEEN.items()
+        }
+    )
 
 
 def diagnostic_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
@@ -99,17 +103,23 @@ def diagnostic_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     Returns:
         Only the columns that any row has; means, those by scale one after the other.
     """
+    return _not_empty(
+        {
+            title: [_by_scale(row, number) for row in rows]
+            for title, number in DIAGNOSTICS.items()
+        }
+    )
+
+
+def _not_empty(columns: dict[str, list[str]]) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of the columns that any row has."""
     found = {
-        title: [_by_scale(row, number) for row in rows]
-        for title, number in DIAGNOSTICS.items()
+        title: texts
+        for title, texts in columns.items()
+        if any(text != tables.MISSING for text in texts)
     }
-    found = {
-        title: column
-        for title, column in found.items()
-        if any(text != tables.MISSING for text in column)
-    }
-    cells = [[Cell(column[r]) for column in found.values()] for r in range(len(rows))]
-    return [*found], cells
+    rows = range(len(next(iter(columns.values()))))
+    return [*found], [[Cell(texts[row]) for texts in found.values()] for row in rows]
 
 
 def study_table(rows: Sequence[Row]) -> Table:

@@ -9,7 +9,12 @@ from rich.console import Console
 from test_run_page import Page
 
 from deml_tf.reports.study_page import StudyFacts, write_study
-from deml_tf.reports.study_table import diagnostic_cells, study_table, with_half
+from deml_tf.reports.study_table import (
+    diagnostic_cells,
+    seen_cells,
+    study_table,
+    with_half,
+)
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.plan import Variant
 from deml_tf.studies.records import Record
@@ -185,6 +190,9 @@ def test_columns_that_no_row_has_are_left_out():
         "31.400",
     ]
     assert diagnostic_cells(summarise(THREE, (0,), [])) == ([], [[], [], []])
+    titles, cells = seen_cells(study(*THREE))
+    assert "validation MAP@R" not in titles and "seen R@1" in titles
+    assert [len(row) for row in cells] == [len(titles)] * 3
 
 
 def test_the_table_fits_a_terminal():
