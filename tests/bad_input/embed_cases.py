@@ -84,7 +84,8 @@ CASES = [
         f"{HERE}='images/*/*.jpg'",
         2,
         "--images=images/*/*.jpg holds no images (.jpg, .jpeg, .jpe, .jfif, .pjpeg, "
-        ".pjp, .png, .gif, .bmp, .dib, .webp): name another folder, list or pattern.",
+        ".pjp, .png, .gif, .bmp, .dib, .webp, .tif, .tiff, .avif, .heic, .heif, .jp2): "
+        "name another folder, list or pattern.",
         EXPORT,
     ),
     Case(

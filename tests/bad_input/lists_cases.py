@@ -53,7 +53,8 @@ CASES = (
         SET,
         1,
         "the class folder set/c holds no image; remove it or put jpg, "
-        "jpeg, jpe, jfif, pjpeg, pjp, png, gif, bmp, dib, webp files into it.",
+        "jpeg, jpe, jfif, pjpeg, pjp, png, gif, bmp, dib, webp, tif, tiff, avif, heic, "
+        "heif, jp2 files into it.",
         classes(a=4, b=4, c=0, d=4),
     ),
     Case(
