@@ -9,8 +9,8 @@ import tensorflow as tf
 from PIL import Image
 
 from deml_tf.data import image_header
-from deml_tf.data.image_files import MOST_PIXELS
 from deml_tf.data.image_header import is_decodable, pixels, refusal
+from deml_tf.data.image_limits import MOST_PIXELS
 from tests.encoding import encode
 
 COUNT = tf.function(pixels, input_signature=[tf.TensorSpec((), tf.string)])

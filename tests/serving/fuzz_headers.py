@@ -21,8 +21,9 @@ import tensorflow as tf
 from PIL import Image
 
 from deml_tf.data.decoding import decode_as_stored
-from deml_tf.data.image_files import FORMATS, MOST_PIXELS
+from deml_tf.data.image_files import FORMATS
 from deml_tf.data.image_header import pixels
+from deml_tf.data.image_limits import MOST_PIXELS
 from deml_tf.models.embedder import Geometry
 from deml_tf.serving.encoded_images import read_squares
 from tests.serving.mutations import mutated, whole_images, with_checksums

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deml_tf.data.image_files import MOST_PIXELS
 from deml_tf.data.image_header import pixels
+from deml_tf.data.image_limits import MOST_PIXELS
 from tests.serving import mutations
 
 
