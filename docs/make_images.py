@@ -21,6 +21,7 @@ from deml_tf.models.embedder import explainer, geometry_of
 from deml_tf.models.load import load_embedder
 from deml_tf.reports.drawing import contact_sheet, draw_boxes, overlay_saliency
 from deml_tf.reports.examples import AttentionExample, attention_examples, retrievals
+from deml_tf.retrieval.attention_scores import intersection_over_union
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.runs.finished import open_finished
 
@@ -44,8 +45,8 @@ def attention_sheet(examples: list[AttentionExample]) -> np.ndarray:
 
 def extremes_sheet(boxes: np.ndarray, examples: Sequence[Example]) -> np.ndarray:
     """Draw the boxes of the best and, below, the worst IoU, one image of a class."""
-    listed = [example.box or WHOLE for example in examples]
-    found = [_iou(own[-1], box) for own, box in zip(boxes, listed, strict=True)]
+    listed = np.array([example.box or WHOLE for example in examples])
+    found = intersection_over_union(boxes[:, -1], listed)
     rows = []
     for order in (np.argsort(found)[::-1], np.argsort(found)):
         first = {examples[n].label: n for n in order[::-1]}
@@ -56,14 +57,6 @@ def extremes_sheet(boxes: np.ndarray, examples: Sequence[Example]) -> np.ndarray
         ]
         rows.append(np.concatenate([_framed(tile) for tile in tiles], axis=1))
     return np.concatenate(rows)
-
-
-def _iou(box: np.ndarray, other: Sequence[float]) -> float:
-    """Return the intersection of two boxes over their union."""
-    low, high = np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])
-    both = np.prod(np.maximum(high - low, 0))
-    one, two = (np.prod(np.subtract(b[2:], b[:2])) for b in (box, other))
-    return float(both / (one + two - both))
 
 
 def _framed(tile: np.ndarray) -> np.ndarray:

@@ -3,15 +3,13 @@
 import math
 from collections.abc import Sequence
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from deml_tf.data.converted_formats import register_plug_ins
 from deml_tf.data.example import Box
 from deml_tf.data.orientation import header_orientation
 from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError
-
-_ORIENTATION = 0x0112  # the tag, in EXIF and in TIFF
 
 
 def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
@@ -59,7 +57,7 @@ def _stored(image: Image.Image) -> tuple[int, int, int]:
     if image.format != "TIFF":
         return width, height, header_orientation(image)
     # Pillow turns TIFF files upright by itself, and gives the size of that.
-    found = image.getexif().get(_ORIENTATION, 1)
+    found = image.getexif().get(ExifTags.Base.Orientation, 1)
     orientation = found if found in range(1, 9) else 1
     if orientation >= 5:
         width, height = height, width

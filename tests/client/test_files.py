@@ -104,3 +104,11 @@ def test_what_is_left_out_is_printable(tmp_path, capsys):
     (tmp_path / "b\x1b[2J\n.txt").write_bytes(b"x")
     find_images([tmp_path])
     assert capsys.readouterr().out.removesuffix("\n").isprintable()
+
+
+def test_what_is_sent_as_png_counts_as_larger(tmp_path):
+    """HEIC files of 3 MB would fill a request eight times over."""
+    for name in ("a.heic", "a.JPG"):
+        (tmp_path / name).write_bytes(bytes(1000))
+    assert files.on_disk(tmp_path / "a.JPG").size == 1000
+    assert files.on_disk(tmp_path / "a.heic").size == 8000
