@@ -15,7 +15,7 @@ from deml_tf.cli.settings import Setting
 from deml_tf.config import DataConfig, ModelConfig, ScoreConfig, TrainConfig
 from deml_tf.data.layouts import LAYOUTS
 from deml_tf.data.object_crops import crop_to_boxes
-from deml_tf.data.plumage.attributes import read_attributes
+from deml_tf.data.plumage.attributes import check_has_attributes, read_attributes
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
@@ -161,11 +161,7 @@ def _check_together(source: Source) -> None:
     """Refuse attributes where there are none."""
     if not FLAGS.probe_attributes:
         return
-    if source.data.dataset != "plumage":
-        raise UsageError(
-            "probe_attributes=true reads the attributes of dataset=plumage, which "
-            f"dataset={source.data.dataset} has not: leave it out."
-        )
+    check_has_attributes("probe_attributes=true", source.data.dataset)
     if FLAGS.layout == "empty":
         raise UsageError(
             "probe_attributes=true finds nothing to read with layout=empty: leave out "

@@ -34,6 +34,7 @@ from deml_tf.models.embedder import check_together
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import study_table
 from deml_tf.runs.atomic import check_output
+from deml_tf.studies.extra_scores import read_extra_scores
 from deml_tf.studies.plan import (
     PlannedRun,
     common_flags,
@@ -89,7 +90,15 @@ SETTINGS = (
         None,
         "Folder of study.json and study.html; default the study's folder.",
     ),
-    Setting("seen", bool, True, "Whether the seen classes are scored as well."),
+    Setting(
+        "also_score",
+        list,
+        None,
+        "What is scored of each run beside its unseen classes: seen (the classes "
+        "trained on), attributes (what linear probes read of Plumage's birds), or a "
+        "layout as in deml_tf.evaluate: shifted, cluttered, several, empty; given once "
+        "for each.",
+    ),
     Setting(
         "summary_only",
         bool,
@@ -114,9 +123,10 @@ def main(arguments: Sequence[str]) -> None:
     for variant in variants:
         with of_variant(variant.name):
             check(variant.configs)
+    also = read_extra_scores(FLAGS.also_score or (), variants)
     file = StudyFile(output / STUDY_FILE, variants, seeds, common)
     runs = list(planned_runs(variants, seeds, folder))
-    left, failed = _train(runs, file)
+    left, failed = _train(runs, file, also)
     rows = file.rows()
     write_study(
         page,
@@ -163,11 +173,11 @@ def check(configs: Configs) -> None:
 
 
 def _train(
-    runs: Sequence[PlannedRun], file: StudyFile
+    runs: Sequence[PlannedRun], file: StudyFile, also: Sequence[str]
 ) -> tuple[list[PlannedRun], list[PlannedRun]]:
     """Train what is not done yet; return what is left then, and what failed."""
     only = FLAGS.summary_only
-    standing = what_stands(runs, file, FLAGS.seen and not only)
+    standing = what_stands(runs, file, () if only else also)
     file.keep(*standing.records)
     for old, changes, is_in_the_way in standing.outdated:
         said = "it is left out" if only else "it is trained anew"
@@ -189,7 +199,7 @@ def _train(
             progress,
             parallel=FLAGS.parallel,
             seconds=FLAGS.hours and 3600 * FLAGS.hours,
-            seen=FLAGS.seen,
+            also=also,
         )
 
 

@@ -6,9 +6,21 @@ from typing import NamedTuple
 
 from deml_tf.reports import study_charts
 from deml_tf.reports.page import write_page
-from deml_tf.reports.study_table import diagnostic_cells, main_cells, seen_cells
+from deml_tf.reports.study_table import (
+    attribute_tables,
+    diagnostic_cells,
+    layout_cells,
+    main_cells,
+    seen_cells,
+)
 from deml_tf.studies.intervals import CONFIDENCE
 from deml_tf.studies.summary import Row
+
+_PROBES = (
+    "Balanced accuracy of linear probes that are fitted on one half of the unseen "
+    "species and read the attribute of the other half. What a probe cannot read any "
+    "more, the metric has forgotten."
+)
 
 
 class StudyFacts(NamedTuple):
@@ -44,6 +56,7 @@ def write_study(
     titles, cells = main_cells(rows)
     seen_titles, seen = seen_cells(rows)
     diagnostic_titles, diagnostics = diagnostic_cells(rows)
+    layout_titles, layouts = layout_cells(rows)
     score = ("recall_at_1", "Recall@1 on unseen classes")
     difference = ("recall_at_1", "difference in Recall@1")
     charts = [
@@ -81,6 +94,18 @@ def write_study(
                 "learners and the embedding as they are on unseen classes.",
                 diagnostic_titles,
                 [*zip(names, diagnostics, strict=True)],
+            ),
+            (
+                "Images laid out anew",
+                "The unseen images as deml_tf.evaluate --layout lays them out, the "
+                "listed boxes with them: shifted by a quarter of the side, cluttered "
+                "with patches of other classes, several in one image, or empty.",
+                layout_titles,
+                [*zip(names, layouts, strict=True)],
+            ),
+            *(
+                (heading, _PROBES, titles, lines)
+                for heading, titles, lines in attribute_tables(rows)
             ),
         ],
         curves=study_charts.learning_curves(rows),

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deml_tf.reports import tables
+from deml_tf.studies.extra_scores import ATTRIBUTES, LAID_OUT, MEAN
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.records import PEAK, SEEN_RECALL
 from deml_tf.studies.summary import Row
@@ -37,6 +38,13 @@ SEEN = {
     "seen − unseen": "seen_minus_unseen",
     "validation MAP@R": "validation_map_at_r",
     "unseen MAP@R": "map_at_r",
+}
+# Of a layout, beside the images as they are.
+_OF_LAYOUT = {
+    "walks without a region": "object_attention/fallback_share",
+    "IoU": "object_attention/iou",
+    "IoU of a centred box": "object_attention/iou_of_centre",
+    "entropy of the saliency": "object_attention/entropy",
 }
 # Of numbers by scale there is one for each.
 DIAGNOSTICS = {
@@ -90,7 +98,8 @@ def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
         {
             title: [with_half(row.means.get(number)) for row in rows]
             for title, number in SEEN.items()
-        }
+        },
+        len(rows),
     )
 
 
@@ -107,19 +116,109 @@ def diagnostic_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
         {
             title: [_by_scale(row, number) for row in rows]
             for title, number in DIAGNOSTICS.items()
-        }
+        },
+        len(rows),
     )
 
 
-def _not_empty(columns: dict[str, list[str]]) -> tuple[list[str], list[list[Cell]]]:
-    """Return titles and cells of the columns that any row has."""
+def layout_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of what becomes of attention where images change.
+
+    Args:
+        rows: Of the study.
+
+    Returns:
+        Only the columns that any row has, and none without layouts.
+    """
+    columns = {}
+    for prefix in [f"{layout}/" for layout in LAID_OUT]:
+        if any(name.startswith(prefix) for row in rows for name in row.means):
+            columns |= _columns_of_layout(rows, prefix)
+    if columns:
+        columns = _columns_of_layout(rows, "") | columns
+    return _not_empty(columns, len(rows))
+
+
+def _columns_of_layout(rows: Sequence[Row], prefix: str) -> dict[str, list[str]]:
+    layout = prefix.removesuffix("/") or "as they are"
+    recall = f"{prefix}recall_at_1"
+    return {
+        f"{layout}: R@1": [with_half(row.means.get(recall)) for row in rows],
+        **{
+            f"{layout}: {title}": [_by_scale(row, prefix + number) for row in rows]
+            for title, number in _OF_LAYOUT.items()
+        },
+    }
+
+
+def attribute_tables(
+    rows: Sequence[Row],
+) -> list[tuple[str, list[str], list[tuple[str, list[Cell]]]]]:
+    """Return what linear probes read of each attribute.
+
+    Args:
+        rows: Of the study.
+
+    Returns:
+        Of three tables, none without probes, a heading, titles, and names and cells of
+        the lines: what the whole embedding shows, after chance and the frozen start;
+        its differences, bold where their interval does not hold 0; and what a learner's
+        part shows, the mean over all parts.
+    """
+    names = dict.fromkeys(
+        name.split("/")[1]
+        for row in rows
+        for name in row.means
+        if name.startswith(f"{ATTRIBUTES}/")
+    )
+    if not names:
+        return []
+    names = [MEAN, *(name for name in names if name != MEAN)]
+    titles = [name.replace("_", " ") for name in names]
+    wholes = [f"{ATTRIBUTES}/{name}/whole" for name in names]
+    probed = [row for row in rows if wholes[0] in row.means]
+    first = probed[0]
+    common = [
+        (title, [Cell(_mean(first, f"{ATTRIBUTES}/{name}/{what}")) for name in names])
+        for title, what in (("chance", "chance"), ("frozen start", "frozen"))
+    ]
+    whole = [
+        (row.name, [Cell(with_half(row.means.get(number))) for number in wholes])
+        for row in probed
+    ]
+    differences = [
+        (f"{row.name} − {row.reference}", [_difference(row, n) for n in wholes])
+        for row in probed
+        if row.differences.keys() & {*wholes}
+    ]
+    parts = [
+        (row.name, [Cell(_mean_part(row, name)) for name in names]) for row in probed
+    ]
+    return [
+        ("Attributes that the embedding shows", titles, common + whole),
+        ("Attributes: differences", titles, differences),
+        ("Attributes that a learner's part alone shows", titles, parts),
+    ]
+
+
+def _mean_part(row: Row, attribute: str) -> str:
+    """Write what the parts show of an attribute on average."""
+    start = f"{ATTRIBUTES}/{attribute}/parts/"
+    found = [e.mean for name, e in row.means.items() if name.startswith(start)]
+    return f"{sum(found) / len(found):.3f}" if found else tables.MISSING
+
+
+def _not_empty(
+    columns: dict[str, list[str]], count: int
+) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of the columns that any of so many rows has."""
     found = {
         title: texts
         for title, texts in columns.items()
         if any(text != tables.MISSING for text in texts)
     }
-    rows = range(len(next(iter(columns.values()))))
-    return [*found], [[Cell(texts[row]) for texts in found.values()] for row in rows]
+    cells = [[Cell(texts[row]) for texts in found.values()] for row in range(count)]
+    return [*found], cells
 
 
 def study_table(rows: Sequence[Row]) -> Table:

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deml_tf.errors import DataError
-from deml_tf.runs.folder import RunFolder
+from deml_tf.studies.extra_scores import EXTRA_SCORES, SEEN, extra_scores
 from deml_tf.studies.plan import PlannedRun
 
-SEEN = "scores_train.json"  # what `evaluate --split=train` writes
 PEAK = "peak_memory_mib"
-SEEN_RECALL = "seen_recall_at_1"
+SEEN_RECALL = f"{SEEN}/recall_at_1"
 # Parts of results.json that tell how a run came to its scores.
 _DIAGNOSTICS = ("object_attention", "learners", "embedding")
 _VALIDATION = "validation_map_at_r"
@@ -36,6 +35,11 @@ class Record(NamedTuple):
     curve: list[list[float]]
 
     @property
+    def extra(self) -> set[str]:
+        """Names of the extra scores that it has."""
+        return {name.partition("/")[0] for name in self.numbers} & {*EXTRA_SCORES}
+
+    @property
     def key(self) -> tuple[str, int]:
         """Of all records with the same, a study keeps the latest."""
         return self.variant, self.seed
@@ -56,27 +60,21 @@ def read_record(run: PlannedRun, peak: float | None = None) -> Record:
     model, train = results.get("model") or {}, results.get("train") or {}
     scored = [r for r in metrics if r.get(_VALIDATION) is not None]
     best = max(scored, key=lambda record: record[_VALIDATION], default={})
-    seen = folder.read_json(SEEN)["joined"] if has_seen(folder) else {}
     numbers = {
         **_flat(results.get("test")),
         **_flat({k: v for k, v in best.items() if k.startswith("validation_")}),
-        **{f"seen_{k}": v for k, v in _flat(seen).items() if "queries" not in k},
         **{f"frozen_{k}": v for k, v in _flat(results.get("frozen")).items()},
         **_flat({k: model.get(k) for k in ("parameters", "gmacs")}),
         **_flat({k: train.get(k) for k in ("seconds", "best_step")}),
         **_flat({PEAK: peak}),
         **_flat({name: results.get(name) for name in _DIAGNOSTICS}),
+        **_flat(extra_scores(folder)),
     }
     if {SEEN_RECALL, "recall_at_1"} <= numbers.keys():
         numbers["seen_minus_unseen"] = numbers[SEEN_RECALL] - numbers["recall_at_1"]
     curve = [[record["step"], record[_VALIDATION]] for record in scored]
     own = run.variant
     return Record(own.name, run.seed, own.flags, numbers, curve)
-
-
-def has_seen(folder: RunFolder) -> bool:
-    """Whether the run's seen classes were scored."""
-    return (folder.path / SEEN).exists()
 
 
 def read_records(path: Path) -> dict[tuple[str, int], Record]:

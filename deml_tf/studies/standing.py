@@ -1,14 +1,14 @@
 """What stands of a study: the runs that are done, and those that are to be trained."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from deml_tf.errors import UsageError
 from deml_tf.runs.settings import changed_flags, read_settings
 from deml_tf.studies.plan import PlannedRun
-from deml_tf.studies.records import SEEN_RECALL, Record
+from deml_tf.studies.records import Record
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import stages
 
@@ -41,7 +41,9 @@ class Standing(NamedTuple):
     outdated: list[Outdated]
 
 
-def what_stands(runs: Iterable[PlannedRun], file: StudyFile, seen: bool) -> Standing:
+def what_stands(
+    runs: Iterable[PlannedRun], file: StudyFile, also: Collection[str] = ()
+) -> Standing:
     """Look which runs are done, in the records that were kept and in their folders.
 
     A record stands for its run even where the folder is gone.
@@ -49,7 +51,7 @@ def what_stands(runs: Iterable[PlannedRun], file: StudyFile, seen: bool) -> Stan
     Args:
         runs: All that are planned.
         file: The records that were kept.
-        seen: Whether the scores of seen classes belong to a finished run.
+        also: Names of the extra scores that belong to a finished run.
 
     Raises:
         DataError: A file of a run is spoilt.
@@ -58,10 +60,11 @@ def what_stands(runs: Iterable[PlannedRun], file: StudyFile, seen: bool) -> Stan
     for run in runs:
         wanted, trained = run.variant.flags, _flags_of(run)
         kept = file.records.get((run.variant.name, run.seed))
-        may_be_scored = seen and trained == wanted and run.folder.finished
-        if kept and kept.flags == wanted and (_has_seen(kept) or not may_be_scored):
+        may_be_scored = trained == wanted and run.folder.finished
+        is_whole = kept and (kept.extra.issuperset(also) or not may_be_scored)
+        if kept and kept.flags == wanted and is_whole:
             standing.records.append(kept)
-        elif trained == wanted and not stages(run, seen):
+        elif trained == wanted and not stages(run, also):
             standing.records.append(file.read(run, None))
         else:
             standing.left.append(run)
@@ -86,10 +89,6 @@ def set_aside(run: PlannedRun) -> Path:
     names = (f"{folder.name}.old{number}" for number in itertools.count(1))
     places = (folder.with_name(name) for name in names)
     return folder.rename(next(place for place in places if not place.exists()))
-
-
-def _has_seen(record: Record) -> bool:
-    return SEEN_RECALL in record.numbers
 
 
 def _flags_of(run: PlannedRun) -> dict[str, str] | None:

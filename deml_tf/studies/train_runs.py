@@ -6,10 +6,10 @@ from time import monotonic, sleep
 
 from deml_tf.cli import termination
 from deml_tf.studies import processes
+from deml_tf.studies.extra_scores import EXTRA_SCORES, is_scored
 from deml_tf.studies.plan import PlannedRun
 from deml_tf.studies.processes import ENDED, Process, Stage, threads_of_each
 from deml_tf.studies.progress import StudyProgress
-from deml_tf.studies.records import has_seen
 
 TRAIN, EVALUATE = "deml_tf.train", "deml_tf.evaluate"
 _PAUSE = 0.05  # seconds between two looks at the processes
@@ -22,7 +22,7 @@ def train_runs(
     *,
     parallel: int = 1,
     seconds: float | None = None,
-    seen: bool = True,
+    also: Sequence[str] = (),
 ) -> tuple[list[PlannedRun], list[PlannedRun]]:
     """Train runs, each in a process of its own, or go on with them.
 
@@ -35,7 +35,7 @@ def train_runs(
         progress: Told how far it is.
         parallel: Runs at once; they share the cores.
         seconds: After these no run begins, and those under way are ended as by SIGTERM.
-        seen: Whether the seen classes are scored as well.
+        also: Names of what is scored beside the unseen classes.
 
     Returns:
         The runs that are left, and those that failed.
@@ -56,7 +56,7 @@ def train_runs(
                 left += waiting
                 waiting.clear()
             while waiting and len(active) < parallel:
-                active.append(_Running(waiting.popleft(), seen, parallel))
+                active.append(_Running(waiting.popleft(), also, parallel))
             progress.show([each.run for each in active])
             for each in [each for each in active if each.has_ended(not is_over)]:
                 active.remove(each)
@@ -81,11 +81,11 @@ def train_runs(
 
 
 class _Running:
-    """A run under way: its training, then the scoring of its seen classes."""
+    """A run under way: its training, then the scoring of what is scored beside."""
 
-    def __init__(self, run: PlannedRun, seen: bool, parallel: int):
+    def __init__(self, run: PlannedRun, also: Sequence[str], parallel: int):
         self.run, self.peak = run, None
-        self._stages = deque(stages(run, seen))
+        self._stages = deque(stages(run, also))
         self._threads = threads_of_each(parallel)
         self._begin()
 
@@ -114,19 +114,20 @@ class _Running:
         )
 
 
-def stages(run: PlannedRun, seen: bool) -> list[Stage]:
+def stages(run: PlannedRun, also: Iterable[str]) -> list[Stage]:
     """Return the commands that a run still needs.
 
     Args:
         run: Of a study.
-        seen: Whether the seen classes are scored as well.
+        also: Names of what is scored beside the unseen classes.
     """
     needed = []
     if not run.folder.finished:
         needed.append(Stage(TRAIN, run.arguments))
-    if seen and not has_seen(run.folder):
-        scoring = [f"--run_dir={run.folder.path}", "--split=train"]
-        needed.append(Stage(EVALUATE, scoring))
+    for name in also:
+        if not is_scored(run.folder, name):
+            arguments = [f"--run_dir={run.folder.path}", EXTRA_SCORES[name].argument]
+            needed.append(Stage(EVALUATE, arguments))
     return needed
 
 

@@ -10,7 +10,9 @@ from test_run_page import Page
 
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import (
+    attribute_tables,
     diagnostic_cells,
+    layout_cells,
     seen_cells,
     study_table,
     with_half,
@@ -24,7 +26,7 @@ NUMBERS = {
     "recall_at_1": 0.5,
     "map_at_r": 0.2,
     "r_precision": 0.3,
-    "seen_recall_at_1": 0.8,
+    "seen/recall_at_1": 0.8,
     "seen_minus_unseen": 0.3,
     "gmacs": 0.25,
     "parameters": 4_026_368,
@@ -193,6 +195,62 @@ def test_columns_that_no_row_has_are_left_out():
     titles, cells = seen_cells(study(*THREE))
     assert "validation MAP@R" not in titles and "seen R@1" in titles
     assert [len(row) for row in cells] == [len(titles)] * 3
+
+
+def texts(cells):
+    return [cell.text for cell in cells]
+
+
+def test_layouts_stand_beside_the_images_as_they_are():
+    assert layout_cells(study(*THREE)) == ([], [[], [], []])
+    laid_out = {
+        "shifted/recall_at_1": 0.25,
+        "shifted/object_attention/iou/1": 0.125,
+        "shifted/object_attention/iou/2": 0.25,
+        "empty/object_attention/entropy": 0.75,
+    }
+    titles, cells = layout_cells(study(*THREE, **laid_out))
+    assert titles == [
+        "as they are: R@1",
+        "as they are: IoU",
+        "shifted: R@1",
+        "shifted: IoU",
+        "empty: entropy of the saliency",
+    ]
+    assert texts(cells[0]) == [
+        "0.505 ± 0.064",
+        "0.340 / 0.420",
+        "0.250 ± 0.000",
+        "0.125 / 0.250",
+        "0.750",
+    ]
+
+
+def test_attributes_are_compared_with_the_reference(tmp_path):
+    def record(place, seed):
+        found = {"chance": 0.25, "frozen": 0.375, "parts/1/1": 0.25, "parts/1/2": 0.75}
+        found["whole"] = 0.5 + 0.125 * place + 1e-3 * seed
+        crown = {f"attributes/crown_colour/{k}": v for k, v in found.items()}
+        mean = {f"attributes/mean/{k}": v / 2 for k, v in found.items()}
+        return Record(THREE[place].name, seed, {}, {**crown, **mean}, [])
+
+    records = [record(place, seed) for place in (0, 1) for seed in (0, 1)]
+    rows = summarise(THREE, (0, 1), records)
+    whole, differences, parts = attribute_tables(rows)
+    assert whole[1] == differences[1] == parts[1] == ["mean", "crown colour"]
+    assert [(name, texts(cells)) for name, cells in whole[2]] == [
+        ("chance", ["0.125", "0.250"]),
+        ("frozen start", ["0.188", "0.375"]),
+        ("U512", ["0.250 ± 0.003", "0.500 ± 0.006"]),
+        ("DeML(3,3)", ["0.313 ± 0.003", "0.625 ± 0.006"]),
+    ]
+    ((name, cells),) = differences[2]
+    assert name == "DeML(3,3) − U512"
+    assert texts(cells) == ["+0.062 ± 0.000", "+0.125 ± 0.000"]
+    assert all(cell.is_bold for cell in cells)
+    assert texts(parts[2][0][1]) == ["0.250", "0.500"]
+    assert "crown colour" in page_of(tmp_path, rows).text
+    assert attribute_tables(study(*THREE)) == []
 
 
 def test_the_table_fits_a_terminal():

@@ -56,8 +56,17 @@ def train(run, flags, lines):
 
 def evaluate(run, flags):
     recall = json.loads((run / "results.json").read_text())["test"]["recall_at_1"]
-    joined = {"recall_at_1": recall + 0.2, "map_at_r": 0.5, "queries": 20}
-    (run / f"scores_{flags['split']}.json").write_text(json.dumps({"joined": joined}))
+    scores = {
+        "joined": {"recall_at_1": recall + 0.2, "map_at_r": 0.5, "queries": 20},
+        "object_attention": {"iou": [0.5, 0.125], "fallback_share": None},
+    }
+    if "probe_attributes" in flags:
+        values = {"chance": 0.5, "frozen": None, "parts": [[0.5, 0.5], [0.25, 0.75]]}
+        belly = {**values, "whole": 0.25, "parts": [[0.5, 0.25], [0.25, 0.75]]}
+        scores["attributes"] = {"crown": {**values, "whole": 0.75}, "belly": belly}
+    layout = f"_{flags['layout']}" if "layout" in flags else ""
+    path = run / f"scores_{flags.get('split', 'test')}{layout}.json"
+    path.write_text(json.dumps(scores))
     return 0
 
 

@@ -89,8 +89,6 @@ def test_a_study_from_its_flags_to_its_page(fake, tmp_path, capsys):
     assert run["flags"]["scales"] == "2" and run["flags"]["steps"] == "4"
     numbers = run["numbers"]
     assert numbers["recall_at_1"] == pytest.approx(0.51)
-    assert numbers["seen_recall_at_1"] == pytest.approx(0.71)
-    assert numbers["seen_minus_unseen"] == pytest.approx(0.2)
     assert numbers["validation_map_at_r"] == pytest.approx(0.09)
     assert numbers["gmacs"] == 1.0 and numbers["parameters"] == 2000
     assert numbers["object_attention/iou/2"] == 0.26
@@ -109,17 +107,50 @@ def test_a_study_from_its_flags_to_its_page(fake, tmp_path, capsys):
     page = (folder / "study.html").read_text().replace("<wbr>", "")
     assert "+0.050" in page and "--scales=1" in page and "Not done yet" not in page
     log = (folder / "U512" / "seed_0" / "log.txt").read_text()
-    assert log == "it begins\n" * 2  # training, and scoring
+    assert log == "it begins\n"
+
+
+def test_what_is_also_scored_is_in_the_record_and_on_the_page(
+    fake, tmp_path, monkeypatch
+):
+    """Of runs that are there only this is done; what is there is not done again."""
+    monkeypatch.chdir(tmp_path)
+    own = ["--dataset=plumage"]
+    also = [f"--also_score={name}" for name in ("seen", "attributes", "shifted")]
+    folder = tmp_path / "birds"
+    log = folder / "U512" / "seed_0" / "log.txt"
+    fake(*own)
+    assert not any("/" in n for n in records(folder)[3]["numbers"] if n[:4] == "seen")
+    log.with_name("scores_test.json").write_text("{}")  # scored without attributes
+    fake(*own, *also, also[0])
+    assert log.read_text() == "it begins\n" * 4
+    numbers = records(folder)[1]["numbers"]  # DeML(2,2), seed 1
+    assert numbers["seen/recall_at_1"] == pytest.approx(0.71)
+    assert numbers["seen_minus_unseen"] == pytest.approx(0.2)
+    assert numbers["shifted/object_attention/iou/2"] == 0.125
+    assert numbers["attributes/crown/parts/2/1"] == 0.25
+    assert numbers["attributes/mean/whole"] == pytest.approx(0.5)
+    assert numbers["attributes/mean/parts/1/2"] == pytest.approx(0.375)
+    assert "attributes/mean/frozen" not in numbers
+    assert not any("queries" in name for name in numbers if "/" in name)
+    page = (folder / "study.html").read_text()
+    assert "shifted: IoU" in page and "as they are: IoU" in page
+    assert "Attributes that the embedding shows" in page
+    before = records(folder)
+    for given in ([], also, also[:1]):  # who asks for less loses nothing
+        fake(*own, *given)
+        assert records(folder) == before and log.read_text().count("\n") == 4
+    shutil.rmtree(folder / "U512")
+    monkeypatch.setattr(Process, "command", ["/bin/false"])
+    fake(*own, *also, "--also_score=empty", "--summary_only")
+    assert records(folder) == before
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_seeds_come_one_after_the_other(fake, tmp_path, capsys):
-    fake("--parallel=1", "--noseen")
+def test_seeds_come_one_after_the_other(fake, capsys):
+    fake("--parallel=1")
     lines = re.findall(r"^\d/4  (.*):", capsys.readouterr().out, re.M)
     assert lines == [f"{n}, seed {s}" for s in (0, 1) for n in ("U512", "DeML(2,2)")]
-    assert not any(
-        "seen_recall_at_1" in r["numbers"] for r in records(tmp_path / "birds")
-    )
 
 
 def test_finished_runs_stay_finished_without_their_folders(fake, tmp_path, monkeypatch):
@@ -287,6 +318,11 @@ def test_signals_are_passed_on(tmp_path, number, status):
         (["--seeds=a"], "seeds=a: give whole numbers"),
         (["--seed=3"], "Variant U512: seed=3 is for one run"),
         (["word"], "'word' is no flag"),
+        (["--also_score=colour"], "also_score=colour is unknown; give one of seen att"),
+        (
+            ["--also_score=attributes"],
+            "Variant U512: also_score=attributes reads the attributes of dataset=pl",
+        ),
         (["--study_dir="], "--study_dir is missing"),
     ],
 )
@@ -385,6 +421,7 @@ def test_real_trainings_interrupted_end_as_they_would(
     monkeypatch.setattr(processes, "Process", ForkedRun)
     given = [f for f in tiny_flags if not f.startswith(("--scales", "--learners"))]
     given += ["--seeds=3", "--parallel=2", "--checkpoint_every=1"]
+    given += ["--also_score=seen", "--also_score=several"]
     given += ["--variant=one: --scales=1 --learners=1 --decoupling=none"]
     given += ["--variant=two: --scales=2 --learners=2"]
     run_study(*given, f"--study_dir={tmp_path / 'calm'}")
@@ -398,5 +435,6 @@ def test_real_trainings_interrupted_end_as_they_would(
     assert records(tmp_path / "birds") == wanted
     assert len(wanted) == 2
     for run in wanted:
-        assert 0 <= run["numbers"]["seen_recall_at_1"] <= 1
+        assert 0 <= run["numbers"]["seen/recall_at_1"] <= 1
+        assert 0 <= run["numbers"]["several/recall_at_1"] <= 1
         assert [step for step, _ in run["curve"]] == [4, 8]

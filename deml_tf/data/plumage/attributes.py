@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from deml_tf.data.plumage.species import ATTRIBUTES
-from deml_tf.errors import DataError
+from deml_tf.errors import DataError, UsageError
 
 
 def read_attributes(
@@ -34,3 +34,20 @@ def read_attributes(
             f"{path} names no attributes of the species ({error}): remove "
             f"{path.parent} and draw it again."
         ) from error
+
+
+def check_has_attributes(asked: str, dataset: str) -> None:
+    """Refuse to read attributes where there are none.
+
+    Args:
+        asked: What asks for them, such as "probe_attributes=true".
+        dataset: Name of the data set.
+
+    Raises:
+        UsageError: It is not Plumage.
+    """
+    if dataset != "plumage":
+        raise UsageError(
+            f"{asked} reads the attributes of dataset=plumage, which "
+            f"dataset={dataset} has not: leave it out."
+        )

@@ -1,0 +1,116 @@
+"""What a study can score of each run beside its unseen classes as they are."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from deml_tf.data.layouts import LAYOUTS
+from deml_tf.data.plumage.attributes import check_has_attributes
+from deml_tf.errors import UsageError
+from deml_tf.runs.folder import RunFolder
+from deml_tf.studies.plan import Variant, of_variant
+
+SEEN, ATTRIBUTES = "seen", "attributes"
+LAID_OUT = tuple(layout for layout in LAYOUTS if layout != "as_is")
+MEAN = "mean"  # over all attributes
+
+
+class Scoring(NamedTuple):
+    """How it is scored.
+
+    Attributes:
+        argument: Of `deml_tf.evaluate`.
+        file: What that writes into the folder of the run.
+        key: What there is in the file only if this was scored.
+    """
+
+    argument: str
+    file: str
+    key: str = "object_attention"
+
+
+EXTRA_SCORES = {
+    SEEN: Scoring("--split=train", "scores_train.json"),
+    ATTRIBUTES: Scoring("--probe_attributes", "scores_test.json", ATTRIBUTES),
+    **{x: Scoring(f"--layout={x}", f"scores_test_{x}.json") for x in LAID_OUT},
+}
+
+
+def read_extra_scores(
+    names: Iterable[str], variants: Iterable[Variant]
+) -> tuple[str, ...]:
+    """Check which extra scores are asked for.
+
+    Args:
+        names: Keys of `EXTRA_SCORES`.
+        variants: Of the study.
+
+    Returns:
+        The names, each once.
+
+    Raises:
+        UsageError: There are none of that name, or a data set has no attributes.
+    """
+    found = tuple(dict.fromkeys(names))
+    for name in found:
+        if name not in EXTRA_SCORES:
+            raise UsageError(
+                f"also_score={name} is unknown; give one of {' '.join(EXTRA_SCORES)}."
+            )
+    if ATTRIBUTES in found:
+        for variant in variants:
+            with of_variant(variant.name):
+                dataset = variant.configs.data.dataset
+                check_has_attributes("also_score=attributes", dataset)
+    return found
+
+
+def is_scored(folder: RunFolder, name: str) -> bool:
+    """Whether the folder of a run has an extra score.
+
+    Args:
+        folder: Of the run.
+        name: A key of `EXTRA_SCORES`.
+
+    Raises:
+        DataError: The file is spoilt.
+    """
+    _, file, key = EXTRA_SCORES[name]
+    return (folder.path / file).exists() and key in folder.read_json(file)
+
+
+def extra_scores(folder: RunFolder) -> dict[str, dict[str, Any]]:
+    """Read all extra scores that the folder of a run has.
+
+    Args:
+        folder: Of the run.
+
+    Returns:
+        By name, for `seen` and layouts the scores of the whole embedding and of object
+        attention, for `attributes` what the probes found of each, and their mean.
+
+    Raises:
+        DataError: A file is spoilt.
+    """
+    found = {}
+    for name in EXTRA_SCORES:
+        if is_scored(folder, name):
+            content = folder.read_json(EXTRA_SCORES[name].file)
+            if name == ATTRIBUTES:
+                found[name] = _with_mean(content[ATTRIBUTES])
+            else:
+                key = "object_attention"
+                found[name] = {**content.get("joined", {}), key: content[key]}
+                found[name].pop("queries", None)
+    return found
+
+
+def _with_mean(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the means over the attributes."""
+    each = list(attributes.values())
+    what = [name for name in each[0] if each[0][name] is not None] if each else []
+    mean = {
+        name: np.mean([one[name] for one in each], axis=0).tolist() for name in what
+    }
+    return {**attributes, MEAN: mean}
