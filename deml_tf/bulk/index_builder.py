@@ -17,6 +17,7 @@ from deml_tf.bulk.index_folder import (
     check_replaceable,
 )
 from deml_tf.bulk.index_kind import IndexKind
+from deml_tf.bulk.index_lock import locked_index
 from deml_tf.bulk.kinds import KINDS
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.cli.printing import say
@@ -46,7 +47,8 @@ def build_index(
 
     Raises:
         UsageError: The kind does not suit the embeddings or the machine's memory, or
-            the target holds something else than an index.
+            the target holds something else than an index, or another process is
+            changing it.
         DataError: A shard is broken.
     """
     target = Path(target)
@@ -66,7 +68,7 @@ def build_index(
         count,
         next_id=count,
     )
-    with replaced_folder(target) as folder:
+    with locked_index(target), replaced_folder(target) as folder:
         index = chosen.create(dim, count)
         _train(index, chosen, shards)
         with rows_writer(folder, description, 0) as rows:

@@ -21,6 +21,7 @@ from deml_tf.bulk.index_folder import (
     check_replaceable,
     read_description,
 )
+from deml_tf.bulk.index_lock import locked_index
 from deml_tf.bulk.model_id import require_same
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.errors import UsageError
@@ -49,10 +50,18 @@ def change_index(
 
     Raises:
         UsageError: The target is no index, its kind forgets no rows, a path is none of
-            the index's, or one to add is there already; or memory is short.
+            the index's, or one to add is there already; memory is short; or another
+            process is changing the index.
         DataError: The embeddings come from other weights, or a file is broken.
     """
     target = Path(target)
+    with locked_index(target):
+        return _change(target, added, removed)
+
+
+def _change(
+    target: Path, added: ShardReader | None, removed: Sequence[str]
+) -> IndexDescription:
     named = f"output={target}"
     description = read_description(target / DESCRIPTION, named)
     kind = description.index_kind()
