@@ -349,7 +349,7 @@ def test_a_spoilt_study_file_is_refused(fake, tmp_path, text):
     assert (tmp_path / "birds" / "study.json").read_text() == text
 
 
-STUDIES = [p for p in sorted(CONFIGS.glob("*.cfg")) if "--variant" in p.read_text()]
+STUDIES = [p for p in sorted(CONFIGS.glob("*.cfg")) if "--study_dir" in p.read_text()]
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
