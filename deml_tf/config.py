@@ -377,6 +377,11 @@ class TrainConfig:
         "stops; by default it never stops early.",
         at_least=1,
     )
+    score_frozen: bool = _setting(
+        True,
+        "Whether the frozen start, the backbone before any training, is scored as well "
+        "when training ends.",
+    )
     deterministic: bool = _setting(
         True,
         "Whether runs on one machine are equal bit for bit, which costs some speed.",

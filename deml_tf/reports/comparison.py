@@ -126,6 +126,8 @@ def _frozen_starts(
     """One row for each frozen start: runs that share it share the row."""
     starts: dict[Any, list[str]] = {}
     for name, result in results.items():
+        if not result["frozen"]:
+            continue  # it was not scored
         key = tuple(sorted(result["frozen"].items()))
         starts.setdefault(key, []).append(name)
     for key, names in starts.items():

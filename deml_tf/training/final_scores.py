@@ -47,6 +47,7 @@ def finish(
     outputs, gallery = _embed_unseen(network, split, embedding, "scoring", "gallery")
     data = configs.data
     ranks = configs.score.ranks or find_set(data.dataset).ranks
+    scores_frozen = configs.train.score_frozen
     scores = score(
         outputs,
         split.test,
@@ -59,7 +60,7 @@ def finish(
         "dataset": {"kind": data.dataset, "data_dir": str(data.data_dir)},
         "protocol": protocol(split),
         "model": describe(network, configs.model),
-        "frozen": score_frozen(configs, split, ranks),
+        "frozen": score_frozen(configs, split, ranks) if scores_frozen else None,
         "test": scores["joined"],
         "per_scale": scores["per_scale"],
         "learners": scores["learners"],

@@ -134,11 +134,15 @@ def test_killed_with_other_state(kind, start, command, tiny_flags, tmp_path):
 def test_another_seed_is_another_run(command, flags, calm, tmp_path):
     """With one seed they are one: the killed run above is the calm one."""
     run = RunFolder(tmp_path / "other")
-    other = [f"--run_dir={run.path}", "--seed=1", "--steps=1"]
+    other = [f"--run_dir={run.path}", "--seed=1", "--steps=1", "--noscore_frozen"]
     assert command("train", *flags, *other)[0] == 0
     first, second = (next(r for r in x.metrics() if "loss" in r) for x in (calm, run))
     assert first["step"] == second["step"] == 1
     assert first["metric_loss"] != second["metric_loss"]
+    assert run.read_json("results.json")["frozen"] is None
+    assert "frozen start" not in run.report_path.read_text()
+    _, output, errors = command("compare", str(calm.path), str(run.path))
+    assert output.count("frozen start") == 1, errors
 
 
 def test_nonfinite_loss_names_step_loss_and_files():
