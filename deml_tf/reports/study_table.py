@@ -35,6 +35,7 @@ _COSTS = {
 SEEN = {
     "seen R@1": SEEN_RECALL,
     "unseen R@1": "recall_at_1",
+    "frozen start R@1": "frozen_recall_at_1",
     "seen − unseen": "seen_minus_unseen",
     "validation MAP@R": "validation_map_at_r",
     "unseen MAP@R": "map_at_r",
