@@ -151,7 +151,7 @@ SETTINGS = (
         "input_size",
         int,
         224,
-        "Images with a side below this many pixels are counted.",
+        "Images with a side below this many pixels are reported.",
         at_least=1,
     ),
     Setting("output", Path, None, "HTML page to write; by default none."),

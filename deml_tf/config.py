@@ -172,8 +172,8 @@ class ModelConfig:
     channel_attention: bool | None = _setting(
         None,
         "Whether each learner has channel gates; by default only if there is more "
-        "than one learner. Without gates, several learners must not share one "
-        "projection, by which alone they then differ.",
+        "than one learner. Without gates, learners differ only in their projections, "
+        "so several of them need shared_projection=false.",
     )
     pooled_gates: bool = _setting(
         False, "Whether the gates are computed from pooled features."
@@ -192,8 +192,9 @@ class ModelConfig:
     region_arguments: Mapping[str, Any] = _arguments_of("region_rule")
     zoom_source: str = _setting(
         "original",
-        "Image that the later scales are cut from: the original image, or the "
-        "previous crop (the release).",
+        "What the later scales are cut from: original, the square of source_size that "
+        "the first scale sees, or previous, what the scale before saw, as in the "
+        "authors' release.",
         choices=("original", "previous"),
     )
     input_size: int = _setting(
@@ -207,8 +208,8 @@ class ModelConfig:
     )
     source_size: int | None = _setting(
         None,
-        "Side of the crop that the later scales are cut from, in pixels; by default "
-        "input_size.",
+        "Side of the square that the later scales are cut from, in pixels; by default "
+        "input_size. A larger one gives them detail that the first scale cannot see.",
         at_least=32,
     )
     fit: str = _setting(

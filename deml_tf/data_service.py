@@ -141,7 +141,8 @@ def cli() -> None:
     flags.DEFINE_string(
         "host",
         "localhost",
-        "Name under which other machines reach this one. It limits nobody.",
+        "Name under which other machines reach this one. It does not restrict who can "
+        "connect.",
     )
     flags.DEFINE_string(
         "dispatcher",
