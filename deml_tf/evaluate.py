@@ -12,7 +12,7 @@ from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define, define_flags, from_flags
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
-from deml_tf.config import DataConfig, ModelConfig, ScoreConfig, TrainConfig
+from deml_tf.config import Configs, DataConfig, ModelConfig, ScoreConfig, TrainConfig
 from deml_tf.data.layouts import LAYOUTS
 from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.plumage.attributes import check_has_attributes, read_attributes
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str]) -> None:
         outputs, folder = embedded.queries["embedding"], Path(FLAGS.projector)
         count = write_projector(folder, outputs, examples, source.seed)
         say(f"Map of {count} embeddings: {folder / 'map.html'}")
-    for table in score_tables(scores, FLAGS.classes):
+    for table in score_tables(scores, FLAGS.classes, FLAGS.split):
         console().print(table)
     say(f"Scores: {source.output}")
 
@@ -193,6 +193,7 @@ def _source() -> Source:
             "--data_dir."
         )
     folder, configs = open_finished(FLAGS.run_dir)
+    _refuse_other_data(configs)
     data = configs.data
     if FLAGS["bad_images"].present:
         data = dataclasses.replace(data, bad_images=FLAGS.bad_images)
@@ -201,6 +202,19 @@ def _source() -> Source:
     seed = configs.train.seed
     record, model = folder.split_path, configs.model
     return Source(folder.embedder_path, output, data, seed, record, model)
+
+
+def _refuse_other_data(configs: Configs) -> None:
+    """Refuse flags of other images than those of the run, which are scored."""
+    for name, own in (vars(configs.data) | {"seed": configs.train.seed}).items():
+        given = FLAGS[name]
+        if given.present and given.value != own and name != "bad_images":
+            raise UsageError(
+                f"{name}={given.value} is not that of the run ({own}), whose own "
+                "images are scored: leave it out, or give "
+                f"embedder={FLAGS.run_dir}/embedder.keras in place of "
+                f"run_dir={FLAGS.run_dir}."
+            )
 
 
 SETTINGS = (

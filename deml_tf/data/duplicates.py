@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from rich.progress import track
 
+from deml_tf.data.converted_formats import converted, format_of, why_not_converted
 from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.image_files import FORMATS
 from deml_tf.data.image_header import refusal
@@ -125,13 +126,14 @@ def fingerprint(path: str) -> Fingerprint:
         Its fingerprint, with a `problem` if it cannot be read.
     """
     try:
-        data = read_bytes(path)
-        if not data:
+        stored = read_bytes(path, convert=False)
+        if not stored:
             return Fingerprint(problem="the file is empty")
-        if reason := refusal(data):
+        data = converted(stored)
+        if reason := refusal(data) or why_not_converted(data):
             return Fingerprint(problem=reason)
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            kind = f"{image.format} {image.mode}"
+            kind = f"{format_of(stored) or image.format} {image.mode}"
             turn = header_orientation(image)
             width, height = image.size[:: -1 if turn > 4 else 1]
             image.draft("L", (4 * _SIDE, 4 * _SIDE))
@@ -144,7 +146,7 @@ def fingerprint(path: str) -> Fingerprint:
     levels = np.asarray(small)
     if np.ptp(levels) >= _EVEN:
         looks = perceptual_hash(small), perceptual_hash(ImageOps.mirror(small))
-    digest = hashlib.sha256(data).digest()
+    digest = hashlib.sha256(stored).digest()
     dark = bool(levels.max() < _DARK)
     return Fingerprint("", digest, width, height, kind, turn > 1, *looks, dark)
 

@@ -95,15 +95,16 @@ def stat_image(path: str) -> os.stat_result:
     return status
 
 
-def read_bytes(path: str) -> bytes:
+def read_bytes(path: str, convert: bool = True) -> bytes:
     """Read an encoded image in Python.
 
     Args:
         path: Path of an image.
+        convert: Whether to convert it to PNG where its format has to be converted.
 
     Returns:
-        The bytes as stored, fewer than LENGTH if the shard ends before; those of a PNG
-        file where the format has to be converted.
+        The bytes as stored, fewer than LENGTH if the shard ends before, or those of the
+        PNG file.
 
     Raises:
         OSError: The file cannot be read, or is none that holds images; see
@@ -111,11 +112,12 @@ def read_bytes(path: str) -> bytes:
     """
     place = shard_place(path)
     if not place:
-        return read_image_file(path)
+        return read_image_file(path, convert)
     stat_image(path)
     with open_regular(place.shard) as file:
         file.seek(place.record + _HEADER + place.start)
-        return converted(file.read(place.length))
+        stored = file.read(place.length)
+    return converted(stored) if convert else stored
 
 
 def read_tensor(path: Any) -> tf.Tensor:

@@ -161,18 +161,19 @@ def count_left_out(paths: Sequence[str]) -> str:
     return f"left out, because not images: {number}, such as {paths[0]}"
 
 
-def read_image_file(path: str | os.PathLike[str]) -> bytes:
+def read_image_file(path: str | os.PathLike[str], convert: bool = True) -> bytes:
     """Read a whole image file, never waiting for one that is no regular file.
 
     Args:
         path: The file.
+        convert: Whether to convert it to PNG where its format has to be converted.
 
     Returns:
-        Its bytes, at most `MOST_BYTES`; those of a PNG file where its format has to be
-        converted.
+        Its bytes, at most `MOST_BYTES`, or those of the PNG file.
 
     Raises:
         OSError: It cannot be read; `strerror` says why.
     """
     with open_regular(path, MOST_BYTES) as file:
-        return converted(file.read(os.fstat(file.fileno()).st_size) or b"")
+        stored = file.read(os.fstat(file.fileno()).st_size) or b""
+    return converted(stored) if convert else stored

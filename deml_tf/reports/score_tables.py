@@ -10,39 +10,46 @@ from deml_tf.cli.printing import printable
 from deml_tf.reports import tables
 from deml_tf.reports.run_facts import MEASURES
 
+_ROLES = {"train": "Seen", "validation": "Validation", "test": "Unseen"}
 
-def score_tables(scores: Mapping[str, Any], classes: int) -> Iterator[Table]:
+
+def score_tables(
+    scores: Mapping[str, Any], classes: int, split: str = "test"
+) -> Iterator[Table]:
     """Yield the tables of an evaluation, of what was scored.
 
     Args:
         scores: What `deml_tf.retrieval.scoring.score` gives or a part of it, with
             `classes` and, where they were probed, `attributes`.
         classes: Lines of the class table.
+        split: Which images were scored: train, validation or test.
     """
+    scored = f"{_ROLES[split]} classes"
     if "joined" in scores:
-        yield summary_table(scores)
+        yield summary_table(scores, scored)
     if len(scores["object_attention"]["side"]) > 1:
         yield attention_table(scores["object_attention"])
     if "attributes" in scores:
-        yield attribute_table(scores["attributes"])
+        yield attribute_table(scores["attributes"], scored)
     if "classes" in scores:
         yield class_table(scores["classes"], classes)
 
 
-def summary_table(scores: Mapping[str, Any]) -> Table:
+def summary_table(scores: Mapping[str, Any], title: str) -> Table:
     """Return the metrics of the whole embedding and of each scale alone.
 
     Args:
         scores: What `deml_tf.retrieval.scoring.score` gives.
+        title: Which classes were scored.
     """
     joined = scores["joined"]
     names = [name for name in joined if not name.startswith("queries")]
-    table = Table("", *names, title="Unseen classes")
+    table = Table("", *names, title=title)
     rows = [("joined", joined)]
     rows += [(f"scale {row['scale']}", row) for row in scores["per_scale"]]
-    for title, row in rows:
+    for row_title, row in rows:
         values = [row.get(name) for name in names]
-        table.add_row(title, *("" if v is None else f"{v:.4f}" for v in values))
+        table.add_row(row_title, *("" if v is None else f"{v:.4f}" for v in values))
     table.caption = (
         f"{joined['queries']} queries, {joined['queries_left_out']} left out (the only "
         "image of their class)"
@@ -83,15 +90,16 @@ def attention_table(attention: Mapping[str, Any]) -> Table:
     return table
 
 
-def attribute_table(attributes: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Return how well each attribute of unseen classes is read from each part.
+def attribute_table(attributes: Mapping[str, Mapping[str, Any]], scored: str) -> Table:
+    """Return how well each attribute is read from each part.
 
     Args:
         attributes: What `deml_tf.retrieval.probes.probe_attributes` gives.
+        scored: Which classes were scored.
     """
     parts = next(iter(attributes.values()))["parts"] if attributes else []
     names = [f"{i + 1}.{j + 1}" for i, row in enumerate(parts) for j in range(len(row))]
-    title = "Attributes of unseen classes, balanced accuracy"
+    title = f"{scored}: attributes, balanced accuracy"
     table = Table("attribute", "chance", "frozen", "whole", *names, title=title)
     for name, row in attributes.items():
         values = [row[key] for key in ("chance", "frozen", "whole")]

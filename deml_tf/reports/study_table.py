@@ -1,6 +1,6 @@
 """The rows of a study as texts, and as a table for the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import rich.box
@@ -12,6 +12,8 @@ from deml_tf.studies.extra_scores import ATTRIBUTES, LAID_OUT, MEAN
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.records import PEAK, SEEN_RECALL
 from deml_tf.studies.summary import Row
+
+_OF_EVERY_SCALE = "object_attention/side"
 
 
 class Cell(NamedTuple):
@@ -162,7 +164,8 @@ def attribute_tables(
 
     Returns:
         Of three tables, none without probes, a heading, titles, and names and cells of
-        the lines: what the whole embedding shows, after chance and the frozen start;
+        the lines: what the whole embedding shows, after chance and the frozen start
+        (one line, if it is the same for all variants);
         its differences, bold where their interval does not hold 0; and what a learner's
         part shows, the mean over all parts.
     """
@@ -178,11 +181,8 @@ def attribute_tables(
     titles = [name.replace("_", " ") for name in names]
     wholes = [f"{ATTRIBUTES}/{name}/whole" for name in names]
     probed = [row for row in rows if wholes[0] in row.means]
-    first = probed[0]
-    common = [
-        (title, [Cell(_mean(first, f"{ATTRIBUTES}/{name}/{what}")) for name in names])
-        for title, what in (("chance", "chance"), ("frozen start", "frozen"))
-    ]
+    common = [*_common_lines(probed, names, "chance", "chance")]
+    common += _common_lines(probed, names, "frozen start", "frozen")
     whole = [
         (row.name, [Cell(with_half(row.means.get(number))) for number in wholes])
         for row in probed
@@ -200,6 +200,19 @@ def attribute_tables(
         ("Attributes: differences", titles, differences),
         ("Attributes that a learner's part alone shows", titles, parts),
     ]
+
+
+def _common_lines(
+    rows: Sequence[Row], attributes: Sequence[str], title: str, what: str
+) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield one line if all rows agree, and one for each otherwise."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        texts = (_mean(row, f"{ATTRIBUTES}/{name}/{what}") for name in attributes)
+        lines.setdefault(tuple(texts), []).append(row.name)
+    for texts, names in lines.items():
+        suffix = "" if len(lines) == 1 else f" of {', '.join(names)}"
+        yield f"{title}{suffix}", [*map(Cell, texts)]
 
 
 def _mean_part(row: Row, attribute: str) -> str:
@@ -278,10 +291,21 @@ def _by_scale(row: Row, number: str) -> str:
     """Write a number, or those of all scales; over learners their mean."""
     if number in row.means:
         return _mean(row, number)
-    scales: dict[str, list[float]] = {}
+    found = _means_by_scale(row, number)
+    if not found:
+        return tables.MISSING
+    # A number such as a correlation may be missing at some of the scales.
+    scales = range(1, 1 + max([*found, *_means_by_scale(row, _OF_EVERY_SCALE)]))
+    return " / ".join(
+        f"{found[scale]:.3f}" if scale in found else tables.MISSING for scale in scales
+    )
+
+
+def _means_by_scale(row: Row, number: str) -> dict[int, float]:
+    """Return the mean of a number over seeds, and over learners, by scale."""
+    scales: dict[int, list[float]] = {}
     for name, found in row.means.items():
         if name.startswith(f"{number}/"):
             scale = name.removeprefix(f"{number}/").partition("/")[0]
-            scales.setdefault(scale, []).append(found.mean)
-    texts = [f"{sum(means) / len(means):.3f}" for means in scales.values()]
-    return " / ".join(texts) or tables.MISSING
+            scales.setdefault(int(scale), []).append(found.mean)
+    return {scale: sum(means) / len(means) for scale, means in scales.items()}

@@ -166,6 +166,15 @@ CASES = (
         run(finished=True, validation_classes=0),
     ),
     Case(
+        "a run, and images of another data set",
+        "evaluate --run_dir=run --dataset=plumage",
+        2,
+        "--dataset=plumage is not that of the run (folder), whose own images are "
+        "scored: leave it out, or give --embedder=run/embedder.keras in place of "
+        "--run_dir=run.",
+        run(finished=True),
+    ),
+    Case(
         "attributes of images that have none",
         "evaluate --run_dir=run --probe_attributes",
         2,

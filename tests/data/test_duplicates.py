@@ -210,6 +210,20 @@ def test_images_that_cannot_be_read(tmp_path):
     assert found[4] == found[-1]
 
 
+def test_converted_formats_are_named_and_say_why_not(tmp_path):
+    image = scene(0, 400, 300)
+    for name, kind in (("a.tif", "TIFF"), ("a.png", "PNG")):
+        image.save(tmp_path / name, kind)
+    deep = Image.fromarray(np.ones((8, 8), np.float32))
+    deep.save(tmp_path / "deep.tif", "TIFF")
+    names = ("a.tif", "a.png", "deep.tif")
+    tiff, png, refused = fingerprints([str(tmp_path / name) for name in names])
+    assert (tiff.kind, png.kind) == ("TIFF RGB", "PNG RGB")
+    assert tiff.look == png.look and tiff.digest != png.digest
+    assert (tiff.width, tiff.height) == (400, 300)
+    assert refused.problem == "its samples have 32 bits, not 8 or 16"
+
+
 def test_perceptual_hash_is_its_definition():
     """Against the cosines written out."""
     image = scene(3).convert("L").resize((64, 64), Image.Resampling.LANCZOS)

@@ -197,6 +197,15 @@ def test_columns_that_no_row_has_are_left_out():
     assert [len(row) for row in cells] == [len(titles)] * 3
 
 
+def test_a_scale_without_a_number_keeps_its_place():
+    """The correlation of scale 1, whose box is the whole image, is none."""
+    change = {f"object_attention/side/{scale}": 0.5 for scale in (1, 2, 3)}
+    change["object_attention/side_correlation/2"] = 0.25
+    titles, cells = diagnostic_cells(study(*THREE, **change))
+    at = titles.index("correlation with the listed side")
+    assert cells[0][at].text == "– / 0.250 / –"
+
+
 def texts(cells):
     return [cell.text for cell in cells]
 
@@ -250,6 +259,14 @@ def test_attributes_are_compared_with_the_reference(tmp_path):
     assert all(cell.is_bold for cell in cells)
     assert texts(parts[2][0][1]) == ["0.250", "0.500"]
     assert "crown colour" in page_of(tmp_path, rows).text
+    for record in records[2:]:
+        record.numbers["attributes/mean/frozen"] = 0.5
+    whole, *_ = attribute_tables(summarise(THREE, (0, 1), records))
+    assert [(name, cells[0].text) for name, cells in whole[2][:3]] == [
+        ("chance", "0.125"),
+        ("frozen start of U512", "0.188"),
+        ("frozen start of DeML(3,3)", "0.500"),
+    ]
     assert attribute_tables(study(*THREE)) == []
 
 
