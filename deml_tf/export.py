@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+import tensorflow as tf
 from absl import flags
 
 from deml_tf.cli import command
@@ -29,6 +30,7 @@ def main(arguments: list[str]) -> None:
     if arguments:
         raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
     started = time.monotonic()
+    tf.config.set_visible_devices([], "GPU")  # parity is that of float32 on CPUs
     threshold.check_rate(FLAGS.false_accept_rate)
     warmup.check_warmup(FLAGS.warmup_requests)
     check_format(FLAGS.format, FLAGS.precision, FLAGS.quantize)

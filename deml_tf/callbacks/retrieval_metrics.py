@@ -39,6 +39,9 @@ class RetrievalMetrics(keras.callbacks.Callback):
         output: What the embedding is, if the model has several outputs: the name of
             one or its place among them; or the name of an inner layer. Of one with
             more dimensions than `(b, d)` each image's numbers are laid in a row.
+        embedder: The model that embeds, if it is another than the one that is fitted:
+            of a model that also takes labels, for a loss with class weights, the part
+            that takes images alone.
         batch_size: Images of an array that are embedded at once, default 64.
 
     Raises:
@@ -55,6 +58,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
         *,
         evaluate_every: int = 1,
         output: str | int | None = None,
+        embedder: keras.Model | None = None,
         batch_size: int = 64,
     ):
         super().__init__()
@@ -84,6 +88,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
         self.ranks = ranks
         self.evaluate_every = evaluate_every
         self.output = output
+        self.embedder = embedder
         self.batch_size = batch_size
 
     def on_train_begin(self, logs: dict | None = None) -> None:
@@ -132,7 +137,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
 
     def _embedding_of(self, images: Any) -> Callable[[Any], tf.Tensor]:
         """Return the function from images to the chosen output."""
-        model: Any = self.model
+        model: Any = self.embedder or self.model
         outputs = model(images, training=False)  # builds what is not built yet
         names = getattr(model, "output_names", None)
         choose = _chooser(outputs, names, self.output)
@@ -147,6 +152,11 @@ class RetrievalMetrics(keras.callbacks.Callback):
                 raise UsageError(
                     f"output={self.output!r} is an inner layer, which only functional "
                     "and sequential models can be asked for: give an output."
+                )
+            if isinstance(inner[self.output], keras.Model):
+                raise UsageError(
+                    f"output={self.output!r} is a model inside the model: give the "
+                    "model itself as embedder=, in place of output."
                 )
             inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
             model = keras.Model(inputs, inner[self.output].output)

@@ -179,6 +179,8 @@ class Prepare(keras.layers.Layer):
         super().__init__(dtype=dtype, **kwargs)
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
+        # Else Keras has XLA compile whole models on a GPU, which fails.
+        self.supports_jit = False
 
     def call(self, images: Any) -> tf.Tensor:
         """Prepare.
@@ -276,7 +278,7 @@ def _placement(shape: Any, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
     if fit == "squash":
         extent = tf.fill(tf.shape(shape), size)
     else:
-        longest = tf.reduce_max(shape, axis=-1, keepdims=True)
+        longest = tf.maximum(tf.reduce_max(shape, axis=-1, keepdims=True), 1)
         # size * side / longest, to the nearest pixel, exact in integers.
         extent = tf.maximum((2 * size * shape + longest) // (2 * longest), 1)
     return extent, (size - extent) // 2

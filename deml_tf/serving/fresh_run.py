@@ -1,6 +1,7 @@
 """Start `fresh_process.py`, hand it the images and collect what the export answers."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,11 @@ def _run_isolated(command: Sequence[str], what: str) -> None:
     # -I: neither this folder nor an environment variable may bring the project in.
     try:
         done = subprocess.run(
-            [python, "-I", *rest], capture_output=True, timeout=_LIMIT
+            [python, "-I", *rest],
+            capture_output=True,
+            timeout=_LIMIT,
+            # Numbers are those of CPUs; on a GPU they would be those of TensorFloat-32.
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         )
     except subprocess.TimeoutExpired as error:
         raise DataError(

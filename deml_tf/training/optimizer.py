@@ -75,15 +75,17 @@ class GroupedAdam(keras.optimizers.Adam):
         """Update the variables by gradients of which each replica has a part."""
         # TensorFlow sums the gradients of replicas in one type, whatever weights of a
         # metric loss beside an embedder in float64 may have.
-        widest = max((g.dtype for g in grads), key=lambda dtype: dtype.size)
-        grads = [tf.cast(g, widest) for g in grads]
+        given = [g for g in grads if g is not None]  # Keras warns of the others
+        widest = max((g.dtype for g in given), key=lambda d: d.size, default=None)
+        given = [tf.cast(g, widest) for g in given]
         clips = self.clipnorm or self.global_clipnorm or self.clipvalue
         replica = tf.distribute.get_replica_context()
         if clips and replica is not None and replica.num_replicas_in_sync > 1:
             # Equal on all replicas, which Keras, having clipped, then adds up.
-            grads = replica.all_reduce("sum", list(grads))
-            clipped = self._clip_gradients(grads)
-            grads = [g / replica.num_replicas_in_sync for g in clipped]
+            clipped = self._clip_gradients(replica.all_reduce("sum", given))
+            given = [g / replica.num_replicas_in_sync for g in clipped]
+        rest = iter(given)
+        grads = [None if g is None else next(rest) for g in grads]
         super().apply(grads, trainable_variables)
 
     def update_step(

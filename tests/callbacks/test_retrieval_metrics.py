@@ -10,7 +10,7 @@ import tensorflow as tf
 from deml_tf.callbacks import RetrievalMetrics
 from deml_tf.data import PKSampler
 from deml_tf.errors import DataError, UsageError
-from deml_tf.losses import BinomialDeviance
+from deml_tf.losses import BinomialDeviance, ProxyAnchor
 from deml_tf.retrieval import evaluate
 
 RANDOM = np.random.default_rng(0)
@@ -211,3 +211,28 @@ def test_said_before_the_first_epoch():
     bare = tf.data.Dataset.from_tensor_slices(IMAGES).batch(7)
     with pytest.raises(UsageError, match="no labels; give one of pairs"):
         fitted(single(), RetrievalMetrics(bare))
+
+
+def test_the_model_that_embeds_may_be_a_part_of_the_fitted_one():
+    """Such as that beside a loss with class weights, whose costs are the output."""
+    model, label = single(), keras.Input((), dtype="int64")
+    flat = keras.layers.Flatten()(model.output)
+    costs = ProxyAnchor(num_classes=6)(label, flat)
+    training = keras.Model([model.input, label], costs)
+    training.compile("sgd")
+    metrics = RetrievalMetrics(IMAGES, LABELS, (1, 3), embedder=model)
+    history = training.fit([IMAGES, LABELS], verbose=0, callbacks=[metrics]).history
+    assert {n: v[0] for n, v in history.items() if n in NAMES} == pytest.approx(
+        expected(model(IMAGES)), abs=1e-12
+    )
+
+
+def test_a_model_inside_is_asked_for_as_embedder():
+    model = single()
+    model.name = "embeds"
+    images = keras.Input((8,))
+    outer = keras.Model(images, keras.layers.Flatten()(model(images)))
+    with pytest.raises(UsageError, match="'embeds' is a model inside the model: give"):
+        fitted(outer, RetrievalMetrics(IMAGES, LABELS, output="embeds"))
+    embeds = RetrievalMetrics(IMAGES, LABELS, (1, 3), embedder=model)
+    assert fitted(outer, embeds, epochs=1).keys() >= NAMES

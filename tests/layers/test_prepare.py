@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras.src.trainers.trainer import model_supports_jit
 from PIL import Image
 
 from deml_tf.errors import UsageError
@@ -214,3 +215,12 @@ def test_functional_model_survives_saving(precision, dtype, tmp_path):
         assert a.dtype == tf.float32
         np.testing.assert_array_equal(a, b)
     np.testing.assert_array_equal(model([batch, box])[0], Prepare(20, 16, "pad")(batch))
+
+
+def test_keras_does_not_have_xla_compile_it():
+    """XLA has no kernel for its resize; Keras would choose XLA on a GPU."""
+    images = keras.Input((None, None, 3))
+    prepared = Prepare(40, 32)(images)
+    flat = keras.layers.GlobalAveragePooling2D()
+    assert model_supports_jit(keras.Model(prepared, flat(prepared)))
+    assert not model_supports_jit(keras.Model(images, flat(prepared)))

@@ -38,8 +38,9 @@ def test_folds_in_no_request(precision, scales, monkeypatch):
     "signature, dtype", [("images", "uint8"), ("images_float", "float32")]
 )
 @pytest.mark.parametrize("shape", [(0, 0), (0, 40), (40, 0)])
-def test_images_without_pixels_are_not_valid(signature, dtype, shape, tiny):
-    servable = Servable(tiny(scales=1, learners=1), (0,), (0,))
+@pytest.mark.parametrize("fit", ["squash", "pad"])
+def test_images_without_pixels_are_not_valid(signature, dtype, shape, fit, tiny):
+    servable = Servable(tiny(scales=1, learners=1, fit=fit), (0,), (0,))
     found = servable.signatures[signature](tf.zeros((2, *shape, 3), dtype))
     assert not any(value.numpy().any() for value in found.values())
     assert found["valid"].shape == (2,)

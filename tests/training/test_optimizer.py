@@ -154,3 +154,23 @@ def test_variables_of_several_types_are_updated_as_those_of_one(clip):
 
     one = after(("float64", "float64"))
     np.testing.assert_allclose(after(("float64", "float32")), one, rtol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:Gradients do not exist")
+@pytest.mark.parametrize("clip", [None, 0.5])
+def test_variables_without_a_gradient_are_left_alone(clip):
+    """As Keras's optimizers leave them: of an output without a loss, say."""
+
+    def after(gradients):
+        values = ([1.0, 2.0], [5.0], [-3.0])
+        trained = [keras.Variable(value, dtype="float32") for value in values]
+        optimizer: Any = GroupedAdam(0.1, global_clipnorm=clip)
+        optimizer.build(trained)
+        optimizer.apply_gradients(zip(gradients, trained, strict=True))
+        return [v.numpy() for v in trained]
+
+    first, last = keras.ops.array([0.3, 0.5]), keras.ops.array([-4.0])
+    found = after([first, None, last])
+    assert found[1] == 5.0
+    wanted = after([first, keras.ops.array([0.0]), last])
+    np.testing.assert_array_equal(np.concatenate(found), np.concatenate(wanted))
