@@ -8,6 +8,7 @@ from deml_tf.reports import study_charts
 from deml_tf.reports.page import write_page
 from deml_tf.reports.study_table import (
     attribute_tables,
+    cost_cells,
     diagnostic_cells,
     layout_cells,
     main_cells,
@@ -54,6 +55,7 @@ def write_study(
         study: What the study is.
     """
     titles, cells = main_cells(rows)
+    cost_titles, costs = cost_cells(rows)
     seen_titles, seen = seen_cells(rows)
     diagnostic_titles, diagnostics = diagnostic_cells(rows)
     layout_titles, layouts = layout_cells(rows)
@@ -75,9 +77,11 @@ def write_study(
         study=study,
         confidence=f"{CONFIDENCE:.0%}",
         titles=titles,
-        rows=[
+        rows=[*zip(names, cells, strict=True)],
+        cost_titles=cost_titles,
+        costs=[
             (row.name, " ".join(row.flags), own)
-            for row, own in zip(rows, cells, strict=True)
+            for row, own in zip(rows, costs, strict=True)
         ],
         charts=[(name, chart) for name, chart in charts if chart],
         tables=[

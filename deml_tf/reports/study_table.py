@@ -82,10 +82,21 @@ def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
         for number in ("recall_at_1", "map_at_r"):
             own += [Cell(with_half(row.means.get(number))), _difference(row, number)]
         own.append(Cell(with_half(row.means.get("r_precision"))))
-        own += map(Cell, _costs(row))
-        own += [Cell(_mean(row, PEAK, 0)), Cell(_mean(row, "best_step", 0))]
         cells.append(own)
-    return [*titles, *_COSTS, "peak MiB", "best step"], cells
+    return titles, cells
+
+
+def cost_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
+    """Return titles and cells of what the variants cost.
+
+    Args:
+        rows: Of the study.
+    """
+    cells = [
+        [*_costs(row), _mean(row, PEAK, 0), _mean(row, "best_step", 0)] for row in rows
+    ]
+    titles = [*_COSTS, "peak MiB", "best step"]
+    return titles, [[*map(Cell, own)] for own in cells]
 
 
 def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
