@@ -44,6 +44,7 @@ from deml_tf.studies.plan import (
     read_variants,
 )
 from deml_tf.studies.progress import StudyProgress
+from deml_tf.studies.records import Record
 from deml_tf.studies.standing import set_aside, what_stands
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import train_runs
@@ -188,14 +189,14 @@ def _train(
         return standing.left, []
     with StudyProgress(len(runs), len(standing.records)) as progress:
 
-        def finished(trained: PlannedRun, peak: float | None) -> None:
+        def keep(trained: PlannedRun, peak: float | None) -> Record:
             record = file.read(trained, peak)
             file.keep(record)
-            progress.finish(record)
+            return record
 
         return train_runs(
             standing.left,
-            finished,
+            keep,
             progress,
             parallel=FLAGS.parallel,
             seconds=FLAGS.hours and 3600 * FLAGS.hours,

@@ -239,15 +239,49 @@ def test_after_its_hours_it_stops_and_goes_on_later(fake, tmp_path, capsys):
     assert records(folder) == wanted
 
 
+def test_a_scoring_that_fails_loses_no_training(fake, tmp_path, monkeypatch, capsys):
+    also = ("--also_score=seen", "--also_score=empty")
+    folder = tmp_path / "birds"
+    monkeypatch.setenv("FAKE_FAILS", "empty")
+    with pytest.raises(DataError, match=r"^4 of 4 runs failed \(U512, seed 0; "):
+        fake(*also)
+    output = capsys.readouterr().out
+    assert "U512, seed 0 failed, see" in output and "1/4" not in output
+    found = content(folder)["runs"]
+    assert len(found) == 4
+    assert found[3]["numbers"]["seen/recall_at_1"] == pytest.approx(0.66)
+    assert not any(name.startswith("empty/") for name in found[3]["numbers"])
+    peaks = [run["numbers"]["peak_memory_mib"] for run in found]
+    monkeypatch.setenv("FAKE_FAILS", "none")
+    fake(*also)
+    output = capsys.readouterr().out
+    assert re.findall(r"^(\d)/4 ", output, re.M) == ["1", "2", "3", "4"]
+    log = (folder / "U512" / "seed_0" / "log.txt").read_text()
+    assert log.count("it begins") == 4  # the training, seen, and empty twice
+    found = content(folder)["runs"]
+    assert [run["numbers"]["peak_memory_mib"] for run in found] == peaks
+    assert all("empty/recall_at_1" in run["numbers"] for run in found)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_hours_that_end_before_the_scoring_lose_no_training(fake, tmp_path, capsys):
+    also = ("--also_score=seen", "--also_score=empty")
+    with after_a_step("results.json"):
+        fake(*also, "--hours=2")
+    assert "4 of 4 runs are left (U512, seed 0; " in capsys.readouterr().out
+    (run,) = content(tmp_path / "birds")["runs"]
+    assert run["variant"] == "U512" and run["numbers"]["peak_memory_mib"] > 1
+
+
 @contextlib.contextmanager
-def after_a_step():
-    """Two hours are over when the first run has logged a step."""
+def after_a_step(written="metrics.jsonl"):
+    """Two hours are over when the first run has logged a step, or written a file."""
     real = study.train_runs
 
     def timed(left, *arguments, seconds, **options):
         assert seconds == 7200
-        journal = left[0].folder.metrics_path
-        clock = mock.Mock(side_effect=lambda: 7201.0 * journal.exists())
+        path = left[0].folder.path / written
+        clock = mock.Mock(side_effect=lambda: 7201.0 * path.exists())
         with mock.patch("deml_tf.studies.train_runs.monotonic", clock):
             return real(left, *arguments, seconds=seconds, **options)
 
@@ -262,9 +296,9 @@ def test_a_kill_loses_no_record(fake, tmp_path, monkeypatch):
 
     real = study.train_runs
 
-    def killed(left, finished, *arguments, **options):
+    def killed(left, keep, *arguments, **options):
         def once(run, peak):
-            finished(run, peak)
+            keep(run, peak)
             raise Killed
 
         return real(left, once, *arguments, **options)
