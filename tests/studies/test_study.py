@@ -27,7 +27,8 @@ from deml_tf.studies.processes import Process, Stage, threads_of_each
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "studies"
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
-FAKED = ["--dataset=folder", "--data_dir=images", "--steps=4", "--seeds=0,1"]
+HERE = Path(__file__).parent  # a folder that is there
+FAKED = ["--dataset=folder", f"--data_dir={HERE}", "--steps=4", "--seeds=0,1"]
 FAKED += ["--variant=U512: --scales=1 --learners=1", "--variant=DeML(2,2): --scales=2"]
 
 
@@ -346,6 +347,20 @@ def test_signals_are_passed_on(tmp_path, number, status):
         (["--variant=a: --embedding_dim=3"], "Variant a: embedding_dim=3: 3 scales x"),
         (["--variant=a: --warmup_steps=4"], "Variant a: warmup_steps=4: it must be be"),
         (["--variant=a: --weight_decay=1"], "Variant a: weight_decay=1.0 is not for"),
+        (["--variant=a: --backbone=resnet"], "Variant a: backbone='resnet' is unkn"),
+        (["--variant=a: --weights=no.pth"], "Variant a: weights='no.pth' is no file"),
+        (["--variant=a: --width=0.5"], "Variant a: weights='imagenet' exist for wid"),
+        (["--variant=a: --cut_layer=x"], "Variant a: cut_layer='x' is unknown for ef"),
+        (
+            ["--variant=a: --backbone=resnet50 --output_stride=16"],
+            "Variant a: output_stride=16 is not for resnet50",
+        ),
+        (
+            ["--variant=a: --backbone=inception_v3 --input_size=64"],
+            "Variant a: input_size=64 is too small for inception_v3",
+        ),
+        (["--variant=a: --patience=2"], "Variant a: patience=2 needs validation clas"),
+        (["--data_dir=nowhere"], "Variant U512: data_dir=nowhere does not exist"),
         (["--dataset=tables"], "Variant U512: dataset=tables is unknown"),
         (["--data_dir="], "Variant U512: data_dir is missing"),
         (["--reference=b"], "reference=b: 'b' is no variant to compare with; give one"),
@@ -357,6 +372,10 @@ def test_signals_are_passed_on(tmp_path, number, status):
             ["--also_score=attributes"],
             "Variant U512: also_score=attributes reads the attributes of dataset=pl",
         ),
+        (
+            ["--also_score=attributes", "--dataset=plumage", "--plumage_species=14"],
+            "Variant U512: also_score=attributes needs 8 unseen species, and of plumag",
+        ),
         (["--study_dir="], "--study_dir is missing"),
     ],
 )
@@ -365,6 +384,38 @@ def test_it_refuses_before_any_run(fake, tmp_path, given, words):
         fake(*given)
     assert str(caught.value).startswith(words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    "given",
+    [
+        # It is drawn there on first use; fifteen species leave eight unseen.
+        ["--dataset=plumage", "--plumage_species=15", "--also_score=attributes"],
+        # A list may name validation classes, and `here` is one.
+        ["--dataset=list", "--patience=2", "--data_dir=here"],
+        ["--patience=2", "--validation_classes=0.1", "--data_dir=here"],
+    ],
+)
+def test_it_refuses_no_more_than_a_run_would(fake, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    fake("--data_dir=new", *given)
+    assert len(records(tmp_path / "birds")) == 4
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_summary_needs_neither_images_nor_weights(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = ["--data_dir=images", "--weights=mine.weights.h5"]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "mine.weights.h5").touch()
+    fake(*there)
+    before = records(tmp_path / "birds")
+    (tmp_path / "images").rmdir()
+    (tmp_path / "mine.weights.h5").unlink()
+    fake(*there, "--summary_only")
+    assert records(tmp_path / "birds") == before
 
 
 RECORD = {"variant": "a", "seed": 0, "flags": {}, "numbers": {}, "curve": []}
