@@ -22,6 +22,7 @@ from deml_tf import study
 from deml_tf.cli import command, termination
 from deml_tf.cli.parsing import parse
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.folder import RunFolder
 from deml_tf.studies import processes
 from deml_tf.studies.processes import Process, Stage, threads_of_each
 
@@ -205,6 +206,22 @@ def test_other_flags_train_anew_and_say_so(fake, tmp_path, capsys):
     assert {(r["variant"], r["seed"]) for r in records(folder)} == set(steps)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_in_use_is_not_set_aside(fake, tmp_path):
+    fake("--seeds=0")
+    used = tmp_path / "birds" / "U512" / "seed_0"
+    before = sorted(used.parent.iterdir())
+    with (
+        RunFolder(used).locked(),
+        pytest.raises(UsageError, match=f"^U512, seed 0 is .* and {used} is in use by"),
+    ):
+        fake("--seeds=0", "--steps=5")
+    assert sorted(used.parent.iterdir()) == before
+    assert "--steps=4" in (used / "flags.cfg").read_text()
+    fake("--seeds=0", "--steps=5")  # it has ended
+    assert used.with_name("seed_0.old1").is_dir()
+
+
 def test_a_run_that_fails_is_named_and_the_others_go_on(fake, tmp_path, capsys):
     with pytest.raises(
         DataError, match=r"^2 of 6 runs failed \(bad, seed 0; bad, seed 1"
@@ -314,11 +331,17 @@ def begin(*given):
     """`python -m deml_tf.study` whose runs are fakes."""
     Process.command = FAKE
     os.environ["FAKE_STEP"] = "0.01"
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
     run_module("deml_tf.study", *given)
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, termination.STATUS), (signal.SIGINT, 130)]
+    ("number", "status"),
+    [
+        (signal.SIGTERM, termination.STATUS),
+        (signal.SIGHUP, termination.STATUS),
+        (signal.SIGINT, 130),
+    ],
 )
 def test_signals_are_passed_on(tmp_path, number, status):
     where = f"--study_dir={tmp_path / 'birds'}"
