@@ -55,6 +55,7 @@ class Source(NamedTuple):
     seed: int
     record: Path | None = None  # of the run's split
     model: ModelConfig | None = None  # of the run
+    scoring: ScoreConfig = ScoreConfig()
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -70,9 +71,8 @@ def main(arguments: Sequence[str]) -> None:
     examples = getattr(split, FLAGS.split)
     if not examples:
         raise UsageError(f"split={FLAGS.split}: the data set has no such images.")
-    scoring = from_flags(ScoreConfig, FLAGS)
-    ranks = scoring.ranks or find_set(source.data.dataset).ranks
-    scoring = dataclasses.replace(scoring, ranks=ranks)
+    ranks = source.scoring.ranks or find_set(source.data.dataset).ranks
+    scoring = dataclasses.replace(source.scoring, ranks=ranks)
     images = Images(examples, split.gallery, FLAGS.layout, source.seed)
     probe = attribute_probe(source, images) if FLAGS.probe_attributes else None
     embedded = embed_images(embedder, images, scoring)
@@ -186,7 +186,8 @@ def _source() -> Source:
                 raise UsageError(f"--{name} is missing: --embedder needs it.")
         output = Path(FLAGS.output or path.with_suffix(f".scores{laid_out}.json"))
         data, seed = from_flags(DataConfig, FLAGS), FLAGS.seed
-        return Source(path, output, data, seed)
+        scoring = from_flags(ScoreConfig, FLAGS)
+        return Source(path, output, data, seed, scoring=scoring)
     if not FLAGS.run_dir:
         raise UsageError(
             "--run_dir is missing: give it, or --embedder with --dataset and "
@@ -194,14 +195,20 @@ def _source() -> Source:
         )
     folder, configs = open_finished(FLAGS.run_dir)
     _refuse_other_data(configs)
-    data = configs.data
-    if FLAGS["bad_images"].present:
-        data = dataclasses.replace(data, bad_images=FLAGS.bad_images)
+    data = _with_given(configs.data, ["bad_images"])
+    names = [field.name for field in dataclasses.fields(ScoreConfig)]
+    scoring = _with_given(configs.score, names)
     name = f"scores_{FLAGS.split}{laid_out}.json"
     output = Path(FLAGS.output or folder.path / name)
     seed = configs.train.seed
     record, model = folder.split_path, configs.model
-    return Source(folder.embedder_path, output, data, seed, record, model)
+    return Source(folder.embedder_path, output, data, seed, record, model, scoring)
+
+
+def _with_given(config: Any, names: Sequence[str]) -> Any:
+    """Replace settings of a run by those that are given on the command line."""
+    given = {name: FLAGS[name].value for name in names if FLAGS[name].present}
+    return dataclasses.replace(config, **given)
 
 
 def _refuse_other_data(configs: Configs) -> None:

@@ -27,7 +27,8 @@ from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define, define_flags
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
-from deml_tf.config import CONFIGS, Configs, DistributionConfig
+from deml_tf.config import CONFIGS, Configs, DataConfig, DistributionConfig
+from deml_tf.data.data_folder import data_path
 from deml_tf.data.sets import find_set
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import check_together
@@ -44,11 +45,12 @@ from deml_tf.studies.plan import (
     read_variants,
 )
 from deml_tf.studies.progress import StudyProgress
+from deml_tf.studies.records import Record
 from deml_tf.studies.standing import set_aside, what_stands
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import train_runs
 from deml_tf.training.build import check_choices
-from deml_tf.training.start import check_optimizer, check_schedule
+from deml_tf.training.start import check_optimizer, check_schedule, check_validation
 
 STUDY_FILE = "study.json"
 FLAGS = flags.FLAGS
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str]) -> None:
     common, seeds = common_flags(FLAGS), read_seeds(FLAGS.seeds)
     variants = read_variants(FLAGS.variant or (), common, FLAGS.reference)
     tf.config.set_visible_devices([], "GPU")  # whose memory the runs need
-    for variant in variants:
+    for variant in () if FLAGS.summary_only else variants:
         with of_variant(variant.name):
             check(variant.configs)
     also = read_extra_scores(FLAGS.also_score or (), variants)
@@ -160,6 +162,7 @@ def check(configs: Configs) -> None:
 
     Raises:
         UsageError: A setting is wrong.
+        DataError: A preset of the backbone cannot be fetched or read.
     """
     data = configs.data
     if not data.dataset:
@@ -168,8 +171,23 @@ def check(configs: Configs) -> None:
         raise UsageError("data_dir is missing: give it beside the variants.")
     check_schedule(configs.train)
     check_optimizer(configs.train)
+    check_validation(data, configs.train)
     check_together(configs.model)
     check_choices(configs.model, configs.loss, configs.train)
+
+
+def check_data_dir(data: DataConfig) -> None:
+    """Refuse to begin where no images are.
+
+    Args:
+        data: Of a variant with runs that are left.
+
+    Raises:
+        UsageError: There is nothing at `data_dir`.
+    """
+    dataset = find_set(data.dataset)
+    if dataset.needs_data_dir and not dataset.makes_data_dir:
+        data_path(data)
 
 
 def _train(
@@ -178,6 +196,9 @@ def _train(
     """Train what is not done yet; return what is left then, and what failed."""
     only = FLAGS.summary_only
     standing = what_stands(runs, file, () if only else also)
+    for left in () if only else standing.left:
+        with of_variant(left.variant.name):
+            check_data_dir(left.variant.configs.data)
     file.keep(*standing.records)
     for old, changes, is_in_the_way in standing.outdated:
         said = "it is left out" if only else "it is trained anew"
@@ -188,14 +209,14 @@ def _train(
         return standing.left, []
     with StudyProgress(len(runs), len(standing.records)) as progress:
 
-        def finished(trained: PlannedRun, peak: float | None) -> None:
+        def keep(trained: PlannedRun, peak: float | None) -> Record:
             record = file.read(trained, peak)
             file.keep(record)
-            progress.finish(record)
+            return record
 
         return train_runs(
             standing.left,
-            finished,
+            keep,
             progress,
             parallel=FLAGS.parallel,
             seconds=FLAGS.hours and 3600 * FLAGS.hours,

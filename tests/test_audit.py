@@ -264,9 +264,13 @@ def test_a_split_that_training_refuses_is_still_looked_over(tmp_path):
     write([(9, "a", "train")])
     with pytest.raises(DataError, match="line 2"):
         read_roles(config, 0)
-    write([*rows[:2], (2, "d", "test"), rows[3]])
+    apart = [*rows[:2], (2, "d", "test"), rows[3]]
+    write(apart)
     roles, refusal = read_roles(config, 0)
-    assert refusal is None and [len(roles[r]) for r in ("train", "test")] == [2, 2]
+    assert "one image alone" in str(refusal) and len(roles["test"]) == 2
+    write([*apart, (4, "d", "test")])
+    roles, refusal = read_roles(config, 0)
+    assert refusal is None and [len(roles[r]) for r in ("train", "test")] == [2, 3]
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -106,11 +107,15 @@ def build_backbone(
         DataError: The weights' file is unreadable or belongs to something else.
     """
     weights = os.fspath(weights)
-    architecture = _find(name)
     options = {"width": width, "output_stride": output_stride, "padding": padding}
-    check_structure(name, architecture, options, cut_layer, batch_norm)
-    check_size(name, architecture, input_size, output_stride)
-    check_weights(name, architecture, weights, width)
+    architecture = check_backbone(
+        name,
+        input_size=input_size,
+        weights=weights,
+        cut_layer=cut_layer,
+        batch_norm=batch_norm,
+        options=options,
+    )
     cut_layer = cut_layer or next(iter(architecture.cut_layers), None)
     given = weights != "none"
     copy = LayerCopy(
@@ -130,6 +135,42 @@ def build_backbone(
     _put_weights(backbone, architecture, weights, seed)
     _set_norms(backbone, batch_norm == "frozen" or (batch_norm == "auto" and given))
     return backbone
+
+
+def check_backbone(
+    name: str,
+    *,
+    input_size: int,
+    weights: str,
+    cut_layer: str | None,
+    batch_norm: str,
+    options: Mapping[str, Any],
+) -> Architecture:
+    """Find a network, and refuse what it cannot be before its layers are built.
+
+    Whether a cut_layer beyond `Architecture.cut_layers` is a clean cut, and whether a
+    file of weights fits, shows only when the backbone is built.
+
+    Args:
+        name: As for `build_backbone`.
+        input_size: As there, in pixels.
+        weights: As there.
+        cut_layer: As there.
+        batch_norm: As there.
+        options: `width`, `output_stride` and `padding`, as there.
+
+    Returns:
+        The network.
+
+    Raises:
+        UsageError: An argument, or two together, make no sense here.
+        DataError: A preset of keras-hub cannot be fetched or read.
+    """
+    architecture = _find(name)
+    check_structure(name, architecture, options, cut_layer, batch_norm)
+    check_size(name, architecture, input_size, options["output_stride"])
+    check_weights(name, architecture, weights, options["width"])
+    return architecture
 
 
 def _find(name: str) -> Architecture:

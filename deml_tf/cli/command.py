@@ -23,8 +23,8 @@ def run(
     """Parse the flags and call a command.
 
     The exit status is 0 when it is done, 2 for wrong usage, 1 for wrong data, 130 after
-    Ctrl-C and 143 after SIGTERM; all but the first with one sentence on the standard
-    error and no traceback.
+    Ctrl-C and 143 after SIGTERM or SIGHUP; all but the first with one sentence on the
+    standard error and no traceback.
 
     Args:
         main: Function of the arguments that are no flags.

@@ -1,4 +1,7 @@
-"""SIGTERM, which schedulers send some seconds before they kill."""
+"""SIGTERM, which schedulers send some seconds before they kill.
+
+SIGHUP, which a closed terminal sends, is taken for it, unless it is ignored (nohup).
+"""
 
 import contextlib
 import signal
@@ -8,7 +11,7 @@ from types import FrameType
 
 STATUS = 128 + signal.SIGTERM  # as shells show it
 
-_asked = False  # SIGTERM has come
+_asked = False  # SIGTERM has come, or SIGHUP
 _deferred = False  # whether the code under way looks at `asked` itself
 
 
@@ -17,10 +20,11 @@ class Terminated(KeyboardInterrupt):
 
 
 def listen() -> None:
-    """Have SIGTERM raise `Terminated` in this process's main thread."""
+    """Have SIGTERM and SIGHUP raise `Terminated` in this process's main thread."""
     global _asked
     _asked = False
-    signal.signal(signal.SIGTERM, _come)
+    for number in _heard():
+        signal.signal(number, _come)
 
 
 def asked() -> bool:
@@ -55,15 +59,24 @@ def at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in _heard()}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
+
+
+def _heard() -> list[signal.Signals]:
+    """Return the signals that end a process: nohup has SIGHUP ignored."""
+    is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGTERM] + [signal.SIGHUP] * (not is_ignored)
 
 
 def _come(number: int, frame: FrameType | None) -> None:
     global _asked
+    # A closed terminal may send it twice, and the second must not disturb the end.
+    again = _asked and number == signal.SIGHUP
     _asked = True
-    if not _deferred:
+    if not (_deferred or again):
         raise Terminated

@@ -23,7 +23,7 @@ from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
 from deml_tf.data.image_files import FORMATS
 from deml_tf.data.image_header import refusal
-from deml_tf.data.splits import Split
+from deml_tf.data.splits import Split, roles_without_pairs
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 
@@ -83,13 +83,19 @@ def take_out_bad(
         for role in roles
     }
     for role, examples in kept.items():
-        left = {example.label for example in examples}
-        if getattr(split, role) and len(left) < 2:
+        classes = {example.label for example in examples}
+        if getattr(split, role) and len(classes) < 2:
             raise DataError(
-                f"bad_images=skip leaves {len(left)} classes to {role}, which needs "
+                f"bad_images=skip leaves {len(classes)} classes to {role}, which needs "
                 f"two or more; mend what {listing} lists"
             )
-    return Split(**kept)
+    left = Split(**kept)
+    for role in roles_without_pairs(left):
+        raise DataError(
+            f"bad_images=skip leaves no image of {role} another of its class to find; "
+            f"mend what {listing} lists"
+        )
+    return left
 
 
 def refuse_bad(paths: Iterable[str]) -> None:

@@ -56,7 +56,8 @@ def zero_shot_split(
     Raises:
         UsageError: The share is not in [0, 1).
         DataError: Only some examples have roles, a class has two roles, a role has
-            fewer than two classes, or queries and gallery do not fit together.
+            fewer than two classes, or none with two images to find each other, or
+            queries and gallery do not fit together.
     """
     if not 0.0 <= validation_classes < 1.0:
         raise UsageError(
@@ -96,6 +97,27 @@ def protocol(split: Split) -> dict[str, int]:
         counts[f"{name}_classes"] = len({example.label for example in examples})
         counts[f"{name}_images"] = len(examples)
     return counts
+
+
+def roles_without_pairs(split: Split) -> list[str]:
+    """Name the roles that cannot be scored, for no image has another of its class.
+
+    Args:
+        split: Examples by role.
+
+    Returns:
+        Those of validation and test that have images, but nothing to find; test images
+        are searched in the gallery if there is one.
+    """
+    roles = []
+    for name in ("validation", "test"):
+        counts = Counter(example.label for example in getattr(split, name))
+        to_find = {label for label in counts if counts[label] > 1}
+        if name == "test" and split.gallery:
+            to_find = counts.keys() & {example.label for example in split.gallery}
+        if counts and not to_find:
+            roles.append(name)
+    return roles
 
 
 def large_classes(
@@ -236,6 +258,12 @@ def _check_classes(split: Split, validation_classes: float) -> None:
             f"{found} class{'es' * (not found)} left to {name} on"
             f"{held_out * (name == 'train' and bool(validation_classes))}; retrieval "
             "needs two classes or more a side, so add classes or change the split"
+        )
+    for name in roles_without_pairs(split):
+        raise DataError(
+            f"each of the {counts[f'{name}_classes']} {name} classes has one image "
+            "alone, so no image has another to find; add images to them or change the "
+            "split"
         )
 
 

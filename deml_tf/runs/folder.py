@@ -93,6 +93,19 @@ class RunFolder(RunFiles):
             self._lock = None
 
     @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock of a folder that is there, so that no training goes on in it.
+
+        Raises:
+            UsageError: It is in use by another process.
+        """
+        self._take_lock()
+        try:
+            yield
+        finally:
+            self.close()
+
+    @contextlib.contextmanager
     def undone_on_error(self) -> Iterator[None]:
         """Undo what `open` made if the block raises, so that no half run is left.
 

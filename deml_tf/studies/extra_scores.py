@@ -5,9 +5,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from deml_tf.config import DataConfig
 from deml_tf.data.layouts import LAYOUTS
 from deml_tf.data.plumage.attributes import check_has_attributes
 from deml_tf.errors import UsageError
+from deml_tf.retrieval.probes import LEAST_CLASSES
 from deml_tf.runs.folder import RunFolder
 from deml_tf.studies.plan import Variant, of_variant
 
@@ -50,7 +52,8 @@ def read_extra_scores(
         The names, each once.
 
     Raises:
-        UsageError: There are none of that name, or a data set has no attributes.
+        UsageError: There are none of that name, or a data set has no attributes, or
+            too few species to read them of.
     """
     found = tuple(dict.fromkeys(names))
     for name in found:
@@ -61,9 +64,20 @@ def read_extra_scores(
     if ATTRIBUTES in found:
         for variant in variants:
             with of_variant(variant.name):
-                dataset = variant.configs.data.dataset
-                check_has_attributes("also_score=attributes", dataset)
+                _check_attributes(variant.configs.data)
     return found
+
+
+def _check_attributes(data: DataConfig) -> None:
+    """Refuse to read attributes where there are none, or of too few species."""
+    check_has_attributes("also_score=attributes", data.dataset)
+    unseen = data.plumage_species - data.plumage_species // 2
+    if unseen < LEAST_CLASSES:
+        raise UsageError(
+            f"also_score=attributes needs {LEAST_CLASSES} unseen species, and of "
+            f"plumage_species={data.plumage_species} only {unseen} are unseen: give "
+            f"plumage_species={2 * LEAST_CLASSES - 1} or more."
+        )
 
 
 def is_scored(folder: RunFolder, name: str) -> bool:

@@ -84,11 +84,21 @@ def set_aside(run: PlannedRun) -> Path:
 
     Returns:
         Where the old folder is now.
+
+    Raises:
+        UsageError: A process still trains in it, and would write into the new one.
     """
     folder = run.folder.path
     names = (f"{folder.name}.old{number}" for number in itertools.count(1))
     places = (folder.with_name(name) for name in names)
-    return folder.rename(next(place for place in places if not place.exists()))
+    try:
+        with run.folder.locked():
+            return folder.rename(next(place for place in places if not place.exists()))
+    except UsageError as error:
+        raise UsageError(
+            f"{run.name} is to be trained with other flags, and {folder} is in use by "
+            "another process: end that, or wait for it."
+        ) from error
 
 
 def _flags_of(run: PlannedRun) -> dict[str, str] | None:

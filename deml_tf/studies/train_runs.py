@@ -10,14 +10,16 @@ from deml_tf.studies.extra_scores import EXTRA_SCORES, is_scored
 from deml_tf.studies.plan import PlannedRun
 from deml_tf.studies.processes import ENDED, Process, Stage, threads_of_each
 from deml_tf.studies.progress import StudyProgress
+from deml_tf.studies.records import Record
 
+Keep = Callable[[PlannedRun, float | None], Record]
 TRAIN, EVALUATE = "deml_tf.train", "deml_tf.evaluate"
 _PAUSE = 0.05  # seconds between two looks at the processes
 
 
 def train_runs(
     runs: Sequence[PlannedRun],
-    finished: Callable[[PlannedRun, float | None], None],
+    keep: Keep,
     progress: StudyProgress,
     *,
     parallel: int = 1,
@@ -30,9 +32,10 @@ def train_runs(
 
     Args:
         runs: In the order in which they begin.
-        finished: Called with each finished run and its largest resident memory in MiB
-            (None if it was trained before).
-        progress: Told how far it is.
+        keep: Keeps the record of a trained run, and returns it. Called with the run and
+            the largest resident memory of its training in MiB (None if it was trained
+            before) when it is trained, and again after each extra score.
+        progress: Told of each run once.
         parallel: Runs at once; they share the cores.
         seconds: After these no run begins, and those under way are ended as by SIGTERM.
         also: Names of what is scored beside the unseen classes.
@@ -56,12 +59,12 @@ def train_runs(
                 left += waiting
                 waiting.clear()
             while waiting and len(active) < parallel:
-                active.append(_Running(waiting.popleft(), also, parallel))
+                active.append(_Running(waiting.popleft(), keep, also, parallel))
             progress.show([each.run for each in active])
             for each in [each for each in active if each.has_ended(not is_over)]:
                 active.remove(each)
                 if each.is_whole:
-                    finished(each.run, each.peak)
+                    progress.finish(each.record)
                 elif is_over and each.status in (0, *ENDED):
                     left.append(each.run)
                 else:
@@ -71,8 +74,9 @@ def train_runs(
     except KeyboardInterrupt:
         _terminate(active)
         with termination.deferred():  # a second SIGTERM must not kill them
-            while not all(each.has_ended(may_go_on=False) for each in active):
-                sleep(_PAUSE)
+            for each in active:
+                while not each.has_ended(may_go_on=False):
+                    sleep(_PAUSE)
         raise
     finally:
         for each in active:
@@ -83,8 +87,10 @@ def train_runs(
 class _Running:
     """A run under way: its training, then the scoring of what is scored beside."""
 
-    def __init__(self, run: PlannedRun, also: Sequence[str], parallel: int):
-        self.run, self.peak = run, None
+    record: Record  # once a command of it has ended well
+
+    def __init__(self, run: PlannedRun, keep: Keep, also: Sequence[str], parallel: int):
+        self.run, self.peak, self._keep = run, None, keep
         self._stages = deque(stages(run, also))
         self._threads = threads_of_each(parallel)
         self._begin()
@@ -101,6 +107,9 @@ class _Running:
             return False
         if self._stage.module == TRAIN:
             self.peak = self.process.peak
+        if self.status == 0:
+            # Now, for what is scored next may fail, or have to wait.
+            self.record = self._keep(self.run, self.peak)
         if self.status == 0 and self._stages and may_go_on:
             self._begin()
             return False

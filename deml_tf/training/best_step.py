@@ -13,11 +13,28 @@ from deml_tf.cli.error_text import first_sentence
 from deml_tf.config import TrainConfig
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
-from deml_tf.errors import DataError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import core_of
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import evaluate
 from deml_tf.training.workers import Workers
+
+
+def check_patience(train: TrainConfig, has_validation: bool) -> None:
+    """Refuse patience where no step is better than another.
+
+    Args:
+        train: Its patience.
+        has_validation: Whether there are validation classes, or may be.
+
+    Raises:
+        UsageError: Patience is given, and there are none.
+    """
+    if train.patience and not has_validation:
+        raise UsageError(
+            f"patience={train.patience} needs validation classes: give "
+            f"validation_classes=0.1, or leave out patience={train.patience}."
+        )
 
 
 class ChooseBestStep(keras.callbacks.Callback):

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import keras
 
+from deml_tf.backbones import check_backbone
 from deml_tf.config import LossConfig, ModelConfig, TrainConfig
 from deml_tf.data.augmentation import AUGMENTATIONS, Augmentation
 from deml_tf.decoupling import DECOUPLINGS, Decoupling
@@ -62,14 +63,29 @@ def build_trainer(
 def check_choices(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
     """Build what the settings choose and drop it: wrong arguments are told at once.
 
+    The backbone, which takes long, is only looked up.
+
     Args:
-        model: Its region rule is built.
+        model: Its region rule is built, its backbone and its weights are looked up.
         loss: Its metric loss and its decoupling are built.
         train: Its augmentation is built.
 
     Raises:
         UsageError: An argument of one of them is wrong.
+        DataError: A preset of the backbone cannot be fetched or read.
     """
+    check_backbone(
+        model.backbone,
+        input_size=model.input_size,
+        weights=model.weights,
+        cut_layer=model.cut_layer,
+        batch_norm=model.batch_norm,
+        options={
+            "width": model.width,
+            "output_stride": model.output_stride,
+            "padding": "same",
+        },
+    )
     build_region_rule(
         model.region_rule,
         model.region_arguments,

@@ -15,6 +15,10 @@ from deml_tf.training.workers import Workers
 class Journal(keras.callbacks.Callback):
     """Logs means of losses and diagnostics over windows of `log_every` steps.
 
+    The seconds of a window are those of its steps, the wait for their images included,
+    without validation and checkpoints. A window that is open when the training ends
+    early is logged as well.
+
     Args:
         run: Where to.
         first_step: Steps done before this `fit`.
@@ -52,7 +56,7 @@ class Journal(keras.callbacks.Callback):
             self.writer = tf.summary.create_file_writer(path)
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        """Start the clock, which thus leaves out validation and checkpoints."""
+        """Start the clock: the other callbacks are done, and the images are to come."""
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -62,17 +66,8 @@ class Journal(keras.callbacks.Callback):
         self.step += 1
         if self.step % self.train.log_every and self.step != self.train.steps:
             return
-        steps, seconds = self.window
-        rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
-        record = {
-            **{name: float(value) for name, value in (logs or {}).items()},
-            "learning_rate": float(rate),
-            "seconds": seconds,
-            "images_per_second": steps * self.train.batch_size / seconds,
-        }
-        self.write(record)
+        self._close_window(logs)
         self.model.reset_metrics()
-        self.window = [0, 0.0]
 
     def write(self, record: Mapping[str, float]) -> None:
         """Add a record of the present step.
@@ -91,5 +86,19 @@ class Journal(keras.callbacks.Callback):
             self.forward(self.step, record)
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        """Close the TensorBoard log."""
+        """Write what is left, and close the TensorBoard log."""
+        if self.window[0]:
+            self._close_window(logs)
         self.writer.close()
+
+    def _close_window(self, logs: dict | None) -> None:
+        steps, seconds = self.window
+        rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
+        record = {
+            **{name: float(value) for name, value in (logs or {}).items()},
+            "learning_rate": float(rate),
+            "seconds": seconds,
+            "images_per_second": steps * self.train.batch_size / seconds,
+        }
+        self.write(record)
+        self.window = [0, 0.0]

@@ -1,5 +1,6 @@
 """The training loop: the same for one device, several, and several machines."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,8 +18,10 @@ def fit(
 
     Does to a `Trainer` what `trainer.fit` does, whose loop Keras 3 does not give to
     several workers: the same `train_step` on every replica, the same callbacks. The
-    losses that `train_step` gives are equal on all replicas. Unlike in
-    `trainer.fit`, a callback may stop it before the first step.
+    losses that `train_step` gives are equal on all replicas. As there,
+    `on_train_batch_begin` comes before the wait for the images of the step, and so once
+    more when there are none left. Unlike in `trainer.fit`, a callback may stop it
+    before the first step.
 
     Args:
         trainer: The compiled `Trainer`, built under the strategy.
@@ -42,12 +45,15 @@ def fit(
     trainer.reset_metrics()
     called.on_train_begin()
     called.on_epoch_begin(0)
-    losses = {}
-    for number, data in enumerate(() if trainer.stop_training else batches):
-        called.on_train_batch_begin(number)
-        losses = {name: float(value) for name, value in step(data).items()}
-        called.on_train_batch_end(number, losses)
+    losses, waiting = {}, iter(() if trainer.stop_training else batches)
+    for number in itertools.count():
         if trainer.stop_training:
             break
+        called.on_train_batch_begin(number)
+        data = next(waiting, None)
+        if data is None:
+            break
+        losses = {name: float(value) for name, value in step(data).items()}
+        called.on_train_batch_end(number, losses)
     called.on_epoch_end(0, losses)
     called.on_train_end(losses)

@@ -22,7 +22,7 @@ from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.models.embedder import build_embedder, core_of, geometry_of
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
 from deml_tf.training import loop
-from deml_tf.training.best_step import ChooseBestStep
+from deml_tf.training.best_step import ChooseBestStep, check_patience
 from deml_tf.training.build import build_augmentation, build_trainer
 from deml_tf.training.checkpoints import Checkpoints
 from deml_tf.training.collapse import WarnOfCollapse
@@ -202,17 +202,13 @@ def _read_split(configs: Configs, run: RunFolder, workers: Workers) -> Split:
         _refuse_bad(split)
     else:
         split = read_split(data, train.seed)
+        check_patience(train, bool(split.validation))
         split = take_out_bad(
             split, data.bad_images, run.path / BAD_IMAGES, workers.is_writer
         )
         split = fill_batches(split, train.classes_per_batch, train.images_per_class)
         if workers.is_writer:
             write_record(run.split_path, split, data)
-    if train.patience and not split.validation:
-        raise UsageError(
-            f"patience={train.patience} needs validation classes: give "
-            f"validation_classes=0.1, or leave out patience={train.patience}."
-        )
     return crop_to_boxes(split, data)
 
 

@@ -9,10 +9,12 @@ import tensorflow as tf
 from deml_tf.cli import termination
 from deml_tf.cli.flags import as_flags
 from deml_tf.cli.printing import say
-from deml_tf.config import Configs, DistributionConfig, TrainConfig
+from deml_tf.config import Configs, DataConfig, DistributionConfig, TrainConfig
 from deml_tf.data.service import check_service
+from deml_tf.data.sets import find_set
 from deml_tf.errors import UsageError
 from deml_tf.runs.folder import RunFolder
+from deml_tf.training.best_step import check_patience
 from deml_tf.training.build import check_choices
 from deml_tf.training.cluster import read_cluster
 from deml_tf.training.final_scores import finish
@@ -39,6 +41,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
     """
     check_schedule(configs.train)
     check_optimizer(configs.train)
+    check_validation(configs.data, configs.train)
     cluster = read_cluster()
     finished = RunFolder(str(configs.train.run_dir)).finished
     if finished and not cluster.is_chief:
@@ -56,7 +59,8 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         check_shares(devices.logical_cpus * cluster.size, *batches)
     workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
     check_shares(workers.replicas, *batches)
-    check_choices(configs.model, configs.loss, configs.train)
+    if not finished:  # such a run needs none of its weights
+        check_choices(configs.model, configs.loss, configs.train)
     with workers.lost_one_explained():
         return _train(configs, workers, devices)
 
@@ -93,6 +97,20 @@ def check_optimizer(train: TrainConfig) -> None:
             f"weight_decay={train.weight_decay} is not for "
             f"optimizer={train.optimizer}: give optimizer=adamw with it."
         )
+
+
+def check_validation(data: DataConfig, train: TrainConfig) -> None:
+    """Refuse patience where the data set lists no validation classes.
+
+    Args:
+        data: Names the data set and the share of validation classes.
+        train: Its patience.
+
+    Raises:
+        UsageError: No step could be chosen.
+    """
+    lists_some = find_set(data.dataset).may_list_validation
+    check_patience(train, bool(data.validation_classes) or lists_some)
 
 
 def _train(

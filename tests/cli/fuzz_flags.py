@@ -76,11 +76,16 @@ def accepted(*arguments, **named):
 def of_training(configs, devices):
     """The checks that a training begins with."""
     from deml_tf.training.build import check_choices
-    from deml_tf.training.start import check_optimizer, check_schedule
+    from deml_tf.training.start import (
+        check_optimizer,
+        check_schedule,
+        check_validation,
+    )
     from deml_tf.training.strategy import check_shares
 
     check_schedule(configs.train)
     check_optimizer(configs.train)
+    check_validation(configs.data, configs.train)
     for config in (*configs, devices):
         check(config)
     sizes = configs.train.classes_per_batch, configs.train.images_per_class

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -356,3 +357,25 @@ def test_skip_needs_two_classes_to_be_left(split, tmp_path):
         os.truncate(example.path, 0)
     with pytest.raises(DataError, match="leaves 1 classes to test"):
         scan.take_out_bad(split, "skip", tmp_path / "bad_images.csv")
+
+
+@pytest.mark.parametrize("role", ["validation", "test"])
+def test_skip_needs_an_image_to_find(split, role, tmp_path):
+    split = replace(split, validation=split.test) if role == "validation" else split
+    for example in split.test[1:3] + split.test[4:]:
+        os.truncate(example.path, 0)
+    listing = tmp_path / "bad_images.csv"
+    with pytest.raises(DataError, match=f"leaves no image of {role} another of its c"):
+        scan.take_out_bad(split, "skip", listing)
+    assert len(listed(listing)) == 5
+
+
+def test_skip_needs_an_image_to_find_in_the_gallery(split, tmp_path):
+    half = replace(split, test=split.test[::3], gallery=split.test[1:3])
+    os.truncate(half.test[0].path, 0)  # of the one class that the gallery has
+    other = Example(split.train[0].path, "e")
+    half = replace(half, test=(*half.test, other), gallery=(*half.gallery, other))
+    assert scan.take_out_bad(half, "skip", tmp_path / "bad_images.csv").gallery
+    half = replace(half, test=(*half.test[:-1], replace(other, label="f")))
+    with pytest.raises(DataError, match="leaves no image of test another of its clas"):
+        scan.take_out_bad(half, "skip", tmp_path / "bad_images.csv")

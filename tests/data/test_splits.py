@@ -7,6 +7,7 @@ from deml_tf.data.splits import (
     check_batches,
     large_classes,
     protocol,
+    roles_without_pairs,
     zero_shot_split,
 )
 from deml_tf.errors import DataError, UsageError
@@ -111,6 +112,21 @@ def test_validation_beside_a_gallery():
     assert labels(split.test) == labels(split.gallery) == ["a", "b"]
 
 
+def test_one_class_of_two_images_is_enough():
+    given = [*numbered(2), Example("x0", "x"), Example("y0", "y"), Example("y1", "y")]
+    assert len(zero_shot_split(given).test) == 3
+    assert roles_without_pairs(zero_shot_split(given)) == []
+
+
+def test_queries_are_found_in_the_gallery_alone():
+    given = examples(a="train", b="train", c="query,gallery", d="query,gallery")
+    split = zero_shot_split(given)  # one query of each class
+    assert roles_without_pairs(split) == []
+    twice = replace(split, test=split.test * 2, gallery=(Example("e", "e"),))
+    assert roles_without_pairs(twice) == ["test"]
+    assert roles_without_pairs(replace(split, test=())) == []  # nobody scores it
+
+
 def test_protocol_counts():
     split = zero_shot_split(numbered(20, 3), 0.2)
     assert protocol(split) == {
@@ -143,6 +159,21 @@ def test_protocol_counts():
             0.0,
             DataError,
             "1 class left to validation on;",
+        ),
+        (
+            [*numbered(2), Example("x", "x"), Example("y", "y")],
+            0.0,
+            DataError,
+            "^each of the 2 test classes has one image alone, so no image has another",
+        ),
+        (
+            [
+                *examples(a="train", b="train", c="test", d="test"),
+                *(Example(label, label, "validation") for label in "xyz"),
+            ],
+            0.0,
+            DataError,
+            "^each of the 3 validation classes has one image alone, so",
         ),
         (
             examples(a="train", b="", c="test"),

@@ -2,7 +2,8 @@
 
 `python fake_run.py MODULE FLAGS` leaves what a run leaves. A step takes as many seconds
 as the variable FAKE_STEP says. SIGTERM ends it after the step under way, with status
-143; the same flags go on there. A `--learning_rate=13` fails.
+143; the same flags go on there. A `--learning_rate=13` fails, and so does the scoring
+of the layout that the variable FAKE_FAILS names.
 """
 
 import json
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 STEP = float(os.environ.get("FAKE_STEP", "0"))  # seconds
+FAILING = os.environ.get("FAKE_FAILS", "none")
 
 
 def train(run, flags, lines):
@@ -50,11 +52,15 @@ def train(run, flags, lines):
         "learners": {"recall_at_1": [[0.25, 0.75], [0.125, 0.375]]},
         "embedding": {"effective_rank": 12.5},
     }
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is finished ends well
     (run / "results.json").write_text(json.dumps(results))
     return 0
 
 
 def evaluate(run, flags):
+    if flags.get("layout") == FAILING:
+        print("error: the layout is unlucky.", file=sys.stderr)
+        return 1
     recall = json.loads((run / "results.json").read_text())["test"]["recall_at_1"]
     scores = {
         "joined": {"recall_at_1": recall + 0.2, "map_at_r": 0.5, "queries": 20},

@@ -22,12 +22,14 @@ from deml_tf import study
 from deml_tf.cli import command, termination
 from deml_tf.cli.parsing import parse
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.folder import RunFolder
 from deml_tf.studies import processes
 from deml_tf.studies.processes import Process, Stage, threads_of_each
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "studies"
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
-FAKED = ["--dataset=folder", "--data_dir=images", "--steps=4", "--seeds=0,1"]
+HERE = Path(__file__).parent  # a folder that is there
+FAKED = ["--dataset=folder", f"--data_dir={HERE}", "--steps=4", "--seeds=0,1"]
 FAKED += ["--variant=U512: --scales=1 --learners=1", "--variant=DeML(2,2): --scales=2"]
 
 
@@ -204,6 +206,22 @@ def test_other_flags_train_anew_and_say_so(fake, tmp_path, capsys):
     assert {(r["variant"], r["seed"]) for r in records(folder)} == set(steps)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_a_folder_in_use_is_not_set_aside(fake, tmp_path):
+    fake("--seeds=0")
+    used = tmp_path / "birds" / "U512" / "seed_0"
+    before = sorted(used.parent.iterdir())
+    with (
+        RunFolder(used).locked(),
+        pytest.raises(UsageError, match=f"^U512, seed 0 is .* and {used} is in use by"),
+    ):
+        fake("--seeds=0", "--steps=5")
+    assert sorted(used.parent.iterdir()) == before
+    assert "--steps=4" in (used / "flags.cfg").read_text()
+    fake("--seeds=0", "--steps=5")  # it has ended
+    assert used.with_name("seed_0.old1").is_dir()
+
+
 def test_a_run_that_fails_is_named_and_the_others_go_on(fake, tmp_path, capsys):
     with pytest.raises(
         DataError, match=r"^2 of 6 runs failed \(bad, seed 0; bad, seed 1"
@@ -239,15 +257,49 @@ def test_after_its_hours_it_stops_and_goes_on_later(fake, tmp_path, capsys):
     assert records(folder) == wanted
 
 
+def test_a_scoring_that_fails_loses_no_training(fake, tmp_path, monkeypatch, capsys):
+    also = ("--also_score=seen", "--also_score=empty")
+    folder = tmp_path / "birds"
+    monkeypatch.setenv("FAKE_FAILS", "empty")
+    with pytest.raises(DataError, match=r"^4 of 4 runs failed \(U512, seed 0; "):
+        fake(*also)
+    output = capsys.readouterr().out
+    assert "U512, seed 0 failed, see" in output and "1/4" not in output
+    found = content(folder)["runs"]
+    assert len(found) == 4
+    assert found[3]["numbers"]["seen/recall_at_1"] == pytest.approx(0.66)
+    assert not any(name.startswith("empty/") for name in found[3]["numbers"])
+    peaks = [run["numbers"]["peak_memory_mib"] for run in found]
+    monkeypatch.setenv("FAKE_FAILS", "none")
+    fake(*also)
+    output = capsys.readouterr().out
+    assert re.findall(r"^(\d)/4 ", output, re.M) == ["1", "2", "3", "4"]
+    log = (folder / "U512" / "seed_0" / "log.txt").read_text()
+    assert log.count("it begins") == 4  # the training, seen, and empty twice
+    found = content(folder)["runs"]
+    assert [run["numbers"]["peak_memory_mib"] for run in found] == peaks
+    assert all("empty/recall_at_1" in run["numbers"] for run in found)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_hours_that_end_before_the_scoring_lose_no_training(fake, tmp_path, capsys):
+    also = ("--also_score=seen", "--also_score=empty")
+    with after_a_step("results.json"):
+        fake(*also, "--hours=2")
+    assert "4 of 4 runs are left (U512, seed 0; " in capsys.readouterr().out
+    (run,) = content(tmp_path / "birds")["runs"]
+    assert run["variant"] == "U512" and run["numbers"]["peak_memory_mib"] > 1
+
+
 @contextlib.contextmanager
-def after_a_step():
-    """Two hours are over when the first run has logged a step."""
+def after_a_step(written="metrics.jsonl"):
+    """Two hours are over when the first run has logged a step, or written a file."""
     real = study.train_runs
 
     def timed(left, *arguments, seconds, **options):
         assert seconds == 7200
-        journal = left[0].folder.metrics_path
-        clock = mock.Mock(side_effect=lambda: 7201.0 * journal.exists())
+        path = left[0].folder.path / written
+        clock = mock.Mock(side_effect=lambda: 7201.0 * path.exists())
         with mock.patch("deml_tf.studies.train_runs.monotonic", clock):
             return real(left, *arguments, seconds=seconds, **options)
 
@@ -262,9 +314,9 @@ def test_a_kill_loses_no_record(fake, tmp_path, monkeypatch):
 
     real = study.train_runs
 
-    def killed(left, finished, *arguments, **options):
+    def killed(left, keep, *arguments, **options):
         def once(run, peak):
-            finished(run, peak)
+            keep(run, peak)
             raise Killed
 
         return real(left, once, *arguments, **options)
@@ -279,11 +331,17 @@ def begin(*given):
     """`python -m deml_tf.study` whose runs are fakes."""
     Process.command = FAKE
     os.environ["FAKE_STEP"] = "0.01"
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
     run_module("deml_tf.study", *given)
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGTERM, termination.STATUS), (signal.SIGINT, 130)]
+    ("number", "status"),
+    [
+        (signal.SIGTERM, termination.STATUS),
+        (signal.SIGHUP, termination.STATUS),
+        (signal.SIGINT, 130),
+    ],
 )
 def test_signals_are_passed_on(tmp_path, number, status):
     where = f"--study_dir={tmp_path / 'birds'}"
@@ -312,6 +370,20 @@ def test_signals_are_passed_on(tmp_path, number, status):
         (["--variant=a: --embedding_dim=3"], "Variant a: embedding_dim=3: 3 scales x"),
         (["--variant=a: --warmup_steps=4"], "Variant a: warmup_steps=4: it must be be"),
         (["--variant=a: --weight_decay=1"], "Variant a: weight_decay=1.0 is not for"),
+        (["--variant=a: --backbone=resnet"], "Variant a: backbone='resnet' is unkn"),
+        (["--variant=a: --weights=no.pth"], "Variant a: weights='no.pth' is no file"),
+        (["--variant=a: --width=0.5"], "Variant a: weights='imagenet' exist for wid"),
+        (["--variant=a: --cut_layer=x"], "Variant a: cut_layer='x' is unknown for ef"),
+        (
+            ["--variant=a: --backbone=resnet50 --output_stride=16"],
+            "Variant a: output_stride=16 is not for resnet50",
+        ),
+        (
+            ["--variant=a: --backbone=inception_v3 --input_size=64"],
+            "Variant a: input_size=64 is too small for inception_v3",
+        ),
+        (["--variant=a: --patience=2"], "Variant a: patience=2 needs validation clas"),
+        (["--data_dir=nowhere"], "Variant U512: data_dir=nowhere does not exist"),
         (["--dataset=tables"], "Variant U512: dataset=tables is unknown"),
         (["--data_dir="], "Variant U512: data_dir is missing"),
         (["--reference=b"], "reference=b: 'b' is no variant to compare with; give one"),
@@ -323,6 +395,10 @@ def test_signals_are_passed_on(tmp_path, number, status):
             ["--also_score=attributes"],
             "Variant U512: also_score=attributes reads the attributes of dataset=pl",
         ),
+        (
+            ["--also_score=attributes", "--dataset=plumage", "--plumage_species=14"],
+            "Variant U512: also_score=attributes needs 8 unseen species, and of plumag",
+        ),
         (["--study_dir="], "--study_dir is missing"),
     ],
 )
@@ -331,6 +407,38 @@ def test_it_refuses_before_any_run(fake, tmp_path, given, words):
         fake(*given)
     assert str(caught.value).startswith(words)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    "given",
+    [
+        # It is drawn there on first use; fifteen species leave eight unseen.
+        ["--dataset=plumage", "--plumage_species=15", "--also_score=attributes"],
+        # A list may name validation classes, and `here` is one.
+        ["--dataset=list", "--patience=2", "--data_dir=here"],
+        ["--patience=2", "--validation_classes=0.1", "--data_dir=here"],
+    ],
+)
+def test_it_refuses_no_more_than_a_run_would(fake, tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    Path("here").mkdir()
+    fake("--data_dir=new", *given)
+    assert len(records(tmp_path / "birds")) == 4
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_summary_needs_neither_images_nor_weights(fake, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    there = ["--data_dir=images", "--weights=mine.weights.h5"]
+    (tmp_path / "images").mkdir()
+    (tmp_path / "mine.weights.h5").touch()
+    fake(*there)
+    before = records(tmp_path / "birds")
+    (tmp_path / "images").rmdir()
+    (tmp_path / "mine.weights.h5").unlink()
+    fake(*there, "--summary_only")
+    assert records(tmp_path / "birds") == before
 
 
 RECORD = {"variant": "a", "seed": 0, "flags": {}, "numbers": {}, "curve": []}

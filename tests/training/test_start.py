@@ -2,6 +2,7 @@
 
 import pytest
 
+from deml_tf.cli.flags import as_flags
 from deml_tf.config import (
     Configs,
     DataConfig,
@@ -12,12 +13,19 @@ from deml_tf.config import (
     TrainConfig,
 )
 from deml_tf.errors import UsageError
+from deml_tf.runs.folder import RunFolder
+from deml_tf.training import session
+from deml_tf.training.session import _read_split
 from deml_tf.training.start import train
+from deml_tf.training.workers import Workers
 
 
 @pytest.mark.parametrize(
     ("model", "loss", "words"),
     [
+        ({"backbone": "resnet"}, {}, "backbone='resnet' is unknown"),
+        ({"cut_layer": "x"}, {}, "cut_layer='x' is unknown for efficientnet_lite0"),
+        ({"weights": "no.pth"}, {}, "weights='no.pth' is no file"),
         ({"region_arguments": {"steps": 0}}, {}, "walk_steps=0"),
         ({}, {"loss_arguments": {"alpha": -1.0}}, "binomial_deviance_alpha=-1.0"),
         (
@@ -29,13 +37,55 @@ from deml_tf.training.start import train
     ],
 )
 def test_wrong_arguments_are_told_before_the_data(model, loss, words, tmp_path):
-    configs = Configs(
-        DataConfig(dataset="folder", data_dir=str(tmp_path / "nowhere")),
-        ModelConfig(**model),
-        LossConfig(**loss),
-        TrainConfig(run_dir=str(tmp_path / "run"), deterministic=False),
+    with pytest.raises(UsageError, match=words):
+        train(configs(tmp_path, model, loss), DistributionConfig())
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("dataset", "share", "words"),
+    [
+        ("folder", 0.0, "patience=2 needs validation classes: give validation_classes"),
+        ("folder", 0.5, "nowhere"),
+        ("list", 0.0, "nowhere"),  # it may list some
+    ],
+)
+def test_patience_needs_validation_classes(dataset, share, words, tmp_path):
+    data = {"dataset": dataset, "validation_classes": share}
+    given = configs(tmp_path, data=data, patience=2)
+    with pytest.raises(UsageError, match=words):
+        train(given, DistributionConfig())
+
+
+def test_patience_is_refused_before_images_are_read(tmp_path, monkeypatch):
+    rows = ["path,label,split"]
+    for n, label in enumerate("aabbccdd"):
+        (tmp_path / f"{n}.jpg").touch()
+        rows.append(f"{n}.jpg,{label},{'train' if label in 'ab' else 'test'}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    data = {"dataset": "list", "data_dir": str(tmp_path)}
+    given = configs(tmp_path, data=data, patience=2)
+    monkeypatch.setattr(session, "take_out_bad", lambda *_: pytest.fail("it scans"))
+    with pytest.raises(UsageError, match="patience=2 needs validation classes"):
+        _read_split(given, RunFolder(tmp_path / "run"), Workers())
+
+
+def test_a_finished_run_needs_no_weights(tmp_path, capsys):
+    given = configs(tmp_path, {"weights": "gone.pth"})
+    run = RunFolder.open(tmp_path / "run", as_flags(*given))
+    run.write_json("results.json", {})
+    run.close()
+    assert train(given, DistributionConfig()) is None
+    assert "is finished" in capsys.readouterr().out
+
+
+def configs(folder, model=None, loss=None, data=None, **given):
+    place = {"dataset": "folder", "data_dir": str(folder / "nowhere")}
+    train = {"run_dir": str(folder / "run"), "deterministic": False, **given}
+    return Configs(
+        DataConfig(**{**place, **(data or {})}),
+        ModelConfig(**(model or {})),
+        LossConfig(**(loss or {})),
+        TrainConfig(**train),
         ScoreConfig(),
     )
-    with pytest.raises(UsageError, match=words):
-        train(configs, DistributionConfig())
-    assert not (tmp_path / "run").exists()

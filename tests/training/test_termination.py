@@ -194,7 +194,11 @@ def test_launch_passes_it_on(start, tiny_flags, tmp_path):
     RunFolder.open(run.path, run.flags()).close()  # nobody holds it
 
 
+SIGNALS = [signal.SIGTERM, signal.SIGHUP]
+
+
 def wait_for_ever(deferred):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
     termination.listen()
     try:
         if deferred:
@@ -210,25 +214,57 @@ def wait_for_ever(deferred):
         print("ended", flush=True)
 
 
+@pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("deferred", [True, False])
-def test_it_interrupts_unless_deferred(deferred):
+def test_it_interrupts_unless_deferred(deferred, number):
     process = Fork(wait_for_ever, deferred)
     assert process.stdout.readline() == "waiting\n"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output, errors = process.communicate()
     assert output == "asked\n" * deferred + "ended\n", errors
 
 
+def closed_twice():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    termination.listen()
+    try:
+        signal.raise_signal(signal.SIGHUP)
+    except termination.Terminated:
+        signal.raise_signal(signal.SIGHUP)
+        print("tidied up", flush=True)
+
+
+def test_a_terminal_that_closes_does_not_disturb_the_end():
+    output, errors = Fork(closed_twice).communicate()
+    assert output == "tidied up\n", errors
+
+
+def under_nohup():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    termination.listen()
+    signal.raise_signal(signal.SIGHUP)
+    with termination.at_once():
+        signal.raise_signal(signal.SIGHUP)
+    print("goes on", termination.asked(), flush=True)
+
+
+def test_under_nohup_a_closed_terminal_is_nothing():
+    output, errors = Fork(under_nohup).communicate()
+    assert output == "goes on False\n", errors
+
+
 def wait_in_one_call():
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     termination.listen()
     with termination.at_once():
         print("waiting", flush=True)
         signal.pause()
 
 
-def test_it_ends_what_waits_elsewhere():
+@pytest.mark.parametrize("number", SIGNALS)
+def test_it_ends_what_waits_elsewhere(number):
     process = Fork(wait_in_one_call)
     assert process.stdout.readline() == "waiting\n"
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     process.communicate()
-    assert process.returncode == -signal.SIGTERM
+    assert process.returncode == -number

@@ -36,7 +36,7 @@ def read_attributes(
         ) from error
 
 
-def check_has_attributes(asked: str, dataset: str) -> None:
+def check_has_attributes(asked: str, dataset: str | None) -> None:
     """Refuse to read attributes where there are none.
 
     Args:
