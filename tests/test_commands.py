@@ -184,7 +184,7 @@ def test_attributes_of_plumage_are_probed(run, command, tmp_path):
         f"--output={tmp_path / 'scores.json'}",
     )
     assert status == 0, errors
-    assert "Attributes of unseen classes" in output and "breast pattern" in output
+    assert "Unseen classes: attributes" in output and "breast pattern" in output
     attributes = json.loads((tmp_path / "scores.json").read_text())["attributes"]
     assert {"crown", "wing_bars", "crest", "tail_length"} <= attributes.keys()
     assert np.shape(attributes["crown"]["parts"]) == (2, 2)
