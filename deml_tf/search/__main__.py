@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from rich.table import Table
@@ -28,6 +29,8 @@ from deml_tf.search.server_embedder import ServerEmbedder
 FLAGS = flags.FLAGS
 _MEGABYTE = 10**6
 _WIDEST = 10_000  # columns
+# Of a model server, for one query of many: they wait for one another.
+_PATIENCE: dict[str, Any] = {"total_timeout": 30.0, "retries": 2}
 _EXPOSED = (
     "warning: --serve={} is reached from other machines: whoever can reach it sees "
     "every indexed image and its path, for there is no password and no encryption."
@@ -159,6 +162,7 @@ def embedding(reader: IndexReader) -> Iterator[ExportEmbedder | ServerEmbedder]:
         yield ExportEmbedder(FLAGS.export, reader)
         return
     about = reader.description
+    patience = {} if FLAGS.serve is None else _PATIENCE
     with Client(
         FLAGS.server,
         FLAGS.model or about.model,
@@ -168,6 +172,7 @@ def embedding(reader: IndexReader) -> Iterator[ExportEmbedder | ServerEmbedder]:
         tls=FLAGS.tls,
         ca=FLAGS.ca,
         headers=parse_headers(FLAGS.header),
+        **patience,
     ) as client:
         yield ServerEmbedder(client)
 
