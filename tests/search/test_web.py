@@ -229,6 +229,23 @@ def test_images_are_sent_as_what_they_are(url, indexed):
     assert small.headers["content-type"] == "image/jpeg"
 
 
+def test_a_browser_shows_no_image_of_another_index(url, tmp_path, embedder):
+    """What it keeps of an address, it asks for again: here after another start."""
+    (tmp_path / "other.png").write_bytes(drawn(500))
+    other = write_index(tmp_path / "made", [tmp_path / "other.png"] * 4, ["a"] * 4)
+    for place in ("/image/3", "/thumbnail/3", "/style.css", "/script.js"):
+        first = requests.get(f"{url}{place}", timeout=30)
+        assert first.headers["cache-control"] == "private, no-cache"
+        known = {"If-None-Match": f'"x", W/{first.headers["etag"]}'}
+        again = requests.get(f"{url}{place}", headers=known, timeout=30)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+        if "3" in place:
+            with running(IndexReader(other), embedder) as restarted:
+                new = requests.get(f"{restarted}{place}", headers=known, timeout=30)
+            assert new.status_code == 200 and new.content != first.content
+
+
 @pytest.mark.parametrize(
     "body", [b"no image", b"\xff\xd8\xff" + bytes(99), drawn(1)[:60], b"<svg></svg>"]
 )
