@@ -19,7 +19,7 @@ from deml_tf.client.server import PROTOCOLS, parse_headers
 from deml_tf.data.image_files import read_image_file
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.atomic import check_output
-from deml_tf.search.address import listen, read_address
+from deml_tf.search.address import listen, read_address, read_host_names
 from deml_tf.search.export_embedder import ExportEmbedder
 from deml_tf.search.found import MOST, Found, find
 from deml_tf.search.query import UnusableImageError
@@ -136,6 +136,7 @@ def serve_pages() -> None:
             f"serve={FLAGS.serve} needs {error.name}, which is not installed: pip "
             "install deml_tf[search]."
         ) from error
+    names = read_host_names(FLAGS.host_name)
     listening, address = listen(read_address(FLAGS.serve))
     with listening:
         reader = IndexReader(FLAGS.index)
@@ -145,7 +146,8 @@ def serve_pages() -> None:
                 say(_EXPOSED.format(FLAGS.serve), sys.stderr)
             say(f"{reader.count:,} images at {address.url} (Ctrl-C ends it)")
             most_bytes = int(FLAGS.max_upload * _MEGABYTE)
-            serve(Site(reader, embedder), address, listening, most_bytes)
+            hosts = address.allowed_hosts(names)
+            serve(Site(reader, embedder), hosts, listening, most_bytes)
 
 
 @contextlib.contextmanager
@@ -195,6 +197,13 @@ SETTINGS = (
         None,
         "PORT or HOST:PORT of a web page, in place of one image; of this machine alone "
         "unless another host is named. Needs the extra search.",
+    ),
+    Setting(
+        "host_name",
+        list,
+        [],
+        "Name by which browsers ask for the web page, such as that of a proxy in front "
+        "of it; may be repeated. Requests for others are refused.",
     ),
     Setting(
         "export",

@@ -384,6 +384,21 @@ def test_other_names_of_this_machine_are_refused(url, host, status):
         assert answer.status_code == status
 
 
+def test_a_proxy_asks_by_its_own_name(reader, embedder):
+    with running(reader, embedder, names=["Search.example.org"]) as url:
+        for host, status in (
+            ("search.example.org", 200),
+            ("SEARCH.example.org:443", 200),
+            ("127.0.0.1", 200),
+            ("other.example.org", 400),
+        ):
+            answer = requests.get(url, headers={"Host": host}, timeout=30)
+            assert answer.status_code == status, host
+        sent = {"Host": "search.example.org", "Origin": "https://search.example.org"}
+        answer = requests.post(f"{url}/similar", files=UPLOAD, headers=sent, timeout=30)
+        assert answer.history[0].status_code == 303
+
+
 def test_pages_of_other_sites_cannot_send(url):
     for origin, status in (("http://evil.example", 403), ("null", 403), (url, 200)):
         for place, given in (
