@@ -291,6 +291,21 @@ def test_huge_uploads(post, url):
     assert answer.status_code == 413 and said["error"] in answer.text
 
 
+def test_uploads_that_are_broken_off(reader, embedder, capfd):
+    with running(reader, embedder) as url:
+        host, port = url.removeprefix("http://").split(":")
+        for place, kind in (
+            ("/api/search", "image/png"),
+            ("/similar", "multipart/form-data; boundary=b"),
+        ):
+            request = f"POST {place} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}"
+            request += "\r\nContent-Length: 1000\r\n\r\n--b\r\n"
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                connection.sendall(request.encode())
+        assert requests.get(url, timeout=30).status_code == 200
+    assert capfd.readouterr().err == ""
+
+
 def test_a_form_leads_to_a_page_that_can_be_changed(url, reader):
     answer = requests.post(
         f"{url}/similar", files=UPLOAD, data={"k": 3, "label": HOSTILE}, timeout=30
