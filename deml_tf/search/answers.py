@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Scope
 
@@ -99,11 +99,6 @@ async def embedder_failed(request: Request, error: Exception) -> Response:
     return await refusal_of(request.scope, 502, said)
 
 
-async def gone(request: Request, error: Exception) -> Response:
-    """Answer nothing where the client has left in the middle of an upload."""
-    return Response(status_code=400)
-
-
 async def failure(request: Request, error: Exception) -> Response:
     """Answer where the program is at fault, and tell nobody about its insides."""
     return await refusal_of(request.scope, 500, _FAILED)
@@ -111,7 +106,6 @@ async def failure(request: Request, error: Exception) -> Response:
 
 ON_ERRORS = {
     HTTPException: http_error,
-    ClientDisconnect: gone,
     UnusableImageError: unusable_image,
     DataError: embedder_failed,
     UsageError: embedder_failed,
