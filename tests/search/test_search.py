@@ -116,11 +116,10 @@ def test_a_page_does_not_wait_long_for_a_model_server(reader, monkeypatch):
         flags |= dict.fromkeys(("export", "model", "ca"), None)
         given = SimpleNamespace(**flags, tls=False, header=[], serve="8000")
         monkeypatch.setattr(search, "FLAGS", given)
-        with (
-            search.embedding(reader) as embedder,
-            pytest.raises(DataError, match="does not answer in time"),
-        ):
-            embedder.embed(drawn(1))
+        with search.embedding(reader) as embedder:
+            assert embedder._client.total_timeout == 0.3
+            with pytest.raises(DataError, match="does not answer in time"):
+                embedder.embed(drawn(1))
 
 
 def test_a_page_is_served_until_the_end(index, export, painted, start):
