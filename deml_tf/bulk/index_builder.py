@@ -6,10 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faiss
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from deml_tf.bulk.available_memory import require_memory
+from deml_tf.bulk.index_files import write_vectors
 from deml_tf.bulk.index_folder import (
     VECTORS,
     IndexDescription,
@@ -140,9 +140,8 @@ def write_files(
             f"the index holds {index.ntotal:,} vectors of {description.count:,}: its "
             "folder has changed meanwhile, so give the same command again."
         )
-    vectors = folder / VECTORS
-    faiss.write_index(index, os.fspath(vectors))
-    description = replace(description, bytes=vectors.stat().st_size)
+    size = write_vectors(index, folder / VECTORS)
+    description = replace(description, bytes=size)
     description.write(folder)
     return description
 

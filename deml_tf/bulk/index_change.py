@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import faiss
 import pyarrow as pa
 import pyarrow.compute
-from pyarrow import parquet
 
 from deml_tf.bulk.available_memory import require_memory
 from deml_tf.bulk.index_builder import add_rows, rows_writer, write_files
+from deml_tf.bulk.index_files import read_rows, read_vectors
 from deml_tf.bulk.index_folder import (
     DESCRIPTION,
     ROWS,
@@ -73,7 +72,7 @@ def _change(
     check_replaceable(target)
     if added:
         require_same(str(added), added.model, named, description.model_id)
-    rows = parquet.read_table(target / ROWS)
+    rows = read_rows(target / ROWS, named)
     gone = _gone(rows, removed, named)
     kept = rows.filter(_compute.invert(gone)) if removed else rows
     if added:
@@ -87,7 +86,7 @@ def _change(
         need += kind.held_bytes(dim, count)
     require_memory(description.kind, need)
     with replaced_folder(target) as folder:
-        index: Any = faiss.read_index(os.fspath(target / VECTORS))
+        index = read_vectors(target / VECTORS, description.bytes, named)
         if removed:
             index.remove_ids(rows["id"].filter(gone).to_numpy())
         if added:

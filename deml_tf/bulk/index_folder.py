@@ -163,7 +163,8 @@ class RowsWriter:
             ],
             metadata={WEIGHTS: weights_sha256},
         )
-        self._file = parquet.ParquetWriter(folder / ROWS, self._schema)
+        self._bytes = open(folder / ROWS, "wb")  # pyarrow takes not every path
+        self._file = parquet.ParquetWriter(self._bytes, self._schema)
         self._waiting: list[Any] = []
 
     def __enter__(self) -> "RowsWriter":
@@ -172,9 +173,10 @@ class RowsWriter:
 
     def __exit__(self, *raised: object) -> None:
         """Write what is left."""
-        if raised[0] is None:
-            self._flush()
-        self._file.close()
+        with self._bytes:
+            if raised[0] is None:
+                self._flush()
+            self._file.close()
 
     def add(self, paths: Any, labels: Any, boxes: Any) -> Any:
         """Add rows, and give them ids.

@@ -5,14 +5,14 @@ import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import faiss
 import numpy as np
-import pyarrow as pa
 from numpy.typing import ArrayLike
-from pyarrow import compute, parquet
+from pyarrow import compute
 
+from deml_tf.bulk.index_files import read_rows, read_vectors
 from deml_tf.bulk.index_folder import DESCRIPTION, ROWS, VECTORS, read_description
 from deml_tf.bulk.model_id import ModelId, require_same
 from deml_tf.cli.printing import decodable, printable
@@ -91,22 +91,9 @@ class IndexReader:
         return files
 
     def _read(self, files: Mapping[str, Path]) -> None:
-        size, expected = files[VECTORS].stat().st_size, self.description.bytes
-        if size != expected:
-            raise DataError(
-                f"{self._named}: its {VECTORS} has {size:,} bytes of {expected:,}: "
-                "copy it anew, or build it again."
-            )
-        try:
-            table = parquet.read_table(files[ROWS]).combine_chunks()
-            self._index: Any = faiss.read_index(
-                os.fspath(files[VECTORS]), faiss.IO_FLAG_MMAP_IFC
-            )
-        except (OSError, RuntimeError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())
-            raise DataError(
-                f"{self._named} cannot be read ({reason}): build it again."
-            ) from error
+        size, mapped = self.description.bytes, faiss.IO_FLAG_MMAP_IFC
+        self._index = read_vectors(files[VECTORS], size, self._named, mapped)
+        table = read_rows(files[ROWS], self._named).combine_chunks()
         self._ids = table["id"].to_numpy()
         self._table = table.select(["path", "label", "boxes"])
         counts = (self.description.count, len(table), self._index.ntotal)

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -96,18 +96,16 @@ class ShardReader:
         """
         columns = ["path", "label", "valid", "embedding", "boxes"]
         for path in self._paths:
-            with _explained(path), parquet.ParquetFile(path) as file:
-                for batch in file.iter_batches(ROWS, columns=columns):
+            with _opened(path) as file, parquet.ParquetFile(file) as shard:
+                for batch in shard.iter_batches(ROWS, columns=columns):
                     kept = batch.filter(batch["valid"])
                     if kept.num_rows:
                         yield self._block(path, kept)
 
     def paths(self) -> Any:
         """Return the paths of all valid rows as one Arrow array of n strings."""
-        columns = ["path", "valid"]
-        table = pa.concat_tables(
-            parquet.read_table(path, columns=columns) for path in self._paths
-        )
+        tables = [_columns(path, "path", "valid") for path in self._paths]
+        table = pa.concat_tables(tables)
         return table.filter(table["valid"])["path"]
 
     def sample(self, count: int, seed: int) -> np.ndarray:
@@ -170,8 +168,8 @@ class ShardReader:
                 "writes the missing ones."
             )
         for path in self._paths:
-            with _explained(path):
-                found = parquet.read_schema(path)
+            with _opened(path) as file:
+                found = parquet.read_schema(file)
             weights = (found.metadata or {}).get(WEIGHTS.encode(), b"").decode()
             if weights != self.model.weights_sha256:
                 raise DataError(
@@ -189,8 +187,7 @@ class ShardReader:
                     )
 
     def _valid_rows(self, path: Path) -> int:
-        with _explained(path):
-            valid = parquet.read_table(path, columns=["valid"])["valid"]
+        valid = _columns(path, "valid")["valid"]
         return sum(int(chunk.true_count) for chunk in valid.chunks)
 
     def _block(self, path: Path, batch: Any) -> Block:
@@ -217,11 +214,20 @@ def _alike(found: Any, expected: Any) -> bool:
     )
 
 
+def _columns(path: Path, *names: str) -> Any:
+    with _opened(path) as file:
+        return parquet.read_table(file, columns=list(names))
+
+
 @contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Say in one sentence that a shard cannot be read."""
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    """Open a shard, and say in one sentence that it cannot be read.
+
+    Of paths, pyarrow takes `a:b` for an address of the net, and none that is no UTF-8.
+    """
     try:
-        yield
+        with open(path, "rb") as file:
+            yield file
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(

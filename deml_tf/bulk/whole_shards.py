@@ -32,7 +32,8 @@ def missing_shards(
     for number in shards:
         path = output / shard_name(number)
         try:
-            found = parquet.read_metadata(path)
+            with open(path, "rb") as file:  # pyarrow takes not every path
+                found = parquet.read_metadata(file)
         except FileNotFoundError:
             missing.append(number)
             continue
@@ -62,9 +63,8 @@ def invalid_images(output: Path, shards: Iterable[int]) -> Iterator[tuple[str, s
         Path and reason of each.
     """
     for number in shards:
-        table = parquet.read_table(
-            output / shard_name(number),
-            columns=["path", "reason"],
-            filters=[("valid", "=", False)],
-        )
+        with open(output / shard_name(number), "rb") as file:
+            table = parquet.read_table(
+                file, columns=["path", "reason"], filters=[("valid", "=", False)]
+            )
         yield from zip(*(c.to_pylist() for c in table.columns), strict=True)

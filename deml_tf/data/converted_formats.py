@@ -4,9 +4,11 @@ TIFF, AVIF and JPEG 2000 are decoded by Pillow, HEIC (of phones) by its plug-in,
 the extra `formats` installs. It needs no TensorFlow.
 """
 
+import contextlib
 import importlib
 import io
 import math
+import threading
 import warnings
 
 import numpy as np
@@ -19,6 +21,8 @@ _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of more than 4 GB
 _JPEG_2000 = b"\0\0\0\x0cjP  "
 _PLUG_IN = "pi_heif"
+_LARGE = 20_000_000  # pixels: 60 MB, and as much again while it is turned or converted
+_LARGE_TURN = threading.Semaphore(1)
 
 HEADS = r"(II[*+]\x00|MM\x00[*+]|\x00\x00\x00\x0cjP  |\C{4}ftyp)\C*"
 """The first 12 bytes of such files, and of a few others, as a pattern of RE2."""
@@ -29,7 +33,7 @@ def converted(encoded: bytes) -> bytes:
 
     The first image of the file, turned upright, in 8 bits a channel: the upper eight of
     16. Transparency is dropped, and colour profiles are not applied, as for the formats
-    that are read directly.
+    that are read directly. Threads take turns at images above 20 million pixels.
 
     Args:
         encoded: The image's file; any bytes at all.
@@ -108,13 +112,15 @@ def _png(encoded: bytes) -> bytes:
         # They concern sizes below our own limit, and odd metadata that is not used.
         warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(encoded)) as image:
-            if math.prod(image.size) > MOST_PIXELS:
+            pixels = math.prod(image.size)
+            if pixels > MOST_PIXELS:
                 raise _NotConverted(
                     f"it has more than {MOST_PIXELS // 10**6} million pixels"
                 )
-            rgb = _rgb(ImageOps.exif_transpose(image))
-    file = io.BytesIO()
-    rgb.save(file, "PNG", compress_level=1)
+            file = io.BytesIO()
+            with _LARGE_TURN if pixels > _LARGE else contextlib.nullcontext():
+                ImageOps.exif_transpose(image, in_place=True)
+                _rgb(image).save(file, "PNG", compress_level=1)
     return file.getvalue()
 
 
@@ -123,4 +129,4 @@ def _rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         raise _NotConverted("its samples have 32 bits, not 8 or 16")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -4,6 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 from rich.table import Table
@@ -18,7 +19,7 @@ from deml_tf.client.server import PROTOCOLS, parse_headers
 from deml_tf.data.image_files import read_image_file
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.atomic import check_output
-from deml_tf.search.address import listen, read_address
+from deml_tf.search.address import listen, read_address, read_host_names
 from deml_tf.search.export_embedder import ExportEmbedder
 from deml_tf.search.found import MOST, Found, find
 from deml_tf.search.query import UnusableImageError
@@ -28,6 +29,8 @@ from deml_tf.search.server_embedder import ServerEmbedder
 FLAGS = flags.FLAGS
 _MEGABYTE = 10**6
 _WIDEST = 10_000  # columns
+# Of a model server, for one query of many: they wait for one another.
+_PATIENCE: dict[str, Any] = {"total_timeout": 30.0, "retries": 2}
 _EXPOSED = (
     "warning: --serve={} is reached from other machines: whoever can reach it sees "
     "every indexed image and its path, for there is no password and no encryption."
@@ -133,6 +136,7 @@ def serve_pages() -> None:
             f"serve={FLAGS.serve} needs {error.name}, which is not installed: pip "
             "install deml_tf[search]."
         ) from error
+    names = read_host_names(FLAGS.host_name)
     listening, address = listen(read_address(FLAGS.serve))
     with listening:
         reader = IndexReader(FLAGS.index)
@@ -142,7 +146,8 @@ def serve_pages() -> None:
                 say(_EXPOSED.format(FLAGS.serve), sys.stderr)
             say(f"{reader.count:,} images at {address.url} (Ctrl-C ends it)")
             most_bytes = int(FLAGS.max_upload * _MEGABYTE)
-            serve(Site(reader, embedder), address, listening, most_bytes)
+            hosts = address.allowed_hosts(names)
+            serve(Site(reader, embedder), hosts, listening, most_bytes)
 
 
 @contextlib.contextmanager
@@ -159,6 +164,7 @@ def embedding(reader: IndexReader) -> Iterator[ExportEmbedder | ServerEmbedder]:
         yield ExportEmbedder(FLAGS.export, reader)
         return
     about = reader.description
+    patience = {} if FLAGS.serve is None else _PATIENCE
     with Client(
         FLAGS.server,
         FLAGS.model or about.model,
@@ -168,6 +174,7 @@ def embedding(reader: IndexReader) -> Iterator[ExportEmbedder | ServerEmbedder]:
         tls=FLAGS.tls,
         ca=FLAGS.ca,
         headers=parse_headers(FLAGS.header),
+        **patience,
     ) as client:
         yield ServerEmbedder(client)
 
@@ -190,6 +197,13 @@ SETTINGS = (
         None,
         "PORT or HOST:PORT of a web page, in place of one image; of this machine alone "
         "unless another host is named. Needs the extra search.",
+    ),
+    Setting(
+        "host_name",
+        list,
+        [],
+        "Name by which browsers ask for the web page, such as that of a proxy in front "
+        "of it; may be repeated. Requests for others are refused.",
     ),
     Setting(
         "export",

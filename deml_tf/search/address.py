@@ -3,6 +3,7 @@
 import ipaddress
 import re
 import socket
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from deml_tf.data.address import LAST_PORT, is_host
@@ -36,17 +37,20 @@ class Address(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/"
 
-    @property
-    def allowed_hosts(self) -> list[str]:
-        """Names that requests may ask for.
+    def allowed_hosts(self, names: Iterable[str] = ()) -> list[str]:
+        """Return the names that requests may ask for; "*" stands for any.
 
         A page of another site may have its own name lead to this machine (DNS
         rebinding); the browser then still sends that name.
+
+        Args:
+            names: Others than this machine's own, such as a proxy's.
         """
-        if not self.is_loopback:
+        names = {name.lower() for name in names}
+        if not (self.is_loopback or names):
             return ["*"]  # a machine may have any name in its network
         own = f"[{self.host}]" if ":" in self.host else self.host
-        return list({own.lower(), "localhost", _LOOPBACK, "[::1]"})
+        return sorted(names | {own.lower(), "localhost", _LOOPBACK, "[::1]"})
 
 
 def read_address(serve: str) -> Address:
@@ -67,6 +71,27 @@ def read_address(serve: str) -> Address:
     if int(port) > LAST_PORT:
         raise UsageError(f"serve={serve}: give a port up to {LAST_PORT}.")
     return Address(host.strip("[]"), int(port))
+
+
+def read_host_names(names: Sequence[str]) -> Sequence[str]:
+    """Check names that requests may ask for.
+
+    Args:
+        names: Without ports.
+
+    Returns:
+        The same.
+
+    Raises:
+        UsageError: One of them is no name.
+    """
+    for name in names:
+        if not (is_host(name) and name.isascii()) or "*" in name:
+            raise UsageError(
+                f"host_name={name}: write a name or an IP address as browsers send it, "
+                "without a port, such as search.example.org."
+            )
+    return names
 
 
 def listen(address: Address) -> tuple[socket.socket, Address]:

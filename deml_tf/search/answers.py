@@ -1,5 +1,6 @@
 """The answers of the server: pages, JSON, files, and what is said of a failure."""
 
+import hashlib
 import sys
 from typing import Any
 
@@ -38,6 +39,24 @@ def as_json(content: Any, status: int = 200) -> Response:
         status: Of HTTP.
     """
     return Response(json_text(content) + "\n", status, media_type="application/json")
+
+
+def kept(request: Request, content: bytes | str, kind: str) -> Response:
+    """Answer with what a browser may keep, if it asks each time whether it is the same.
+
+    The same address shows something else once another index is served.
+
+    Args:
+        request: Of the browser; it may name what was kept.
+        content: The answer's body.
+        kind: Its media type.
+    """
+    body = content.encode() if isinstance(content, str) else content
+    tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+    headers = {"cache-control": "private, no-cache", "etag": tag}
+    if tag in request.headers.get("if-none-match", ""):
+        return Response(status_code=304, headers=headers)
+    return Response(body, media_type=kind, headers=headers)
 
 
 async def refusal_of(scope: Scope, status: int, said: str) -> Response:

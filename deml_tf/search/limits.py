@@ -1,4 +1,4 @@
-"""What no request can do: send too much, take too long, or come with a thousand others.
+"""What no request can do: come from another site, with a thousand others, or hold on.
 
 ASGI middleware; the application inside sees nothing of it.
 """
@@ -8,14 +8,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Refuse = Callable[[Scope, int, str], Awaitable[Any]]
 """Called with the scope, a status and a sentence; returns a response."""
 
-_SECONDS = 60  # for the body of a request
-_DRAINED = 8  # times the limit: what is read of a body only to be thrown away
+
+async def busy(scope: Scope, refuse: Refuse) -> Any:
+    """Make the response to one request too many.
+
+    Args:
+        scope: Of the request.
+        refuse: Makes the response.
+    """
+    said = "Too many requests are waiting: try again in a moment."
+    response = await refuse(scope, 503, said)
+    response.headers["retry-after"] = "2"
+    return response
 
 
 class FixedHeaders:
@@ -87,9 +96,7 @@ class AtOnce:
             await self._app(scope, receive, send)
             return
         if self._inside >= self._most:
-            said = "Too many requests are waiting: try again in a moment."
-            response = await self._refuse(scope, 503, said)
-            response.headers["retry-after"] = "2"
+            response = await busy(scope, self._refuse)
             await response(scope, receive, send)
             return
         self._inside += 1
@@ -100,67 +107,28 @@ class AtOnce:
             self._inside -= 1
 
 
-class LimitedBody:
-    """Refuses requests whose body is too large or too slow.
+class SentLast:
+    """Sends an answer once it is whole and the application inside has ended.
+
+    A client that does not read then holds nothing but its connection.
 
     Args:
         app: The application inside.
-        refuse: Makes the response.
-        most_bytes: Largest body.
     """
 
-    def __init__(self, app: ASGIApp, refuse: Refuse, most_bytes: int):
-        self._app, self._refuse, self._most = app, refuse, most_bytes
-        self._said = f"The upload is larger than {_megabytes(most_bytes)} MB."
+    def __init__(self, app: ASGIApp):
+        self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
-        if declared.isdecimal() and int(declared) > self._most:
-            # Browsers show no answer that comes before they have sent everything.
-            await _drain(receive, _DRAINED * self._most)
-            response = await self._refuse(scope, 413, self._said)
-            await response(scope, receive, send)
-            return
-        await self._app(scope, self._counted(receive), send)
+        messages: list[Message] = []
 
-    def _counted(self, receive: Receive) -> Receive:
-        until = asyncio.get_running_loop().time() + _SECONDS
-        seen, more = 0, True
+        async def keep(message: Message) -> None:
+            messages.append(message)
 
-        async def counted() -> Message:
-            nonlocal seen, more
-            if not more:  # it is waited for the client to go
-                return await receive()
-            try:
-                async with asyncio.timeout_at(until):
-                    message = await receive()
-            except TimeoutError as error:
-                raise HTTPException(408, "The upload takes too long.") from error
-            seen += len(message.get("body", b""))
-            more = message.get("more_body", False)
-            if seen > self._most:
-                raise HTTPException(413, self._said)
-            return message
-
-        return counted
-
-
-async def _drain(receive: Receive, most: int) -> None:
-    seen = 0
-    try:
-        async with asyncio.timeout(_SECONDS):
-            while seen <= most:
-                message = await receive()
-                seen += len(message.get("body", b""))
-                if not message.get("more_body", False):
-                    return
-    except TimeoutError:
-        return
-
-
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:.3g}"
+        await self._app(scope, receive, keep)
+        for message in messages:
+            await send(message)

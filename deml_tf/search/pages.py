@@ -12,14 +12,13 @@ from starlette.responses import RedirectResponse, Response
 from deml_tf.data.image_files import media_type
 from deml_tf.reports.drawing import SCALE_COLOURS, hex
 from deml_tf.reports.page import encoded_url, render
-from deml_tf.search.answers import page
+from deml_tf.search.answers import kept, page
 from deml_tf.search.found import MOST
 from deml_tf.search.questions import DEFAULT_K, uploaded, whole
 from deml_tf.search.site import Site
 
 _A_PAGE = 60  # images of the index
 _MOST_NAMED = 2000  # labels that a browser suggests
-_KEPT = {"cache-control": "private, max-age=300"}  # seconds
 _COLOURS = [hex(colour) for colour in SCALE_COLOURS]
 
 
@@ -117,22 +116,21 @@ class Pages:
         kind = media_type(encoded)
         if kind is None:
             raise HTTPException(410, "This file is no image any more.")
-        return Response(encoded, media_type=kind, headers=_KEPT)
+        return kept(request, encoded, kind)
 
     async def thumbnail(self, request: Request) -> Response:
         """Send a small copy of an image of the index."""
         small = await self._site.thumbnail(whole("row", request.path_params["row"]))
-        return Response(small, media_type="image/jpeg", headers=_KEPT)
+        return kept(request, small, "image/jpeg")
 
     async def style(self, request: Request) -> Response:
         """Send the colours and sizes."""
         text = render("search.css.jinja", colours=_COLOURS)
-        return Response(text, media_type="text/css", headers=_KEPT)
+        return kept(request, text, "text/css")
 
     async def script(self, request: Request) -> Response:
         """Send what makes the page handier."""
-        text = render("search.js.jinja")
-        return Response(text, media_type="text/javascript", headers=_KEPT)
+        return kept(request, render("search.js.jinja"), "text/javascript")
 
     def _images(self, ids: np.ndarray) -> list[dict[str, Any]]:
         rows = self._site.reader.rows_of(ids)

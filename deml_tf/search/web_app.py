@@ -12,12 +12,16 @@ from starlette.types import ASGIApp
 
 from deml_tf.search import answers
 from deml_tf.search.api import Api
-from deml_tf.search.limits import AtOnce, FixedHeaders, LimitedBody, OwnOrigin
+from deml_tf.search.limits import AtOnce, FixedHeaders, OwnOrigin, SentLast
 from deml_tf.search.pages import Pages
 from deml_tf.search.site import Site
+from deml_tf.search.whole_body import WholeBody
 
 RUNNING, WAITING = 16, 64
 """Requests that are answered at once, and that wait."""
+
+_BODIES = 32
+"""Requests whose body is held in memory or on its way."""
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self' data:; "
@@ -68,10 +72,12 @@ def make_app(
     app = Starlette(
         routes=routes,
         middleware=[
+            # Only what waits for no client is inside AtOnce.
+            Middleware(SentLast),
             Middleware(TrustedHostMiddleware, allowed_hosts, www_redirect=False),
             Middleware(OwnOrigin, refuse),
+            Middleware(WholeBody, refuse, most_bytes, _BODIES),
             Middleware(AtOnce, refuse, running, waiting),
-            Middleware(LimitedBody, refuse, most_bytes),
         ],
         exception_handlers=answers.ON_ERRORS,
         lifespan=lifespan,

@@ -4,7 +4,6 @@ import socket
 
 import uvicorn
 
-from deml_tf.search.address import Address
 from deml_tf.search.site import Site
 from deml_tf.search.web_app import RUNNING, WAITING, make_app
 
@@ -13,7 +12,7 @@ _CONNECTIONS = 512  # open at one time, most of them idle
 
 def make_server(
     site: Site,
-    address: Address,
+    allowed_hosts: list[str],
     most_bytes: int,
     running: int = RUNNING,
     waiting: int = WAITING,
@@ -22,7 +21,7 @@ def make_server(
 
     Args:
         site: What it shows.
-        address: Where it will be reached.
+        allowed_hosts: Names that requests may ask for; "*" for any.
         most_bytes: Largest body of a request.
         running: Requests that are answered at once.
         waiting: Requests that wait for their turn; others are refused.
@@ -30,7 +29,7 @@ def make_server(
     app = make_app(
         site,
         most_bytes=most_bytes,
-        allowed_hosts=address.allowed_hosts,
+        allowed_hosts=allowed_hosts,
         running=running,
         waiting=waiting,
     )
@@ -50,14 +49,14 @@ def make_server(
 
 
 def serve(
-    site: Site, address: Address, listening: socket.socket, most_bytes: int
+    site: Site, allowed_hosts: list[str], listening: socket.socket, most_bytes: int
 ) -> None:
     """Serve until a signal comes.
 
     Args:
         site: What is shown.
-        address: Of the socket.
+        allowed_hosts: Names that requests may ask for; "*" for any.
         listening: A socket that listens.
         most_bytes: Largest body of a request.
     """
-    make_server(site, address, most_bytes).run(sockets=[listening])
+    make_server(site, allowed_hosts, most_bytes).run(sockets=[listening])

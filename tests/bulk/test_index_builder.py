@@ -212,6 +212,45 @@ def test_wrong_changes_are_refused(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["a", "b", "index", "shards"]
 
 
+def test_a_broken_index_is_not_changed(tmp_path):
+    shards = made(tmp_path / "shards", clusters(30, 8))
+    more = made(tmp_path / "more", clusters(3, 8), name="new")
+    index = tmp_path / "index"
+    for name in ("rows.parquet", "index.faiss"):
+        for kept in (None, 0, 20, -1):
+            build_index(shards, index, "flat")
+            whole = (index / name).read_bytes()
+            (index / name).unlink()
+            if kept is not None:
+                (index / name).write_bytes(whole[:kept])
+            before = tree(index)
+            for change in ((more, ()), (None, paths_of(1))):
+                with pytest.raises(DataError) as caught:
+                    change_index(index, *change)
+                said = str(caught.value)
+                assert said.startswith(f"output={index}") and "\n" not in said
+                assert said.endswith("build it again.")
+            assert tree(index) == before
+
+
+@pytest.mark.parametrize(
+    "name", ["at-12:30", os.fsdecode(b"at \xff")], ids=["colon", "no UTF-8"]
+)
+def test_folders_that_pyarrow_would_not_find(tmp_path, monkeypatch, name):
+    """A relative path that looks like an address, and one that is no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    rows = clusters(30, 8)
+    made(tmp_path / "made", rows[:20], sizes=[15, 5])
+    made(tmp_path / "more", rows[20:], name="new")
+    for folder in ("made", "more"):
+        os.rename(folder, f"{name} {folder}")
+    build_index(ShardReader(f"{name} made"), name, "flat")
+    change_index(name, ShardReader(f"{name} more"), paths_of(1))
+    reader = IndexReader(name)
+    _, found = reader.search(rows[1:], 1)
+    assert found.paths[:, 0].tolist() == paths_of(20)[1:] + paths_of(10, "new")
+
+
 def test_what_is_no_index_is_never_replaced(tmp_path):
     shards = made(tmp_path / "shards", clusters(30, 8))
     with pytest.raises(UsageError, match="holds embeddings.json, which is no part"):

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,18 @@ def test_shards_that_are_not_what_they_should_be(tmp_path):
         write(tmp_path, 0, **wrong)
         with pytest.raises(DataError, match=f"^{path} holds . images where 3 belong"):
             missing(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "name", ["at-12:30", os.fsdecode(b"at \xff")], ids=["colon", "no UTF-8"]
+)
+def test_a_folder_that_pyarrow_would_not_find(tmp_path, monkeypatch, name):
+    """A relative path that looks like an address, and one that is no UTF-8."""
+    monkeypatch.chdir(tmp_path)
+    os.mkdir(name)
+    write(Path(name), 1, bad=(3,))
+    assert missing(Path(name)) == [0, 2]
+    assert [*invalid_images(Path(name), [1])] == [("/3", "bad 3")]
 
 
 def test_images_that_are_not_valid(tmp_path):

@@ -170,6 +170,32 @@ def test_what_cannot_be_converted_stays_and_says_why():
         assert why_not_converted(encoded) == reason
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "AVIF", "JPEG2000", "HEIC"])
+def test_an_image_is_not_copied_for_nothing(kind, monkeypatch):
+    encoded = HEIC if kind == "HEIC" else stored(PHOTO, kind)
+    expected = converted(encoded)
+    monkeypatch.delattr(Image.Image, "copy")  # of pixels; a large image has many
+    assert expected is not encoded and converted(encoded) == expected
+
+
+def test_large_images_are_converted_one_at_a_time(monkeypatch):
+    alone, turn = [], converted_formats._LARGE_TURN
+
+    def seen(image):
+        alone.append(not turn.acquire(blocking=False))
+        if not alone[-1]:
+            turn.release()
+        return image
+
+    monkeypatch.setattr(converted_formats, "_LARGE", PIXELS.size // 3)
+    monkeypatch.setattr(converted_formats, "_rgb", seen)
+    converted(stored(PHOTO))
+    converted(stored(PHOTO.resize((32, 32))))
+    assert alone == [False, True]
+    assert turn.acquire(blocking=False)  # it was given back
+    turn.release()
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP"])
 def test_other_formats_are_left_alone(kind):
     encoded = stored(PHOTO, kind)

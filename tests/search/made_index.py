@@ -113,7 +113,7 @@ def write_index(folder, files, labels, **changes):
 
 
 @contextlib.contextmanager
-def running(reader, embedder, most_bytes=200_000, **limits):
+def running(reader, embedder, most_bytes=200_000, names=(), **limits):
     """A server on loopback; gives its address."""
     from deml_tf.search import web_server
     from deml_tf.search.address import listen, read_address
@@ -121,7 +121,7 @@ def running(reader, embedder, most_bytes=200_000, **limits):
 
     listening, address = listen(read_address("127.0.0.1:0"))
     server = web_server.make_server(
-        Site(reader, embedder), address, most_bytes, **limits
+        Site(reader, embedder), address.allowed_hosts(names), most_bytes, **limits
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()

@@ -1,9 +1,10 @@
+import re
 import socket
 
 import pytest
 
 from deml_tf.errors import UsageError
-from deml_tf.search.address import Address, listen, read_address
+from deml_tf.search.address import Address, listen, read_address, read_host_names
 
 
 @pytest.mark.parametrize(
@@ -24,13 +25,31 @@ def test_addresses(typed, host, port, loopback, url):
     assert address == (host, port)
     assert address.is_loopback is loopback
     assert url in (None, address.url)
-    assert ("*" in address.allowed_hosts) is not loopback
+    assert ("*" in address.allowed_hosts()) is not loopback
+    named = address.allowed_hosts(["Search.example.org"])
+    assert "search.example.org" in named and "*" not in named
 
 
 def test_names_by_which_a_loopback_address_is_asked():
-    own = set(Address("127.0.0.1", 80).allowed_hosts)
+    own = set(Address("127.0.0.1", 80).allowed_hosts())
     assert own == {"localhost", "127.0.0.1", "[::1]"}
-    assert "127.0.0.9" in Address("127.0.0.9", 80).allowed_hosts
+    assert "127.0.0.9" in Address("127.0.0.9", 80).allowed_hosts()
+
+
+def test_names_of_a_proxy():
+    names = ["search.example.org", "[::2]", "192.0.2.1"]
+    assert read_host_names(names) == names
+    for wrong in (
+        "",
+        "*",
+        "*.example.org",
+        "a:80",
+        "http://a",
+        "::2",
+        "bücher.example",
+    ):
+        with pytest.raises(UsageError, match=f"host_name={re.escape(wrong)}: write a"):
+            read_host_names(["a", wrong])
 
 
 @pytest.mark.parametrize("typed", ["", ":80", "a b:1", "host:", "host", "h:٣", "h:-1"])

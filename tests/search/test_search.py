@@ -4,11 +4,16 @@ import json
 import re
 import shutil
 import signal
+import socket
+from types import SimpleNamespace
 
 import pytest
 import requests
 
+from deml_tf.errors import DataError
+from deml_tf.search import __main__ as search
 from tests.client.double_process import MODEL, Local, exported_once
+from tests.search.made_index import drawn
 
 pytestmark = pytest.mark.slow
 
@@ -100,6 +105,21 @@ def test_a_server_embeds_the_image(index, models, export, painted, command):
         assert status == 2 and errors.startswith("error: --model=other: ")
     finally:
         double.close()
+
+
+def test_a_page_does_not_wait_long_for_a_model_server(reader, monkeypatch):
+    """One that takes connections and says nothing: the next images wait for it."""
+    assert search._PATIENCE["total_timeout"] <= 30
+    monkeypatch.setitem(search._PATIENCE, "total_timeout", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as hung:
+        flags = {"server": f"127.0.0.1:{hung.getsockname()[1]}", "protocol": "rest"}
+        flags |= dict.fromkeys(("export", "model", "ca"), None)
+        given = SimpleNamespace(**flags, tls=False, header=[], serve="8000")
+        monkeypatch.setattr(search, "FLAGS", given)
+        with search.embedding(reader) as embedder:
+            assert embedder._client.total_timeout == 0.3
+            with pytest.raises(DataError, match="does not answer in time"):
+                embedder.embed(drawn(1))
 
 
 def test_a_page_is_served_until_the_end(index, export, painted, start):

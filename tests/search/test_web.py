@@ -3,6 +3,7 @@
 import html
 import io
 import json
+import logging
 import re
 import socket
 import threading
@@ -30,6 +31,9 @@ from tests.search.made_index import (
 )
 
 pytest.importorskip("uvicorn")
+
+from deml_tf.search.site import EMBEDDED  # noqa: E402
+from deml_tf.search.web_app import RUNNING  # noqa: E402
 
 UPLOAD = {"image": ("q.png", drawn(1), "image/png")}
 
@@ -226,6 +230,23 @@ def test_images_are_sent_as_what_they_are(url, indexed):
     assert small.headers["content-type"] == "image/jpeg"
 
 
+def test_a_browser_shows_no_image_of_another_index(url, tmp_path, embedder):
+    """What it keeps of an address, it asks for again: here after another start."""
+    (tmp_path / "other.png").write_bytes(drawn(500))
+    other = write_index(tmp_path / "made", [tmp_path / "other.png"] * 4, ["a"] * 4)
+    for place in ("/image/3", "/thumbnail/3", "/style.css", "/script.js"):
+        first = requests.get(f"{url}{place}", timeout=30)
+        assert first.headers["cache-control"] == "private, no-cache"
+        known = {"If-None-Match": f'"x", W/{first.headers["etag"]}'}
+        again = requests.get(f"{url}{place}", headers=known, timeout=30)
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["etag"] == first.headers["etag"]
+        if "3" in place:
+            with running(IndexReader(other), embedder) as restarted:
+                new = requests.get(f"{restarted}{place}", headers=known, timeout=30)
+            assert new.status_code == 200 and new.content != first.content
+
+
 @pytest.mark.parametrize(
     "body", [b"no image", b"\xff\xd8\xff" + bytes(99), drawn(1)[:60], b"<svg></svg>"]
 )
@@ -269,6 +290,23 @@ def test_huge_uploads(post, url):
         f"{url}/similar", files={"image": bytes(250_000)}, timeout=30
     )
     assert answer.status_code == 413 and said["error"] in answer.text
+
+
+def test_uploads_that_are_broken_off(reader, embedder, caplog):
+    with running(reader, embedder) as url:
+        logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+        host, port = url.removeprefix("http://").split(":")
+        for place, kind in (
+            ("/api/search", "image/png"),
+            ("/similar", "multipart/form-data; boundary=b"),
+        ):
+            request = f"POST {place} HTTP/1.1\r\nHost: {host}\r\nContent-Type: {kind}"
+            request += "\r\nContent-Length: 1000\r\n\r\n--b\r\n"
+            with socket.create_connection((host, int(port)), timeout=30) as connection:
+                connection.sendall(request.encode())
+        assert requests.get(url, timeout=30).status_code == 200
+    logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert not caplog.records
 
 
 def test_a_form_leads_to_a_page_that_can_be_changed(url, reader):
@@ -364,6 +402,21 @@ def test_other_names_of_this_machine_are_refused(url, host, status):
         assert answer.status_code == status
 
 
+def test_a_proxy_asks_by_its_own_name(reader, embedder):
+    with running(reader, embedder, names=["Search.example.org"]) as url:
+        for host, status in (
+            ("search.example.org", 200),
+            ("SEARCH.example.org:443", 200),
+            ("127.0.0.1", 200),
+            ("other.example.org", 400),
+        ):
+            answer = requests.get(url, headers={"Host": host}, timeout=30)
+            assert answer.status_code == status, host
+        sent = {"Host": "search.example.org", "Origin": "https://search.example.org"}
+        answer = requests.post(f"{url}/similar", files=UPLOAD, headers=sent, timeout=30)
+        assert answer.history[0].status_code == 303
+
+
 def test_pages_of_other_sites_cannot_send(url):
     for origin, status in (("http://evil.example", 403), ("null", 403), (url, 200)):
         for place, given in (
@@ -384,6 +437,9 @@ def test_32_clients_at_once_lose_nothing(url, reader, embedder):
         body = drawn(n % IMAGES, (60, 40))
         if n % 3:
             answer = requests.post(f"{url}/api/search?k=1", body, timeout=60)
+            while answer.status_code == 503:  # more than wait for the embedder
+                time.sleep(0.01)
+                answer = requests.post(f"{url}/api/search?k=1", body, timeout=60)
             return answer.json()["results"][0]["row"]
         answer = requests.get(f"{url}/image/{n % IMAGES}", timeout=60)
         return n % IMAGES if answer.content == drawn(n % IMAGES) else None
@@ -425,6 +481,34 @@ def test_too_many_at_once_are_refused(reader):
     refused = next(a for a in answers if a.status_code == 503)
     assert refused.headers["retry-after"] == "2"
     assert refused.json()["error"].startswith("Too many requests")
+
+
+def test_a_slow_embedder_does_not_take_all_turns(reader):
+    """However many send images: those that may not wait are refused at once."""
+    slow = StubEmbedder()
+    slow.wait = threading.Event()
+    with running(reader, slow) as url, ThreadPoolExecutor(24) as pool:
+        asked = [
+            pool.submit(
+                requests.post,
+                f"{url}/api/search",
+                drawn(1) if n % 2 else None,
+                None if n % 2 else {"row": 1},
+                timeout=60,
+            )
+            for n in range(24)
+        ]
+        try:
+            until(lambda: sum(each.done() for each in asked) >= 24 - EMBEDDED)
+            assert requests.get(f"{url}/", timeout=30).status_code == 200
+        finally:
+            slow.wait.set()
+        answers = [each.result() for each in asked]
+    refused = [answer for answer in answers if answer.status_code == 503]
+    assert len(refused) == 24 - EMBEDDED and EMBEDDED <= RUNNING // 2
+    assert {answer.headers["retry-after"] for answer in refused} == {"2"}
+    said = "Too many images are waiting to be embedded: try again in a moment."
+    assert {answer.json()["error"] for answer in refused} == {said}
 
 
 def test_what_fails_inside_stays_inside(reader, capfd):
