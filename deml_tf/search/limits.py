@@ -83,16 +83,24 @@ class AtOnce:
         refuse: Makes the response.
         running: Requests that are answered at once.
         waiting: Requests that wait for their turn.
+        concerns: Whether a request is one of them; the others pass.
     """
 
-    def __init__(self, app: ASGIApp, refuse: Refuse, running: int, waiting: int):
-        self._app, self._refuse = app, refuse
+    def __init__(
+        self,
+        app: ASGIApp,
+        refuse: Refuse,
+        running: int,
+        waiting: int,
+        concerns: Callable[[Scope], bool] = lambda scope: True,
+    ):
+        self._app, self._refuse, self._concerns = app, refuse, concerns
         self._turns = asyncio.Semaphore(running)
         self._most, self._inside = running + waiting, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request when it is its turn."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or not self._concerns(scope):
             await self._app(scope, receive, send)
             return
         if self._inside >= self._most:

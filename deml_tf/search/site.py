@@ -1,9 +1,8 @@
 """What the web page and its API have in common: the index, the embedder, threads."""
 
 import asyncio
-import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -23,10 +22,6 @@ from deml_tf.search.questions import DEFAULT_K, whole
 
 SIDE = 320
 """Pixels of a thumbnail's longer side."""
-
-EMBEDDED = 8
-"""Images that are being embedded or wait for it: half of the requests that are answered
-at once, so that the others go on."""
 
 _READERS = 4  # threads that read files, draw thumbnails and search
 _THUMBNAILS, _QUERIES = 4096, 1024  # remembered: 60 MB and 3 MB, about
@@ -49,7 +44,7 @@ class Site:
     """An index that is searched for the images that browsers and programs send.
 
     One thread embeds, one image after the other; others read, draw and search
-    meanwhile. More than `EMBEDDED` images at once are refused with status 503.
+    meanwhile.
 
     Args:
         reader: The index.
@@ -62,7 +57,7 @@ class Site:
     def __init__(self, reader: IndexReader, embedder: QueryEmbedder):
         self.reader = reader
         self.asked = AskedQueries()
-        self._embedder, self._embedded = embedder, 0
+        self._embedder = embedder
         self._embedding = ThreadPoolExecutor(1, "embedding")
         self._reading = ThreadPoolExecutor(_READERS, "reading")
         self._thumbnail_of = functools.lru_cache(_THUMBNAILS)(self._draw)
@@ -80,7 +75,6 @@ class Site:
             encoded: Its file; any bytes at all.
 
         Raises:
-            HTTPException: Too many images are to be embedded.
             UnusableImageError: It is no image, or none that the embedder takes.
             DataError: The embedder does not work.
         """
@@ -97,7 +91,7 @@ class Site:
             Its name among `asked`.
 
         Raises:
-            HTTPException, UnusableImageError, DataError: As `embed`.
+            UnusableImageError, DataError: As `embed`.
         """
         encoded, query = await self._embed(encoded)
         small = await _in(self._reading, thumbnail_of, encoded, SIDE)
@@ -110,13 +104,11 @@ class Site:
             row: Its id.
 
         Raises:
-            HTTPException: There is no such image, its file is gone, or too many
-                images are to be embedded.
+            HTTPException: There is no such image, or its file is gone.
             UnusableImageError, DataError: As `embed`.
         """
         self.row(row)
-        with self._one_more():
-            return await _in(self._embedding, self._query_of, row)
+        return await _in(self._embedding, self._query_of, row)
 
     async def find(
         self, query: Query, k: int, label: str | None, without: int | None = None
@@ -193,22 +185,8 @@ class Site:
 
     async def _embed(self, encoded: bytes) -> tuple[bytes, Query]:
         """Return the image as it was embedded, converted, and its query."""
-        with self._one_more():
-            encoded = await _in(self._reading, converted, encoded)
-            query = await _in(self._embedding, self._embedder.embed, encoded)
-        return encoded, query
-
-    @contextlib.contextmanager
-    def _one_more(self) -> Iterator[None]:
-        """Refuse one more image than may wait; called by the event loop alone."""
-        if self._embedded >= EMBEDDED:
-            said = "Too many images are waiting to be embedded: try again in a moment."
-            raise HTTPException(503, said, {"retry-after": "2"})
-        self._embedded += 1
-        try:
-            yield
-        finally:
-            self._embedded -= 1
+        encoded = await _in(self._reading, converted, encoded)
+        return encoded, await _in(self._embedding, self._embedder.embed, encoded)
 
     def _read(self, row: int) -> bytes:
         try:

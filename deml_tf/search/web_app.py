@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from deml_tf.search import answers
 from deml_tf.search.api import Api
@@ -18,8 +18,10 @@ from deml_tf.search.site import Site
 from deml_tf.search.whole_body import WholeBody
 
 RUNNING, WAITING = 16, 64
-"""Requests that are answered at once, and that wait."""
+"""Requests that are answered at once, and that wait: of those that may have an image
+embedded, and as many again of all others, which so never wait for a slow embedder."""
 
+_EMBEDDING = frozenset({"/similar", "/api/search"})
 _BODIES = 32
 """Requests whose body is held in memory or on its way."""
 
@@ -77,9 +79,14 @@ def make_app(
             Middleware(TrustedHostMiddleware, allowed_hosts, www_redirect=False),
             Middleware(OwnOrigin, refuse),
             Middleware(WholeBody, refuse, most_bytes, _BODIES),
-            Middleware(AtOnce, refuse, running, waiting),
+            Middleware(AtOnce, refuse, running, waiting, _embeds),
+            Middleware(AtOnce, refuse, running, waiting, lambda s: not _embeds(s)),
         ],
         exception_handlers=answers.ON_ERRORS,
         lifespan=lifespan,
     )
     return FixedHeaders(app, _HEADERS)
+
+
+def _embeds(scope: Scope) -> bool:
+    return scope["path"] in _EMBEDDING

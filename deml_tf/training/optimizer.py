@@ -69,14 +69,14 @@ class GroupedAdam(keras.optimizers.Adam):
 
     def apply(
         self,
-        grads: Sequence[tf.Tensor],
+        grads: Sequence[tf.Tensor | None],
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
         """Update the variables by gradients of which each replica has a part."""
         # TensorFlow sums the gradients of replicas in one type, whatever weights of a
         # metric loss beside an embedder in float64 may have.
         given = [g for g in grads if g is not None]  # Keras warns of the others
-        widest = max((g.dtype for g in given), key=lambda d: d.size, default=None)
+        widest: Any = max((g.dtype for g in given), key=lambda d: d.size, default=None)
         given = [tf.cast(g, widest) for g in given]
         clips = self.clipnorm or self.global_clipnorm or self.clipvalue
         replica = tf.distribute.get_replica_context()
@@ -85,8 +85,8 @@ class GroupedAdam(keras.optimizers.Adam):
             clipped = self._clip_gradients(replica.all_reduce("sum", given))
             given = [g / replica.num_replicas_in_sync for g in clipped]
         rest = iter(given)
-        grads = [None if g is None else next(rest) for g in grads]
-        super().apply(grads, trainable_variables)
+        applied: Any = [None if g is None else next(rest) for g in grads]
+        super().apply(applied, trainable_variables)
 
     def update_step(
         self, gradient: tf.Tensor, variable: keras.Variable, learning_rate: tf.Tensor

@@ -12,13 +12,14 @@ from tests.search.asgi import ever, request  # noqa: E402
 from tests.search.made_index import StubEmbedder  # noqa: E402
 
 
-def after_a_slow_one(reader, scope, sends):
-    """The status of a page while one turn is all there is, and a client does nothing.
+def after_a_slow_one(reader, scope, sends, path):
+    """The status of a path while one turn is all there is, and a client does nothing.
 
     Args:
         reader: An index.
         scope: The client's request.
         sends: Whether it has sent it to its end, and does not read the answer.
+        path: What is asked for then.
     """
     site = Site(reader, StubEmbedder())
     app = web_app.make_app(
@@ -44,7 +45,7 @@ def after_a_slow_one(reader, scope, sends):
         slow = asyncio.create_task(app(scope, receive, send))
         async with asyncio.timeout(20):
             await stuck.wait()
-            await app(request(method="GET"), ever, seen)
+            await app(request(path=path, method="GET"), ever, seen)
         assert not slow.done()
         slow.cancel()
         return statuses[0]
@@ -58,10 +59,10 @@ def after_a_slow_one(reader, scope, sends):
 @pytest.mark.parametrize("path", ["/api/search", "/similar"])
 def test_a_client_that_sends_no_body_holds_no_turn(reader, path):
     scope = request((b"content-length", b"9"), path=path)
-    assert after_a_slow_one(reader, scope, sends=False) == 200
+    assert after_a_slow_one(reader, scope, sends=False, path="/similar") == 404
 
 
 @pytest.mark.parametrize("path", ["/image/3", "/none"])
 def test_a_client_that_reads_no_answer_holds_no_turn(reader, path):
     scope = request(path=path, method="GET")
-    assert after_a_slow_one(reader, scope, sends=True) == 200
+    assert after_a_slow_one(reader, scope, sends=True, path="/") == 200
