@@ -20,8 +20,7 @@ class DataSet:
         ranks: Ranks K at which Recall@K is usually reported.
         needs_data_dir: Whether `data_dir` has to be given.
         makes_data_dir: Whether `data_dir` is made on first use.
-        may_list_validation: Whether it may give images the role validation. Patience
-            without `validation_classes` is refused at once where it does not.
+        lists_validation: Whether it may give images the role validation.
     """
 
     read: Callable[[DataConfig], list[Example]]
@@ -29,4 +28,4 @@ class DataSet:
     ranks: tuple[int, ...] = (1, 2, 4, 8)
     needs_data_dir: bool = True
     makes_data_dir: bool = False
-    may_list_validation: bool = True
+    lists_validation: bool = False

@@ -109,7 +109,7 @@ def check_validation(data: DataConfig, train: TrainConfig) -> None:
     Raises:
         UsageError: No step could be chosen.
     """
-    lists_some = find_set(data.dataset).may_list_validation
+    lists_some = find_set(data.dataset).lists_validation
     check_patience(train, bool(data.validation_classes) or lists_some)
 
 

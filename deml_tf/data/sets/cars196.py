@@ -97,8 +97,4 @@ def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
     return annotations, [str(name) for name in np.atleast_1d(mat["class_names"])]
 
 
-CARS196 = DataSet(
-    read_cars196,
-    counts={"train": (98, 8_054), "test": (98, 8_131)},
-    may_list_validation=False,
-)
+CARS196 = DataSet(read_cars196, counts={"train": (98, 8_054), "test": (98, 8_131)})

@@ -89,4 +89,4 @@ def _refuse_deeper(folder: Path, images: list[str]) -> None:
         )
 
 
-CLASS_FOLDERS = DataSet(read_class_folders, may_list_validation=False)
+CLASS_FOLDERS = DataSet(read_class_folders)

@@ -111,7 +111,5 @@ def _check_ids(
 
 
 CUB200_2011 = DataSet(
-    read_cub200_2011,
-    counts={"train": (100, 5_864), "test": (100, 5_924)},
-    may_list_validation=False,
+    read_cub200_2011, counts={"train": (100, 5_864), "test": (100, 5_924)}
 )

@@ -164,4 +164,4 @@ def _with_box(example: Example, row: dict[str, str]) -> Example:
     return Example(example.path, example.label, example.split, box)
 
 
-IMAGE_LIST = DataSet(find_list)
+IMAGE_LIST = DataSet(find_list, lists_validation=True)

@@ -99,5 +99,4 @@ IN_SHOP = DataSet(
         "gallery": (3_985, 12_612),
     },
     ranks=(1, 10, 20, 30),
-    may_list_validation=False,
 )

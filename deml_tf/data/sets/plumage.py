@@ -32,4 +32,4 @@ def read_plumage(data: DataConfig) -> list[Example]:
     return read_list(folder / "annotations.csv")
 
 
-PLUMAGE = DataSet(read_plumage, makes_data_dir=True, may_list_validation=False)
+PLUMAGE = DataSet(read_plumage, makes_data_dir=True)

@@ -63,5 +63,4 @@ STANFORD_ONLINE_PRODUCTS = DataSet(
     read_stanford_online_products,
     counts={"train": (11_318, 59_551), "test": (11_316, 60_502)},
     ranks=(1, 10, 100, 1000),
-    may_list_validation=False,
 )

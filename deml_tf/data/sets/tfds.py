@@ -39,4 +39,4 @@ def read(data: DataConfig) -> list[Example]:
     return read_tfds(name, data.data_dir)
 
 
-TFDS = DataSet(read, needs_data_dir=False)
+TFDS = DataSet(read, needs_data_dir=False, lists_validation=True)
