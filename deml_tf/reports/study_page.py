@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from deml_tf.reports import study_charts
 from deml_tf.reports.page import write_page
+from deml_tf.reports.study_attributes import attribute_tables
 from deml_tf.reports.study_table import (
-    attribute_tables,
     cost_cells,
     diagnostic_cells,
     layout_cells,

@@ -1,6 +1,6 @@
 """The rows of a study as texts, and as a table for the terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import rich.box
@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from deml_tf.reports import tables
-from deml_tf.studies.extra_scores import ATTRIBUTES, LAID_OUT, MEAN
+from deml_tf.studies.extra_scores import LAID_OUT
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.records import PEAK, SEEN_RECALL
 from deml_tf.studies.summary import Row
@@ -80,7 +80,10 @@ def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     for row in rows:
         own = [Cell(str(len(row.runs))), Cell(row.reference or tables.MISSING)]
         for number in ("recall_at_1", "map_at_r"):
-            own += [Cell(with_half(row.means.get(number))), _difference(row, number)]
+            own += [
+                Cell(with_half(row.means.get(number))),
+                difference_cell(row, number),
+            ]
         own.append(Cell(with_half(row.means.get("r_precision"))))
         cells.append(own)
     return titles, cells
@@ -93,7 +96,8 @@ def cost_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
         rows: Of the study.
     """
     cells = [
-        [*_costs(row), _mean(row, PEAK, 0), _mean(row, "best_step", 0)] for row in rows
+        [*_costs(row), mean_text(row, PEAK, 0), mean_text(row, "best_step", 0)]
+        for row in rows
     ]
     titles = [*_COSTS, "peak MiB", "best step"]
     return titles, [[*map(Cell, own)] for own in cells]
@@ -165,74 +169,6 @@ def _columns_of_layout(rows: Sequence[Row], prefix: str) -> dict[str, list[str]]
     }
 
 
-def attribute_tables(
-    rows: Sequence[Row],
-) -> list[tuple[str, list[str], list[tuple[str, list[Cell]]]]]:
-    """Return what linear probes read of each attribute.
-
-    Args:
-        rows: Of the study.
-
-    Returns:
-        Of three tables, none without probes, a heading, titles, and names and cells of
-        the lines: what the whole embedding shows, after chance and the frozen start
-        (one line, if it is the same for all variants);
-        its differences, bold where their interval does not hold 0; and what a learner's
-        part shows, the mean over all parts.
-    """
-    names = dict.fromkeys(
-        name.split("/")[1]
-        for row in rows
-        for name in row.means
-        if name.startswith(f"{ATTRIBUTES}/")
-    )
-    if not names:
-        return []
-    names = [MEAN, *(name for name in names if name != MEAN)]
-    titles = [name.replace("_", " ") for name in names]
-    wholes = [f"{ATTRIBUTES}/{name}/whole" for name in names]
-    probed = [row for row in rows if wholes[0] in row.means]
-    common = [*_common_lines(probed, names, "chance", "chance")]
-    common += _common_lines(probed, names, "frozen start", "frozen")
-    whole = [
-        (row.name, [Cell(with_half(row.means.get(number))) for number in wholes])
-        for row in probed
-    ]
-    differences = [
-        (f"{row.name} − {row.reference}", [_difference(row, n) for n in wholes])
-        for row in probed
-        if row.differences.keys() & {*wholes}
-    ]
-    parts = [
-        (row.name, [Cell(_mean_part(row, name)) for name in names]) for row in probed
-    ]
-    return [
-        ("Attributes that the embedding shows", titles, common + whole),
-        ("Attributes: differences", titles, differences),
-        ("Attributes that a learner's part alone shows", titles, parts),
-    ]
-
-
-def _common_lines(
-    rows: Sequence[Row], attributes: Sequence[str], title: str, what: str
-) -> Iterator[tuple[str, list[Cell]]]:
-    """Yield one line if all rows agree, and one for each otherwise."""
-    lines: dict[tuple[str, ...], list[str]] = {}
-    for row in rows:
-        texts = (_mean(row, f"{ATTRIBUTES}/{name}/{what}") for name in attributes)
-        lines.setdefault(tuple(texts), []).append(row.name)
-    for texts, names in lines.items():
-        suffix = "" if len(lines) == 1 else f" of {', '.join(names)}"
-        yield f"{title}{suffix}", [*map(Cell, texts)]
-
-
-def _mean_part(row: Row, attribute: str) -> str:
-    """Write what the parts show of an attribute on average."""
-    start = f"{ATTRIBUTES}/{attribute}/parts/"
-    found = [e.mean for name, e in row.means.items() if name.startswith(start)]
-    return f"{sum(found) / len(found):.3f}" if found else tables.MISSING
-
-
 def _not_empty(
     columns: dict[str, list[str]], count: int
 ) -> tuple[list[str], list[list[Cell]]]:
@@ -261,7 +197,7 @@ def study_table(rows: Sequence[Row]) -> Table:
         cells = [
             Cell(str(len(row.runs))),
             Cell(with_half(row.means.get("recall_at_1"))),
-            _difference(row, "recall_at_1"),
+            difference_cell(row, "recall_at_1"),
             Cell(row.reference or tables.MISSING),
             Cell(with_half(row.means.get("map_at_r"))),
             *map(Cell, _costs(row)),
@@ -284,16 +220,29 @@ def with_half(found: Estimate | None, sign: str = "") -> str:
     return f"{found.mean:{sign}.3f}{half}"
 
 
-def _difference(row: Row, number: str) -> Cell:
+def difference_cell(row: Row, number: str) -> Cell:
+    """Write the paired difference of a number, bold if its interval does not hold 0.
+
+    Args:
+        row: Of the study.
+        number: Which.
+    """
     found = row.differences.get(number)
     return Cell(with_half(found, "+"), found is not None and found.excludes_zero)
 
 
 def _costs(row: Row) -> list[str]:
-    return [_mean(row, number, digits) for number, digits in _COSTS.values()]
+    return [mean_text(row, number, digits) for number, digits in _COSTS.values()]
 
 
-def _mean(row: Row, number: str, digits: int = 3) -> str:
+def mean_text(row: Row, number: str, digits: int = 3) -> str:
+    """Write the mean of a number, or a dash.
+
+    Args:
+        row: Of the study.
+        number: Which.
+        digits: After the point.
+    """
     found = row.means.get(number)
     return tables.MISSING if found is None else tables.number(found.mean, digits)
 
@@ -301,7 +250,7 @@ def _mean(row: Row, number: str, digits: int = 3) -> str:
 def _by_scale(row: Row, number: str) -> str:
     """Write a number, or those of all scales; over learners their mean."""
     if number in row.means:
-        return _mean(row, number)
+        return mean_text(row, number)
     found = _means_by_scale(row, number)
     if not found:
         return tables.MISSING

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 from test_run_page import Page
 
+from deml_tf.reports.study_attributes import attribute_tables
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import (
-    attribute_tables,
     diagnostic_cells,
     layout_cells,
     seen_cells,

@@ -1,0 +1,76 @@
+"""What linear probes read of each attribute, as the tables of a study."""
+
+from collections.abc import Iterator, Sequence
+
+from deml_tf.reports import tables
+from deml_tf.reports.study_table import Cell, difference_cell, mean_text, with_half
+from deml_tf.studies.extra_scores import ATTRIBUTES, MEAN
+from deml_tf.studies.summary import Row
+
+
+def attribute_tables(
+    rows: Sequence[Row],
+) -> list[tuple[str, list[str], list[tuple[str, list[Cell]]]]]:
+    """Return what linear probes read of each attribute.
+
+    Args:
+        rows: Of the study.
+
+    Returns:
+        Of three tables, none without probes, a heading, titles, and names and cells of
+        the lines: what the whole embedding shows, after chance and the frozen start
+        (one line, if it is the same for all variants); its differences, bold where
+        their interval does not hold 0; and what a learner's part shows, the mean over
+        all parts.
+    """
+    names = dict.fromkeys(
+        name.split("/")[1]
+        for row in rows
+        for name in row.means
+        if name.startswith(f"{ATTRIBUTES}/")
+    )
+    if not names:
+        return []
+    names = [MEAN, *(name for name in names if name != MEAN)]
+    titles = [name.replace("_", " ") for name in names]
+    wholes = [f"{ATTRIBUTES}/{name}/whole" for name in names]
+    probed = [row for row in rows if wholes[0] in row.means]
+    common = [*_common_lines(probed, names, "chance", "chance")]
+    common += _common_lines(probed, names, "frozen start", "frozen")
+    whole = [
+        (row.name, [Cell(with_half(row.means.get(number))) for number in wholes])
+        for row in probed
+    ]
+    differences = [
+        (f"{row.name} − {row.reference}", [difference_cell(row, n) for n in wholes])
+        for row in probed
+        if row.differences.keys() & {*wholes}
+    ]
+    parts = [
+        (row.name, [Cell(_mean_part(row, name)) for name in names]) for row in probed
+    ]
+    return [
+        ("Attributes that the embedding shows", titles, common + whole),
+        ("Attributes: differences", titles, differences),
+        ("Attributes that a learner's part alone shows", titles, parts),
+    ]
+
+
+def _common_lines(
+    rows: Sequence[Row], attributes: Sequence[str], title: str, what: str
+) -> Iterator[tuple[str, list[Cell]]]:
+    """Yield one line if all rows agree, and one for each otherwise."""
+    lines: dict[tuple[str, ...], list[str]] = {}
+    for row in rows:
+        texts = (mean_text(row, f"{ATTRIBUTES}/{name}/{what}") for name in attributes)
+        lines.setdefault(tuple(texts), []).append(row.name)
+    for texts, names in lines.items():
+        suffix = "" if len(lines) == 1 else f" of {', '.join(names)}"
+        yield f"{title}{suffix}", [*map(Cell, texts)]
+
+
+def _mean_part(row: Row, attribute: str) -> str:
+    """Write what the parts show of an attribute on average."""
+    start = f"{ATTRIBUTES}/{attribute}/parts/"
+    found = [e.mean for name, e in row.means.items() if name.startswith(start)]
+    return f"{sum(found) / len(found):.3f}" if found else tables.MISSING
