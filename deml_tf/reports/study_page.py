@@ -19,8 +19,8 @@ from deml_tf.studies.summary import Row
 
 _PROBES = (
     "Balanced accuracy of linear probes that are fitted on one half of the unseen "
-    "species and read the attribute of the other half. What a probe cannot read any "
-    "more, the metric has forgotten."
+    "species and read the attribute of the other half. Where an embedding shows less "
+    "of an attribute than the frozen start, the metric has forgotten some of it."
 )
 
 

@@ -175,6 +175,12 @@ def test_what_is_left_and_what_failed_is_named(tmp_path):
     )
 
 
+def test_of_many_that_are_left_some_are_named(tmp_path):
+    facts = FACTS._replace(left=[f"v{n}, seed 0" for n in range(11)])
+    text = page_of(tmp_path, study(*THREE), facts).text
+    assert "Not done yet: v0, seed 0; " in text and "v7, seed 0; and 3 more." in text
+
+
 def test_names_and_flags_are_escaped(tmp_path):
     evil = '<script>alert("x")</script>&_"\'>'
     rows = study(variant("U512", None, evil))
