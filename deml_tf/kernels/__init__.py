@@ -6,5 +6,7 @@ layers compiled in the twin that `inference_twins` makes of a model, not in the 
 """
 
 from deml_tf.kernels.keras_settings import pin_keras
+from deml_tf.kernels.onednn import prefer_onednn
 
+prefer_onednn()  # before Keras imports TensorFlow
 pin_keras()
