@@ -1,6 +1,7 @@
 """Tiny data sets and commands, for tests of the whole."""
 
 import os
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -33,6 +34,22 @@ def paint(folder, classes=8, images=5, side=56, seed=0):
             image[y : y + side // 2, x : x + side // 2] = colour
             Image.fromarray(image.astype("uint8")).save(place / f"{n}.png")
     return Path(folder)
+
+
+def seed():
+    """What a test draws depends neither on the run nor on the tests before it."""
+    if "keras" in sys.modules:
+        sys.modules["keras"].utils.set_random_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seeded_module():
+    seed()
+
+
+@pytest.fixture(autouse=True)
+def seeded(seeded_module):
+    seed()
 
 
 @pytest.fixture(scope="session", autouse=True)
