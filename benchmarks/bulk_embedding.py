@@ -4,8 +4,9 @@
 
 Gives the images of FOLDER new names in DIR until there are `--count` of them, and has
 `deml_tf.embed` embed 1,000 of them, then all, then all again while it is killed twice.
-It prints images a second beside those of the export called on bytes in memory, the
-largest resident memory, and whether the files are the same.
+It prints images a second beside those of the export called on bytes in memory (which it
+calls before and after), the largest resident memory, and whether the files are the
+same.
 """
 
 import filecmp
@@ -38,7 +39,7 @@ def name_anew(images: list[Path], folder: Path, count: int) -> None:
 def begin(images: Path, output: Path) -> subprocess.Popen:
     """Start `deml_tf.embed`."""
     given = [f"--export={FLAGS.export}", f"--images={images}", f"--output={output}"]
-    given.append(f"--batch_size={BATCH}")
+    given += [f"--batch_size={BATCH}", f"--shard_size={FLAGS.shard_size}"]
     command = [sys.executable, "-m", "deml_tf.embed", *given]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
@@ -94,17 +95,18 @@ def main(_: list[str]) -> None:
     shutil.rmtree(work / "killed", ignore_errors=True)
     _, small = whole(work / "few", work / "few_embedded")
     print(f"{FEW:,} images: peak {small:,.0f} MiB", flush=True)
+    alone = [bare([image.read_bytes() for image in images[:IN_MEMORY]])]
     seconds, large = whole(work / "all", work / "all_embedded")
+    alone.append(bare([image.read_bytes() for image in images[:IN_MEMORY]]))
     rate = count / seconds
     print(
-        f"{count:,} images: {seconds:,.0f} s, {rate:.1f} images a second, peak "
-        f"{large:,.0f} MiB, {large / small:.3f} of that of {FEW:,}",
+        f"{count:,} images: {seconds:,.0f} s, {rate:.1f} images a second with the "
+        f"start, peak {large:,.0f} MiB, {large / small:.3f} of that of {FEW:,}",
         flush=True,
     )
-    alone = bare([path.read_bytes() for path in images[:IN_MEMORY]])
     print(
-        f"the export alone, {IN_MEMORY:,} images in memory: {alone:.1f} images a "
-        f"second; the command has {rate / alone:.1%} of that",
+        f"the export alone, images in memory: {alone[0]:.1f} images a second before, "
+        f"{alone[1]:.1f} after; the command has {2 * rate / sum(alone):.1%} of that",
         flush=True,
     )
     total = shards(work / "all_embedded")
@@ -124,4 +126,5 @@ if __name__ == "__main__":
     flags.DEFINE_string("images", None, "Folder of images.", required=True)
     flags.DEFINE_string("work", None, "Folder to work in.", required=True)
     flags.DEFINE_integer("count", 60_000, "Images to embed.")
+    flags.DEFINE_integer("shard_size", 4096, "Images in a file.")
     app.run(main)

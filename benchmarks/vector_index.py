@@ -146,7 +146,9 @@ def search(work: Path, kind: str) -> list[tuple[float, float, float]]:
         pairs = zip(find(queries), truth, strict=True)
         recall = sum(len({*row} & {*true}) for row, true in pairs) / truth.size
         seconds = statistics.median(alone[name]) / SINGLES
-        rows.append((QUERIES / statistics.median(together[name]), 1e3 * seconds, recall))
+        rows.append(
+            (QUERIES / statistics.median(together[name]), 1e3 * seconds, recall)
+        )
     return rows
 
 

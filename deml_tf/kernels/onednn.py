@@ -12,9 +12,9 @@ def prefer_onednn() -> None:
     """Have TensorFlow compute with oneDNN on x86 CPUs, whatever these can do.
 
     By itself TensorFlow does so on CPUs with instructions made for networks (AVX-512
-    VNNI or later). With AVX2 alone, a training step of U512 on EfficientNet-Lite0 at 112
-    pixels takes .62 of the time with oneDNN, as does a forward pass. Numbers differ by
-    rounding.
+    VNNI or later). With AVX2 alone, a training step of U512 on EfficientNet-Lite0 at
+    112 pixels takes .62 of the time with oneDNN, as does a forward pass. Numbers differ
+    by rounding.
 
     The environment variable TF_ENABLE_ONEDNN_OPTS decides if it is set. A program that
     imported TensorFlow before keeps what that chose.
