@@ -93,7 +93,7 @@ def main(_: list[str]) -> None:
         shutil.rmtree(work / f"{name}_embedded", ignore_errors=True)
         name_anew(images, work / name, number)
     shutil.rmtree(work / "killed", ignore_errors=True)
-    _, small = whole(work / "few", work / "few_embedded")
+    small = whole(work / "few", work / "few_embedded")[1]
     print(f"{FEW:,} images: peak {small:,.0f} MiB", flush=True)
     alone = [bare([image.read_bytes() for image in images[:IN_MEMORY]])]
     seconds, large = whole(work / "all", work / "all_embedded")

@@ -77,7 +77,7 @@ def lay_out(work: Path) -> None:
     for number in range(plan.shards):
         rows = plan.rows(number)
         shard = ShardWriter(images[rows.start : rows.stop], export)
-        boxes = np.tile(np.float32([0, 0, 1, 1]), (len(rows), export.scales))
+        boxes = np.tile(np.array([0, 0, 1, 1], np.float32), (len(rows), export.scales))
         shard.add(vectors[rows.start : rows.stop], boxes, [""] * len(rows))
         shard.write(work / "embeddings" / shard_name(number))
     exact = faiss.IndexFlatIP(vectors.shape[1])
