@@ -65,7 +65,7 @@ def killed(images: Path, output: Path, total: int) -> list[int]:
     found = []
     for share in KILLED_AT:
         process = begin(images, output)
-        while shards(output) < share * total:
+        while process.poll() is None and shards(output) < share * total:
             time.sleep(0.2)
         process.send_signal(signal.SIGKILL)
         process.wait()
