@@ -21,7 +21,7 @@ demo: $(STAMP) ## draw Plumage, train U512 and DeML on it, write their reports (
 	$(BIN)/python -m deml_tf.train --flagfile=configs/plumage.cfg
 	$(BIN)/python -m deml_tf.compare --output=runs/plumage.html runs/plumage_u512 runs/plumage
 
-test: $(STAMP) ## every test, two at a time (half an hour)
+test: $(STAMP) ## every test, two at a time (twenty minutes)
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not long"
 
 test-fast: $(STAMP) ## the quick tests alone
