@@ -51,6 +51,22 @@ def _arguments_of(choice: str) -> Any:
     return dataclasses.field(default_factory=dict, metadata={"arguments_of": choice})
 
 
+def baseline_arguments(kind: type, scales: int, learners: int) -> dict[str, Any]:
+    """Return the arguments of a loss that the release's U512 sets otherwise.
+
+    U512 is the baseline: one scale and one learner.
+
+    Args:
+        kind: Class of the loss; its `BASELINE`, if it has one, holds them.
+        scales: I, of the embedder.
+        learners: J, of the embedder.
+
+    Returns:
+        Values by name: its defaults in that case.
+    """
+    return dict(getattr(kind, "BASELINE", {})) if scales == learners == 1 else {}
+
+
 def default_resize_size(input_size: int) -> int:
     """Return the side that images are resized to before the crop, in pixels.
 

@@ -2,7 +2,8 @@
 
 Starts a dispatcher with one worker in this process or, with --dispatcher, another
 worker for a dispatcher on another machine. A training with the flag
-`--data_service=HOST:5050` then has its images read here. All machines need the images
+`--data_service=HOST:5050` then has its images read here. If it runs on another machine,
+give `--host=HOST`, the name by which it reaches this one. All machines need the images
 under the same path.
 
 Whoever reaches the port can run code on this machine, for the service knows no
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str]) -> None:
             "one, without a port."
         )
     if FLAGS.dispatcher is not None:
+        check_reachable(FLAGS.host, FLAGS.dispatcher)
         check_service(FLAGS.dispatcher, "dispatcher")
         worker = join(FLAGS.dispatcher, FLAGS.host, FLAGS.port)
         say(f"Serving for {FLAGS.dispatcher}.")
@@ -98,6 +100,25 @@ def join(dispatcher: str, host: str, port: int) -> Any:
         ) from error
 
 
+def check_reachable(host: str, dispatcher: str) -> None:
+    """Refuse a worker that other machines would look for on themselves.
+
+    Args:
+        host: Name under which other machines reach this one.
+        dispatcher: Address HOST:PORT of the service.
+
+    Raises:
+        UsageError: It is that of this machine alone, and the service is on another.
+    """
+    named = address.split(dispatcher.removeprefix("grpc://"))
+    if named and address.is_loopback(host) and not address.is_loopback(named[0]):
+        raise UsageError(
+            f"host={host} is each machine's name for itself, and "
+            f"dispatcher={dispatcher} is on another: give the name by which other "
+            "machines reach this one."
+        )
+
+
 def check_port(port: int) -> None:
     """Refuse a port that does not exist or that another program uses.
 
@@ -141,8 +162,8 @@ def cli() -> None:
     flags.DEFINE_string(
         "host",
         "localhost",
-        "Name under which other machines reach this one. It does not restrict who can "
-        "connect.",
+        "Name under which other machines reach this one; with the default, only this "
+        "machine can train. It does not restrict who can connect.",
     )
     flags.DEFINE_string(
         "dispatcher",

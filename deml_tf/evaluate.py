@@ -12,7 +12,7 @@ from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define, define_flags, from_flags
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
-from deml_tf.config import Configs, DataConfig, ModelConfig, ScoreConfig, TrainConfig
+from deml_tf.config import Configs, DataConfig, ModelConfig, ScoreConfig
 from deml_tf.data.layouts import LAYOUTS
 from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.plumage.attributes import check_has_attributes, read_attributes
@@ -79,7 +79,9 @@ def main(arguments: Sequence[str]) -> None:
     scores = score_images(images, embedded, scoring)
     if probe:
         scores["attributes"] = probe(embedded.queries, scoring)
-    what = {"split": FLAGS.split, "layout": FLAGS.layout}
+    names = ("dataset", "data_dir")
+    what = {name: str(getattr(source.data, name) or "") for name in names}
+    what |= {"split": FLAGS.split, "layout": FLAGS.layout}
     report = {"embedder": str(source.embedder), **what, **scores}
     write_atomically(source.output, json_text(report, indent=2).encode())
     if FLAGS.projector:
@@ -105,7 +107,7 @@ def readable(source: Source, role: str) -> Split:
     if source.record:
         split = run_split(source.record, source.data, source.seed)
     else:
-        split = read_split(source.data, source.seed)
+        split = read_split(source.data, source.seed, needed=(role,))
     wanted = (role, *["gallery"] * (role == "test"))
     others = {f.name for f in dataclasses.fields(split)} - {*wanted}
     split = dataclasses.replace(split, **dict.fromkeys(others, ()))
@@ -179,12 +181,13 @@ def _source() -> Source:
     laid_out = "" if FLAGS.layout == "as_is" else f"_{FLAGS.layout}"
     if FLAGS.embedder:
         path = Path(FLAGS.embedder)
+        role = "" if FLAGS.split == "test" else f"_{FLAGS.split}"
         for name in ("dataset", "data_dir"):
             if not FLAGS[name].value and (
                 name == "dataset" or find_set(FLAGS.dataset).needs_data_dir
             ):
                 raise UsageError(f"--{name} is missing: --embedder needs it.")
-        output = Path(FLAGS.output or path.with_suffix(f".scores{laid_out}.json"))
+        output = Path(FLAGS.output or path.with_suffix(f".scores{role}{laid_out}.json"))
         data, seed = from_flags(DataConfig, FLAGS), FLAGS.seed
         scoring = from_flags(ScoreConfig, FLAGS)
         return Source(path, output, data, seed, scoring=scoring)
@@ -225,8 +228,16 @@ def _refuse_other_data(configs: Configs) -> None:
 
 
 SETTINGS = (
+    Setting("run_dir", Path, None, "Folder of a finished run."),
     Setting("embedder", Path, None, "An embedder.keras, in place of --run_dir."),
     Setting("split", str, "test", "Which images to score.", ROLES),
+    Setting(
+        "seed",
+        int,
+        0,
+        "Seed of the choice of validation classes, of layouts and of the probes.",
+        at_least=0,
+    ),
     Setting("classes", int, 10, "Lines of the printed class table.", at_least=0),
     Setting(
         "layout",
@@ -257,7 +268,7 @@ SETTINGS = (
 
 def cli() -> None:
     """Define the flags and run: what `deml-tf-evaluate` starts."""
-    define_flags(DataConfig, TrainConfig, ScoreConfig)
+    define_flags(DataConfig, ScoreConfig)
     define(*SETTINGS)
     run(main)
 

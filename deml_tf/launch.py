@@ -12,6 +12,7 @@ start again, from the last checkpoint. SIGTERM is passed on to the workers, whic
 their step; when all have ended, launch exits with status 143.
 """
 
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -51,17 +52,31 @@ def main(arguments: Sequence[str]) -> None:
         status = run_workers(FLAGS.workers, arguments)
         if not any(status):
             return
-        # Of those that failed: what was killed from here ended below zero.
-        failed = max(range(FLAGS.workers), key=lambda n: (status[n] != 0, status[n]))
-        said = f"Worker {failed} of {FLAGS.workers} ended with status {status[failed]}"
+        said = what_failed(status)
         if _WRONG_USAGE in status:
-            raise UsageError(f"{said}: see what it said above, and mend its flags.")
+            raise UsageError(f"{said}, and mend its flags.")
         if not left:
             raise DataError(
-                f"{said}: see what it said above; the same command goes on from the "
-                "last checkpoint."
+                f"{said}; the same command goes on from the last checkpoint."
             )
         say(f"{said}; all start again, {left} restarts left.")
+
+
+def what_failed(status: Sequence[int | None]) -> str:
+    """Say which worker failed, and how: one that was killed could not say so itself.
+
+    Args:
+        status: As `run_workers` returns them, with one at least that is not 0.
+
+    Returns:
+        The beginning of a sentence.
+    """
+    failed = {rank: ended for rank, ended in enumerate(status) if ended}
+    rank = min(failed, key=lambda rank: (failed[rank] >= 0, -failed[rank]))
+    named, ended = f"Worker {rank} of {len(status)}", failed[rank]
+    if ended < 0:
+        return f"{named} was killed by {signal.Signals(-ended).name}"
+    return f"{named} ended with status {ended}: see what it said above"
 
 
 def check(arguments: Sequence[str]) -> None:

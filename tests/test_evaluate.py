@@ -89,3 +89,20 @@ def test_an_embedder_by_itself_is_scored_as_flags_say(scoring_of, tmp_path):
     given = [f"--embedder={tmp_path / 'e.keras'}", "--dataset=folder"]
     given += [f"--data_dir={tmp_path}", "--scoring_batch_size=7"]
     assert scoring_of(*given) == ((1, 2, 4, 8), 7)
+
+
+def test_scores_of_other_images_go_to_other_files(tmp_path):
+    given = [f"--embedder={tmp_path / 'e.keras'}", "--dataset=folder"]
+    given += [f"--data_dir={tmp_path}"]
+    names = set()
+    for more in ([], ["--split=train"], ["--layout=empty"]):
+        with defined() as values:
+            parse(values, ["evaluate", *given, *more])
+            names.add(evaluate._source().output.name)
+    assert names == {"e.scores.json", "e.scores_train.json", "e.scores_empty.json"}
+
+
+def test_flags_of_trainings_alone_are_none_of_it():
+    with defined() as values:
+        assert "run_dir" in values and "seed" in values
+        assert not {"steps", "optimizer", "score_frozen"} & {*values}

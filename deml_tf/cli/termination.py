@@ -51,7 +51,7 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Let SIGTERM end the process in the midst of the block.
+    """Let SIGTERM and Ctrl-C end the process in the midst of the block.
 
     For a block that waits inside TensorFlow, where Python hears of no signal, and that
     has nothing to tidy up. TensorFlow may take the signal for itself there.
@@ -59,7 +59,10 @@ def at_once() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, signal.SIG_DFL) for number in _heard()}
+    ends = _heard()
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+        ends.append(signal.SIGINT)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in ends}
     try:
         yield
     finally:

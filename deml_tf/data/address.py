@@ -1,5 +1,6 @@
 """Addresses of the form HOST:PORT, as flags and TF_CONFIG give them."""
 
+import ipaddress
 import re
 
 _HOST = re.compile(r"[^\s/:\[\]]+|\[[\da-fA-F:.]+\]")  # a name, an IPv4 or an [IPv6]
@@ -15,6 +16,18 @@ MEND = f"write HOST:PORT, with a port from 1 to {LAST_PORT}"
 def is_host(text: str) -> bool:
     """Tell whether a text may be the name or the IP address of a machine."""
     return _HOST.fullmatch(text) is not None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine, as no other machine can reach it.
+
+    Args:
+        host: A name or an IP address.
+    """
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def split(address: str) -> tuple[str, int] | None:

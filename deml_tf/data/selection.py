@@ -1,6 +1,7 @@
 """The images of a run: read, split into classes to train and to test on, counted."""
 
 import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 from deml_tf.cli.printing import say
@@ -10,6 +11,7 @@ from deml_tf.data.object_crops import refuse_without_boxes
 from deml_tf.data.sets import find_set
 from deml_tf.data.split_record import read_record
 from deml_tf.data.splits import (
+    NEEDED,
     Split,
     check_batches,
     large_classes,
@@ -38,7 +40,7 @@ def read_examples(data: DataConfig) -> list[Example]:
     return find_set(data.dataset).read(data)
 
 
-def read_split(data: DataConfig, seed: int) -> Split:
+def read_split(data: DataConfig, seed: int, needed: Collection[str] = NEEDED) -> Split:
     """Read a data set, split its classes and print how many there are.
 
     A benchmark whose counts are not the published ones is warned of.
@@ -46,6 +48,7 @@ def read_split(data: DataConfig, seed: int) -> Split:
     Args:
         data: Names the data set, its place and the share of validation classes.
         seed: Of the choice of validation classes.
+        needed: See `zero_shot_split`.
 
     Returns:
         The examples by role.
@@ -57,7 +60,7 @@ def read_split(data: DataConfig, seed: int) -> Split:
     """
     examples = read_examples(data)
     try:
-        split = zero_shot_split(examples, data.validation_classes, seed)
+        split = zero_shot_split(examples, data.validation_classes, seed, needed)
     except DataError as error:
         name = "data_dir" if data.data_dir else "dataset"
         raise DataError(f"{name}={getattr(data, name)}: {error}") from error

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from deml_tf.data.example import ROLES, Example
@@ -11,6 +11,7 @@ from deml_tf.errors import DataError, UsageError
 
 # Where queries are searched in images of their own, both are of the test classes.
 _SIDE = {"query": "test", "gallery": "test"}
+NEEDED = ("train", "validation", "test")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,10 @@ class Split:
 
 
 def zero_shot_split(
-    examples: Sequence[Example], validation_classes: float = 0.0, seed: int = 0
+    examples: Sequence[Example],
+    validation_classes: float = 0.0,
+    seed: int = 0,
+    needed: Collection[str] = NEEDED,
 ) -> Split:
     """Split by class, so that the test classes are never seen in training.
 
@@ -49,14 +53,16 @@ def zero_shot_split(
         validation_classes: Share of the training classes held out for validation, 0 to
             below 1. Above 0, at least two classes are held out.
         seed: Seed of the choice of validation classes.
+        needed: Roles that must have classes enough, of train, validation and test;
+            validation may have none. The default is what a training needs.
 
     Returns:
         The split. Within each role the examples keep their order.
 
     Raises:
         UsageError: The share is not in [0, 1).
-        DataError: Only some examples have roles, a class has two roles, a role has
-            fewer than two classes, or none with two images to find each other, or
+        DataError: Only some examples have roles, a class has two roles, a needed role
+            has fewer than two classes, or none with two images to find each other, or
             queries and gallery do not fit together.
     """
     if not 0.0 <= validation_classes < 1.0:
@@ -77,7 +83,7 @@ def zero_shot_split(
         (gallery if searched else sides[role[example.label]]).append(example)
     split = Split(**{name: tuple(side) for name, side in sides.items()})
     split = replace(split, gallery=tuple(gallery))
-    _check_classes(split, validation_classes)
+    _check_classes(split, validation_classes, needed)
     return split
 
 
@@ -247,9 +253,11 @@ def _lot(label: str, seed: int) -> bytes:
     return hashlib.sha256(text).digest()
 
 
-def _check_classes(split: Split, validation_classes: float) -> None:
+def _check_classes(
+    split: Split, validation_classes: float, needed: Collection[str]
+) -> None:
     counts = protocol(split)
-    for name in ("train", "validation", "test"):
+    for name in needed:
         found = counts[f"{name}_classes"]
         if found >= 2 or (name == "validation" and not found):
             continue
@@ -259,7 +267,7 @@ def _check_classes(split: Split, validation_classes: float) -> None:
             f"{held_out * (name == 'train' and bool(validation_classes))}; retrieval "
             "needs two classes or more a side, so add classes or change the split"
         )
-    for name in roles_without_pairs(split):
+    for name in (role for role in roles_without_pairs(split) if role in needed):
         raise DataError(
             f"each of the {counts[f'{name}_classes']} {name} classes has one image "
             "alone, so no image has another to find; add images to them or change the "

@@ -10,6 +10,7 @@ from rich.progress import track
 
 from deml_tf.data.batches import scoring_dataset
 from deml_tf.data.example import Example
+from deml_tf.data.images import explain_unreadable
 from deml_tf.kernels.inference_twin import inference_twins
 from deml_tf.layers.prepare import boxes_to_original
 
@@ -67,6 +68,9 @@ def embed(
     Returns:
         The output for all images as one array (n, ...), or a dict of such arrays, whose
         `boxes` are relative to the images as they were before they became square.
+
+    Raises:
+        DataError: An image cannot be read (any more).
     """
     dataset = scoring_dataset(
         examples,
@@ -77,13 +81,15 @@ def embed(
     )
     batches = -(-len(examples) // batch_size)
     outputs = []
-    for images, shapes in track(
-        dataset, progress or "", total=batches, disable=progress is None
-    ):
-        found = forward(images)
-        if fit == "pad" and isinstance(found, dict):
-            sides = (resize_size, resize_size)
-            boxes = boxes_to_original(found["boxes"], shapes, *sides, fit)
-            found = found | {"boxes": boxes}
-        outputs.append(tf.nest.map_structure(lambda t: t.numpy(), found))
+    shown = track(dataset, progress or "", total=batches, disable=progress is None)
+    try:
+        for images, shapes in shown:
+            found = forward(images)
+            if fit == "pad" and isinstance(found, dict):
+                sides = (resize_size, resize_size)
+                boxes = boxes_to_original(found["boxes"], shapes, *sides, fit)
+                found = found | {"boxes": boxes}
+            outputs.append(tf.nest.map_structure(lambda t: t.numpy(), found))
+    except tf.errors.OpError as error:
+        raise explain_unreadable((e.path for e in examples), error) from error
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)

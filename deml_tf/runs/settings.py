@@ -7,7 +7,7 @@ from absl import flags
 from deml_tf.cli.flags import as_flags, define_flags, drop_not_chosen, read_configs
 from deml_tf.cli.parsing import parse
 from deml_tf.cli.settings import argument_fields, constructor_settings
-from deml_tf.config import CONFIGS, Configs
+from deml_tf.config import CONFIGS, Configs, baseline_arguments
 from deml_tf.errors import UsageError
 from deml_tf.runs.flagfile import flag_text, renamed_lines
 
@@ -79,6 +79,8 @@ def _constructor_defaults(configs: Configs) -> dict[str, object]:
     for config in configs:
         for _, choice, rules in argument_fields(type(config)):
             chosen = getattr(config, choice)
-            for setting in constructor_settings(rules[chosen]):
-                defaults[f"{chosen}_{setting.name}"] = setting.default
+            kind, model = rules[chosen], configs.model
+            own = {each.name: each.default for each in constructor_settings(kind)}
+            own |= baseline_arguments(kind, model.scales, model.learners)
+            defaults |= {f"{chosen}_{name}": value for name, value in own.items()}
     return defaults

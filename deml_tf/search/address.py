@@ -1,12 +1,11 @@
 """Where the web page is served: the address, and who can reach it."""
 
-import ipaddress
 import re
 import socket
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from deml_tf.data.address import LAST_PORT, is_host
+from deml_tf.data.address import LAST_PORT, is_host, is_loopback
 from deml_tf.errors import UsageError
 
 _LOOPBACK = "127.0.0.1"
@@ -26,10 +25,7 @@ class Address(NamedTuple):
     @property
     def is_loopback(self) -> bool:
         """Whether programs of this machine alone can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+        return is_loopback(self.host)
 
     @property
     def url(self) -> str:

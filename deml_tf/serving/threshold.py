@@ -10,7 +10,6 @@ from numpy.typing import ArrayLike
 
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
-from deml_tf.data.images import explain_unreadable
 from deml_tf.data.scan import refuse_bad
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import Geometry
@@ -91,17 +90,14 @@ def embed_examples(
         DataError: An image cannot be read.
     """
     refuse_bad(e.path for e in examples)
-    try:
-        return embed(
-            forward,
-            examples,
-            resize_size=geometry.resize_size,
-            fit=geometry.fit,
-            batch_size=batch_size,
-            progress=progress,
-        )
-    except tf.errors.OpError as error:
-        raise explain_unreadable((e.path for e in examples), error) from error
+    return embed(
+        forward,
+        examples,
+        resize_size=geometry.resize_size,
+        fit=geometry.fit,
+        batch_size=batch_size,
+        progress=progress,
+    )
 
 
 def calibrate(

@@ -8,7 +8,7 @@ from typing import Any, cast
 import keras
 
 from deml_tf.backbones import check_backbone
-from deml_tf.config import LossConfig, ModelConfig, TrainConfig
+from deml_tf.config import LossConfig, ModelConfig, TrainConfig, baseline_arguments
 from deml_tf.data.augmentation import AUGMENTATIONS, Augmentation
 from deml_tf.decoupling import DECOUPLINGS, Decoupling
 from deml_tf.errors import UsageError, arguments_of
@@ -138,7 +138,7 @@ def build_metric_loss(
     """
     kind = METRIC_LOSSES[loss.loss]
     arguments = {
-        **(getattr(kind, "BASELINE", {}) if scales == learners == 1 else {}),
+        **baseline_arguments(kind, scales, learners),
         **loss.loss_arguments,
         **_taken(kind, {"pairs": loss.pairs, "num_classes": num_classes}),
     }

@@ -57,9 +57,11 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
     )
     if devices.logical_cpus:  # so many devices take their time to make
         check_shares(devices.logical_cpus * cluster.size, *batches)
-    workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
-    check_shares(workers.replicas, *batches)
-    if not finished:  # such a run needs none of its weights
+    if finished:  # so there is nothing to wait for others for
+        workers = Workers()
+    else:
+        workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
+        check_shares(workers.replicas, *batches)
         check_choices(configs.model, configs.loss, configs.train)
     with workers.lost_one_explained():
         return _train(configs, workers, devices)

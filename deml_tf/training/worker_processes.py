@@ -16,7 +16,7 @@ from deml_tf.training.cluster import VARIABLE
 _PATIENCE = 60  # seconds in which the others may end by themselves, saying why
 
 
-def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
+def run_workers(count: int, arguments: Sequence[str]) -> list[int | None]:
     """Run `deml_tf.train` in several processes that know of one another.
 
     If one of them fails, the others are killed a minute later. SIGTERM and Ctrl-C are
@@ -27,7 +27,8 @@ def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
         arguments: Flags of `deml_tf.train`.
 
     Returns:
-        The exit status of each worker, in order of rank.
+        The exit status of each worker, in order of rank: negative if a signal killed
+        it, None if it was ended here because another one had failed.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; all workers have ended.
@@ -38,6 +39,7 @@ def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
         for rank in range(count):
             workers.append(start_worker(rank, addresses, arguments))
         _wait(workers)
+        return [worker.poll() for worker in workers]
     except KeyboardInterrupt:
         for worker in workers:
             worker.terminate()
@@ -49,7 +51,6 @@ def run_workers(count: int, arguments: Sequence[str]) -> list[int]:
             if worker.poll() is None:
                 worker.send_signal(signal.SIGKILL)
             worker.wait()
-    return [worker.returncode for worker in workers]
 
 
 def _wait(workers: Sequence[subprocess.Popen[Any]]) -> None:
@@ -80,6 +81,7 @@ def start_worker(
     return subprocess.Popen(
         [sys.executable, "-m", "deml_tf.train", *arguments],
         env={**os.environ, VARIABLE: tf_config(rank, addresses)},
+        process_group=0,  # Ctrl-C reaches it as SIGTERM, which lets it save its step
         **options,
     )
 

@@ -294,6 +294,14 @@ CASES = (
         take_port,
     ),
     Case(
+        "a worker that the dispatcher's machine would look for on itself",
+        "data_service --port=0 --dispatcher=there:5050",
+        2,
+        "--host=localhost is each machine's name for itself, and "
+        "--dispatcher=there:5050 is on another: give the name by which other machines "
+        "reach this one.",
+    ),
+    Case(
         "a host with a port",
         "data_service --port=0 --host=here:5050",
         2,

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.cli.error_text import service_error
-from deml_tf.data.address import is_host, split
+from deml_tf.data.address import is_host, is_loopback, split
 from deml_tf.data.service import check_service, through_service
 from deml_tf.errors import DataError
 
@@ -64,6 +64,14 @@ def test_addresses():
     for wrong in ("", "host", ":1", "host:", "host:0", "host:65536", "a b:1", "a:1:2"):
         assert split(wrong) is None
     assert split("http://host:1") is None and not is_host("")
+
+
+@pytest.mark.parametrize(
+    ("host", "own"),
+    [("localhost", True), ("127.0.0.2", True), ("[::1]", True), ("10.0.0.1", False)],
+)
+def test_hosts_that_other_machines_do_not_reach(host, own):
+    assert is_loopback(host) is own
 
 
 def test_a_service_that_is_up(served):

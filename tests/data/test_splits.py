@@ -127,6 +127,21 @@ def test_queries_are_found_in_the_gallery_alone():
     assert roles_without_pairs(replace(split, test=())) == []  # nobody scores it
 
 
+def test_what_is_only_scored_needs_no_other_roles():
+    tested = zero_shot_split(examples(a="test,test", b="test,test"), needed=["test"])
+    assert len(tested.test) == 4 and not tested.train
+    asked = examples(c="query,gallery", d="query,gallery", e="train")
+    asked = zero_shot_split(asked, 0.5, needed=["test"])
+    assert (len(asked.test), len(asked.gallery)) == (2, 2)
+    seen = zero_shot_split(examples(a="train,train", b="train,train"), needed=["train"])
+    assert len(seen.train) == 4 and not seen.test
+    with pytest.raises(DataError, match="1 class left to test on"):
+        zero_shot_split(examples(a="test,test", b="train"), needed=["test"])
+    alone = [Example(label, label, "test") for label in "ab"]
+    with pytest.raises(DataError, match="each of the 2 test classes has one image"):
+        zero_shot_split(alone, needed=["test"])
+
+
 def test_protocol_counts():
     split = zero_shot_split(numbered(20, 3), 0.2)
     assert protocol(split) == {

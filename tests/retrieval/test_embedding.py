@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -6,6 +9,7 @@ import tensorflow as tf
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Example
 from deml_tf.data.selection import read_examples
+from deml_tf.errors import DataError
 from deml_tf.kernels.normed_convolution import NormedConvolution
 from deml_tf.layers.prepare import fit_square
 from deml_tf.retrieval.embedding import embed, inference
@@ -24,6 +28,13 @@ def test_embed_keeps_order_and_partial_batches(painted):
         expected = fit_square(image, 24).numpy().mean((0, 1))
         np.testing.assert_allclose(outputs["mean"][n], expected, rtol=1e-4)
     np.testing.assert_allclose(outputs["twice"], 2 * outputs["mean"], rtol=1e-6)
+
+
+def test_an_image_that_is_gone_meanwhile_is_named(painted):
+    examples = read_examples(DataConfig("folder", str(painted)))[:3]
+    Path(examples[1].path).unlink()
+    with pytest.raises(DataError, match=re.escape(examples[1].path)):
+        embed(lambda images: images, examples, resize_size=8, fit="squash")
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])

@@ -17,6 +17,7 @@ from deml_tf.runs.folder import RunFolder
 from deml_tf.training import session
 from deml_tf.training.session import _read_split
 from deml_tf.training.start import train
+from deml_tf.training.worker_processes import free_addresses, tf_config
 from deml_tf.training.workers import Workers
 
 
@@ -77,6 +78,19 @@ def test_a_finished_run_needs_no_weights(tmp_path, capsys):
     run.close()
     assert train(given, DistributionConfig()) is None
     assert "is finished" in capsys.readouterr().out
+
+
+def test_a_finished_run_waits_for_no_other_worker(tmp_path, monkeypatch, capsys):
+    """They have seen that it is finished, and do not come."""
+    given = configs(tmp_path)
+    run = RunFolder.open(tmp_path / "run", as_flags(*given))
+    run.write_json("results.json", {})
+    run.close()
+    monkeypatch.setattr(Workers, "start", lambda *_: pytest.fail("it waits"))
+    for rank, said in ((0, "is finished"), (1, "")):
+        monkeypatch.setenv("TF_CONFIG", tf_config(rank, free_addresses(2)))
+        assert train(given, DistributionConfig()) is None
+        assert said in capsys.readouterr().out
 
 
 def configs(folder, model=None, loss=None, data=None, **given):

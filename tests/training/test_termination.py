@@ -20,6 +20,7 @@ from forks import Fork
 from small_backbone import run_command
 
 from deml_tf.cli import termination
+from deml_tf.launch import what_failed
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training import worker_processes
 from deml_tf.training.worker_processes import free_addresses, tf_config
@@ -168,6 +169,43 @@ def launch():
         print("all ended", flush=True)
 
 
+def one_is_killed():
+    """`run_workers` with a worker that is killed, and one that would wait for it."""
+    worker_processes._PATIENCE = 0.5
+    worker_processes.start_worker = lambda rank, *_: subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import os, time\ntime.sleep({60 * (not rank)})\nos.kill(os.getpid(), 9)",
+        ]
+    )
+    print(worker_processes.run_workers(2, []), flush=True)
+
+
+def test_launch_tells_what_was_killed_from_what_it_ended():
+    output, errors = Fork(one_is_killed).communicate()
+    assert output == "[None, -9]\n", errors
+
+
+def test_ctrl_c_reaches_workers_through_launch_alone(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/bin/true")
+    with worker_processes.start_worker(0, free_addresses(1), []) as worker:
+        assert os.getpgid(worker.pid) == worker.pid
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ([1, -9], "Worker 1 of 2 was killed by SIGKILL"),
+        ([None, -11], "Worker 1 of 2 was killed by SIGSEGV"),
+        ([0, 1], "Worker 1 of 2 ended with status 1: see what it said above"),
+        ([1, 2, 0], "Worker 1 of 3 ended with status 2: see what it said above"),
+    ],
+)
+def test_launch_names_the_worker_that_failed(status, said):
+    assert what_failed(status) == said
+
+
 def test_launch_waits_for_its_workers():
     process = Fork(launch)
     assert [process.stdout.readline() for _ in range(2)] == ["up\n"] * 2
@@ -240,11 +278,13 @@ def test_a_terminal_that_closes_does_not_disturb_the_end():
 
 
 def under_nohup():
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    for number in (signal.SIGHUP, signal.SIGINT):  # as for a job in the background
+        signal.signal(number, signal.SIG_IGN)
     termination.listen()
     signal.raise_signal(signal.SIGHUP)
     with termination.at_once():
         signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGINT)
     print("goes on", termination.asked(), flush=True)
 
 
@@ -261,7 +301,7 @@ def wait_in_one_call():
         signal.pause()
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGINT])
 def test_it_ends_what_waits_elsewhere(number):
     process = Fork(wait_in_one_call)
     assert process.stdout.readline() == "waiting\n"
