@@ -9,7 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from deml_tf.errors import UsageError
-from deml_tf.retrieval.metrics import evaluate
+from deml_tf.retrieval.metrics import check_labels, evaluate
 
 
 class RetrievalMetrics(keras.callbacks.Callback):
@@ -82,7 +82,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
                 raise UsageError("labels are missing; give one label an image.")
             images = np.asarray(images)
             # Whatever is wrong with labels or ranks is said before the training.
-            evaluate(np.ones((len(images), 1)), labels, ranks)
+            check_labels(labels, len(images), ranks)
         self.images: Any = images
         self.labels = labels
         self.ranks = ranks

@@ -20,6 +20,7 @@ LOSSES = {
     "adversary_loss": "Adversary loss",
     "activation_decay": "Activation decay",
     "unit_rows": "Unit rows",
+    "energy_confusion": "Energy confusion",
 }
 SPREAD = {
     "embedding_variance": "Variance of the embedding in a batch",
@@ -75,15 +76,21 @@ def bars(rows: tables.Rows) -> Markup | None:
     figure, axes = new_axes(width=7.0, height=3.2)
     width = 0.8 / len(rows)
     for r, row in enumerate(scores):
+        known = [tables.finite(row.get(key)) for key, _ in columns]
         values = [
-            float(row[k]) if tables.finite(row.get(k)) else 0.0 for k, _ in columns
+            float(row[key]) if is_known else 0.0
+            for (key, _), is_known in zip(columns, known, strict=True)
         ]
         places = np.arange(len(columns)) + (r - (len(rows) - 1) / 2) * width
         bars = axes.bar(
             places, values, 0.9 * width, color=drawing.hex(drawing.scale_colour(r))
         )
         if len(rows) <= 4:
-            axes.bar_label(bars, fmt="%.3f", fontsize=7, padding=1, color=INK)
+            labels = [
+                f"{value:.3f}" if is_known else tables.MISSING
+                for value, is_known in zip(values, known, strict=True)
+            ]
+            axes.bar_label(bars, labels, fontsize=7, padding=1, color=INK)
     axes.set_xticks(range(len(columns)), [name for _, name in columns])
     axes.set_xlabel("")
     axes.grid(False, axis="x")

@@ -38,7 +38,7 @@ def attribute_tables(
     common = [*_common_lines(probed, names, "chance", "chance")]
     common += _common_lines(probed, names, "frozen start", "frozen")
     whole = [
-        (row.name, [Cell(with_half(row.means.get(number))) for number in wholes])
+        (row.name, [Cell(with_half(row.means.get(number), row)) for number in wholes])
         for row in probed
     ]
     differences = [

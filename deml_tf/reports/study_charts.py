@@ -109,9 +109,11 @@ def learning_curves(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
             continue
         figure, axes = new_axes()
         for curve in curves[row.name]:
-            axes.plot(*curve.T, color=ACCENT, linewidth=1.2, alpha=0.8)
+            mark = "o" if len(curve) == 1 else None
+            axes.plot(*curve.T, color=ACCENT, marker=mark, linewidth=1.2, alpha=0.8)
         steps, means = _mean_curve(curves.get(str(row.reference), []))
-        axes.plot(steps, means, color=INK, linestyle="--", linewidth=1, alpha=0.7)
+        mark = "_" if len(steps) == 1 else None
+        axes.plot(steps, means, "--", color=INK, marker=mark, linewidth=1, alpha=0.7)
         axes.set_ylim(0, 1.05 * highest or 1)
         charts.append((row.name, svg(figure)))
     return charts

@@ -81,10 +81,10 @@ def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
         own = [Cell(str(len(row.runs))), Cell(row.reference or tables.MISSING)]
         for number in ("recall_at_1", "map_at_r"):
             own += [
-                Cell(with_half(row.means.get(number))),
+                Cell(with_half(row.means.get(number), row)),
                 difference_cell(row, number),
             ]
-        own.append(Cell(with_half(row.means.get("r_precision"))))
+        own.append(Cell(with_half(row.means.get("r_precision"), row)))
         cells.append(own)
     return titles, cells
 
@@ -114,7 +114,7 @@ def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     """
     return _not_empty(
         {
-            title: [with_half(row.means.get(number)) for row in rows]
+            title: [with_half(row.means.get(number), row) for row in rows]
             for title, number in SEEN.items()
         },
         len(rows),
@@ -161,7 +161,7 @@ def _columns_of_layout(rows: Sequence[Row], prefix: str) -> dict[str, list[str]]
     layout = prefix.removesuffix("/") or "as they are"
     recall = f"{prefix}recall_at_1"
     return {
-        f"{layout}: R@1": [with_half(row.means.get(recall)) for row in rows],
+        f"{layout}: R@1": [with_half(row.means.get(recall), row) for row in rows],
         **{
             f"{layout}: {title}": [_by_scale(row, prefix + number) for row in rows]
             for title, number in _OF_LAYOUT.items()
@@ -196,10 +196,10 @@ def study_table(rows: Sequence[Row]) -> Table:
     for row in rows:
         cells = [
             Cell(str(len(row.runs))),
-            Cell(with_half(row.means.get("recall_at_1"))),
+            Cell(with_half(row.means.get("recall_at_1"), row)),
             difference_cell(row, "recall_at_1"),
             Cell(row.reference or tables.MISSING),
-            Cell(with_half(row.means.get("map_at_r"))),
+            Cell(with_half(row.means.get("map_at_r"), row)),
             *map(Cell, _costs(row)),
         ]
         texts = [Text(text, style="bold" if bold else "") for text, bold in cells]
@@ -207,17 +207,19 @@ def study_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def with_half(found: Estimate | None, sign: str = "") -> str:
+def with_half(found: Estimate | None, row: Row, sign: str = "") -> str:
     """Write a mean and half of its interval, such as "0.512 ± 0.020".
 
     Args:
         found: The estimate; None is a dash.
+        row: Whose it is: of fewer seeds than those of the row, their number is added.
         sign: "+" to write the sign of the mean, too.
     """
     if found is None:
         return tables.MISSING
     half = "" if found.half is None else f" ± {found.half:.3f}"
-    return f"{found.mean:{sign}.3f}{half}"
+    fewer = "" if found.n == len(row.runs) else f" (n = {found.n})"
+    return f"{found.mean:{sign}.3f}{half}{fewer}"
 
 
 def difference_cell(row: Row, number: str) -> Cell:
@@ -228,7 +230,7 @@ def difference_cell(row: Row, number: str) -> Cell:
         number: Which.
     """
     found = row.differences.get(number)
-    return Cell(with_half(found, "+"), found is not None and found.excludes_zero)
+    return Cell(with_half(found, row, "+"), found is not None and found.excludes_zero)
 
 
 def _costs(row: Row) -> list[str]:

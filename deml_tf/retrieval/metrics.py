@@ -23,6 +23,11 @@ from deml_tf.retrieval.relevance import (
     r_precision,
 )
 
+_NOTHING_TO_FIND = (
+    "labels: no query has another image of its class to find; at least one class needs "
+    "two."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class QueryScores:
@@ -189,6 +194,24 @@ def evaluate(
     return scores
 
 
+def check_labels(labels: ArrayLike, images: int, ranks: Sequence[int]) -> None:
+    """Refuse what `evaluate` would, before there are embeddings.
+
+    Args:
+        labels: (n,), as in `evaluate`.
+        images: n.
+        ranks: As in `evaluate`.
+
+    Raises:
+        UsageError: They are not of this form.
+        DataError: No class has two images.
+    """
+    check_ranks(ranks)
+    codes = check_inputs(np.ones((images, 1)), labels).query_codes
+    if np.bincount(codes).max(initial=0) < 2:
+        raise DataError(_NOTHING_TO_FIND)
+
+
 def per_class(
     embeddings: ArrayLike,
     labels: ArrayLike,
@@ -229,10 +252,7 @@ def _score(inputs: QueriesAndGallery, depth: int, block_size: int) -> QueryScore
     ranker = Ranker(inputs, block_size)
     rows = np.flatnonzero(ranker.relevant_counts)
     if not rows.size:
-        raise DataError(
-            "labels: no query has another image of its class to find; "
-            "at least one class needs two."
-        )
+        raise DataError(_NOTHING_TO_FIND)
     counts = ranker.relevant_counts[rows]
     hits, precision, average = np.empty((3, len(rows)))
     deepest = min(depth, ranker.available)

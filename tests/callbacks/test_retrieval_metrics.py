@@ -205,6 +205,12 @@ def test_what_cannot_be_scored(arguments, options, words):
     assert "\n" not in str(caught.value)
 
 
+def test_many_images_are_no_collapse(capsys):
+    """There are no embeddings to speak of before the first epoch."""
+    RetrievalMetrics(np.zeros((1500, 1)), np.arange(1500) // 2)
+    assert not capsys.readouterr().out
+
+
 def test_said_before_the_first_epoch():
     with pytest.raises(DataError, match="no query has another image of its class"):
         RetrievalMetrics(IMAGES, np.arange(30))

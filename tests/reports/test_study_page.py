@@ -9,9 +9,11 @@ from rich.console import Console
 from test_run_page import Page
 
 from deml_tf.reports.study_attributes import attribute_tables
+from deml_tf.reports.study_charts import learning_curves
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import (
     diagnostic_cells,
+    difference_cell,
     layout_cells,
     seen_cells,
     study_table,
@@ -288,6 +290,29 @@ def test_the_table_fits_a_terminal():
 
 
 def test_a_mean_without_interval_stands_alone():
-    assert with_half(Estimate(1, 0.5)) == "0.500"
-    assert with_half(Estimate(2, -0.5, 0.1, -1.0, 0.0), "+") == "-0.500 ± 0.500"
-    assert with_half(None) == "–"
+    (row,) = study(variant("U512", None))
+    assert with_half(Estimate(2, 0.5), row) == "0.500"
+    assert with_half(Estimate(2, -0.5, 0.1, -1.0, 0.0), row, "+") == "-0.500 ± 0.500"
+    assert with_half(None, row) == "–"
+
+
+def test_what_fewer_seeds_have_says_so():
+    """A difference is of the seeds that both variants have."""
+    first, second = variant("a", None), variant("b", "a")
+    records = [
+        Record(name, seed, {}, numbers(place, seed), CURVE)
+        for place, (name, seeds) in enumerate((("a", (0, 1)), ("b", (0, 1, 2))))
+        for seed in seeds
+    ]
+    row = summarise((first, second), (0, 1, 2), records)[1]
+    found = difference_cell(row, "recall_at_1").text
+    assert found.startswith("+0.075 ± ") and found.endswith(" (n = 2)")
+    assert "n = " not in with_half(row.means["recall_at_1"], row)
+
+
+def test_a_single_validation_is_drawn():
+    (row,) = study(variant("a", None), seeds=(0,), curve=[[100.0, 0.1]])
+    ((_, one),) = learning_curves([row])
+    (row,) = study(variant("a", None), seeds=(0,))
+    ((_, two),) = learning_curves([row])
+    assert one.count("<use") == two.count("<use") + 1  # a marker

@@ -1,0 +1,25 @@
+"""Charts of runs, read as SVG."""
+
+import re
+
+from deml_tf.reports.charts import LOSSES, bars, curves
+
+
+def labels(svg):
+    """What a chart says, without the ticks of its vertical axis."""
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
+    return [text for text in texts if re.fullmatch(r"\d\.\d{3}|–", text)]
+
+
+def test_a_recall_that_a_run_does_not_have_is_no_0():
+    rows = [
+        ("a", {"test": {"recall_at_1": 0.5, "recall_at_2": 0.7}}),
+        ("b", {"test": {"recall_at_1": 0.4, "recall_at_8": 0.9}}),
+    ]
+    assert sorted(labels(bars(rows))) == ["0.400", "0.500", "0.700", "0.900", "–", "–"]
+
+
+def test_every_term_of_the_loss_has_a_chart():
+    metrics = [{"step": n, **dict.fromkeys(LOSSES, 0.5 + n)} for n in (1, 2)]
+    titles = [title for title, _ in curves(metrics, None)]
+    assert "Energy confusion" in titles and set(LOSSES.values()) <= {*titles}
