@@ -63,21 +63,6 @@ def hat_windows(
     return weights / tf.reduce_sum(weights, axis=3, keepdims=True), window
 
 
-def hat_weights(start: Any, stop: Any, pixels: int, size: int) -> tf.Tensor:
-    """Return the weights of all pixels in all samples: `hat_windows` of one block.
-
-    Args:
-        start: (b,) float32, relative to the axis.
-        stop: (b,) float32, relative to the axis.
-        pixels: Length of the axis in pixels.
-        size: Number of samples.
-
-    Returns:
-        (b, size, pixels) float32, each row summing to 1.
-    """
-    return hat_windows(start, stop, pixels, size, block=size)[0][:, 0]
-
-
 def resample(lines: Any, start: Any, stop: Any, size: int) -> tf.Tensor:
     """Sample the span [start, stop] of an axis with the weights of `hat_windows`.
 

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
-from deml_tf.layers.zoom import Zoom, compose_boxes, hat_weights, zoom
+from deml_tf.layers.zoom import Zoom, compose_boxes, hat_windows, zoom
 
 
 def random_images(h, w, count=2, seed=0):
@@ -41,7 +41,8 @@ def test_whole_pixel_crops_equal_resize_of_the_crop(size):
 
 def test_weights_equal_a_naive_loop():
     start, stop, pixels, size = 0.137, 0.713, 11, 4
-    weights = hat_weights(tf.constant([start]), tf.constant([stop]), pixels, size)
+    span = (tf.constant([start]), tf.constant([stop]))
+    weights = hat_windows(*span, pixels, size, block=size)[0][:, 0]
     for sample in range(size):
         at = pixels * (start + (sample + 0.5) / size * (stop - start)) - 0.5
         reach = max(1.0, pixels * (stop - start) / size)
