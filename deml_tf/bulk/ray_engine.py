@@ -9,6 +9,7 @@ import importlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ class RayCluster:
     Use it as a context manager, which takes leave of it.
 
     Args:
-        workers: Actors, each with an equal share of the cluster's CPUs and GPUs.
+        workers: Actors. Each gets as many CPUs and GPUs, of one machine, as all can.
 
     Raises:
         UsageError: Ray is not installed, or the cluster has fewer CPUs than `workers`.
@@ -47,7 +48,8 @@ class RayCluster:
                 f"({first_sentence(error)}): start the cluster, or unset it."
             ) from error
         try:
-            self._shares = _shares(self._ray.cluster_resources(), workers)
+            alive = [node for node in self._ray.nodes() if node["Alive"]]
+            self._shares = _shares([node["Resources"] for node in alive], workers)
         except UsageError:
             self._ray.shutdown()
             raise
@@ -142,15 +144,33 @@ def _load() -> Any:
         ) from error
 
 
-def _shares(has: Mapping[str, float], workers: int) -> dict[str, float]:
-    """Return an actor's share of what a cluster has."""
-    cpus = int(has.get("CPU", 0))
-    if cpus < workers:
+def _shares(machines: Sequence[Mapping[str, float]], workers: int) -> dict[str, float]:
+    """Return the most that each actor can have so that all find a machine.
+
+    Args:
+        machines: What each of them has: "CPU", "GPU".
+        workers: Number of actors.
+    """
+    with_gpus = [has for has in machines if has.get("GPU", 0)]
+    cpus = [int(has.get("CPU", 0)) for has in with_gpus or machines]
+    gpus = [int(has["GPU"]) for has in with_gpus]
+    if sum(cpus) < workers:
         raise UsageError(
-            f"workers={workers}: the Ray cluster has {cpus} CPUs; give as many or "
-            "fewer."
+            f"workers={workers}: the Ray cluster has {sum(cpus)} CPUs"
+            f"{' on machines with GPUs' if gpus else ''}; give as many or fewer."
         )
-    shares: dict[str, float] = {"num_cpus": cpus // workers}
-    if gpus := has.get("GPU", 0):
-        shares["num_gpus"] = gpus / workers
-    return shares
+    rooms, shares = [workers] * len(cpus), {}  # for how many actors
+    if gpus:
+        wholes = range(max(gpus), 0, -1)  # Ray takes no 1.5
+        parts = (Fraction(1, n) for n in range(2, workers + 1))
+        share = next(s for s in (*wholes, *parts) if _fit(gpus, s, cpus) >= workers)
+        rooms, shares = [n // share for n in gpus], {"num_gpus": float(share)}
+    wholes = range(max(cpus), 0, -1)
+    share = next(s for s in wholes if _fit(cpus, s, rooms) >= workers)
+    return {"num_cpus": share, **shares}
+
+
+def _fit(has: Sequence[int], share: Fraction | int, rooms: Sequence[int]) -> int:
+    """Count the shares on all machines, of which each has room for so many."""
+    pairs = zip(has, rooms, strict=True)
+    return sum(min(int(n // share), room) for n, room in pairs)

@@ -57,9 +57,45 @@ def test_what_fails_in_an_actor_is_said(exported, flags, command, tmp_path):
     assert said.startswith(f"error: {broken} cannot be loaded (")
 
 
-def test_an_equal_share_of_the_cluster():
-    assert _shares({"CPU": 8.0}, 3) == {"num_cpus": 2}
-    assert _shares({"CPU": 8.0, "GPU": 1.0}, 2) == {"num_cpus": 4, "num_gpus": 0.5}
-    said = "workers=9: the Ray cluster has 8 CPUs; give as many or fewer."
+@pytest.mark.parametrize(
+    ("machines", "workers", "share"),  # of each: CPUs, GPUs
+    [
+        ([(8, 0)], 1, (8, 0)),
+        ([(8, 0)], 3, (2, 0)),
+        ([(8, 1)], 2, (4, 0.5)),
+        ([(8, 3)], 2, (4, 1)),
+        ([(8, 4)], 2, (4, 2)),
+        ([(8, 0)] * 4, 2, (8, 0)),
+        ([(8, 0)] * 2, 3, (4, 0)),
+        ([(8, 0), (3, 0), (0, 0)], 3, (3, 0)),
+        ([(8, 1)] * 2, 3, (4, 0.5)),
+        ([(8, 2)] * 2, 3, (4, 1)),
+        ([(64, 0), (4, 2)], 2, (2, 1)),
+        ([(2, 8), (2, 1)], 3, (1, 1)),
+        ([(0, 8), (1, 1)], 1, (1, 1)),
+    ],
+)
+def test_the_most_that_each_actor_finds_on_a_machine(machines, workers, share):
+    cpus, gpus = share
+    expected = {"num_cpus": cpus} | ({"num_gpus": gpus} if gpus else {})
+    assert _shares([with_names(*has) for has in machines], workers) == expected
+
+
+@pytest.mark.parametrize(
+    ("machines", "said"),
+    [
+        ([(4, 0), (4, 0)], "8 CPUs"),
+        ([(64, 0), (4, 2)], "4 CPUs on machines with GPUs"),
+        ([], "0 CPUs"),
+    ],
+)
+def test_more_actors_than_find_a_machine(machines, said):
+    said = f"^workers=9: the Ray cluster has {said}; give as many or fewer.$"
     with pytest.raises(UsageError, match=said):
-        _shares({"CPU": 8.0}, 9)
+        _shares([with_names(*has) for has in machines], 9)
+
+
+def with_names(cpus, gpus):
+    """As Ray says what a machine has."""
+    has = {"CPU": float(cpus), "GPU": float(gpus), "memory": 1e9}
+    return {name: value for name, value in has.items() if value}
