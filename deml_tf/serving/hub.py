@@ -54,7 +54,7 @@ def push(folder: Path, repository: str, message: str) -> str:
         commit = api.upload_folder(
             repo_id=repository, folder_path=str(folder), commit_message=message
         )
-    except (OSError, ValueError, library.errors.HfHubHTTPError) as error:
+    except Exception as error:  # of the network, from a library that differs by version
         raise DataError(
             f"{SCHEME}{repository} did not take the export ({first_sentence(error)}): "
             f"it is whole in {folder}; log in with `hf auth login`, or upload that "
