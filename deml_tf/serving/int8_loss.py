@@ -108,7 +108,8 @@ def whole_classes(examples: Sequence[Example], most: int) -> list[Example]:
     counts: dict[str, int] = {}
     for example in examples:
         counts[example.label] = counts.get(example.label, 0) + 1
-    drawn = sorted(counts, key=lambda name: hashlib.sha256(name.encode()).digest())
+    coded = {name: name.encode(errors="surrogateescape") for name in counts}
+    drawn = sorted(counts, key=lambda name: hashlib.sha256(coded[name]).digest())
     totals = np.cumsum([counts[name] for name in drawn])
     fitting = int(np.searchsorted(totals, most, side="right"))
     kept = set(drawn[: max(2, fitting)])

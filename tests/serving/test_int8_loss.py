@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 
 from deml_tf.data.example import Example
@@ -12,6 +14,11 @@ def test_whole_classes():
     assert kept == [e for e in examples if e in kept]
     assert len(whole_classes(examples, 1)) == 10
     assert whole_classes(examples[::-1], 24) == kept[::-1]
+
+
+def test_names_of_classes_that_are_no_utf_8():
+    examples = [Example(str(n), os.fsdecode(b"class \xff%d" % n)) for n in range(3)]
+    assert len(whole_classes(examples, 2)) == 2
 
 
 def test_smallest_cosine():
