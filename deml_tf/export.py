@@ -1,5 +1,6 @@
 """Make a run's embedder servable: `python -m deml_tf.export --run_dir=R`."""
 
+import os
 import time
 from pathlib import Path
 
@@ -48,7 +49,8 @@ def main(arguments: list[str]) -> None:
             "an export does not do: give it cropped images."
         )
     base = Path(FLAGS.output_dir or MODELS / source.name)
-    choice = read_choice(source, base.name, **kept)
+    name = os.path.basename(os.path.abspath(base))  # of . and .. too
+    choice = read_choice(source, name, **kept)
     if FORMATS[FLAGS.format].file:  # a server looks for versions in the model's folder
         base /= FLAGS.format
     version = FLAGS.version

@@ -201,6 +201,19 @@ def test_mistakes(values, sentence, run, source, monkeypatch, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["7"]
 
 
+@pytest.mark.parametrize("output_dir", [".", "..", "../../birds", "../../birds/"])
+def test_a_model_is_named_after_its_folder(output_dir, source, monkeypatch, tmp_path):
+    (tmp_path / "birds" / "in").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "birds" / ("" if output_dir == "." else "in"))
+    flags = flag_values(run_dir="run", output_dir=output_dir)
+    monkeypatch.setattr(export, "FLAGS", flags)
+    monkeypatch.setattr(export, "read_source", lambda *_: source)
+    names = []
+    monkeypatch.setattr(export, "publish", lambda *given: names.append(given[2].name))
+    export.main([])
+    assert names == ["birds"]
+
+
 def test_unfinished_runs_and_bare_embedders(run, tmp_path):
     (tmp_path / "flags.cfg").write_bytes(run.flags_path.read_bytes())
     with pytest.raises(UsageError, match="is no finished run"):
