@@ -1,17 +1,17 @@
 """Reads a folder of embeddings, a block of rows at a time."""
 
-import contextlib
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from deml_tf.bulk.model_id import ModelId
+from deml_tf.bulk.opened_shard import opened_shard
 from deml_tf.bulk.shard_format import (
     DESCRIPTION,
     FORMAT,
@@ -96,7 +96,7 @@ class ShardReader:
         """
         columns = ["path", "label", "valid", "embedding", "boxes"]
         for path in self._paths:
-            with _opened(path) as file, parquet.ParquetFile(file) as shard:
+            with opened_shard(path) as file, parquet.ParquetFile(file) as shard:
                 for batch in shard.iter_batches(ROWS, columns=columns):
                     kept = batch.filter(batch["valid"])
                     if kept.num_rows:
@@ -168,7 +168,7 @@ class ShardReader:
                 "writes the missing ones."
             )
         for path in self._paths:
-            with _opened(path) as file:
+            with opened_shard(path) as file:
                 found = parquet.read_schema(file)
             weights = (found.metadata or {}).get(WEIGHTS.encode(), b"").decode()
             if weights != self.model.weights_sha256:
@@ -215,22 +215,5 @@ def _alike(found: Any, expected: Any) -> bool:
 
 
 def _columns(path: Path, *names: str) -> Any:
-    with _opened(path) as file:
+    with opened_shard(path) as file:
         return parquet.read_table(file, columns=list(names))
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    """Open a shard, and say in one sentence that it cannot be read.
-
-    Of paths, pyarrow takes `a:b` for an address of the net, and none that is no UTF-8.
-    """
-    try:
-        with open(path, "rb") as file:
-            yield file
-    except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(
-            f"{path} cannot be read ({reason}): delete it, and give the same embed "
-            "command again."
-        ) from error

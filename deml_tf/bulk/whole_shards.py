@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import pyarrow as pa
 from pyarrow import parquet
 
+from deml_tf.bulk.opened_shard import opened_shard
 from deml_tf.bulk.shard_format import WEIGHTS, shard_name
 from deml_tf.bulk.shard_plan import ShardPlan
 from deml_tf.errors import DataError
@@ -31,17 +31,11 @@ def missing_shards(
     missing = []
     for number in shards:
         path = output / shard_name(number)
-        try:
-            with open(path, "rb") as file:  # pyarrow takes not every path
-                found = parquet.read_metadata(file)
-        except FileNotFoundError:
+        if not path.exists():
             missing.append(number)
             continue
-        except (OSError, pa.ArrowException) as error:
-            raise DataError(
-                f"{path} is damaged ({str(error).rstrip('.')}): remove it, and give "
-                "the same command again."
-            ) from error
+        with opened_shard(path) as file:
+            found = parquet.read_metadata(file)
         rows = len(plan.rows(number))
         weights = (found.metadata or {}).get(WEIGHTS.encode(), b"")
         if found.num_rows != rows or weights != weights_sha256.encode():
@@ -61,10 +55,14 @@ def invalid_images(output: Path, shards: Iterable[int]) -> Iterator[tuple[str, s
 
     Yields:
         Path and reason of each.
+
+    Raises:
+        DataError: A shard cannot be read.
     """
     for number in shards:
-        with open(output / shard_name(number), "rb") as file:
+        with opened_shard(output / shard_name(number)) as file:
             table = parquet.read_table(
                 file, columns=["path", "reason"], filters=[("valid", "=", False)]
             )
-        yield from zip(*(c.to_pylist() for c in table.columns), strict=True)
+            columns = [column.to_pylist() for column in table.columns]
+        yield from zip(*columns, strict=True)

@@ -40,7 +40,7 @@ def test_what_is_missing(tmp_path):
 def test_shards_that_are_not_what_they_should_be(tmp_path):
     path = tmp_path / shard_name(0)
     path.write_bytes(b"PAR1 half")
-    with pytest.raises(DataError, match=f"^{path} is damaged .*: remove it"):
+    with pytest.raises(DataError, match=f"^{path} cannot be read .*: delete it"):
         missing(tmp_path)
     for wrong in (
         {"plan": ShardPlan(8, 4, 2)},
@@ -69,3 +69,18 @@ def test_images_that_are_not_valid(tmp_path):
     found = [*invalid_images(tmp_path, [0, 1, 2])]
     assert found == [(f"/{n}", f"bad {n}") for n in (1, 2, 7)]
     assert [*invalid_images(tmp_path, [1])] == []
+
+
+def test_a_damaged_shard_is_named(tmp_path):
+    write(tmp_path, 1, bad=(3,))
+    path = tmp_path / shard_name(1)
+    whole = path.read_bytes()
+    said = f"^{path} cannot be read .*: delete it, and give the same embed command"
+    footer = int.from_bytes(whole[-8:-4], "little") + 8
+    path.write_bytes(b"PAR1".ljust(len(whole) - footer, b"\xff") + whole[-footer:])
+    assert missing(tmp_path) == [0, 2]
+    with pytest.raises(DataError, match=said):
+        next(invalid_images(tmp_path, [1]))
+    path.write_bytes(whole.replace(b"reason", b"r\xffason"))  # a column's name
+    with pytest.raises(DataError, match=said):
+        missing(tmp_path)
