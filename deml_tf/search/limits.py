@@ -52,7 +52,7 @@ class FixedHeaders:
 
 
 class OwnOrigin:
-    """Refuses what pages of other sites have a browser send.
+    """Refuses what pages of other sites have a browser send, except links.
 
     Args:
         app: The application inside.
@@ -65,14 +65,21 @@ class OwnOrigin:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] == "http":
-            headers = Headers(scope=scope)
-            origin, host = headers.get("origin"), headers.get("host")
-            if origin is not None and origin.partition("://")[2] != host:
+            if _is_foreign(Headers(scope=scope)):
                 said = "This request comes from a page of another site."
                 response = await self._refuse(scope, 403, said)
                 await response(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def _is_foreign(headers: Headers) -> bool:
+    origin = headers.get("origin")
+    if origin is not None and origin.partition("://")[2] != headers.get("host"):
+        return True
+    # Images and frames have no origin; a link opens a document.
+    is_elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
+    return is_elsewhere and headers.get("sec-fetch-dest") != "document"
 
 
 class AtOnce:
