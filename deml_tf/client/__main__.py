@@ -7,7 +7,7 @@ from pathlib import Path
 from absl import flags
 from rich.progress import track
 
-from deml_tf.cli import command
+from deml_tf.cli import command, termination
 from deml_tf.cli.flags import define
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting
@@ -89,8 +89,10 @@ def receive(
         if isinstance(error, DataError | UsageError):
             raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error
         if isinstance(error, KeyboardInterrupt):
-            say(f"error: Interrupted{kept}.", sys.stderr)
-            sys.exit(130)
+            terminated = isinstance(error, termination.Terminated)
+            word = "Terminated" if terminated else "Interrupted"
+            say(f"error: {word}{kept}.", sys.stderr)
+            sys.exit(termination.STATUS if terminated else 130)
         error.add_note(kept.removeprefix("; "))
         raise
     return [answers[index] for index in range(len(paths))]

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from deml_tf.cli.termination import Terminated
 from deml_tf.client import __main__ as command
 from deml_tf.client.answers import Answer
 from deml_tf.errors import DataError
@@ -49,6 +50,20 @@ def test_what_came_is_kept(error, leaves, tmp_path, monkeypatch, capsys):
     assert rows["path"] == [str(path) for path in paths[:2]]
     assert rows["version"] == [4, 4] and rows["valid"] == [True, True]
     assert client.closed and not output.exists()
+
+
+@pytest.mark.parametrize(
+    "error, word, status",
+    [(KeyboardInterrupt(), "Interrupted", 130), (Terminated(), "Terminated", 143)],
+)
+def test_how_it_was_ended_is_said(error, word, status, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(max_side=0))
+    paths = [tmp_path / f"{n}.jpg" for n in range(3)]
+    client: Any = Ending(error)
+    with pytest.raises(SystemExit) as caught:
+        command.receive(client, paths, tmp_path / "out.jsonl", 4)
+    assert caught.value.code == status
+    assert capsys.readouterr().err.startswith(f"error: {word}; 2 of 3 images were")
 
 
 def test_names_cannot_forge_lines(tmp_path, capsys):
