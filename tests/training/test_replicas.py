@@ -36,7 +36,9 @@ def check(found):
         assert case["error"] < GRADIENTS, (name, case["variable"])
         for log, (values, wanted) in case["logs"].items():
             assert len(set(values)) == 1, (name, log)  # the same on all of them
-            assert values[0] == pytest.approx(wanted, rel=LOGS), (name, log)
+            # A difference of losses over one of them, which is near 0 to begin with.
+            scale = {"flat_point_distance": 1}.get(log, abs(wanted))
+            assert abs(values[0] - wanted) <= LOGS * scale, (name, log)
     for name, (error, variable) in found["trained"].items():
         assert error < TRAINED, (name, variable)
 
