@@ -164,7 +164,8 @@ def test_images_are_scored_in_other_layouts(run, command, layout):
     assert scores["layout"] == layout
     assert np.shape(scores["object_attention"]["entropy"]) == (2,)
     if layout == "empty":
-        assert scores.keys() == {"embedder", "split", "layout", "object_attention"}
+        what = {"embedder", "dataset", "data_dir", "split", "layout"}
+        assert scores.keys() == what | {"object_attention"}
     else:
         expected = folder.read_json("results.json")["test"]
         assert scores["joined"].keys() == expected.keys()
