@@ -10,7 +10,6 @@ Most of the time of an upload is that of the embedder, which shares the cores wi
 clients.
 """
 
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import requests
 from absl import app, flags
+
+from deml_tf.training.worker_processes import free_addresses
 
 FLAGS = flags.FLAGS
 SAME, START = 1 - 1e-4, 300  # least cosine of an image to itself; seconds
@@ -68,7 +69,7 @@ class Client:
                 self.seconds[kind].append(time.perf_counter() - began)
 
     def _upload(self, row: int) -> str:
-        """The image itself comes first, or one with the same embedding."""
+        """The image itself is among the five nearest, with a cosine of 1."""
         body = Path(self.paths[row]).read_bytes()
         answer = self.session.post(f"{self.url}/api/search?k=5", body, timeout=60)
         answer.raise_for_status()
@@ -95,12 +96,6 @@ class Client:
         return "" if start in answer.content[:200] else f"{answer.content[:50]!r}"
 
 
-def free_port() -> int:
-    """Find a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
 def wait_until_up(url: str, server: subprocess.Popen) -> None:
     """Wait until the page answers."""
     for _ in range(START):
@@ -119,10 +114,10 @@ def main(_: list[str]) -> None:
     """Start the page, ask, and print."""
     rows = pq.read_table(Path(FLAGS.index) / "rows.parquet", columns=["id", "path"])
     paths = dict(zip(*(rows[name].to_pylist() for name in ("id", "path")), strict=True))
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    (address,) = free_addresses(1)
+    url = f"http://{address}"
     command = [sys.executable, "-m", "deml_tf.search", f"--index={FLAGS.index}"]
-    command += [f"--export={FLAGS.export}", f"--serve={port}"]
+    command += [f"--export={FLAGS.export}", f"--serve={address}"]
     server = subprocess.Popen(command)
     try:
         wait_until_up(url, server)

@@ -37,7 +37,7 @@ def check(found):
         for log, (values, wanted) in case["logs"].items():
             assert len(set(values)) == 1, (name, log)  # the same on all of them
             # A difference of losses over one of them, which is near 0 to begin with.
-            scale = {"flat_point_distance": 1}.get(log, abs(wanted))
+            scale = 1 if log == "flat_point_distance" else abs(wanted)
             assert abs(values[0] - wanted) <= LOGS * scale, (name, log)
     for name, (error, variable) in found["trained"].items():
         assert error < TRAINED, (name, variable)
