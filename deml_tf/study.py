@@ -50,7 +50,12 @@ from deml_tf.studies.standing import set_aside, what_stands
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import train_runs
 from deml_tf.training.build import check_choices
-from deml_tf.training.start import check_optimizer, check_schedule, check_validation
+from deml_tf.training.start import (
+    check_memory,
+    check_optimizer,
+    check_schedule,
+    check_validation,
+)
 
 STUDY_FILE = "study.json"
 FLAGS = flags.FLAGS
@@ -170,6 +175,7 @@ def check(configs: Configs) -> None:
     if find_set(data.dataset).needs_data_dir and not data.data_dir:
         raise UsageError("data_dir is missing: give it beside the variants.")
     check_schedule(configs.train)
+    check_memory(configs.loss, configs.train)
     check_optimizer(configs.train)
     check_validation(data, configs.train)
     check_together(configs.model)

@@ -90,10 +90,16 @@ class RetrievalMetrics(keras.callbacks.Callback):
         self.output = output
         self.embedder = embedder
         self.batch_size = batch_size
+        self._forward: Callable[[Any], tf.Tensor] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Find the output, so that a wrong one is named before the first epoch."""
-        images, _ = next(self._batches())
+        images, _ = next(self._batches(), (None, None))
+        if images is None:
+            raise UsageError(
+                "the dataset has no batch; give one with each image once (without "
+                "drop_remainder, if it has fewer images than a batch)."
+            )
         self._forward = self._embedding_of(tf.nest.map_structure(_first, images))
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
@@ -110,6 +116,9 @@ class RetrievalMetrics(keras.callbacks.Callback):
         Raises:
             DataError: Embeddings are not finite or all zero.
         """
+        if self._forward is None:  # before the first `fit`
+            self.on_train_begin()
+        assert self._forward is not None
         embeddings, labels = [], []
         for images, own in self._batches():
             rows = self._forward(images).numpy()

@@ -95,7 +95,7 @@ def hinges(
         costs = kind * ops.relu(excess)  # NaN stays, even beside 0
         count = everything if average == "pairs" else batch.count(marked)
         if average == "active":
-            count = batch.count(costs > 0)
+            count = batch.count(ops.logical_not(costs <= 0))  # NaN counts
         costs = ops.sum(ops.square(costs) if squared else costs, axis=-1)
         shares.append(ops.divide_no_nan(costs, count[..., None]))  # (j, b)
     return batch.share(ops.mean(shares[0] + shares[1], axis=0), 1.0)

@@ -123,4 +123,5 @@ class LiftedStructure(PairLoss):
         super().__init__(
             pairs, reduction, name, dtype, margin=margin, normalise=normalise
         )
+        self.takes_lengths = not normalise
         check_not_negative(margin=margin)

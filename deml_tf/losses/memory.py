@@ -61,6 +61,7 @@ class CrossBatchMemory(LossLayer):
         check_above_zero(size=size)
         check_not_negative(weight=weight, start=start)
         self.loss, self.size, self.weight, self.start = loss, size, weight, start
+        self.takes_lengths = getattr(loss, "takes_lengths", False)
 
     def build(self, labels_shape: Any, embeddings_shape: Any) -> None:
         """Make the memory, empty.

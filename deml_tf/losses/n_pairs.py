@@ -98,6 +98,7 @@ class NPairs(PairLoss):
     """
 
     function = staticmethod(n_pairs)
+    takes_lengths = True
 
     def __init__(
         self,

@@ -31,6 +31,8 @@ class PairLoss(keras.losses.Loss):
     """
 
     function: ClassVar[Callable[..., Any]]
+    takes_lengths: bool = False
+    """Whether the lengths of the embeddings matter; training then leaves them."""
 
     def __init__(
         self, pairs: str, reduction: str, name: str, dtype: Any, **arguments: Any

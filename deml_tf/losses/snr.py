@@ -135,6 +135,7 @@ class SNR(PairLoss):
             mean_weight=mean_weight,
             normalise=normalise,
         )
+        self.takes_lengths = not normalise
         check_not_negative(
             margin=margin, positive_margin=positive_margin, mean_weight=mean_weight
         )

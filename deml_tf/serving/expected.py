@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import keras
@@ -16,6 +16,10 @@ from deml_tf.models.embedder import explainer, geometry_of
 from deml_tf.retrieval.embedding import embed
 
 Outputs = dict[str, np.ndarray]
+
+MOVED = 1e-3
+"""How far pixels are moved, in grey levels of 255, to see how sensitive an image is."""
+_DRAWS = 3
 
 
 class Trained:
@@ -44,6 +48,31 @@ class Trained:
         outputs = self._forward(images.astype(np.float32))
         return choose({k: v.numpy() for k, v in outputs.items()}, *self._kept)
 
+    def sensitivity(self, images: np.ndarray) -> Outputs:
+        """Return how far the outputs move if all pixels move by `MOVED`, up or down.
+
+        Rounding moves them as well, but some ten times less: a kernel that sums in
+        another order may do up to this.
+
+        Args:
+            images: (b, h, w, 3) of one size.
+
+        Returns:
+            By name, of an image's output, or of each scale's where there are several,
+            the largest movement in three draws: as many axes as the output, the last of
+            length 1. Nothing for booleans.
+        """
+        still, moved = self.of_pixels(images), {}
+        for seed in range(_DRAWS):
+            signs = np.random.default_rng(seed).choice((-MOVED, MOVED), images.shape)
+            for name, value in self.of_pixels(images + signs).items():
+                if value.dtype != bool:
+                    gap = np.abs(value - still[name])
+                    axes = tuple(range(min(2, gap.ndim - 1), gap.ndim))
+                    gap = gap.max(axis=axes, keepdims=True)
+                    moved[name] = np.maximum(gap, moved.get(name, 0.0))
+        return moved
+
     def of_files(self, encoded: Sequence[bytes]) -> list[Outputs | None]:
         """Return the outputs of each image by itself, without the batch axis.
 
@@ -53,6 +82,19 @@ class Trained:
         Returns:
             Outputs by name; None for what training cannot read.
         """
+        return self._of_each(encoded, self.of_pixels)
+
+    def sensitivity_of_files(self, encoded: Sequence[bytes]) -> list[Outputs | None]:
+        """Return the `sensitivity` of each image by itself, without the batch axis.
+
+        Args:
+            encoded: Images, whatever their bytes.
+        """
+        return self._of_each(encoded, self.sensitivity)
+
+    def _of_each(
+        self, encoded: Sequence[bytes], measure: Callable[[np.ndarray], Outputs]
+    ) -> list[Outputs | None]:
         results = []
         with _files(encoded) as paths:
             for path in paths:
@@ -61,8 +103,8 @@ class Trained:
                 except tf.errors.OpError:
                     results.append(None)
                     continue
-                outputs = self.of_pixels(pixels[None])
-                results.append({name: value[0] for name, value in outputs.items()})
+                found = measure(pixels[None])
+                results.append({name: value[0] for name, value in found.items()})
         return results
 
     def as_scored(self, encoded: Sequence[bytes]) -> np.ndarray:

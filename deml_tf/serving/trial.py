@@ -27,6 +27,7 @@ class Trial:
         inputs: The images by the name of an input.
         signatures: The name of each signature's input.
         expected: Outputs `(n, ...)` by name, by signature.
+        sensitivity: How far rounding may move them, see `Trained.sensitivity`.
         valid: `(n,)`, whether an image can be read.
         scored: Embeddings of the valid images as scoring computes them, `(m, d)`;
             None where the export takes no encoded images.
@@ -35,6 +36,7 @@ class Trial:
     inputs: Inputs
     signatures: Mapping[str, str]
     expected: Mapping[str, Outputs]
+    sensitivity: Mapping[str, Outputs]
     valid: np.ndarray
     scored: np.ndarray | None = None
 
@@ -59,11 +61,14 @@ def trial_of_encoded(trained: Trained, encoded: Sequence[bytes]) -> Trial:
         encoded: n images; three at least must be good, one broken.
     """
     rows = trained.of_files(encoded)
+    sensitive = _stacked(trained.sensitivity_of_files(encoded))
     good = [n for n, outputs in enumerate(rows) if outputs is not None]
     images = _pixels(encoded, rows)
-    all_valid = {"valid": np.ones(len(images), bool)}
-    of_pixels = _some(trained.of_pixels(images), _OF_PIXELS) | all_valid
+    of_pixels = _some(trained.of_pixels(images), _OF_PIXELS)
+    of_pixels["valid"] = np.ones(len(images), bool)
+    sensitive_of_pixels = trained.sensitivity(images)
     of_bytes = _stacked(rows)
+    of_bytes["valid"] = np.array([row is not None for row in rows])
     return Trial(
         inputs={
             "image_bytes": list(encoded),
@@ -81,6 +86,12 @@ def trial_of_encoded(trained: Trained, encoded: Sequence[bytes]) -> Trial:
             "images": of_pixels,
             "images_float": of_pixels,
             "explain": of_bytes,
+        },
+        sensitivity={
+            "serving_default": sensitive,
+            "images": sensitive_of_pixels,
+            "images_float": sensitive_of_pixels,
+            "explain": sensitive,
         },
         valid=of_bytes["valid"],
         scored=trained.as_scored([encoded[n] for n in good]),
@@ -112,6 +123,7 @@ def trial_of_squares(trained: Trained, encoded: Sequence[bytes]) -> Trial:
         inputs={SIGNATURE: images},
         signatures={SIGNATURE: SIGNATURE},
         expected={SIGNATURE: _some(trained.of_pixels(images), _OF_PIXELS)},
+        sensitivity={SIGNATURE: trained.sensitivity(images)},
         valid=np.ones(len(images), bool),
     )
 
@@ -121,11 +133,10 @@ def _some(outputs: Outputs, names: Sequence[str]) -> Outputs:
 
 
 def _stacked(rows: Sequence[Outputs | None]) -> Outputs:
-    """Stack outputs to `(n, ...)`; zero and not valid where an image is unreadable."""
+    """Stack outputs to `(n, ...)`; zero where an image is unreadable."""
     model = next(outputs for outputs in rows if outputs is not None)
     nothing = {name: np.zeros_like(value) for name, value in model.items()}
-    stacked = {name: np.stack([(r or nothing)[name] for r in rows]) for name in model}
-    return stacked | {"valid": np.array([row is not None for row in rows])}
+    return {name: np.stack([(r or nothing)[name] for r in rows]) for name in model}
 
 
 def _pixels(encoded: Sequence[bytes], rows: Sequence[Outputs | None]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """How far a study is: a bar on a terminal, and a line for each run that has ended."""
 
+import signal
 from collections.abc import Sequence
 
 from rich.progress import (
@@ -65,9 +66,13 @@ class StudyProgress:
         said = f"{record.variant}, seed {record.seed}{scored}"
         say(f"{self.done}/{self.total}  {said}")
 
-    def tell_failure(self, run: PlannedRun) -> None:
-        """Say which run failed, in the last words of its log."""
+    def tell_failure(self, run: PlannedRun, status: int) -> None:
+        """Say which run failed, in the last words of its log if it had any."""
         log = run.folder.log_path
+        if status < 0:
+            killer = signal.Signals(-status).name
+            say(f"{run.name} failed, see {log}: it was killed by {killer}.")
+            return
         lines = log.read_text(errors="replace").split("\n") if log.exists() else []
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         said = last.removeprefix("error: ") or "it said nothing."

@@ -69,7 +69,7 @@ def train_runs(
                     left.append(each.run)
                 else:
                     failed.append(each.run)
-                    progress.tell_failure(each.run)
+                    progress.tell_failure(each.run, each.status)
             sleep(_PAUSE if active else 0)
     except KeyboardInterrupt:
         _terminate(active)

@@ -57,6 +57,7 @@ class Journal(keras.callbacks.Callback):
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
         """Start the clock: the other callbacks are done, and the images are to come."""
+        self.rate = self.model.optimizer.learning_rate  # of this step, by a schedule
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -93,10 +94,9 @@ class Journal(keras.callbacks.Callback):
 
     def _close_window(self, logs: dict | None) -> None:
         steps, seconds = self.window
-        rate = tf.convert_to_tensor(self.model.optimizer.learning_rate)
         record = {
             **{name: float(value) for name, value in (logs or {}).items()},
-            "learning_rate": float(rate),
+            "learning_rate": float(tf.convert_to_tensor(self.rate)),
             "seconds": seconds,
             "images_per_second": steps * self.train.batch_size / seconds,
         }

@@ -63,7 +63,9 @@ class GroupedAdam(keras.optimizers.Adam):
         ]
         owned = dict.fromkeys(self.own_l2, 0.0)
         self._weight_decays = [
-            _first_found(owned, v.path, self.weight_decay or 0.0) if is_kernel else 0.0
+            _first_found(owned, v.path, self.weight_decay or 0.0)
+            if is_kernel and self._use_weight_decay(v)
+            else 0.0
             for v, is_kernel in zip(variables, kernels, strict=True)
         ]
 

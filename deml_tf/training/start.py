@@ -9,7 +9,13 @@ import tensorflow as tf
 from deml_tf.cli import termination
 from deml_tf.cli.flags import as_flags
 from deml_tf.cli.printing import say
-from deml_tf.config import Configs, DataConfig, DistributionConfig, TrainConfig
+from deml_tf.config import (
+    Configs,
+    DataConfig,
+    DistributionConfig,
+    LossConfig,
+    TrainConfig,
+)
 from deml_tf.data.service import check_service
 from deml_tf.data.sets import find_set
 from deml_tf.errors import UsageError
@@ -40,6 +46,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         DataError: Data, run folder or another worker prevent the training.
     """
     check_schedule(configs.train)
+    check_memory(configs.loss, configs.train)
     check_optimizer(configs.train)
     check_validation(configs.data, configs.train)
     cluster = read_cluster()
@@ -65,6 +72,19 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         check_choices(configs.model, configs.loss, configs.train)
     with workers.lost_one_explained():
         return _train(configs, workers, devices)
+
+
+def check_memory(loss: LossConfig, train: TrainConfig) -> None:
+    """Refuse a memory of past batches that no step would be compared with.
+
+    Raises:
+        UsageError: It begins to fill when the training is over.
+    """
+    if loss.memory and loss.memory_start >= train.steps - 1:
+        raise UsageError(
+            f"memory_start={loss.memory_start}: with steps={train.steps} no step would "
+            f"be compared with memory={loss.memory}; it must be below steps - 1."
+        )
 
 
 def check_schedule(train: TrainConfig) -> None:

@@ -93,6 +93,12 @@ class Trainer(keras.Model):
         self.projections = [
             core.get_layer(f"scale{i}_projection") for i in range(1, scales + 1)
         ]
+        network = core
+        if any(getattr(m, "takes_lengths", False) for m in self.metric_losses):
+            projected = [projection.output for projection in self.projections]
+            network = keras.Model(core.input, {**outputs, "projected": projected})
+        # A function, since Keras would save a model of the same layers once more.
+        self._forward = lambda images: network(images, training=True)
         self.term_weights = {"metric_loss": 1.0, **self.decoupling.term_weights}
         if activation_decay_weight:
             self.term_weights["activation_decay"] = activation_decay_weight
@@ -154,12 +160,12 @@ class Trainer(keras.Model):
         variables = self.embedder_variables
 
         with tf.GradientTape() as tape:
-            outputs = self.core(images, training=True)
+            outputs = self._forward(images)
             parts = tf.unstack(outputs["parts"], axis=1)  # I x (b, j, d)
             pooled = tf.unstack(outputs["pooled"], axis=1)  # I x (b, c)
             with tape.stop_recording():
                 self.decoupling.oppose([tf.stop_gradient(p) for p in parts])
-            losses = self._terms(labels, parts, pooled)
+            losses = self._terms(labels, parts, pooled, outputs.get("projected"))
             weighted = [self.term_weights[name] * losses[name] for name in losses]
             # Neither `tf.add_n` nor `+`, which Grappler makes one: that begins with
             # whichever term nobody else holds by then, so the last bit would vary.
@@ -213,15 +219,19 @@ class Trainer(keras.Model):
         labels: tf.Tensor,
         parts: Sequence[tf.Tensor],
         pooled: Sequence[tf.Tensor],
+        projected: Sequence[tf.Tensor] | None,
     ) -> dict[str, tf.Tensor]:
-        """Every term of the loss, unweighted, summed over scales."""
+        """Every term of the loss, unweighted, summed over scales.
+
+        The metric loss is of the parts, or before these are made unit vectors.
+        """
         every = [[tf.convert_to_tensor(k) for k in p.kernels] for p in self.projections]
         kernels = [own[0] for own in every]
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.steps
         # `call`, not the loss itself: that would divide by the replicas once more.
         metric = [
             tf.reduce_mean(loss.call(labels, p))
-            for loss, p in zip(self.metric_losses, parts, strict=True)
+            for loss, p in zip(self.metric_losses, projected or parts, strict=True)
         ]
         losses = {"metric_loss": tf.add_n(metric), **self.decoupling.terms(parts, done)}
         if "activation_decay" in self.term_weights:

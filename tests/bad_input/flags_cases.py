@@ -281,6 +281,13 @@ CASES = (
         "--warmup_steps=8: it must be below --steps=8.",
     ),
     Case(
+        "a memory that fills when the training is over",
+        "train TINY --loss=contrastive --memory=5",
+        2,
+        "--memory_start=1000: with --steps=8 no step would be compared with "
+        "--memory=5; it must be below steps - 1.",
+    ),
+    Case(
         "a weight decay of an optimizer without",
         "train TINY --weight_decay=0.1",
         2,

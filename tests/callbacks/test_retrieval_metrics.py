@@ -242,3 +242,16 @@ def test_a_model_inside_is_asked_for_as_embedder():
         fitted(outer, RetrievalMetrics(IMAGES, LABELS, output="embeds"))
     embeds = RetrievalMetrics(IMAGES, LABELS, (1, 3), embedder=model)
     assert fitted(outer, embeds, epochs=1).keys() >= NAMES
+
+
+def test_a_dataset_without_a_batch_is_refused():
+    with pytest.raises(UsageError, match="the dataset has no batch"):
+        fitted(single(), RetrievalMetrics(dataset().take(0)))
+
+
+def test_it_scores_before_the_first_fit():
+    model = single()
+    metrics = RetrievalMetrics(IMAGES, LABELS, ranks=(1, 3))
+    metrics.set_model(model)
+    found = {f"val_{name}": score for name, score in metrics.score().items()}
+    assert found == pytest.approx(expected(model(IMAGES)), abs=1e-12)

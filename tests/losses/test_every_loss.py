@@ -182,6 +182,7 @@ def test_what_is_no_number_is_not_hidden(case):
     labels, embeddings = some(case)
     spoiled = tf.concat([embeddings[:-1], np.nan * embeddings[-1:]], axis=0)
     assert np.isnan(np.mean(made(case).call(labels, spoiled)))
+    assert np.isnan(np.mean(made(case).call(labels, np.nan * embeddings)))
 
 
 @each_quickly

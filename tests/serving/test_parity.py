@@ -37,7 +37,7 @@ def test_names_the_worst():
     bad = compare("session", "explain", expected, found, 1e-5)
     sentence = (
         "nothing was published: signature explain, session loader, batch size 3, "
-        r"output embedding by 0.5 \(allowed: 1e-05; 1 of 4"
+        r"output embedding by 0.5, up to 5e\+04 times what is allowed \(1 of 4"
     )
     with pytest.raises(DataError, match=sentence):
         require(good + bad)
@@ -45,6 +45,38 @@ def test_names_the_worst():
     with pytest.raises(DataError, match="output valid by inf"):
         require(compare("session", "explain", expected, found, 1.0))
     assert parity_table(good + bad).row_count == 2
+
+
+def test_what_is_sensitive_may_differ_more():
+    expected = {"parts": np.zeros((2, 2, 1, 3))}
+    found = {"parts": expected["parts"].copy()}
+    moved = {"parts": np.array([[0.0, 1e-3], [0.0, 5.0]])[:, :, None, None]}
+
+    def share(image, scale, by):
+        found["parts"][:] = 0
+        found["parts"][image, scale, 0, 1] = by
+        (difference,) = compare("python", "images", expected, found, 1e-5, moved)
+        assert difference.largest == abs(by)
+        assert difference.is_within == (difference.share < 1)
+        return difference.share
+
+    assert share(0, 0, -2e-5) == pytest.approx(2)  # the bound
+    assert share(0, 1, -2e-5) == pytest.approx(0.02)  # as far as it moves
+    assert share(1, 1, 0.005) == pytest.approx(0.5)  # never more than MOST
+
+
+def test_sensitivity_is_how_far_a_moved_pixel_moves_the_outputs(tiny, trained):
+    of = trained(tiny(scales=2, learners=1, region_rule="separation"), (0, 1), (0,))
+    images = np.random.default_rng(0).uniform(0, 255, (3, 60, 70, 3)).astype("float32")
+    moved, still = of.sensitivity(images), of.of_pixels(images)
+    assert moved.keys() == still.keys() - {"fallback"}
+    assert moved["parts"].shape == (3, 2, 1, 1) and moved["embedding"].shape == (3, 1)
+    assert moved["boxes"].shape == (3, 2, 1) and not moved["boxes"][:, 0].any()
+    for name, value in moved.items():
+        assert np.isfinite(value).all() and value.max() < 1e-2, name
+    signs = np.random.default_rng(2).choice((-1e-3, 1e-3), images.shape)
+    gap = np.abs(of.of_pixels(images + signs)["parts"] - still["parts"])
+    assert (gap <= moved["parts"] + 1e-6).all() and moved["parts"].min() > 0
 
 
 def test_choose_joins_anew():
@@ -73,8 +105,9 @@ def test_the_trial_has_good_and_broken_images(tiny, trained):
     assert gap > 1e-3, "a rotation must show"
     found = explained["embedding"][trial.valid]
     np.testing.assert_allclose(trial.scored, found, atol=1e-6)
-    for name, value in explained.items():
-        assert not value[~trial.valid].any(), name
+    for values in (explained, trial.sensitivity["explain"]):
+        for name, value in values.items():
+            assert not value[~trial.valid].any(), name
     assert trial.expected["serving_default"].keys() == {"embedding", "boxes", "valid"}
     assert explained.keys() > {"embedding", "boxes", "valid", "parts", "saliency"}
     assert [len(batch) for batch in trial.batches] == [1] * 10 + [3, 32]

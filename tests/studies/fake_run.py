@@ -2,8 +2,8 @@
 
 `python fake_run.py MODULE FLAGS` leaves what a run leaves. A step takes as many seconds
 as the variable FAKE_STEP says. SIGTERM ends it after the step under way, with status
-143; the same flags go on there. A `--learning_rate=13` fails, and so does the scoring
-of the layout that the variable FAKE_FAILS names.
+143; the same flags go on there. A `--learning_rate=13` fails, 14 is killed, and the
+scoring of the layout that the variable FAKE_FAILS names fails.
 """
 
 import json
@@ -24,6 +24,9 @@ def train(run, flags, lines):
     if flags.get("learning_rate") in ("13", "13.0"):
         print("Traceback\nerror: the number is unlucky.\n", file=sys.stderr)
         return 1
+    if flags.get("learning_rate") in ("14", "14.0"):
+        print("step 40/1000  loss 2.311", flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
     (run / "flags.cfg").write_text("\n".join(lines) + "\n")
     seed, scales = int(flags["seed"]), int(flags.get("scales", 3))
     journal = run / "metrics.jsonl"

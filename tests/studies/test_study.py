@@ -235,6 +235,14 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(fake, tmp_path, capsys):
     assert "<strong>Failed:</strong> bad, seed 0; bad, seed 1." in page
 
 
+def test_a_run_that_is_killed_is_said_to_be(fake, tmp_path, capsys):
+    with pytest.raises(DataError, match=r"^1 of 3 runs failed \(large, seed 0\)"):
+        fake("--seeds=0", "--variant=large: --learning_rate=14")
+    log = tmp_path / "birds" / "large" / "seed_0" / "log.txt"
+    said = f"large, seed 0 failed, see {log}: it was killed by SIGKILL."
+    assert said in capsys.readouterr().out
+
+
 def test_after_its_hours_it_stops_and_goes_on_later(fake, tmp_path, capsys):
     many, folder = ["--steps=40"], tmp_path / "birds"
     fake(*many)
@@ -369,6 +377,10 @@ def test_signals_are_passed_on(tmp_path, number, status):
         (["--variant=a: --walk_steps=0"], "Variant a: walk_steps=0 is no walk"),
         (["--variant=a: --embedding_dim=3"], "Variant a: embedding_dim=3: 3 scales x"),
         (["--variant=a: --warmup_steps=4"], "Variant a: warmup_steps=4: it must be be"),
+        (
+            ["--variant=a: --loss=contrastive --memory=5"],
+            "Variant a: memory_start=1000: with steps=4 no step would be compared",
+        ),
         (["--variant=a: --weight_decay=1"], "Variant a: weight_decay=1.0 is not for"),
         (["--variant=a: --backbone=resnet"], "Variant a: backbone='resnet' is unkn"),
         (["--variant=a: --weights=no.pth"], "Variant a: weights='no.pth' is no file"),

@@ -81,6 +81,20 @@ def test_the_wait_for_images_counts_and_other_callbacks_do_not(run, clock):
     assert found[0]["loss"] == 3.0 and found[0]["learning_rate"] == 0.5
 
 
+def test_the_learning_rate_is_that_of_the_step(run, clock, monkeypatch):
+    """Keras's optimizer has counted a step on when the step ends."""
+    optimizer = SimpleNamespace(learning_rate=0.0)
+
+    def train_step(self, data):
+        optimizer.learning_rate += 0.25
+        return {"loss": tf.reduce_sum(data)}
+
+    monkeypatch.setattr(Trainer, "optimizer", optimizer)
+    monkeypatch.setattr(Trainer, "train_step", train_step)
+    found = fit(run, clock, TrainConfig(steps=3, log_every=1, classes_per_batch=7))
+    assert [r["learning_rate"] for r in found] == [0.0, 0.25, 0.5]
+
+
 @pytest.mark.parametrize(("stops_at", "steps"), [(5, [2, 4, 5]), (4, [2, 4])])
 def test_a_training_that_stops_early_logs_all_its_steps(run, clock, stops_at, steps):
     train = TrainConfig(steps=9, log_every=2, classes_per_batch=7)

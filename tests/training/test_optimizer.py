@@ -87,6 +87,13 @@ def test_weights_with_their_own_l2_have_no_weight_decay():
     assert optimizer._weight_decays == [0.2, 0.0, 0.0]
 
 
+def test_what_keras_is_told_to_exclude_does_not_decay():
+    optimizer: Any = GroupedAdam(1e-4, weight_decay=0.1)
+    optimizer.exclude_from_weight_decay(var_names=["head"])
+    optimizer.build(variables())
+    assert optimizer._weight_decays == [0.1, 0.0, 0.0]
+
+
 def test_first_matching_group_counts_and_config_returns():
     optimizer = GroupedAdam(0.1, {"head_kernel": 5.0, "kernel": 3.0}, l2=1e-3)
     again = GroupedAdam.from_config(optimizer.get_config())

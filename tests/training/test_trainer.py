@@ -12,6 +12,7 @@ from deml_tf.decoupling import (
     NoDecoupling,
     ReversalDecoupling,
 )
+from deml_tf.losses import SNR, LiftedStructure, NPairs
 from deml_tf.losses.binomial_deviance import BinomialDeviance
 from deml_tf.models.embedder import core_of
 from deml_tf.training.batch_diagnostics import DIAGNOSTICS
@@ -25,7 +26,13 @@ def images():
 
 
 def trainer(
-    decoupling=None, scales=1, learners=2, rate=0.1, precision="float32", **arguments
+    decoupling=None,
+    scales=1,
+    learners=2,
+    rate=0.1,
+    precision="float32",
+    loss=None,
+    **arguments,
 ):
     """A tiny trainer under plain gradient descent, whose updates show gradients."""
     keras.utils.set_random_seed(1)
@@ -40,7 +47,8 @@ def trainer(
     )
     if hasattr(decoupling, "predictors"):
         decoupling.predictors.optimizer = keras.optimizers.SGD(rate)
-    made = Trainer(core_of(embedder), BinomialDeviance(), decoupling, **arguments)
+    loss = loss or BinomialDeviance()
+    made = Trainer(core_of(embedder), loss, decoupling, **arguments)
     made.compile(keras.optimizers.SGD(rate))
     return made
 
@@ -210,3 +218,27 @@ def test_fit_lowers_the_loss():
     quiet: Any = 0
     losses = made.fit(data, epochs=2, steps_per_epoch=6, verbose=quiet, shuffle=False)
     assert losses.history["metric_loss"][-1] < float(first["metric_loss"])
+
+
+@pytest.mark.parametrize(
+    ("loss", "other"),
+    [
+        (NPairs(norm_weight=0.0), NPairs(norm_weight=0.1)),
+        (LiftedStructure(), LiftedStructure(normalise=True)),
+        (SNR(normalise=False), SNR(normalise=True)),
+    ],
+    ids=lambda loss: type(loss).__name__,
+)
+def test_losses_of_lengths_are_given_lengths(loss, other):
+    """Parts have length 1: of these, both would train alike."""
+    ends = []
+    for each in (loss, other):
+        made = trainer(scales=2, rate=1e-3, loss=each, unit_rows_weight=0.0)
+        layers = [made.core.get_layer(f"scale{i}_projection") for i in (1, 2)]
+        projected = keras.Model(made.core.input, [layer.output for layer in layers])
+        wanted = sum(np.mean(each.call(LABELS, p)) for p in projected(images()))
+        logged = made.train_step((tf.constant(images()), tf.constant(LABELS)))
+        if each.takes_lengths:
+            assert float(logged["metric_loss"]) == pytest.approx(wanted, rel=1e-4)
+        ends.append(np.concatenate([np.ravel(p.kernels[0]) for p in layers]))
+    assert np.abs(ends[0] - ends[1]).max() > 1e-6
