@@ -1,5 +1,6 @@
-"""The choice of the best step across SIGTERM, and across versions."""
+"""The choice of the best step, across SIGTERM and across versions as well."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,9 +12,12 @@ from deml_tf.config import DataConfig, LossConfig, TrainConfig
 from deml_tf.data.selection import read_split
 from deml_tf.errors import DataError
 from deml_tf.models.embedder import core_of
+from deml_tf.runs.folder import RunFolder
+from deml_tf.training import best_step
 from deml_tf.training.best_step import ChooseBestStep
 from deml_tf.training.build import build_trainer
 from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.final_scores import training_facts
 from deml_tf.training.workers import Workers
 
 TRAIN = TrainConfig(steps=9, evaluate_every=4, checkpoint_every=1)
@@ -30,13 +34,44 @@ def choose(embedder, painted):
     split = read_split(DataConfig(dataset="folder", data_dir=str(painted)), 0)
     images = [e for e in split.test if e.path.endswith(("0.png", "1.png"))]
 
-    def choose():
+    def choose(**given):
+        train = replace(TRAIN, **given)
         embedding = {"resize_size": 48, "fit": "squash"}
-        made = ChooseBestStep(embedder, images, TRAIN, embedding, Workers())
+        made = ChooseBestStep(embedder, images, train, embedding, Workers())
         made.set_model(SimpleNamespace(stop_training=False))
         return made
 
     return choose
+
+
+@pytest.fixture
+def plan(monkeypatch):
+    """Has the scorings give MAP@R and Recall@1 as planned, without an embedding."""
+
+    def plan(*scores):
+        left = [dict(zip(("map_at_r", "recall_at_1"), s, strict=True)) for s in scores]
+        monkeypatch.setattr(best_step, "embed", lambda *_, **__: None)
+        monkeypatch.setattr(best_step, "evaluate", lambda *_: left.pop(0))
+
+    return plan
+
+
+def test_the_step_with_the_highest_map_at_r_is_kept(choose, plan, embedder, tmp_path):
+    plan((0.3, 0.8), (0.6, 0.7), (0.5, 0.9))
+    core, run = core_of(embedder), RunFolder(tmp_path)
+    choice, weights = choose(), {}
+    choice.begin(0, lambda r: run.append_metrics({"step": choice.step, **r}))
+    for step in range(1, 10):
+        core.set_weights([weight + 1 for weight in core.get_weights()])
+        weights[step] = core.get_weights()
+        choice.on_train_batch_end(0)
+    scored = [(r["step"], r["validation_map_at_r"]) for r in run.metrics()]
+    assert scored == [(4, 0.3), (8, 0.6), (9, 0.5)]
+    assert int(choice.state.best_step) == training_facts(run)["best_step"] == 8
+    assert float(choice.state.best) == 0.6
+    choice.take_best()
+    for found, wanted in zip(core.get_weights(), weights[8], strict=True):
+        np.testing.assert_array_equal(found, wanted)
 
 
 def test_a_scoring_that_sigterm_ends_is_done_on_resuming(choose, monkeypatch):
