@@ -74,6 +74,22 @@ def test_the_step_with_the_highest_map_at_r_is_kept(choose, plan, embedder, tmp_
         np.testing.assert_array_equal(found, wanted)
 
 
+def test_patience_counts_scorings_without_a_better_one(choose, plan):
+    plan((0.3, 0.8), (0.2, 0.9), (0.4, 0.7), (0.4, 0.8), (0.1, 0.9))
+    choice = choose(evaluate_every=1, patience=2)
+    stops = []
+    for _ in range(5):
+        choice.on_train_batch_end(0)
+        stops.append(choice.model.stop_training)
+    assert stops == [False, False, False, False, True]
+
+    plan((0.3, 0.8), (0.2, 0.8), (0.1, 0.8))
+    choice = choose(evaluate_every=1)
+    for _ in range(3):
+        choice.on_train_batch_end(0)
+    assert not choice.model.stop_training  # never, without patience
+
+
 def test_a_scoring_that_sigterm_ends_is_done_on_resuming(choose, monkeypatch):
     choice, written = choose(), []
     choice.begin(3, written.append)
