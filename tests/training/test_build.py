@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from small_backbone import build_tiny
 
 from deml_tf.config import LossConfig, TrainConfig
@@ -44,3 +45,24 @@ def test_heads_and_biases_learn_faster():
         "scale1_projection/kernel_0": 10.0,
         "scale1_loss/class_weights": 100.0,  # the loss's own
     }
+
+
+def test_settings_of_the_optimizer():
+    train = TrainConfig(
+        optimizer="adamw",
+        learning_rate=0.3,
+        schedule="step",
+        decay_steps=(4,),
+        decay_rate=0.1,
+        weight_decay=0.5,
+        l2=0.2,
+        clip_norm=7.0,
+    )
+    optimizer: Any = build_optimizer(train, [])
+    assert optimizer.weight_decay == 0.5 and optimizer.l2 == 0.2
+    assert optimizer.global_clipnorm == 7.0 and optimizer.epsilon == 1e-8
+    assert float(optimizer.learning_rate) == pytest.approx(0.3)
+    optimizer.iterations.assign(5)
+    assert float(optimizer.learning_rate) == pytest.approx(0.03)
+    optimizer = build_optimizer(TrainConfig(), [])
+    assert optimizer.weight_decay is None and optimizer.global_clipnorm is None
