@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import time
 from typing import Any
@@ -166,8 +167,16 @@ def test_a_diverging_run_stops_and_keeps_its_checkpoint(command, tiny_flags, tmp
         f"--run_dir={run.path}",
         "--learning_rate=1e30",
         "--checkpoint_every=1",
+        "--log_every=1",
     )
     assert status == 1 and "Traceback" not in errors
-    assert "At step" in errors and ".png" in errors
-    assert tf.train.latest_checkpoint(run.checkpoints_path)
+    named = re.search(r"At step ([0-9]+) .*\.png", errors)
+    assert named, errors
+    before = int(named[1]) - 1
+    newest = tf.train.latest_checkpoint(run.checkpoints_path)
+    assert newest and newest.endswith(f"-{before}") and last_step(run) == before
+    reader = tf.train.load_checkpoint(newest)
+    for name, dtype in reader.get_variable_to_dtype_map().items():
+        if dtype.is_floating:
+            assert np.isfinite(reader.get_tensor(name)).all(), name
     assert not run.finished
