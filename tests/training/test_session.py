@@ -1,0 +1,64 @@
+"""What a session hands on and refuses before its first step."""
+
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+
+from deml_tf.config import (
+    Configs,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    ScoreConfig,
+    TrainConfig,
+)
+from deml_tf.data.augmentation import RandomResizedCrop
+from deml_tf.data.example import Example
+from deml_tf.data.splits import Split
+from deml_tf.models.embedder import Geometry
+from deml_tf.training import session
+from deml_tf.training.session import Session
+from deml_tf.training.workers import Workers
+
+IMAGES = tuple(Example(f"{n}.png", label) for n, label in enumerate("aabbcc"))
+TRAIN = TrainConfig(
+    steps=9,
+    seed=3,
+    classes_per_batch=2,
+    augmentation="random_resized_crop",
+)
+
+
+@pytest.fixture
+def begun(monkeypatch):
+    """Makes a session that goes on from step 5, without a network or an image."""
+    monkeypatch.setattr(session, "geometry_of", lambda _: Geometry(48, 40, "pad"))
+    monkeypatch.setattr(session, "ChooseBestStep", mock.Mock())
+    checkpoints = mock.Mock(leaving=False)
+    checkpoints.restore.return_value = (5, False)
+    monkeypatch.setattr(session, "Checkpoints", lambda *_, **__: checkpoints)
+    monkeypatch.setattr(session.loop, "fit", mock.Mock())
+    data = DataConfig("folder", "birds")
+    configs = Configs(data, ModelConfig(), LossConfig(), TRAIN, ScoreConfig())
+    run, network, split = mock.Mock(), mock.Mock(), Split(IMAGES, (), ())
+    return lambda workers: Session(configs, run, workers, split, network, network)
+
+
+def test_batches_are_those_of_the_flags(begun, monkeypatch):
+    training_dataset = mock.Mock()
+    monkeypatch.setattr(session, "training_dataset", training_dataset)
+    begun(Workers()).fit(data_service="host:5050")
+    (images, table), given = training_dataset.call_args
+    assert images == IMAGES and (table.batch_size, table.seed) == (4, 3)
+    assert isinstance(given.pop("augmentation"), RandomResizedCrop)
+    assert given == {
+        "resize_size": 48,
+        "input_size": 40,
+        "fit": "pad",
+        "first_step": 5,
+        "last_step": 9,
+        "seed": 3,
+        "share": (0, 4, 4),
+        "service": "host:5050",
+    }
