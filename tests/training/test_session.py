@@ -16,6 +16,7 @@ from deml_tf.config import (
 from deml_tf.data.augmentation import RandomResizedCrop
 from deml_tf.data.example import Example
 from deml_tf.data.splits import Split
+from deml_tf.errors import UsageError
 from deml_tf.models.embedder import Geometry
 from deml_tf.training import session
 from deml_tf.training.session import Session
@@ -62,3 +63,20 @@ def test_batches_are_those_of_the_flags(begun, monkeypatch):
         "share": (0, 4, 4),
         "service": "host:5050",
     }
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([8, 0], "checkpoint of step 5 for worker 1 and one of step 8 for the first"),
+        ([5, 0], "data_dir=birds holds other images for worker 1 than for the first"),
+    ],
+)
+def test_workers_that_do_not_agree_with_the_first(begun, answers, words):
+    """They are asked for the step that they go on from, then for their images."""
+    agree = mock.Mock(side_effect=answers)
+    cluster = SimpleNamespace(rank=1, size=2)
+    other = mock.Mock(agree=agree, cluster=cluster, is_writer=False)
+    with pytest.raises(UsageError, match=words):
+        begun(other).fit()
+    assert agree.call_args_list[0].args == (5,)
