@@ -1,4 +1,7 @@
-"""What the journal counts as the time of a training, by a clock that tests move on."""
+"""What the journal writes, and what it counts as the time of a training.
+
+Its clock is one that tests move on.
+"""
 
 from types import SimpleNamespace
 
@@ -93,6 +96,23 @@ def test_the_learning_rate_is_that_of_the_step(run, clock, monkeypatch):
     monkeypatch.setattr(Trainer, "train_step", train_step)
     found = fit(run, clock, TrainConfig(steps=3, log_every=1, classes_per_batch=7))
     assert [r["learning_rate"] for r in found] == [0.0, 0.25, 0.5]
+
+
+def test_tensorboard_has_the_numbers_of_the_file(run, clock):
+    train = TrainConfig(steps=5, log_every=2, classes_per_batch=7)
+    found = fit(run, clock, train)
+    # Of 12 images, in batches of 14.
+    assert [r["epoch"] for r in found] == [2 * 14 / 12, 4 * 14 / 12, 5 * 14 / 12]
+    shown = {}
+    (path,) = run.tensorboard_path.iterdir()
+    for event in tf.compat.v1.train.summary_iterator(str(path)):
+        for value in event.summary.value:
+            number = float(tf.make_ndarray(value.tensor))
+            shown.setdefault(event.step, {})[value.tag] = number
+    assert shown == {
+        r["step"]: {n: v for n, v in r.items() if n not in ("step", "epoch")}
+        for r in found
+    }
 
 
 @pytest.mark.parametrize(("stops_at", "steps"), [(5, [2, 4, 5]), (4, [2, 4])])
