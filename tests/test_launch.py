@@ -1,0 +1,33 @@
+"""How often `deml_tf.launch` starts its workers again."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+from unittest import mock
+
+import pytest
+
+from deml_tf import launch
+from deml_tf.errors import DataError, UsageError
+
+AGAIN = pytest.raises(DataError, match="status 1.* goes on from the last checkpoint")
+MEND = pytest.raises(UsageError, match="status 2.* mend its flags")
+
+
+@pytest.mark.parametrize(
+    ("restarts", "ends", "outcome"),
+    [
+        (2, [[1, 0], [1, 0], [0, 0]], nullcontext()),
+        (1, [[1, 0], [1, 0]], AGAIN),
+        (0, [[0, 1]], AGAIN),
+        (9, [[2, 0]], MEND),
+    ],
+)
+def test_restarts(restarts, ends, outcome, monkeypatch):
+    given = SimpleNamespace(workers=2, restarts=restarts)
+    run_workers = mock.Mock(side_effect=ends)
+    monkeypatch.setattr(launch, "FLAGS", given)
+    monkeypatch.setattr(launch, "check", lambda arguments: None)
+    monkeypatch.setattr(launch, "run_workers", run_workers)
+    with outcome:
+        launch.main(["--steps=1"])
+    assert run_workers.call_args_list == [mock.call(2, ["--steps=1"])] * len(ends)
