@@ -1,11 +1,16 @@
 """How `deml_tf.evaluate` scores: as the run did, or as its command line says."""
 
 import contextlib
+from dataclasses import replace
+from typing import Any
 from unittest import mock
 
+import keras
+import numpy as np
 import pytest
 from absl import flags
 
+import deml_tf.retrieval
 from deml_tf import evaluate
 from deml_tf.cli import command
 from deml_tf.cli.flags import as_flags
@@ -13,14 +18,23 @@ from deml_tf.cli.parsing import parse
 from deml_tf.config import (
     Configs,
     DataConfig,
+    DistributionConfig,
     LossConfig,
     ModelConfig,
     ScoreConfig,
     TrainConfig,
 )
+from deml_tf.data.batches import scoring_dataset
 from deml_tf.data.example import Example
+from deml_tf.data.selection import read_split
 from deml_tf.data.splits import Split
+from deml_tf.models.embedder import build_frozen
+from deml_tf.retrieval import score_images
 from deml_tf.runs.folder import RunFolder
+from deml_tf.runs.settings import read_settings
+from deml_tf.training import final_scores
+from deml_tf.training.session import Session
+from deml_tf.training.start import train
 
 
 class Begun(Exception):
@@ -106,3 +120,69 @@ def test_flags_of_trainings_alone_are_none_of_it():
     with defined() as values:
         assert "run_dir" in values and "seed" in values
         assert not {"steps", "optimizer", "score_frozen"} & {*values}
+
+
+@pytest.fixture
+def shop(painted, tmp_path):
+    """A list of images: of each unseen class two queries and a gallery of three."""
+    rows = ["path,label,split"]
+    for path in sorted(painted.glob("*/*.png")):
+        label, number = path.parent.name, int(path.stem)
+        unseen = "query" if number < 2 else "gallery"
+        role = unseen if label >= "class 04" else "train"
+        rows.append(f"{path},{label},{role}")
+    where = tmp_path / "list.csv"
+    where.write_text("\n".join(rows))
+    return where
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_backbone")
+def test_queries_are_searched_in_their_gallery(shop, tiny_flags, tmp_path, monkeypatch):
+    """From a list to the scores of training and command, without steps and report."""
+    monkeypatch.setattr(Session, "fit", lambda *_: None)
+    monkeypatch.setattr(final_scores, "_report", lambda *_: None)
+    for module in (final_scores, score_images):  # uncompiled, which takes less time
+        monkeypatch.setattr(module, "inference", lambda model: lambda: model)
+    run = RunFolder(tmp_path / "run")
+    given = [*tiny_flags, "--dataset=list", f"--data_dir={shop}"]
+    given += ["--validation_classes=0", "--scales=1", "--learners=1"]
+    given += ["--decoupling=none", "--nodeterministic", f"--run_dir={run.path}"]
+    configs = read_settings(given)
+    results: Any = train(configs, DistributionConfig())
+    assert results["protocol"]["test_images"] == 8
+    assert results["protocol"]["gallery_images"] == 12
+
+    split = read_split(configs.data, 0)
+    labels, gallery_labels = ([e.label for e in s] for s in (split.test, split.gallery))
+    images = scoring_dataset(split.test + split.gallery, resize_size=40)
+    squares = np.concatenate([batch for batch, _ in images])
+
+    def scores_of(model):
+        queries, gallery = model(squares[:8]), model(squares[8:])
+        found = deml_tf.retrieval.evaluate(
+            queries,
+            labels,
+            gallery_embeddings=gallery,
+            gallery_labels=gallery_labels,
+            nmi=True,
+        )
+        among_themselves = deml_tf.retrieval.evaluate(queries, labels)
+        assert found["map_at_r"] != among_themselves["map_at_r"]
+        return pytest.approx(found)
+
+    embedder: Any = keras.saving.load_model(run.embedder_path)
+    wanted = scores_of(embedder)
+    assert results["test"] == wanted
+    assert results["frozen"] == scores_of(build_frozen(configs.model))
+    with defined() as values:
+        words = parse(values, ["evaluate", f"--run_dir={run.path}"])
+        evaluate.main(words[1:])
+    scores = run.read_json("scores_test.json")
+    assert scores["joined"] == wanted
+    of_classes = [found["map_at_r"] for found in scores["classes"]]
+    assert np.mean(of_classes) == pytest.approx(scores["joined"]["map_at_r"])
+
+    alone = evaluate.Source(run.embedder_path, tmp_path / "s.json", configs.data, 0)
+    assert evaluate.readable(alone, "test") == replace(split, train=())
+    assert evaluate.readable(alone, "train") == Split(split.train, (), ())
