@@ -1,6 +1,7 @@
 """Whole trainings on two workers, on other numbers of replicas, through a service."""
 
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,6 +13,7 @@ import pytest
 from forks import Fork
 from small_backbone import run_command
 
+import deml_tf.data.service
 from deml_tf.data.address import EXPOSED
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.worker_processes import free_addresses, tf_config
@@ -155,7 +157,21 @@ def test_a_checkpoint_goes_on_with_another_number_of_replicas(
     check_losses(losses(run), losses(one))
 
 
-def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
+def train_and_count(*flags):
+    """A training that says which batches it has from a data service."""
+    in_order = deml_tf.data.service._in_order
+
+    def counted(served, numbers, address):
+        batches = in_order(served, numbers, address)
+        for number, batch in zip(numbers, batches, strict=True):
+            print(f"served {number}.", flush=True)
+            yield batch
+
+    deml_tf.data.service._in_order = counted
+    run_command("deml_tf.train", *flags)
+
+
+def test_a_data_service_changes_nothing(start, flags, one, tmp_path):
     service = start("data_service", "--port=0")
     more = None
     try:
@@ -164,10 +180,12 @@ def test_a_data_service_changes_nothing(start, command, flags, one, tmp_path):
         more = start("data_service", "--port=0", f"--dispatcher={address}")
         assert more.stdout.readline().startswith("Serving for")
         run = RunFolder(tmp_path / "served")
-        status, _, errors = command(
-            "train", *flags, f"--run_dir={run.path}", f"--data_service={address}"
-        )
-        assert status == 0, errors
+        where = [f"--run_dir={run.path}", f"--data_service={address}"]
+        training = Fork(train_and_count, *flags, *where)
+        output, errors = training.communicate()
+        assert training.returncode == 0, errors
+        served = re.findall(r"served ([0-9]+)\.", output)
+        assert [int(number) for number in served] == [*range(12)]
         for name, value in weights(one).items():
             np.testing.assert_array_equal(weights(run)[name], value, err_msg=name)
     finally:
