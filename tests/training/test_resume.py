@@ -31,6 +31,10 @@ def final_weights(folder):
     return [v.numpy() for v in loaded.variables], state
 
 
+def losses(run):
+    return [record["loss"] for record in run.metrics() if "loss" in record]
+
+
 def last_step(run):
     return max((r["step"] for r in run.metrics()), default=0)
 
@@ -80,8 +84,7 @@ def test_killed_at_random_moments(kills, start, command, flags, calm, tmp_path, 
     assert state.keys() == state_again.keys()
     for name, value in state.items():
         np.testing.assert_array_equal(value, state_again[name], err_msg=name)
-    losses = [r["loss"] for r in calm.metrics() if "loss" in r]
-    assert len([r for r in killed.metrics() if "loss" in r]) == len(losses)
+    assert len(losses(killed)) == len(losses(calm))
     assert calm.read_json("results.json")["test"] == pytest.approx(
         killed.read_json("results.json")["test"], abs=0
     )
@@ -109,11 +112,12 @@ OTHERS = {
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("kind", OTHERS)
-def test_killed_with_other_state(kind, start, command, tiny_flags, tmp_path):
+def test_killed_with_other_state(kind, start, command, tiny_flags, calm, tmp_path):
     own = [*OTHERS[kind], "--steps=30", "--log_every=1", "--checkpoint_every=2"]
-    calm, killed = (RunFolder(tmp_path / name) for name in ("calm", "killed"))
-    status, _, errors = command("train", *tiny_flags, *own, f"--run_dir={calm.path}")
+    whole, killed = (RunFolder(tmp_path / name) for name in ("whole", "killed"))
+    status, _, errors = command("train", *tiny_flags, *own, f"--run_dir={whole.path}")
     assert status == 0, errors
+    assert losses(whole) != losses(calm)  # the flags were heard
     process = start("train", *tiny_flags, *own, f"--run_dir={killed.path}")
     while process.poll() is None and last_step(killed) < 7:
         time.sleep(0.005)
@@ -122,7 +126,7 @@ def test_killed_with_other_state(kind, start, command, tiny_flags, tmp_path):
     process.communicate()
     again = command("train", *tiny_flags, *own, f"--run_dir={killed.path}")
     assert again[0] == 0 and "Going on from step" in again[1], again[2]
-    embedder, state = final_weights(calm)
+    embedder, state = final_weights(whole)
     embedder_again, state_again = final_weights(killed)
     for a, b in zip(embedder, embedder_again, strict=True):
         np.testing.assert_array_equal(a, b)
