@@ -1,5 +1,6 @@
 """The command, as a user types it; mistakes are typed in tests/bad_input."""
 
+import contextlib
 import json
 import re
 import shutil
@@ -105,6 +106,33 @@ def test_a_server_embeds_the_image(index, models, export, painted, command):
         assert status == 2 and errors.startswith("error: --model=other: ")
     finally:
         double.close()
+
+
+def test_a_server_is_asked_for_the_version_of_the_index(reader, monkeypatch):
+    """And is reached in the way that the flags name."""
+    made = {}
+
+    @contextlib.contextmanager
+    def client(server, model, **given):
+        made.update(given, server=server, model=model)
+        yield
+
+    monkeypatch.setattr(search, "Client", client)
+    flags = {"server": "far:8501", "protocol": "rest", "tls": True, "ca": "ca.pem"}
+    flags |= {"model": None, "export": None, "serve": None, "header": ["key=secret"]}
+    monkeypatch.setattr(search, "FLAGS", SimpleNamespace(**flags))
+    with search.embedding(reader):
+        pass
+    assert made == {
+        "server": "far:8501",
+        "model": "birds",
+        "protocol": "rest",
+        "version": 3,
+        "concurrency": 1,
+        "tls": True,
+        "ca": "ca.pem",
+        "headers": {"key": "secret"},
+    }
 
 
 def test_a_page_does_not_wait_long_for_a_model_server(reader, monkeypatch):
