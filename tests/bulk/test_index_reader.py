@@ -95,6 +95,19 @@ def test_an_answer_does_not_depend_on_the_others_asked_with_it(flat):
         np.testing.assert_array_equal(row.ids[0], found.ids[n])
 
 
+def test_an_answer_does_not_depend_on_how_much_is_compared_at_once(flat, monkeypatch):
+    reader, _ = flat
+    queries = clusters(10, 24, seed=4)
+    for label in (None, "class 1"):
+        cosines, found = reader.search(queries, 30, label=label)
+        with monkeypatch.context() as patch:
+            patch.setattr("deml_tf.bulk.flat._PAIRS", 16)
+            patch.setattr("deml_tf.bulk.flat._QUERIES", 4)
+            in_blocks, rows = reader.search(queries, 30, label=label)
+        np.testing.assert_array_equal(in_blocks, cosines)
+        np.testing.assert_array_equal(rows.ids, found.ids)
+
+
 def test_rows_hold_path_label_and_boxes(flat):
     reader, _ = flat
     _, found = reader.search(clusters(4, 24, seed=3), 6)
