@@ -93,6 +93,19 @@ def test_rows_are_what_the_format_says(tmp_path):
     assert table["path"].to_pylist() == [p for p in paths_of(20) if "image3." not in p]
 
 
+def test_rows_written_in_groups_are_there_once(tmp_path, monkeypatch):
+    monkeypatch.setattr("deml_tf.bulk.index_folder._GROUP", 8)
+    rows, index = clusters(20, 8), tmp_path / "index"
+    build_index(made(tmp_path / "shards", rows, sizes=[5, 5, 10]), index, "flat")
+    table = parquet.read_table(index / "rows.parquet")
+    assert table["id"].to_pylist() == [*range(20)]
+    assert table["path"].to_pylist() == paths_of(20)
+    change_index(index, made(tmp_path / "more", -rows, name="new"), paths_of(20)[:3])
+    table = parquet.read_table(index / "rows.parquet")
+    assert table["id"].to_pylist() == [*range(3, 40)]
+    assert table["path"].to_pylist() == paths_of(20)[3:] + paths_of(20, "new")
+
+
 def test_faiss_alone_gives_the_ids(tmp_path):
     rows = clusters(50, 8)
     build_index(made(tmp_path / "shards", rows), tmp_path / "index", "flat")
