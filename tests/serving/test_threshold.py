@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from deml_tf.errors import UsageError
+from deml_tf.serving import threshold
 from deml_tf.serving.threshold import best_cosines, calibrate
 
 
@@ -17,7 +18,9 @@ def sample(classes=20, images=15, spread=0.5, seed=0):
     return unit(rows.reshape(-1, 16)), labels
 
 
-def test_best_cosines_against_a_loop():
+@pytest.mark.parametrize("block", [1024, 7])
+def test_best_cosines_against_a_loop(block, monkeypatch):
+    monkeypatch.setattr(threshold, "_BLOCK", block)
     embeddings, labels = sample(5, 4)
     embeddings, labels = embeddings[:-3], labels[:-3]  # one class of one image
     codes = np.unique(labels, return_inverse=True)[1]
