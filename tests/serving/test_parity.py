@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +13,7 @@ from deml_tf.serving.differences import (
     require,
 )
 from deml_tf.serving.expected import choose
+from deml_tf.serving.parity import precision_difference
 from deml_tf.serving.proof_images import drawn_images, proof_images
 from deml_tf.serving.square_servable import SIGNATURE
 from deml_tf.serving.trial import trial_of_encoded, trial_of_squares
@@ -26,6 +30,20 @@ def test_largest_difference():
         assert largest_difference(zeros, wrong) == np.inf
     assert largest_difference(zeros > 1, zeros > 1) == 0
     assert largest_difference(zeros > 1, zeros < 1) == np.inf
+
+
+def test_what_another_precision_costs():
+    """Over the images that can be read."""
+    trained, served = (
+        SimpleNamespace(of_files=lambda encoded, rows=rows: rows)
+        for rows in (
+            [{"embedding": [1.0, 0.0]}, None, {"embedding": [0.0, 1.0]}],
+            [{"embedding": [0.75, 0.5]}, None, {"embedding": [0.0, 1.0]}],
+        )
+    )
+    models: Any = trained, served
+    lost = precision_difference(*models, [b"", b"", b""])
+    assert lost == {"largest_difference": 0.5, "smallest_cosine": 0.75}
 
 
 def test_names_the_worst():

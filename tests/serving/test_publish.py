@@ -1,18 +1,31 @@
 """The pipeline of all formats: what it publishes, and what it refuses."""
 
+import dataclasses
 import json
+from unittest import mock
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_backbone import ARCHITECTURE, BACKBONES, NAME, TINY
 
+from deml_tf.config import (
+    Configs,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    ScoreConfig,
+    TrainConfig,
+)
 from deml_tf.errors import DataError, UsageError
-from deml_tf.serving import encoded_images, extras, onnx_format
-from deml_tf.serving.formats import check_format
+from deml_tf.models.parts import precision_of
+from deml_tf.serving import encoded_images, extras, metadata, onnx_format, parity
+from deml_tf.serving.formats import FORMATS, check_format
 from deml_tf.serving.publish import publish
 from deml_tf.serving.servable import Servable
 from deml_tf.serving.source import Choice, Source
 
+UPPER = "scale1_upper"  # backbone of the first scale, behind the cut
 CHOICE = Choice("birds", (0,), (0,))
 
 
@@ -43,6 +56,48 @@ def test_a_file_and_its_description(source, tmp_path, capsys):
     (embedding,) = (p for p in described["parity"] if p["output"] == "embedding")
     assert embedding["run_by"] == "onnxruntime"
     assert all(0 <= d < 1e-5 for d in embedding["by_batch_size"].values())
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """What is published as a SavedModel, of which no file is written or run."""
+    servables = []
+
+    def write(servable, folder, choice):
+        servables.append(servable)
+        return {}
+
+    form = dataclasses.replace(FORMATS["saved_model"], write=write)
+    monkeypatch.setitem(FORMATS, "saved_model", form)
+    monkeypatch.setattr("deml_tf.serving.publish._prove", lambda *given: (None, []))
+    monkeypatch.setattr(metadata, "describe_signatures", lambda servable: {})
+    return servables
+
+
+def test_another_precision_than_the_trained_one(source, written, monkeypatch, tmp_path):
+    """What is written is the embedder in that precision, and the cost is told."""
+    lost = {"largest_difference": 0.25, "smallest_cosine": 0.75}
+    compare = mock.Mock(return_value=lost)
+    monkeypatch.setattr(parity, "precision_difference", compare)
+    monkeypatch.setattr(
+        "deml_tf.serving.publish.Trained", lambda embedder, *kept: embedder
+    )
+    monkeypatch.setitem(BACKBONES, NAME, ARCHITECTURE)
+    model = ModelConfig(**TINY, scales=1, learners=1)
+    others = LossConfig(), TrainConfig(), ScoreConfig()
+    configs = Configs(DataConfig(dataset="folder"), model, *others)
+    source = dataclasses.replace(source, configs=configs)
+    choice = dataclasses.replace(CHOICE, precision="bfloat16")
+    publish("saved_model", source, choice, tmp_path / "1")
+    text = (tmp_path / "1" / "assets.extra" / "deml.json").read_text()
+    described = json.loads(text)
+    assert described["precision"] == "bfloat16"
+    assert described["difference_from_trained_precision"] == lost
+    trained, served, _ = compare.call_args.args
+    assert trained is source.embedder and precision_of(served) == "bfloat16"
+    (servable,) = written
+    types = {layer.compute_dtype for layer in servable.core.get_layer(UPPER).layers}
+    assert "bfloat16" in types
 
 
 def perturbed(write):
