@@ -48,6 +48,32 @@ def test_the_name_is_never_without_a_folder(tmp_path, monkeypatch):
     os.close(handle)
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_content_is_on_disk_before_it_takes_the_name(there, tmp_path, monkeypatch):
+    target, calls = tmp_path / "parent" / "target", []
+    if there:
+        target.mkdir(parents=True)
+    sync = os.fsync
+
+    def synced(handle):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "rename", noted(calls, "named", os.rename))
+    monkeypatch.setattr(module, "_swap", noted(calls, "named", module._swap))
+    with replaced_folder(target) as folder:
+        calls.clear()  # of the trial
+        fill(folder / "deep", "two")
+    assert sorted(calls[:3]) == ["content", "deep", "file"]
+    assert calls[3:] == ["named", "parent"]
+
+
+def noted(calls, name, function):
+    """The function, whose calls are noted."""
+    return lambda *given: (calls.append(name), function(*given))[1]
+
+
 def test_an_error_leaves_the_old_folder(tmp_path):
     target = fill(tmp_path / "target", "one")
     with pytest.raises(KeyError), replaced_folder(target) as folder:

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from deml_tf.errors import DataError, UsageError
@@ -33,6 +35,25 @@ def test_gets_its_name_at_the_end(tmp_path):
         assert folder.parent.name.startswith(".1.")
     assert [p.name for p in target.parent.iterdir()] == ["1"]
     assert (target / "saved_model.pb").read_text() == "x"
+
+
+def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    calls = []
+    sync, rename = os.fsync, os.rename
+
+    def synced(handle):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(
+        os, "rename", lambda a, b: (calls.append("named"), rename(a, b))
+    )
+    with published(tmp_path / "birds" / "1") as folder:
+        (folder / "variables").mkdir()
+        (folder / "variables" / "index").write_text("x")
+    assert sorted(calls[:3]) == ["content", "index", "variables"]
+    assert calls[3:] == ["named", "birds"]
 
 
 @pytest.mark.parametrize("error", [DataError, KeyboardInterrupt])
