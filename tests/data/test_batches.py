@@ -13,7 +13,8 @@ from deml_tf.data.batches import (
     training_dataset,
 )
 from deml_tf.data.example import Example
-from deml_tf.data.images import explain_unreadable
+from deml_tf.data.images import explain_unreadable, read_example
+from deml_tf.data.layouts import Layout
 from deml_tf.errors import DataError, UsageError
 from deml_tf.layers.prepare import fit_square
 
@@ -139,6 +140,29 @@ def test_scoring_sees_everything_once_in_order(birds):
         image = np.asarray(Image.open(example.path))
         np.testing.assert_array_equal(square, fit_square(image, 16, "pad"))
         assert tuple(shape) == image.shape[:2]
+
+
+def test_scoring_lays_out_an_image_as_its_box(tmp_path):
+    """White objects on black, each moved to another side or another place."""
+    random, examples = np.random.default_rng(0), []
+    for n in range(9):
+        top, left = random.integers(1, 20, 2)  # no white at the border
+        image = np.zeros((32, 32, 3), np.uint8)
+        image[top : top + 8, left : left + 12] = 255
+        Image.fromarray(image).save(tmp_path / f"{n}.png")
+        box = (top / 32, left / 32, (top + 8) / 32, (left + 12) / 32)
+        examples.append(Example(str(tmp_path / f"{n}.png"), "a", box=box))
+    layout = Layout("shifted", examples, read_example, seed=1)
+    batches = scoring_dataset(
+        layout.examples, resize_size=32, batch_size=4, layout=layout
+    )
+    squares = np.concatenate([images for images, _ in batches.as_numpy_iterator()])
+    for n, (example, square) in enumerate(zip(layout.examples, squares, strict=True)):
+        laid_out = layout(np.asarray(Image.open(examples[n].path)), n)
+        np.testing.assert_array_equal(square, fit_square(laid_out, 32))
+        rows, columns = np.nonzero(square[..., 0])
+        object_box = rows.min(), columns.min(), rows.max() + 1, columns.max() + 1
+        assert np.array(object_box).tolist() == (np.array(example.box) * 32).tolist()
 
 
 def test_a_broken_image_stops_at_its_step_and_can_be_named(birds, tmp_path):
