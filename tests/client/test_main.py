@@ -1,10 +1,13 @@
 """The command's parts: what is kept when it ends early, and what it prints."""
 
+import io
 import types
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from deml_tf.cli.termination import Terminated
 from deml_tf.client import __main__ as command
@@ -64,6 +67,55 @@ def test_how_it_was_ended_is_said(error, word, status, tmp_path, monkeypatch, ca
         command.receive(client, paths, tmp_path / "out.jsonl", 4)
     assert caught.value.code == status
     assert capsys.readouterr().err.startswith(f"error: {word}; 2 of 3 images were")
+
+
+class Given(types.SimpleNamespace):
+    """Flags; their values are also found as absl's are."""
+
+    def __getitem__(self, name):
+        return types.SimpleNamespace(value=getattr(self, name), help="")
+
+
+def test_every_flag_reaches_the_client(tmp_path, monkeypatch):
+    names = {
+        "protocol": "rest",
+        "version": 3,
+        "label": "canary",
+        "signature": "explain",
+        "batch_size": 5,
+        "concurrency": 6,
+        "timeout": 7.0,
+        "retries": 9,
+        "total_timeout": 10.0,
+        "tls": True,
+        "ca": "ca.pem",
+    }
+    where = {"server": "far:8501", "model": "birds", "header": ["key=secret"]}
+    output = str(tmp_path / "out.npz")
+    flags = Given(**names, **where, output=output, max_side=0)
+    monkeypatch.setattr(command, "FLAGS", flags)
+    client = mock.Mock(side_effect=DataError("It is gone."))
+    monkeypatch.setattr(command, "Client", client)
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(DataError, match="It is gone"):
+        command.main([str(tmp_path / "a.jpg")])
+    headers = {"key": "secret"}
+    client.assert_called_once_with("far:8501", "birds", **names, headers=headers)
+
+
+def test_images_are_sent_as_small_as_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(max_side=40))
+    Image.new("RGB", (60, 80)).save(tmp_path / "a.png")
+    sent = []
+
+    def answers(images):
+        for index, image in enumerate(images):
+            sent.append(Image.open(io.BytesIO(image.read())).size)
+            yield index, Answer(reason="not asked")
+
+    client: Any = types.SimpleNamespace(answers=answers)
+    command.receive(client, [tmp_path / "a.png"], tmp_path / "out.jsonl", 1)
+    assert sent == [(30, 40)]
 
 
 def test_names_cannot_forge_lines(tmp_path, capsys):
