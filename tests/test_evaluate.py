@@ -28,8 +28,11 @@ from deml_tf.data.batches import scoring_dataset
 from deml_tf.data.example import Example
 from deml_tf.data.selection import read_split
 from deml_tf.data.splits import Split
+from deml_tf.evaluate import Source
 from deml_tf.models.embedder import build_frozen
 from deml_tf.retrieval import score_images
+from deml_tf.retrieval.probes import LEAST_CLASSES
+from deml_tf.retrieval.score_images import Images
 from deml_tf.runs.folder import RunFolder
 from deml_tf.runs.settings import read_settings
 from deml_tf.training import final_scores
@@ -114,6 +117,39 @@ def test_scores_of_other_images_go_to_other_files(tmp_path):
             parse(values, ["evaluate", *given, *more])
             names.add(evaluate._source().output.name)
     assert names == {"e.scores.json", "e.scores_train.json", "e.scores_empty.json"}
+
+
+def test_attributes_are_read_from_the_frozen_start_too(monkeypatch, tmp_path):
+    """Of the same images, laid out the same."""
+    called = {}
+    for name in ("read_attributes", "build_frozen", "embed", "probe_attributes"):
+        called[name] = mock.Mock(return_value=name)
+        monkeypatch.setattr(evaluate, name, called[name])
+    monkeypatch.setattr(evaluate, "inference", lambda model: lambda: f"pass {model}")
+    monkeypatch.setattr(evaluate, "embedding_of", lambda *given: {"fit": "pad"})
+    data, path = DataConfig(dataset="plumage", data_dir="plumage"), tmp_path / "e.keras"
+    source = Source(path, path, data, seed=3, model=ModelConfig())
+    examples = [Example(f"{n}.png", f"species {n}") for n in range(LEAST_CLASSES)]
+    images = Images(examples, (), "shifted", seed=4)
+    outputs = {"parts": "parts", "embedding": "whole"}
+    found = evaluate.attribute_probe(source, images)(outputs, ScoreConfig())
+    assert found == "probe_attributes"
+    called["build_frozen"].assert_called_once_with(source.model, 3)
+    called["embed"].assert_called_once_with(
+        "pass build_frozen",
+        images.queries,
+        progress="frozen start",
+        layout=images.layouts[0],
+        fit="pad",
+    )
+    called["probe_attributes"].assert_called_once_with(
+        "parts",
+        "whole",
+        [example.label for example in examples],
+        "read_attributes",
+        frozen="embed",
+        seed=4,
+    )
 
 
 def test_flags_of_trainings_alone_are_none_of_it():
