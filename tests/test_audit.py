@@ -1,13 +1,18 @@
+import contextlib
 import csv
 import json
 import os
 from html.parser import HTMLParser
+from unittest import mock
 
 import numpy as np
 import pytest
+from absl import flags
 from PIL import Image, ImageOps
 
+from deml_tf import audit as module
 from deml_tf.audit import read_roles
+from deml_tf.cli.parsing import parse
 from deml_tf.config import DataConfig
 from deml_tf.data.duplicates import Fingerprint
 from deml_tf.data.example import Example
@@ -22,6 +27,19 @@ from deml_tf.reports.audit_tables import (
 )
 
 NASTY = '<script>alert(1)</script> & "x"\n[red]é\u202e\udcff'
+
+
+@contextlib.contextmanager
+def defined():
+    """The flags of the command, and nothing of them afterwards."""
+    values, before = flags.FLAGS, set(flags.FLAGS)
+    try:
+        with mock.patch.object(module, "run"):
+            module.cli()
+        yield values
+    finally:
+        values.unparse_flags()
+        values.remove_flag_values(list(set(values) - before))
 
 
 def scene(seed):
@@ -271,6 +289,26 @@ def test_a_split_that_training_refuses_is_still_looked_over(tmp_path):
     write([*apart, (4, "d", "test")])
     roles, refusal = read_roles(config, 0)
     assert refusal is None and [len(roles[r]) for r in ("train", "test")] == [2, 3]
+
+
+def test_flags_reach_the_search_and_the_page(monkeypatch, tmp_path):
+    looked, drawn = mock.Mock(return_value={"found": "all"}), mock.Mock()
+    monkeypatch.setattr(module, "find", looked)
+    monkeypatch.setattr(module, "write_audit", drawn)
+    monkeypatch.setattr(module, "_print", lambda findings: None)
+    roles = {"train": [Example("a.png", "a")], "test": [Example("b.png", "b")]}
+    monkeypatch.setattr(module, "read_roles", lambda data, seed: (roles, str(seed)))
+    monkeypatch.setattr(module, "fingerprints", lambda paths, progress: paths)
+    given = ["--dataset=folder", "--data_dir=set", f"--output={tmp_path / 'page.html'}"]
+    given += ["--seed=9", "--near_distance=5", "--input_size=300", "--pairs=7"]
+    with defined() as values:
+        module.main(parse(values, ["audit", *given])[1:])
+    paths = ["a.png", "b.png"]
+    looked.assert_called_once_with(roles, paths, near_distance=5, input_size=300)
+    facts = {"dataset": "folder", "data_dir": "set", "refusal": "9", "found": "all"}
+    page, title = tmp_path / "page.html", "Audit of set"
+    drawn.assert_called_once_with(page, facts, title=title, shown=7)
+    assert json.loads((tmp_path / "page.json").read_text()) == facts
 
 
 @pytest.mark.slow
