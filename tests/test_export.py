@@ -6,6 +6,7 @@ import json
 import types
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import keras
 import numpy as np
@@ -212,6 +213,37 @@ def test_a_model_is_named_after_its_folder(output_dir, source, monkeypatch, tmp_
     monkeypatch.setattr(export, "publish", lambda *given: names.append(given[2].name))
     export.main([])
     assert names == ["birds"]
+
+
+@pytest.mark.parametrize("form, between", [("saved_model", ()), ("onnx", ("onnx",))])
+def test_what_is_pushed_is_the_version_with_license_and_study(
+    form, between, source, monkeypatch, tmp_path
+):
+    base = tmp_path / "birds"
+    base.joinpath(*between, "4").mkdir(parents=True)
+    flags = flag_values(
+        run_dir="run",
+        output_dir=str(base),
+        format=form,
+        license="mit",
+        study="study.json",
+        study_variant="DeML",
+        push_to="hf://them/birds",
+    )
+    monkeypatch.setattr(export, "FLAGS", flags)
+    monkeypatch.setattr(export, "read_source", lambda *_: source)
+    monkeypatch.setattr(export, "check_format", lambda *_: None)
+    monkeypatch.setattr(export, "check_hub", lambda address: f"checked {address}")
+    monkeypatch.setattr(export, "scores_over_seeds", lambda *given: given)
+    published, pushed = mock.Mock(), mock.Mock(return_value="there")
+    monkeypatch.setattr(export, "publish", published)
+    monkeypatch.setattr(export, "push", pushed)
+    export.main([])
+    name, _, choice, target = published.call_args.args
+    assert (name, target) == (form, base.joinpath(*between, "5"))
+    assert (choice.licence, choice.over_seeds) == ("mit", ("study.json", "DeML"))
+    message = "birds, version 5"
+    pushed.assert_called_once_with(target, "checked hf://them/birds", message)
 
 
 def test_unfinished_runs_and_bare_embedders(run, tmp_path):

@@ -24,6 +24,7 @@ from deml_tf.serving.formats import FORMATS, check_format
 from deml_tf.serving.publish import publish
 from deml_tf.serving.servable import Servable
 from deml_tf.serving.source import Choice, Source
+from deml_tf.studies.intervals import Estimate
 
 UPPER = "scale1_upper"  # backbone of the first scale, behind the cut
 CHOICE = Choice("birds", (0,), (0,))
@@ -98,6 +99,18 @@ def test_another_precision_than_the_trained_one(source, written, monkeypatch, tm
     (servable,) = written
     types = {layer.compute_dtype for layer in servable.core.get_layer(UPPER).layers}
     assert "bfloat16" in types
+
+
+@pytest.mark.usefixtures("written")
+def test_license_and_study_are_on_the_card(source, monkeypatch, tmp_path):
+    scored = {"test": {"recall_at_1": 0.5}}
+    monkeypatch.setattr(Source, "facts", lambda self: scored)
+    over_seeds = {"recall_at_1": Estimate(3, 0.625, 0.05, 0.5, 0.75)}
+    choice = dataclasses.replace(CHOICE, licence="mit", over_seeds=over_seeds)
+    publish("saved_model", source, choice, tmp_path / "1")
+    card = (tmp_path / "1" / "README.md").read_text()
+    assert 'license: "mit"' in card
+    assert "| Recall@1 | 0.500 | 0.625, 0.500 to 0.750 (3 seeds) |" in card
 
 
 def perturbed(write):
