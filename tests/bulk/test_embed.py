@@ -8,7 +8,9 @@ from dying import embed_and_die, embed_limited
 from forks import Fork
 from pyarrow import parquet
 
+from deml_tf import embed
 from deml_tf.bulk.shard_format import KEYS, shard_name
+from deml_tf.bulk.shard_plan import ShardPlan
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +55,17 @@ def test_what_is_there_and_what_is_said(undisturbed, mixed):
     assert lines[5].endswith("09.jpg: cannot be read (it is a folder)")
     assert lines[6].startswith("11 images in 3 of 3 shards, 3 not valid, ")
     assert lines[6].endswith(f" images/s: {output}") and len(lines) == 7
+
+
+def test_of_many_images_not_valid_some_are_named(tmp_path, monkeypatch, capsys):
+    found = [(f"{n}.jpg", "it is empty") for n in range(25)]
+    monkeypatch.setattr(embed, "invalid_images", lambda folder, shards: found)
+    embed.report(tmp_path, ShardPlan(30, 10, 5), [0, 1, 2], None)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:20] == [f"not valid: {n}.jpg: it is empty" for n in range(20)]
+    assert lines[20] == "... and 5 more, which the shards name"
+    facts = "30 images in 3 of 3 shards, 25 not valid, all there before"
+    assert lines[21:] == [f"{facts}: {tmp_path}"]
 
 
 def test_killed_in_the_midst_of_writing(undisturbed, flags, command, tmp_path):

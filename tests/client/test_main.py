@@ -118,6 +118,14 @@ def test_images_are_sent_as_small_as_asked_for(tmp_path, monkeypatch):
     assert sent == [(30, 40)]
 
 
+def test_of_many_images_that_failed_some_are_named(tmp_path, capsys):
+    paths = [tmp_path / f"{n}.jpg" for n in range(25)]
+    command.report(paths, [Answer(reason="not an image")] * 25, {}, 1.0)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 22 and lines[20] == f"not embedded: {paths[19]}: not an image"
+    assert lines[21] == "... and 5 more, which the output names"
+
+
 def test_names_cannot_forge_lines(tmp_path, capsys):
     paths = [tmp_path / "a\x1b[2J\n\udcff.jpg"]
     command.report(paths, [Answer(reason="not an image")], {}, 1.0)
