@@ -80,8 +80,7 @@ def test_batching():
     most = found.max_batch_size.value
     with Client("host:1", MODEL) as client:
         assert client.batch_size <= most
-    sizes = list(found.allowed_batch_sizes)
-    assert not sizes or (sizes == sorted(sizes) and sizes[-1] == most)
+    assert not found.allowed_batch_sizes  # the last would have to be the largest batch
     assert found.num_batch_threads.value >= 1 <= found.max_enqueued_batches.value
     assert 0 <= found.batch_timeout_micros.value < 1e6
     with pytest.raises(text_format.ParseError):
