@@ -74,7 +74,7 @@ def test_classes_stay_apart_on_the_map():
     near = np.linalg.norm(places[:, None] - places[None], axis=2)
     np.fill_diagonal(near, np.inf)
     assert (near.argmin(1) % 2 == np.arange(60) % 2).all()
-    assert spread >= 0 and np.linalg.norm(centres[0] - centres[1]) > 1
+    assert 1 < 3 * spread < np.linalg.norm(centres[0] - centres[1])
     np.testing.assert_array_equal(flattened(apart(60)), places)  # the same again
 
 
