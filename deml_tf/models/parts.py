@@ -8,6 +8,7 @@ import keras
 
 from deml_tf.config import ModelConfig
 from deml_tf.errors import DataError, UsageError
+from deml_tf.kernels.cpu_gradients import layers_within
 from deml_tf.models.composition import compose
 from deml_tf.models.embedder import build_embedder, core_of, scales_and_learners
 from deml_tf.models.scale import scale_of
@@ -113,6 +114,9 @@ def with_precision(
             f"The embedder does not fit the flags of its run ({error}): export the "
             "run that it comes from."
         ) from error
+    for layer in layers_within(twin):
+        if isinstance(layer, keras.layers.Normalization):
+            layer.finalize_state()  # it computes with constants made from its weights
     return twin
 
 

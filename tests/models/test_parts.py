@@ -1,10 +1,12 @@
+import keras
 import numpy as np
 import pytest
 
+from deml_tf.backbones import BACKBONES, Architecture
 from deml_tf.config import ModelConfig
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.cost import gmacs
-from deml_tf.models.embedder import core_of
+from deml_tf.models.embedder import build_embedder, core_of
 from deml_tf.models.parts import (
     chosen,
     part_core,
@@ -129,3 +131,30 @@ def test_another_precision_has_the_same_weights(tiny, small_backbone):
         with_precision(
             embedder, ModelConfig(weights="none", **{**sizes, "scales": 1}), "bfloat16"
         )
+
+
+def test_another_precision_normalises_the_pixels_alike(monkeypatch):
+    def build(input_size):
+        image = keras.Input((input_size, input_size, 3))
+        x = keras.layers.Normalization(name="pixels")(image)
+        for name in ("first", "second"):
+            x = keras.layers.Conv2D(8, 4, 4, name=name)(x)
+        return keras.Model(image, x)
+
+    plain = Architecture(build, {"first": "first"}, gate_bias=3.0)
+    monkeypatch.setitem(BACKBONES, "plain", plain)
+    config = ModelConfig(
+        backbone="plain", weights="none", scales=1, learners=1, input_size=64
+    )
+    embedder = build_embedder(config)
+    pixels = core_of(embedder).get_layer("scale1_lower").get_layer("scale1_pixels")
+    pixels.set_weights(
+        [np.array([90.0, 110, 130]), np.array([900.0, 1600, 2500]), np.array(1)]
+    )
+    pixels.finalize_state()
+    twin = with_precision(embedder, config, "bfloat16")
+    same = core_of(twin).get_layer("scale1_lower").get_layer("scale1_pixels")
+    np.testing.assert_array_equal(same.mean, pixels.mean)
+    np.testing.assert_array_equal(same.variance, pixels.variance)
+    images = squares(core_of(embedder))
+    np.testing.assert_allclose(twin(images), embedder(images), atol=0.02)
