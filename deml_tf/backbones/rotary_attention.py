@@ -6,9 +6,11 @@ import keras
 import numpy as np
 from keras import ops
 
+from deml_tf.backbones.multi_head_attention import MultiHeadAttention
+
 
 @keras.saving.register_keras_serializable(package="deml_tf")
-class RotaryAttention(keras.layers.MultiHeadAttention):
+class RotaryAttention(MultiHeadAttention):
     """Attends among the patches of a grid, whose places turn queries and keys.
 
     Two-dimensional rotary position embeddings (Su et al., "RoFormer", 2021) as in

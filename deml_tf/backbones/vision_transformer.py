@@ -18,6 +18,7 @@ import keras
 
 from deml_tf.backbones.architecture import Architecture
 from deml_tf.backbones.backbone import Backbone
+from deml_tf.backbones.multi_head_attention import MultiHeadAttention
 from deml_tf.backbones.patch_tokens import PatchTokens
 from deml_tf.backbones.rotary_attention import RotaryAttention
 from deml_tf.backbones.vision_transformer_size import VisionTransformerSize
@@ -58,7 +59,7 @@ class _Layers:
     def attention(self, x: Any, name: str, extra_tokens: int) -> Any:
         """Let each token look at all."""
         heads, rotary = self.size.heads, {}
-        kind: Any = keras.layers.MultiHeadAttention
+        kind: Any = MultiHeadAttention
         if self.size.rotary_theta is not None:
             kind, theta = RotaryAttention, self.size.rotary_theta
             rotary = {"grid": self.grid, "extra_tokens": extra_tokens, "theta": theta}

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import shutil
@@ -310,6 +311,21 @@ def tiny_deml(**changes):
         "embedding_dim": 32,
     }
     return build_deml(**settings | changes)
+
+
+@pytest.mark.parametrize("rotary_theta", [None, 100.0])
+def test_saved_and_loaded_it_stays_frozen(rotary_theta, tmp_path, monkeypatch):
+    size = dataclasses.replace(
+        vision_transformer.SIZES["duo"], rotary_theta=rotary_theta
+    )
+    monkeypatch.setitem(vision_transformer.SIZES, "duo", size)
+    embedder = tiny_deml(scales=1, train_backbone=False)
+    embedder.save(tmp_path / "embedder.keras")
+    loaded: Any = keras.saving.load_model(tmp_path / "embedder.keras")
+    np.testing.assert_array_equal(loaded(images()), embedder(images()))
+    trained = [v.path for v in core_of(loaded).trainable_variables]
+    assert trained == [v.path for v in core_of(embedder).trainable_variables]
+    assert len(trained) == 5
 
 
 @pytest.mark.parametrize("multi_layer", [False, True])
