@@ -88,7 +88,7 @@ class NormedConvolution(keras.layers.Layer):
             momentum=momentum,
             epsilon=epsilon,
             synchronized=synchronized,
-            trainable=not frozen,
+            trainable=self.trainable and not frozen,
             dtype=self.dtype_policy,
             name="norm",
         )

@@ -115,6 +115,13 @@ def test_bfloat16_rounds_no_more_than_its_layers(settings):
         assert ours < 1.5 * theirs
 
 
+def test_what_is_not_trainable_is_frozen_whole():
+    layer = NormedConvolution(4, 3, trainable=False)
+    layer(noise(3, 8, 8, 4), training=True)
+    assert layer.trainable_variables == layer.norm.trainable_variables == []
+    np.testing.assert_array_equal(layer.norm.moving_mean, np.zeros(4))
+
+
 def test_frozen_it_is_one_convolution():
     layer = layer_of({"filters": 6, "kernel_size": 3})
     spec = tf.TensorSpec((2, 8, 8, 4))
