@@ -77,10 +77,10 @@ def part_core(
 
 
 def precision_of(embedder: keras.Model) -> str:
-    """Find the arithmetic of an embedder's backbones: "float32" or "bfloat16"."""
+    """Find the arithmetic of an embedder's backbones, as `ModelConfig` names it."""
     upper: Any = core_of(embedder).get_layer("scale1_upper")
     types = {layer.compute_dtype for layer in upper.layers}
-    return "bfloat16" if "bfloat16" in types else "float32"
+    return next((name for name in ("bfloat16", "float64") if name in types), "float32")
 
 
 def with_precision(
@@ -95,7 +95,7 @@ def with_precision(
 
     Returns:
         The embedder itself if it has that precision, else a new one with copies of its
-        weights, which stay float32.
+        weights, in float32.
 
     Raises:
         DataError: The settings describe another embedder.

@@ -158,3 +158,24 @@ def test_another_precision_normalises_the_pixels_alike(monkeypatch):
     np.testing.assert_array_equal(same.variance, pixels.variance)
     images = squares(core_of(embedder))
     np.testing.assert_allclose(twin(images), embedder(images), atol=0.02)
+
+
+def test_float64_is_told_apart(tiny, small_backbone):
+    embedder = tiny(scales=1, learners=1, precision="float64")
+    assert precision_of(embedder) == "float64"
+    config = ModelConfig(
+        backbone=small_backbone,
+        weights="none",
+        scales=1,
+        learners=1,
+        embedding_dim=24,
+        input_size=40,
+        resize_size=48,
+        width=0.25,
+        output_stride=16,
+        precision="float64",
+    )
+    twin = with_precision(embedder, config, "float32")
+    images = squares(core_of(embedder))
+    assert (embedder(images).dtype, twin(images).dtype) == ("float64", "float32")
+    np.testing.assert_allclose(twin(images), embedder(images), atol=1e-5)
