@@ -3,7 +3,7 @@
 Called by path. It needs numpy and the export's runtime, nothing else: TensorFlow (old
 releases will do), LiteRT or onnxruntime.
 
-    python -I fresh_process.py EXPORT WORK_FOLDER
+    python -P fresh_process.py EXPORT WORK_FOLDER
 
 WORK_FOLDER holds `plan.json`, arrays `NAME.npy` and encoded images `NAME.0`, `NAME.1`,
 ...; the outputs go to `outputs.npz` there. See `deml_tf.serving.fresh_run`.
@@ -38,7 +38,8 @@ def main(export: str, work: str) -> None:
                 for name, value in run(signature, inputs[source][batch]).items():
                     outputs[f"{runtime}/{signature}/{number}/{name}"] = value
     found = [name for name in plan["without"] if name in sys.modules]
-    assert not found, f"the export was to run without {found}"
+    if found:
+        sys.exit(f"the export was to run without {found}")
     np.savez(os.path.join(work, "outputs.npz"), **outputs)
 
 

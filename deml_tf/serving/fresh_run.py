@@ -86,12 +86,14 @@ def _store(work: str, name: str, images: "np.ndarray | Sequence[bytes]") -> int 
 
 
 def _run_isolated(command: Sequence[str], what: str) -> None:
-    """Run a Python script that cannot reach this project."""
+    """Run a Python script that does not find this project beside it."""
     python, *rest = command
-    # -I: neither this folder nor an environment variable may bring the project in.
+    # Neither looks beside the script. This interpreter's packages may be where an
+    # environment variable says or the user's own, which -I would not find.
+    apart = "-P" if python == sys.executable else "-I"
     try:
         done = subprocess.run(
-            [python, "-I", *rest],
+            [python, apart, *rest],
             capture_output=True,
             timeout=_LIMIT,
             # Numbers are those of CPUs; on a GPU they would be those of TensorFloat-32.

@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -48,8 +51,24 @@ def test_batches_and_encoded_images_arrive_as_they_are(script, tmp_path):
     np.testing.assert_array_equal(found["onnxruntime", "s", 0]["lengths"], [2, 0, 3])
 
 
+def test_packages_may_be_on_the_path_of_the_environment(script, tmp_path, monkeypatch):
+    """Where this project may be too, as long as nothing of it is imported."""
+    (tmp_path / "packages").mkdir()
+    (tmp_path / "packages" / "only_there.py").touch()
+    (tmp_path / "beside.py").touch()
+    project = Path(fresh_run.__file__).parents[2]
+    path = f"{tmp_path / 'packages'}{os.pathsep}{project}"
+    monkeypatch.setenv("PYTHONPATH", path)
+    script("import only_there")
+    run_fresh(tmp_path, ["onnxruntime"], SQUARES, {"s": "squares"}, [[0]])
+    script("import beside")
+    with pytest.raises(DataError, match="No module named 'beside'"):
+        run_fresh(tmp_path, ["onnxruntime"], SQUARES, {"s": "squares"}, [[0]])
+
+
 @pytest.mark.parametrize("module", ["tensorflow", "keras", "deml_tf"])
-def test_the_process_must_know_nothing_else(script, module, tmp_path):
+def test_the_process_must_know_nothing_else(script, module, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")  # under which nothing is asserted
     script(f'sys.modules["{module}"] = None')
     with pytest.raises(DataError, match=rf"without \['{module}'\]"):
         run_fresh(tmp_path, ["onnxruntime"], SQUARES, {"s": "squares"}, [[0]])
