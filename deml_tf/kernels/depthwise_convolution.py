@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 
@@ -81,7 +82,7 @@ def _kernel_gradient(x: Any, upstream: Any, side: int, padding: str):
         x = tf.pad(x, [[0, 0], [before, after], [before, after], [0, 0]])
     channels = x.shape[-1]
     images, kernels = [  # (h, w, b * c)
-        tf.reshape(tf.transpose(maps, (1, 2, 0, 3)), [*maps.shape[1:3], -1])
+        tf.reshape(tf.transpose(maps, (1, 2, 0, 3)), [*keras.ops.shape(maps)[1:3], -1])
         for maps in (x, upstream)
     ]
     found = tf.nn.depthwise_conv2d(

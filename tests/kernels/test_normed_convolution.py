@@ -169,10 +169,11 @@ def test_kernel_gradient(side, stride, padding, before, out):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_a_batch_of_unknown_size():
+@pytest.mark.parametrize("shape", [(None, 6, 6, 4), (None, None, None, 4)])
+def test_a_batch_of_unknown_size(shape):
     kernel = tf.Variable(noise(5, 5, 4, 1))
 
-    @tf.function(input_signature=[tf.TensorSpec((None, 6, 6, 4))])
+    @tf.function(input_signature=[tf.TensorSpec(shape)])
     def run(x):
         with tf.GradientTape() as tape:
             y = depthwise_convolution(x, kernel, [1, 1], "SAME", [1, 1])
