@@ -64,9 +64,14 @@ class Projection(keras.layers.Layer):
         return tf.einsum("bjc,jcd->bjd", inputs, kernels)
 
     def _drawn(self, learner: int) -> Any:
-        """Return the initializer of a kernel, of which an unseeded one draws anew."""
+        """Return the initializer of a kernel, with a seed of its own."""
         initializer: Any = self.kernel_initializer
-        return initializer.clone() if learner else initializer
+        config = initializer.get_config() if learner else {}
+        if "seed" not in config or isinstance(config["seed"], dict):
+            return initializer  # a SeedGenerator gives another seed each time
+        if config["seed"] is not None:
+            config["seed"] += learner
+        return type(initializer).from_config(config)
 
     def compute_output_shape(self, input_shape: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return (b, j, d)."""

@@ -20,6 +20,14 @@ def test_against_loops(shared):
         assert 0.5 * limit < np.abs(kernel.numpy()).max() <= limit
 
 
+@pytest.mark.parametrize("seed", [1, keras.random.SeedGenerator(1), None])
+def test_each_learner_draws_its_own_kernel(seed):
+    glorot = keras.initializers.GlorotUniform(seed=seed)
+    layer = Projection(4, shared=False, kernel_initializer=glorot)
+    layer.build((None, 3, 5))
+    assert len({kernel.numpy().tobytes() for kernel in layer.kernels}) == 3
+
+
 @pytest.mark.parametrize("shared", [True, False])
 def test_saved_and_loaded(shared, tmp_path):
     inputs = keras.Input((3, 5))
