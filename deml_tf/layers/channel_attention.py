@@ -99,13 +99,18 @@ class ChannelAttention(keras.layers.Layer):
         Returns:
             (b, j, h, w, c) within [0, 1]; (b, j, 1, 1, c) when pooled.
         """
+        weights = self.hidden_kernel, self.hidden_bias, self.gate_kernel, self.gate_bias
+        # As Keras does within `call`.
+        features, hidden_kernel, hidden_bias, gate_kernel, gate_bias = (
+            tf.cast(tensor, self.compute_dtype) for tensor in (features, *weights)
+        )
         if self.pooled:
             features = tf.reduce_mean(features, axis=(1, 2), keepdims=True)
         # r: hidden channels of one gate.
-        hidden = tf.einsum("bhwc,cjr->bjhwr", features, self.hidden_kernel)
-        hidden = tf.nn.relu(hidden + self.hidden_bias[:, None, None, :])
-        gates = tf.einsum("bjhwr,jrc->bjhwc", hidden, self.gate_kernel)
-        return tf.sigmoid(gates + self.gate_bias[:, None, None, :])
+        hidden = tf.einsum("bhwc,cjr->bjhwr", features, hidden_kernel)
+        hidden = tf.nn.relu(hidden + hidden_bias[:, None, None, :])
+        gates = tf.einsum("bjhwr,jrc->bjhwc", hidden, gate_kernel)
+        return tf.sigmoid(gates + gate_bias[:, None, None, :])
 
     def call(self, features: Any) -> tf.Tensor:
         """Gate the features.

@@ -90,6 +90,9 @@ def test_mixed_precision_obeys_its_policy():
     assert found.dtype == tf.bfloat16
     assert {weight.dtype for weight in mixed.weights} == {"float32"}
     np.testing.assert_allclose(tf.cast(found, tf.float32), exact(features()), atol=0.15)
+    gates = mixed.gates(tf.cast(features(), tf.bfloat16))
+    assert gates.dtype == tf.bfloat16
+    np.testing.assert_array_equal(gates * features()[:, None], found)
 
 
 def test_every_weight_learns_and_xla_agrees():
