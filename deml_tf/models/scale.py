@@ -228,7 +228,8 @@ def build_region_rule(
         raise UsageError(
             f"region_rule={rule!r} is unknown: use {' or '.join(REGION_RULES)}."
         )
-    known = inspect.signature(REGION_RULES[rule]).parameters
+    known = set(inspect.signature(REGION_RULES[rule]).parameters)
+    known -= {"resolution", "kwargs"}  # which are not for the user
     for argument in arguments:
         if argument not in known:
             near = difflib.get_close_matches(argument, known, 1)

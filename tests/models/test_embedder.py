@@ -216,6 +216,8 @@ def test_frozen_start_is_the_pooled_backbone():
         ({"width": 0.0}, "width=0.0: it must be above 0.0"),
         ({"scale": 2}, "scale=2 is no setting of build_deml: did you mean scales"),
         ({"region_rule": "run"}, "region_rule='run' is unknown: use walk"),
+        ({"walk_resolution": 100}, "walk_resolution is no argument .*: leave it out"),
+        ({"walk_kwargs": {}}, "walk_kwargs is no argument .*: leave it out"),
         ({"walk_stepps": 2}, "walk_stepps is no argument .* did you mean walk_steps"),
         (
             {"channel_attention": False},
