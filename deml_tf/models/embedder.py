@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import inspect
+import random
 from typing import Any
 
 import keras
@@ -69,13 +70,22 @@ def build_deml(*, seed: int = 0, explain: bool = False, **settings: Any) -> kera
     Raises:
         UsageError: A setting is unknown or wrong.
     """
-    return build_embedder(_settings_of(settings), seed, explain)
+    before = random.getstate()
+    random.seed(str(seed))  # where Keras's initializers draw their seeds
+    try:
+        return build_embedder(_settings_of(settings), seed, explain)
+    finally:
+        random.setstate(before)
 
 
 def build_embedder(
     settings: ModelConfig, seed: int = 0, explain: bool = False
 ) -> keras.Model:
-    """Build the embedder that `build_deml` describes, from a `ModelConfig`."""
+    """Build the embedder that `build_deml` describes, from a `ModelConfig`.
+
+    The seed decides the backbones alone. Gates and projections are drawn as Keras's
+    `set_random_seed` has it.
+    """
     check(settings)
     check_together(settings)
     source_size = settings.source_size or settings.input_size

@@ -1,3 +1,4 @@
+import random
 from typing import Any
 
 import keras
@@ -85,6 +86,17 @@ def test_scales_start_equal_and_share_nothing():
     for a, b in zip(first, second, strict=True):
         assert a is not b
         np.testing.assert_array_equal(a.numpy(), b.numpy())
+
+
+def test_the_seed_decides_all_weights():
+    options: Any = {"scales": 2, "learners": 2, "shared_projection": False}
+    before = random.getstate()
+    one, same, other = (tiny(seed=seed, **options).get_weights() for seed in (5, 5, 6))
+    assert random.getstate() == before  # what is drawn next is none of its business
+    for a, b in zip(one, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    drawn = [(a, c) for a, c in zip(one, other, strict=True) if a.std() > 0]
+    assert len(drawn) == 16 and all(np.any(a != c) for a, c in drawn)
 
 
 def test_by_hand():
