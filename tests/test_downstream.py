@@ -266,11 +266,19 @@ def test_the_pages_run(name, kept, embedder, monkeypatch):
     names |= {"model": linear_model(), "files": written(images)}
     names |= {"embeddings": images_of(3, DIM)}  # of a search
     names |= {"val_images": images[:8], "val_labels": names["labels"][:8]}
+    if "trainable = True" in block:
+        names["embedder"] = keras.saving.load_model(EMBEDDER)
     monkeypatch.setattr(keras.Model, "fit", one_step(keras.Model.fit))
     exec(compile(block, name, "exec"), names)
     if EMBEDDER in block or EXPORT in block:
         expected = np.asarray(embedder(images))
         np.testing.assert_allclose(names["embeddings"], expected, atol=1e-6, rtol=0)
+    elif "trainable = True" in block:
+        trained = {v.path for v in names["embedder"].trainable_variables}
+        assert {path.rsplit("/", 1)[1] for path in trained} == {
+            *("kernel", "kernel_0"),  # of backbones and projections
+            *("hidden_kernel", "hidden_bias", "gate_kernel", "gate_bias"),
+        }
     elif "IndexReader(" in block:
         assert names["cosines"].shape == (3, 10) and names["unknown"].shape == (3,)
     elif "build_deml(" in block:
