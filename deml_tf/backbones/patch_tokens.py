@@ -5,8 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-_NORMAL: Any = keras.initializers.TruncatedNormal(stddev=0.02)  # as DeiT
-
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class PatchTokens(keras.layers.Layer):
@@ -34,12 +32,12 @@ class PatchTokens(keras.layers.Layer):
         _, h, w, channels = grid_shape
         if self.extra_tokens:
             self.tokens = self.add_weight(
-                shape=(self.extra_tokens, channels), initializer=_NORMAL, name="tokens"
+                shape=(self.extra_tokens, channels), initializer="zeros", name="tokens"
             )
         if self.has_positions:
             self.positions = self.add_weight(
                 shape=(self.extra_tokens + h * w, channels),
-                initializer=_NORMAL,
+                initializer="zeros",
                 name="positions",
             )
         self.built = True

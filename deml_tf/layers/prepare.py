@@ -238,11 +238,6 @@ class RestoreBoxes(keras.layers.Layer):
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
 
-    def build(
-        self, boxes_shape: tuple[Any, ...], images_shape: tuple[Any, ...]
-    ) -> None:
-        """Build nothing: there are no weights."""
-
     def call(self, boxes: Any, images: Any) -> tf.Tensor:
         """Convert boxes.
 
