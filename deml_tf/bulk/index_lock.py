@@ -1,12 +1,12 @@
 """One process at a time changes or replaces an index."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.errors import UsageError
+from deml_tf.runs.file_lock import try_to_lock
 
 
 @contextlib.contextmanager
@@ -21,18 +21,17 @@ def locked_index(target: Path) -> Iterator[None]:
 
     Raises:
         UsageError: Another process is changing it, or has just done so.
+        DataError: Its disk has no locks.
     """
     if not target.is_dir():
         yield
         return
     handle = os.open(target, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # One that was replaced since it was opened is the wrong one.
-            is_free = os.path.samestat(os.fstat(handle), os.stat(target))
-        except BlockingIOError:
-            is_free = False
+        # One that was replaced since it was opened is the wrong one.
+        is_free = try_to_lock(handle, target) and os.path.samestat(
+            os.fstat(handle), os.stat(target)
+        )
         if not is_free:
             raise UsageError(
                 f"output={target} is being changed by another process: wait for it to "

@@ -1,7 +1,6 @@
 """A training run is a folder: flags as used, environment, metrics, results, models."""
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
 from deml_tf.runs.environment import environment
+from deml_tf.runs.file_lock import try_to_lock
 from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, SPLIT, RunFiles
 from deml_tf.runs.flagfile import flag_text
 from deml_tf.runs.settings import meaning
@@ -159,15 +159,14 @@ class RunFolder(RunFiles):
         # A bare descriptor: a file object would let go when garbage is collected.
         lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+            if not try_to_lock(lock, self.path):
+                raise UsageError(
+                    f"Run folder {self.path} is in use by another process: wait for it "
+                    "to end, or name another with run_dir=FOLDER."
+                )
+        except BaseException:
             os.close(lock)
-            if not isinstance(error, BlockingIOError):
-                raise
-            raise UsageError(
-                f"Run folder {self.path} is in use by another process: wait for it to "
-                "end, or name another with run_dir=FOLDER."
-            ) from None
+            raise
         self._lock = lock
 
     def _refuse_other_flags(self, wanted: dict[str, str]) -> None:

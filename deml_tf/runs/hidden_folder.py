@@ -1,13 +1,14 @@
 """Hidden folders to work in; the next process removes those of a killed one."""
 
 import contextlib
-import fcntl
 import os
 import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from deml_tf.runs.file_lock import try_to_lock
 
 _LOCK = ".lock"
 _CONTENT = "content"
@@ -25,30 +26,39 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 
     Yields:
         The folder, which is removed after the block unless it was renamed.
+
+    Raises:
+        DataError: The disk has no locks.
     """
     made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.suppress(OSError):  # what is left there harms nobody
-        _sweep(target)
-    place, lock = _locked_folder(target)
     try:
-        content = place / _CONTENT
-        content.mkdir()
-        yield content
+        with contextlib.suppress(OSError):  # what is left there harms nobody
+            _sweep(target)
+        place, lock = _locked_folder(target)
+        try:
+            content = place / _CONTENT
+            content.mkdir()
+            yield content
+        finally:
+            _remove(place, lock)
     except BaseException:
-        _remove(place, lock)
         with contextlib.suppress(OSError):  # not empty: somebody else's
             for folder in made:
                 folder.rmdir()
         raise
-    _remove(place, lock)
 
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
     while True:
         place = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
         place.mkdir()
-        lock = _lock(place)
+        try:
+            lock = _lock(place)
+        except BaseException:
+            (place / _LOCK).unlink(missing_ok=True)
+            place.rmdir()  # which takes no free descriptor, as rmtree does
+            raise
         if lock is not None and (place / _LOCK).exists():
             return place, lock
         # Swept by another process before it was locked.
@@ -58,14 +68,17 @@ def _lock(place: Path) -> int | None:
     """Lock a folder; None where another process has, or there is no folder any more."""
     try:
         lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
-    except OSError:
+    except FileNotFoundError:
         return None
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        is_ours = try_to_lock(lock, place.parent)
+    except BaseException:
         os.close(lock)
-        return None
-    return lock
+        raise
+    if is_ours:
+        return lock
+    os.close(lock)
+    return None
 
 
 def _sweep(target: Path) -> None:
@@ -76,9 +89,10 @@ def _sweep(target: Path) -> None:
     for entry in target.parent.iterdir():
         hidden = pattern.fullmatch(entry.name)
         if hidden and entry.is_dir() and not entry.is_symlink():
-            lock = _lock(entry)
-            if lock is not None:
-                _remove(entry, lock)
+            with contextlib.suppress(OSError):  # another user's
+                lock = _lock(entry)
+                if lock is not None:
+                    _remove(entry, lock)
 
 
 def _remove(place: Path, lock: int) -> None:

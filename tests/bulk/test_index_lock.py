@@ -1,5 +1,6 @@
 """Two processes that change an index: the second is told, and nothing is lost."""
 
+import errno
 import fcntl
 import os
 import shutil
@@ -7,12 +8,11 @@ import shutil
 import pytest
 from made_shards import clusters, paths_of, write_shards
 
-from deml_tf.bulk import index_lock
 from deml_tf.bulk.index_builder import build_index
 from deml_tf.bulk.index_change import change_index
 from deml_tf.bulk.index_reader import IndexReader
 from deml_tf.bulk.shard_reader import ShardReader
-from deml_tf.errors import UsageError
+from deml_tf.errors import DataError, UsageError
 
 ROWS = clusters(40, 8)
 BUSY = r"index is being changed by another process: wait for it to end, and give"
@@ -53,8 +53,20 @@ def test_who_opened_what_was_then_replaced_is_told(index, tmp_path, monkeypatch)
         (tmp_path / "new").rename(folder)
         real(handle, how)
 
-    monkeypatch.setattr(index_lock.fcntl, "flock", late)
+    monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(UsageError, match=BUSY):
         change_index(folder, removed=paths_of(1))
     monkeypatch.undo()
     assert change_index(folder, removed=paths_of(1)).count == 39
+
+
+def test_a_disk_without_locks_is_named(index, monkeypatch):
+    folder, _ = index
+
+    def refused(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    said = rf"the disk of {folder} has no locks \(No locks"
+    with pytest.raises(DataError, match=said):
+        change_index(folder, removed=paths_of(1))

@@ -1,10 +1,14 @@
 """Hidden folders of killed processes are removed, those of live ones are not."""
 
+import errno
+import fcntl
+import os
 import time
 
 import pytest
 from forks import Fork
 
+from deml_tf.errors import DataError
 from deml_tf.runs.hidden_folder import hidden_folder
 
 
@@ -56,4 +60,29 @@ def test_a_swept_folder_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_lock", late)
     with hidden_folder(tmp_path / "1") as folder:
         assert folder.is_dir() and folder.parent == calls[1]
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "number", "raised"),
+    [
+        (fcntl, "flock", errno.ENOSYS, DataError),
+        (os, "open", errno.EMFILE, OSError),
+    ],
+)
+def test_where_nothing_can_be_locked_nothing_is_left(
+    tmp_path, monkeypatch, module, name, number, raised
+):
+    calls = []
+
+    def refused(*_):
+        calls.append(1)
+        assert len(calls) == 1
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, name, refused)
+        with pytest.raises(raised, match=os.strerror(number)):
+            with hidden_folder(tmp_path / "new" / "1"):
+                pytest.fail("nothing is locked")
     assert names(tmp_path) == []
