@@ -34,7 +34,7 @@ class Answer(NamedTuple):
 
 
 class HttpConnection:
-    """A connection that is kept from one request to the next, for one thread.
+    """A connection that is kept from one request to the next, of one thread at a time.
 
     Args:
         server: Whom to connect to.

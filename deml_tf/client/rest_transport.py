@@ -2,7 +2,7 @@
 
 import base64
 import json
-import threading
+import queue
 from typing import Any
 from urllib.parse import quote
 
@@ -37,7 +37,7 @@ _DEPTHS = {"embedding": (2, float), "valid": (1, bool), "boxes": (3, float)}
 
 
 class RestTransport:
-    """Connections to a server, one for each thread that asks.
+    """Connections to a server, one for each request that is under way.
 
     Args:
         target: Whom to ask.
@@ -46,7 +46,7 @@ class RestTransport:
 
     def __init__(self, target: Target, batch_size: int):
         self._target, self._most_images = target, batch_size
-        self._of_thread = threading.local()
+        self._idle: queue.LifoQueue[HttpConnection] = queue.LifoQueue()
         self._all: list[HttpConnection] = []
 
     def predict(self, version: int, images: list[bytes], timeout: float) -> Outputs:
@@ -97,7 +97,11 @@ class RestTransport:
         self, method: str, path: str, timeout: float, body: bytes | None = None
     ) -> bytes:
         most = most_bytes(self._most_images)
-        answer = self._connection().request(method, path, body, timeout, most)
+        connection = self._connection()
+        try:
+            answer = connection.request(method, path, body, timeout, most)
+        finally:
+            self._idle.put(connection)
         if answer.status == 200:
             return answer.content
         code = _CODES.get(answer.status, f"HTTP {answer.status}")
@@ -105,10 +109,12 @@ class RestTransport:
         raise ServerError(code, text)
 
     def _connection(self) -> HttpConnection:
-        if not hasattr(self._of_thread, "connection"):
-            self._of_thread.connection = HttpConnection(self._target.server)
-            self._all.append(self._of_thread.connection)
-        return self._of_thread.connection
+        try:
+            return self._idle.get_nowait()
+        except queue.Empty:
+            connection = HttpConnection(self._target.server)
+            self._all.append(connection)
+            return connection
 
 
 def read_outputs(content: bytes, count: int) -> Outputs:

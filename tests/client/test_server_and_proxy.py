@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from http.client import HTTPConnection
 
 import pytest
 
@@ -36,6 +37,21 @@ def embed(address, protocol, **options):
     with Client(address, "m", protocol=protocol, retries=0, **options) as client:
         client.check()
         return client.embed([b"a"])
+
+
+def test_connections_are_kept_from_call_to_call(monkeypatch):
+    made, real = [], HTTPConnection.connect
+
+    def connect(self):
+        made.append(self)
+        real(self)
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
+    with http_server(right) as (address, seen):
+        with Client(address, "m", protocol="rest", concurrency=1) as client:
+            for _ in range(5):
+                client.embed([b"a"])
+    assert len(seen) == 6 and len(made) == 1
 
 
 @pytest.fixture(scope="module")
