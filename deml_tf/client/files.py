@@ -108,7 +108,7 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
             if small or image.mode not in _MODES or math.prod(image.size) > MOST_PIXELS:
                 return encoded
             upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
         return encoded
     upright.thumbnail((max_side, max_side), Image.Resampling.BILINEAR)
     file = io.BytesIO()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import struct
 
 import numpy as np
 import pytest
@@ -50,6 +51,15 @@ def test_made_smaller_and_upright():
         encode("JPEG", 60, 100),
     ):
         assert files.downscaled(same, 100) is same
+
+
+def test_an_odd_exif_block_is_left_to_the_server(monkeypatch):
+    def fail(image):
+        raise struct.error("unpack requires a buffer of 2 bytes")
+
+    monkeypatch.setattr(files.ImageOps, "exif_transpose", fail)
+    large = encode("JPEG", 200, 400)
+    assert files.downscaled(large, 100) is large
 
 
 def test_reads_when_asked(tmp_path):
