@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from deml_tf.reports import drawing, tables
 
@@ -124,6 +125,8 @@ def svg(figure: Figure) -> Markup:
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # $ in a name begins no formula
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()

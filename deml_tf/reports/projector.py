@@ -127,14 +127,13 @@ def _map(places: np.ndarray, labels: Sequence[str]):
     colours = [f"C{n}" for n in range(10)] + ["#aec7e8", "#ffbb78"]
     for colour, number in zip(colours, shown, strict=False):
         taken = numbers == number
-        axes.scatter(
-            *places[taken].T, s=16, color=colour, lw=0, label=_cell(str(names[number]))
-        )
+        axes.scatter(*places[taken].T, s=16, color=colour, lw=0, label="class")
     legend = axes.legend(
         fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5)
     )
-    for text in legend.get_texts():
-        text.set_color(INK)
+    # Not as labels: those that begin with _ would be left out.
+    for text, number in zip(legend.get_texts(), shown, strict=True):
+        text.set(text=_cell(str(names[number])), color=INK)
     return svg(figure)
 
 

@@ -2,7 +2,7 @@
 
 import re
 
-from deml_tf.reports.charts import LOSSES, bars, curves
+from deml_tf.reports.charts import LOSSES, bars, curves, new_axes, svg
 
 
 def labels(svg):
@@ -23,3 +23,12 @@ def test_every_term_of_the_loss_has_a_chart():
     metrics = [{"step": n, **dict.fromkeys(LOSSES, 0.5 + n)} for n in (1, 2)]
     titles = [title for title, _ in curves(metrics, None)]
     assert "Energy confusion" in titles and set(LOSSES.values()) <= {*titles}
+
+
+def test_no_name_is_a_formula():
+    figure, axes = new_axes()
+    axes.set_yticks([0, 1], ["a $^$", "b $x$"])
+    axes.set_xlabel("c $^$")
+    axes.annotate("d $^$", (0.5, 0.5))
+    drawn = svg(figure)
+    assert all(f">{name}<" in drawn for name in ("a $^$", "b $x$", "c $^$", "d $^$"))

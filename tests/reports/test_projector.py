@@ -1,6 +1,7 @@
 """Embeddings for TensorBoard's projector, and their map."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,14 @@ def test_tensorboard_finds_every_file(examples, tmp_path):
     assert config.count("single_image_dim: 64") == 2
     page = (folder / "map.html").read_text()
     assert "<svg" in page and "class 0" in page
+
+
+def test_the_map_names_classes_as_they_are(examples, tmp_path):
+    names = ["a $^$ b", "_c"]
+    examples = [replace(e, label=names[i % 2]) for i, e in enumerate(examples)]
+    write_projector(tmp_path / "p", apart(10), examples)
+    page = (tmp_path / "p" / "map.html").read_text()
+    assert all(f">{name}<" in page for name in names)
 
 
 def test_tensorboard_reads_the_description(examples, tmp_path):
