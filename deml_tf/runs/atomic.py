@@ -11,6 +11,7 @@ from typing import Any
 
 from deml_tf.errors import UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
+from deml_tf.runs.mount_point import is_mount_point
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -142,6 +143,8 @@ def _why_not(path: str | os.PathLike[str]) -> str | None:
     target = Path(os.path.realpath(path))
     if target.parts[:2] == ("/", "proc"):  # where /dev/fd leads
         return "is not open"
+    if is_mount_point(path):
+        return "is a mount point, which cannot be replaced"
     standing = next(folder for folder in target.parents if folder.exists())
     if not standing.is_dir():
         return f"leads through the file {standing}"

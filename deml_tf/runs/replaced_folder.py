@@ -4,11 +4,13 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.errors import DataError
 from deml_tf.runs.hidden_folder import hidden_folder
+from deml_tf.runs.mount_point import refuse_mount_point
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
@@ -27,20 +29,46 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         An empty folder, for all there is to write.
 
     Raises:
-        DataError: The disk cannot swap two folders; nothing was changed.
+        UsageError: The folder is a mount point; nothing was changed.
+        DataError: The disk cannot swap two folders, and nothing was changed; or the
+            folder could not be replaced in the end, and the new one is beside it.
     """
     target = Path(os.path.realpath(target))
+    refuse_mount_point(target)
     with hidden_folder(target) as temporary:
         if target.exists():  # before long work
             _try_to_swap(temporary, target)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _to_disk(path)
-        if target.exists():
-            _swap(temporary, target)  # the old one is removed with the hidden folder
-        else:
-            os.rename(temporary, target)
+        with kept_beside(temporary, target):
+            if target.exists():
+                _swap(temporary, target)  # the old one goes with the hidden folder
+            else:
+                os.rename(temporary, target)
         _to_disk(target.parent)
+
+
+@contextlib.contextmanager
+def kept_beside(folder: Path, target: Path) -> Iterator[None]:
+    """Keep what long work has made if the block cannot give it its name.
+
+    Args:
+        folder: What was made, in a hidden folder.
+        target: What it was to become.
+
+    Raises:
+        DataError: The block raised an OSError; the folder is beside the target.
+    """
+    try:
+        yield
+    except OSError as error:
+        kept = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}")
+        os.rename(folder, kept)
+        raise DataError(
+            f"{target} cannot be replaced ({error.strerror}): what was made for it is "
+            f"whole, and now called {kept}."
+        ) from error
 
 
 def _try_to_swap(folder: Path, target: Path) -> None:

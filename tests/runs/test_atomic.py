@@ -108,6 +108,14 @@ def test_what_cannot_be_written_is_refused_beforehand(
             check_output("output", name)
 
 
+def test_a_mounted_file_is_refused_beforehand(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "a")
+    (tmp_path / "a").touch()
+    said = "output=.*a is a mount point, which cannot be replaced: name a file else"
+    with pytest.raises(UsageError, match=said):
+        check_output("output", tmp_path / "a")
+
+
 def test_a_name_as_long_as_names_may_be(tmp_path):
     path = tmp_path / ("x" * 255)
     check_output("output", path)

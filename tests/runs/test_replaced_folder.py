@@ -1,10 +1,12 @@
 """A folder is replaced in one step, or not at all."""
 
+import errno
 import os
+import subprocess
 
 import pytest
 
-from deml_tf.errors import DataError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.runs import replaced_folder as module
 from deml_tf.runs.replaced_folder import replaced_folder
 
@@ -108,3 +110,46 @@ def test_a_disk_that_cannot_swap_is_named_before_the_work(tmp_path, monkeypatch)
     with replaced_folder(tmp_path / "new") as folder:  # nothing to swap with
         fill(folder, "two")
     assert text_of(tmp_path / "new") == "two"
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """A folder of this very disk, mounted where the user may."""
+    source, folder = tmp_path / "source", tmp_path / "mounted"
+    source.mkdir()
+    folder.mkdir()
+    try:
+        mount = ["mount", "--bind", str(source), str(folder)]
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("mounting a folder needs root")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_mount_point_is_refused_before_the_work(mounted):
+    said = "mounted is a mount point, which cannot be replaced: name a folder in it"
+    with pytest.raises(UsageError, match=said), replaced_folder(mounted):
+        pytest.fail("the work has begun")
+    with replaced_folder(mounted / "in_it") as folder:
+        fill(folder, "one")
+    assert text_of(mounted / "in_it") == "one"
+
+
+def test_what_cannot_take_its_place_in_the_end_is_kept(tmp_path, monkeypatch):
+    target = fill(tmp_path / "target", "one")
+    real = module._swap
+
+    def busy(first, second):
+        if second == target:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+        real(first, second)
+
+    monkeypatch.setattr(module, "_swap", busy)
+    said = r"target cannot be replaced \(Device or resource busy\): what was made for"
+    with pytest.raises(DataError, match=said):
+        with replaced_folder(target) as folder:
+            fill(folder, "two")
+    one, two = sorted(tmp_path.iterdir())
+    assert one == target and text_of(one) == "one"
+    assert two.match("target.????????") and text_of(two) == "two"

@@ -34,6 +34,8 @@ from deml_tf.data.plumage.render import draw_image
 from deml_tf.data.plumage.species import ATTRIBUTES, Species, choose_species
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
+from deml_tf.runs.mount_point import refuse_mount_point
+from deml_tf.runs.replaced_folder import kept_beside
 
 VERSION = 1  # of the drawings: raise it with any change of a pixel
 _RECORD = "plumage.json"
@@ -74,8 +76,10 @@ def write_plumage(
         The folder.
 
     Raises:
-        UsageError: An argument is out of range, or the folder holds something else.
-        DataError: The file `plumage.json` of the folder cannot be read.
+        UsageError: An argument is out of range, or the folder holds something else, or
+            is a mount point.
+        DataError: The file `plumage.json` of the folder cannot be read, or the folder
+            could not be replaced in the end, and the new one is beside it.
     """
     _check(workers, seed, size, species, images, view)
     wanted = {
@@ -90,6 +94,7 @@ def write_plumage(
     if _is_finished(directory, wanted):
         return directory
     target = directory.resolve()
+    refuse_mount_point(target)
     with hidden_folder(target) as work:
         rows = _draw_all(
             work, choose_species(species, seed), images, size, seed, workers, view
@@ -100,9 +105,10 @@ def write_plumage(
             table.writerows(rows)
         (work / _RECORD).write_text(json.dumps(wanted, indent=2) + "\n")
         if not _is_finished(target, wanted):  # another process may have been faster
-            if target.exists():
-                target.rmdir()
-            work.rename(target)
+            with kept_beside(work, target):
+                if target.exists():
+                    target.rmdir()
+                work.rename(target)
     return directory
 
 

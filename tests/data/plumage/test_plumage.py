@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import signal
@@ -346,6 +347,25 @@ def test_an_error_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         write_plumage(tmp_path / "set", workers=1, **TINY)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mount_point_is_refused_before_the_drawing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path)
+    with pytest.raises(UsageError, match="mount point, .*: name a folder in it"):
+        write_plumage(tmp_path, workers=1, **TINY)
+
+
+def test_a_set_that_cannot_take_its_place_is_kept(tmp_path, monkeypatch):
+    def busy(self):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), self)
+
+    (tmp_path / "set").mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(generator.Path, "rmdir", busy)
+        with pytest.raises(DataError, match="Device or resource busy.* now called"):
+            write_plumage(tmp_path / "set", 0, 32, 1, 1, workers=1)
+    (kept,) = tmp_path.glob("set.*")
+    assert (kept / "plumage.json").is_file()
 
 
 def test_killed_half_way_leaves_nothing_that_looks_finished(draw, tmp_path):
