@@ -1,9 +1,11 @@
 """The images to embed: of a folder, of a list or of a pattern, in a fixed order."""
 
+import fnmatch
 import glob
+import itertools
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from deml_tf.data.image_files import (
     Found,
     count_left_out,
     find_image_files,
+    is_hidden,
     is_image,
 )
 from deml_tf.data.list_files import refuse_lines
@@ -61,11 +64,13 @@ def list_images(images: str) -> list[ListedImage]:
         raise UsageError(
             f"images={images} does not exist: name a folder, a list or a pattern."
         )
+    beginning = _beginning(images)
     found = Found([], [])
-    for path in sorted(glob.glob(images, recursive=True)):
-        if not os.path.isdir(path):
-            (found.images if is_image(path) else found.left_out).append(path)
-    return _labelled(found, images, _beginning(images))
+    for path in _matching(images):
+        below = Path(path).relative_to(beginning).parts
+        is_taken = is_image(path) and not any(map(is_hidden, below))
+        (found.images if is_taken else found.left_out).append(path)
+    return _labelled(found, images, beginning)
 
 
 def _labelled(found: Found, images: str, folder: str) -> list[ListedImage]:
@@ -91,6 +96,32 @@ def _beginning(pattern: str) -> str:
     parts = Path(pattern).parent.parts
     wild = (n for n, part in enumerate(parts) if glob.has_magic(part))
     return os.fspath(Path(*parts[: next(wild, None)]))
+
+
+def _matching(pattern: str) -> Iterator[str]:
+    """Find what matches a pattern, below ** by the rule of folders."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        for path in sorted(glob.glob(pattern)):
+            if not os.path.isdir(path):
+                yield path
+        return
+    first = parts.index("**")
+    places = sorted(glob.glob(os.path.join(*parts[:first]))) if first else [os.curdir]
+    for place in filter(os.path.isdir, places):
+        for path in itertools.chain(*_look_into(place)):
+            if _matches(Path(path).relative_to(place).parts, parts[first:]):
+                yield path
+
+
+def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    if not pattern:
+        return not names
+    first, *others = pattern
+    if first == "**":
+        return any(_matches(names[n:], others) for n in range(len(names) + 1))
+    is_like = bool(names) and fnmatch.fnmatchcase(names[0], first)
+    return is_like and _matches(names[1:], others)
 
 
 def _look_into(folder: str) -> Found:

@@ -52,6 +52,22 @@ def test_a_pattern(pattern, found, tree):
     assert shown(list_images(f"{tree}/{pattern}"), tree) == found
 
 
+def test_a_pattern_follows_the_rule_of_folders(tree, monkeypatch):
+    for name in ("@eaDir/0.jpg", "b/@eaDir/2.jpg", "b/._2.jpg"):
+        (tree / name).parent.mkdir(exist_ok=True)
+        (tree / name).touch()
+    (tree / "b" / "up").symlink_to("..")
+    (tree / "b" / "1.PNG").unlink()
+    expected = list_images(str(tree))
+    assert shown(expected, tree) == [ALL[0], ALL[1], ALL[3]]
+    assert list_images(f"{tree}/**/*.jp*g") == expected
+    assert shown(list_images(f"{tree}/*/*.jpg"), tree) == ALL[3:]
+    monkeypatch.chdir(tree)
+    assert list_images("**/*.jp*g") == expected
+    (tree / "b" / "up").unlink()
+    assert shown(list_images("*/**"), tree) == [ALL[1], ALL[3]]
+
+
 def test_a_folder_whose_name_is_a_pattern(tree):
     (tree / "b").rename(tree / "[b]")
     assert len(list_images(f"{tree}/[b]")) == 2
