@@ -9,7 +9,9 @@ import tensorflow as tf
 
 from deml_tf.data.augmentation import Augmentation, Release
 from deml_tf.data.batch_table import BatchTable, fold, random_key
+from deml_tf.data.converted_formats import format_of
 from deml_tf.data.example import WHOLE, Example
+from deml_tf.data.image_bytes import read_head
 from deml_tf.data.image_files import CONVERTED_SUFFIXES
 from deml_tf.data.images import cut_out, decode
 from deml_tf.data.service import through_service
@@ -214,11 +216,18 @@ def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:
 def _refuse_converted(paths: Sequence[str]) -> None:
     """Refuse images that this process would have to convert for a service."""
     for path in paths:
-        if path.lower().endswith(CONVERTED_SUFFIXES):
+        if path.lower().endswith(CONVERTED_SUFFIXES) or _is_converted(path):
             raise DataError(
                 f"a data_service cannot convert {path}: save it as PNG or JPEG, or "
                 "leave the flag out"
             )
+
+
+def _is_converted(path: str) -> bool:
+    try:
+        return bool(format_of(read_head(path)))
+    except OSError:  # who decodes it says so
+        return False
 
 
 def _crops(examples: Sequence[Example]) -> tf.Tensor | None:

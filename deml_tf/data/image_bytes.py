@@ -120,6 +120,22 @@ def read_bytes(path: str, convert: bool = True) -> bytes:
     return converted(stored) if convert else stored
 
 
+def read_head(path: str) -> bytes:
+    """Read the first 12 bytes of an encoded image, by which its format is known.
+
+    Args:
+        path: Path of an image.
+
+    Raises:
+        OSError: As `stat_regular`, or the file may not be read.
+    """
+    place = shard_place(path)
+    with open_regular(containing_file(path)) as file:
+        if place:
+            file.seek(place.record + _HEADER + place.start)
+        return file.read(12) or b""  # some of /proc never answer
+
+
 def read_tensor(path: Any) -> tf.Tensor:
     """Read an encoded image in TensorFlow, also inside `tf.data.Dataset.map`.
 

@@ -250,10 +250,16 @@ def test_training_sees_the_same_pixels(tmp_path):
         np.testing.assert_array_equal(one[1], other[1])
 
 
-def test_a_data_service_says_that_it_does_not_convert():
-    examples = [Example(f"{n}.TIF", f"bird {n % 2}") for n in range(8)]
+@pytest.mark.parametrize("name", ["{}.TIF", "{}", "{}.jpg"])
+def test_a_data_service_says_that_it_does_not_convert(name, tmp_path):
+    examples = []
+    for n in range(8):
+        path = tmp_path / name.format(n)
+        if n == 7:
+            Image.fromarray(PIXELS).save(path, "TIFF")
+        examples.append(Example(str(path), f"bird {n % 2}"))
     table = BatchTable(class_ids(examples)[0], 2, 3, seed=4)
-    with pytest.raises(DataError, match=r"cannot convert .*0\.TIF: save it as PNG"):
+    with pytest.raises(DataError, match=r"cannot convert .*: save it as PNG"):
         training_dataset(
             examples,
             table,
