@@ -1,6 +1,8 @@
 """How every command starts, and how it ends when the user made a mistake."""
 
 import io
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +16,8 @@ from deml_tf.cli.parsing import parse
 from deml_tf.cli.printing import say
 from deml_tf.errors import DataError, UsageError
 
+_UNREAD = 128 + signal.SIGPIPE
+
 
 def run(
     main: Callable[[list[str]], object],
@@ -24,7 +28,8 @@ def run(
 
     The exit status is 0 when it is done, 2 for wrong usage, 1 for wrong data, 130 after
     Ctrl-C and 143 after SIGTERM or SIGHUP; all but the first with one sentence on the
-    standard error and no traceback.
+    standard error and no traceback. It is 141, without a word, where nobody reads the
+    standard output any more.
 
     Args:
         main: Function of the arguments that are no flags.
@@ -92,6 +97,14 @@ def _guarded(
     try:
         termination.listen()
         main(list(argv[1:]))
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _is_unread():
+            raise
+        # Or the interpreter's last flush would fail too.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(_UNREAD)
     except UsageError as error:
         _fail(error, 2)
     except DataError as error:
@@ -106,6 +119,15 @@ def _guarded(
         if not explained:
             raise
         _fail(explained, 1)
+
+
+def _is_unread() -> bool:
+    """Tell whether nobody reads the standard output any more, such as `head`."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
 
 
 def _fail(error: BaseException, status: int) -> None:

@@ -3,8 +3,10 @@ import io
 import os
 
 import pytest
+from forks import Fork
 from rich.table import Table
 
+from deml_tf.cli import command
 from deml_tf.cli.command import console
 from deml_tf.cli.printing import cell, decodable, printable, say
 
@@ -47,3 +49,17 @@ def test_no_text_in_a_table_is_markup(capsys):
     output = capsys.readouterr().out
     for text in ("bird [juvenile]", "[/b] :smile:", "[b]", "[red]a"):
         assert text in output
+
+
+def printed_to_nobody(how):
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, 1)
+    command._guarded(lambda _: how("a"), ["command"], "Interrupted.")
+
+
+@pytest.mark.parametrize("how", [say, print])
+def test_a_pipe_that_nobody_reads_ends_a_command_in_silence(how):
+    """Such as that of `| head -1`."""
+    process = Fork(printed_to_nobody, how)
+    assert process.communicate() == ("", "") and process.returncode == 141
