@@ -70,7 +70,7 @@ def read_list(path: str) -> list[str]:
     """
     try:
         with open_regular(path) as file:
-            text = file.read().decode(errors="backslashreplace")
+            text = file.read().decode("utf-8-sig", errors="backslashreplace")
     except OSError as error:
         raise UsageError(
             f"remove={path} cannot be read ({error.strerror}): give a text file with "

@@ -55,6 +55,8 @@ def test_a_list_of_paths_is_read(tmp_path):
     listed.write_bytes(b"/a b.jpg\r\n\n/caf\xe9.jpg\n /c.jpg\n/d\xc3\xa9.jpg")
     expected = ["/a b.jpg", "/caf\\xe9.jpg", " /c.jpg", "/dé.jpg"]
     assert read_list(str(listed)) == expected
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())  # as Windows writes it
+    assert read_list(str(listed)) == expected
     listed.write_text("\n\r\n")
     with pytest.raises(DataError, match="is empty: write one path a line"):
         read_list(str(listed))
