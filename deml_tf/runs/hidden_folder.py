@@ -12,6 +12,7 @@ from deml_tf.runs.file_lock import try_to_lock
 
 _LOCK = ".lock"
 _CONTENT = "content"
+_LONGEST = 40  # characters of a target's name in that of its folder
 
 
 @contextlib.contextmanager
@@ -51,7 +52,9 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
     while True:
-        place = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+        # A name may be as long as the file system lets it, and this one is longer.
+        name = f".{target.name[:_LONGEST]}.{secrets.token_hex(4)}.tmp"
+        place = target.parent / name
         place.mkdir()
         try:
             lock = _lock(place)
@@ -83,7 +86,7 @@ def _lock(place: Path) -> int | None:
 
 def _sweep(target: Path) -> None:
     """Remove hidden folders of processes that are gone."""
-    name = r"\d+" if target.name.isdecimal() else re.escape(target.name)
+    name = r"\d+" if target.name.isdecimal() else re.escape(target.name[:_LONGEST])
     # Versions up to 0.2 drew Plumage in one that ends in .part.
     pattern = re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.(tmp|part)")
     for entry in target.parent.iterdir():

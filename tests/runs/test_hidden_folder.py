@@ -11,6 +11,8 @@ from forks import Fork
 from deml_tf.errors import DataError
 from deml_tf.runs.hidden_folder import hidden_folder
 
+LONG = "鳥" * 81  # 243 bytes
+
 
 def hold(target):
     with hidden_folder(target) as folder:
@@ -23,12 +25,12 @@ def names(folder):
     return sorted(entry.name for entry in folder.iterdir())
 
 
-@pytest.mark.parametrize("name", ["1", "birds"])
+@pytest.mark.parametrize("name", ["1", "birds", LONG])
 def test_what_a_killed_process_leaves_is_swept(tmp_path, name):
     process = Fork(hold, tmp_path / name)
     assert process.stdout.readline() == "working\n"
     (theirs,) = names(tmp_path)
-    for other in (".own.tmp", f".{name}.0123abcd.notes", "data"):
+    for other in (".own.tmp", f".{name[:40]}.0123abcd.notes", "data"):
         (tmp_path / other).mkdir()
     foreign = set(names(tmp_path)) - {theirs}
     try:
@@ -39,7 +41,7 @@ def test_what_a_killed_process_leaves_is_swept(tmp_path, name):
         process.kill()
         process.communicate()
     assert theirs in names(tmp_path)
-    (tmp_path / f".{name}.0123abcd.part").mkdir()  # as older versions left one
+    (tmp_path / f".{name[:40]}.0123abcd.part").mkdir()  # as older versions left one
     with hidden_folder(tmp_path / name):
         assert theirs not in names(tmp_path)
     assert set(names(tmp_path)) == foreign | {name}
