@@ -4,7 +4,7 @@ ASGI middleware; the application inside sees nothing of it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -12,6 +12,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 Refuse = Callable[[Scope, int, str], Awaitable[Any]]
 """Called with the scope, a status and a sentence; returns a response."""
+
+_SMALL = 2**18  # bytes of an answer that is never refused
+_PIECE = 2**16  # bytes, about as many as the server holds before it waits
 
 
 async def busy(scope: Scope, refuse: Refuse) -> Any:
@@ -125,14 +128,18 @@ class AtOnce:
 class SentLast:
     """Sends an answer once it is whole and the application inside has ended.
 
-    A client that does not read then holds nothing but its connection.
+    A client that does not read then holds nothing but its connection and its answer;
+    and where too much is held for such clients, large answers are refused.
 
     Args:
         app: The application inside.
+        refuse: Makes the response.
+        most_bytes: Of large answers that clients have not taken yet.
     """
 
-    def __init__(self, app: ASGIApp):
-        self._app = app
+    def __init__(self, app: ASGIApp, refuse: Refuse, most_bytes: int):
+        self._app, self._refuse = app, refuse
+        self._most, self._held = most_bytes, 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -145,5 +152,26 @@ class SentLast:
             messages.append(message)
 
         await self._app(scope, receive, keep)
-        for message in messages:
-            await send(message)
+        size = sum(len(message.get("body", b"")) for message in messages)
+        size = size if size > _SMALL else 0
+        if size and self._held and self._held + size > self._most:
+            response = await busy(scope, self._refuse)
+            await response(scope, receive, send)
+            return
+        self._held += size
+        try:
+            for message in messages:
+                for piece in _pieces(message):
+                    await send(piece)
+        finally:
+            self._held -= size
+
+
+def _pieces(message: Message) -> Iterator[Message]:
+    """Cut a body: the server takes a whole one at once, and then waits for nobody."""
+    body = message.get("body", b"")
+    last = max(0, len(body) - 1) // _PIECE * _PIECE
+    for start in range(0, last, _PIECE):
+        piece = body[start : start + _PIECE]
+        yield {**message, "body": piece, "more_body": True}
+    yield {**message, "body": body[last:]} if body else message

@@ -24,6 +24,8 @@ embedded, and as many again of all others, which so never wait for a slow embedd
 _EMBEDDING = frozenset({"/similar", "/api/search"})
 _BODIES = 32
 """Requests whose body is held in memory or on its way."""
+_UNREAD = 2**28
+"""Bytes of large answers, such as photographs, that clients have not taken yet."""
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self' data:; "
@@ -75,7 +77,7 @@ def make_app(
         routes=routes,
         middleware=[
             # Only what waits for no client is inside AtOnce.
-            Middleware(SentLast),
+            Middleware(SentLast, refuse, _UNREAD),
             Middleware(TrustedHostMiddleware, allowed_hosts, www_redirect=False),
             Middleware(OwnOrigin, refuse),
             Middleware(WholeBody, refuse, most_bytes, _BODIES),

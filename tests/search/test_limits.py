@@ -12,6 +12,10 @@ from deml_tf.search.limits import OwnOrigin, SentLast  # noqa: E402
 from tests.search.asgi import ever, request  # noqa: E402
 
 
+async def refuse(scope, status, said):
+    return PlainTextResponse(said, status)
+
+
 def test_an_answer_is_sent_when_the_application_has_ended():
     done = asyncio.Event()
 
@@ -24,8 +28,43 @@ def test_an_answer_is_sent_when_the_application_has_ended():
         sent.append(message["type"])
 
     sent = []
-    asyncio.run(SentLast(inside)(request(), ever, send))
+    asyncio.run(SentLast(inside, refuse, 9)(request(), ever, send))
     assert sent == ["http.response.start", "http.response.body"]
+
+
+def test_large_answers_that_nobody_reads_are_limited():
+    content = bytes(range(256)) * 2**12  # a megabyte
+
+    async def inside(scope, receive, send):
+        body = content if scope["path"] == "/large" else content[:1000]
+        await PlainTextResponse(body)(scope, receive, send)
+
+    async def ask(path, hangs=False):
+        async def send(message):
+            messages.append(message)
+            if hangs:
+                await ever()
+
+        messages = []
+        asking = asyncio.create_task(app(request(path=path), ever, send))
+        await asyncio.wait([asking], timeout=0 if hangs else None)
+        bodies = [message.get("body", b"") for message in messages[1:]]
+        assert max(map(len, bodies), default=0) <= 2**16
+        return asking, messages[0]["status"], b"".join(bodies)
+
+    async def all_of_them():
+        for _ in range(3):
+            _, status, body = await ask("/large")
+            assert (status, body) == (200, content)
+        stuck = [(await ask("/large", hangs=True))[0] for _ in range(2)]
+        assert (await ask("/large"))[1] == 503
+        assert (await ask("/small"))[1:] == (200, content[:1000])
+        stuck[0].cancel()
+        await asyncio.wait(stuck[:1])
+        assert (await ask("/large"))[1] == 200
+
+    app = SentLast(inside, refuse, 5 * 2**19)
+    asyncio.run(all_of_them())
 
 
 @pytest.mark.parametrize(
@@ -44,9 +83,6 @@ def test_an_answer_is_sent_when_the_application_has_ended():
     ],
 )
 def test_what_pages_of_other_sites_show_is_refused(site, mode, dest, status):
-    async def refuse(scope, status, said):
-        return PlainTextResponse(said, status)
-
     async def send(message):
         statuses.append(message.get("status"))
 
