@@ -44,15 +44,13 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError("--index is missing: name what deml_tf.index has written.")
     _require_one("image", "serve")
     _require_one("export", "server")
-    for name in ("model", "ca", "header") if FLAGS.export else ():
-        if FLAGS[name].value:
-            raise UsageError(
-                f"{name} is for --server, and --export embeds here: leave one of them "
-                "out."
-            )
+    if FLAGS.export:
+        of_server = ("model", "protocol", "tls", "ca", "header")
+        _refuse(of_server, "is for --server, and --export embeds here")
     if FLAGS.serve is not None:
         serve_pages()
     else:
+        _refuse(("host_name", "max_upload"), "is for --serve, and --image asks once")
         answer_once()
 
 
@@ -147,7 +145,7 @@ def serve_pages() -> None:
             say(f"{reader.count:,} images at {address.url} (Ctrl-C ends it)")
             most_bytes = int(FLAGS.max_upload * _MEGABYTE)
             hosts = address.allowed_hosts(names)
-            serve(Site(reader, embedder), hosts, listening, most_bytes)
+            serve(Site(reader, embedder, FLAGS.k), hosts, listening, most_bytes)
 
 
 @contextlib.contextmanager
@@ -186,6 +184,12 @@ def _require_one(first: str, second: str) -> None:
         raise UsageError(
             f"--{first} and --{second} {wrong}, and one of them is needed: {one.help}"
         )
+
+
+def _refuse(names: Sequence[str], why: str) -> None:
+    for name in names:
+        if FLAGS[name].value != FLAGS[name].default:
+            raise UsageError(f"{name} {why}: leave one of them out.")
 
 
 SETTINGS = (

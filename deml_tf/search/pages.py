@@ -14,7 +14,7 @@ from deml_tf.reports.drawing import SCALE_COLOURS, hex
 from deml_tf.reports.page import encoded_url, render
 from deml_tf.search.answers import kept, page
 from deml_tf.search.found import MOST
-from deml_tf.search.questions import DEFAULT_K, uploaded, whole
+from deml_tf.search.questions import uploaded, whole
 from deml_tf.search.site import Site
 
 _A_PAGE = 60  # images of the index
@@ -55,7 +55,7 @@ class Pages:
         return page(
             "search_home",
             title="Search by image",
-            k=DEFAULT_K,
+            k=self._site.k,
             label=label or "",
             total=f"{total:,}",
             images=self._images(ids),

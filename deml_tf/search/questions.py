@@ -7,7 +7,6 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
-DEFAULT_K = 20
 _LARGEST = 10**18
 
 

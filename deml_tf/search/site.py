@@ -18,7 +18,7 @@ from deml_tf.reports.thumbnails import thumbnail_of
 from deml_tf.search.asked_queries import AskedQueries, AskedQuery
 from deml_tf.search.found import MOST, Found, find
 from deml_tf.search.query import Query, QueryEmbedder
-from deml_tf.search.questions import DEFAULT_K, whole
+from deml_tf.search.questions import whole
 
 SIDE = 320
 """Pixels of a thumbnail's longer side."""
@@ -49,13 +49,14 @@ class Site:
     Args:
         reader: The index.
         embedder: Makes queries of images; called by one thread at a time.
+        k: Number of images to find where a request names none.
 
     Attributes:
         asked: Uploads of before.
     """
 
-    def __init__(self, reader: IndexReader, embedder: QueryEmbedder):
-        self.reader = reader
+    def __init__(self, reader: IndexReader, embedder: QueryEmbedder, k: int = 20):
+        self.reader, self.k = reader, k
         self.asked = AskedQueries()
         self._embedder = embedder
         self._embedding = ThreadPoolExecutor(1, "embedding")
@@ -153,7 +154,7 @@ class Site:
         k, label = given.get("k"), given.get("label")
         if label not in (None, ""):
             self.check_label(label)
-        number = DEFAULT_K if k in (None, "") else whole("k", k, 1, MOST)
+        number = self.k if k in (None, "") else whole("k", k, 1, MOST)
         return Wanted(number, label or None)
 
     def check_label(self, label: Any) -> None:

@@ -99,6 +99,30 @@ CASES = [
         "model is for --server, and --export embeds here: leave one of them out.",
     ),
     Case(
+        "a server's protocol without a server",
+        f"{FIND} --protocol=rest",
+        2,
+        "protocol is for --server, and --export embeds here: leave one of them out.",
+    ),
+    Case(
+        "encryption without a server",
+        f"{FIND} --tls",
+        2,
+        "tls is for --server, and --export embeds here: leave one of them out.",
+    ),
+    Case(
+        "a web page's name without a web page",
+        f"{FIND} --host_name=search.example.org",
+        2,
+        "host_name is for --serve, and --image asks once: leave one of them out.",
+    ),
+    Case(
+        "the largest upload without a web page",
+        f"{FIND} --max_upload=5",
+        2,
+        "max_upload is for --serve, and --image asks once: leave one of them out.",
+    ),
+    Case(
         "no image to be found",
         f"{FIND} --k=0",
         2,

@@ -153,14 +153,14 @@ def test_a_page_does_not_wait_long_for_a_model_server(reader, monkeypatch):
 def test_a_page_is_served_until_the_end(index, export, painted, start):
     pytest.importorskip("uvicorn")
     given = [f"--index={index}", f"--export={export}", "--serve=0", "--max_upload=0.1"]
-    process = start("search", *given)
+    process = start("search", *given, "--k=2")
     line = process.stdout.readline()
     found = re.fullmatch(
         r"40 images at (http://127.0.0.1:\d+/) \(Ctrl-C ends it\)\n", line
     )
     assert found, line + process.communicate()[1]
     image = (painted / "class 03" / "2.png").read_bytes()
-    answer = requests.post(f"{found[1]}api/search?k=2", image, timeout=60)
+    answer = requests.post(f"{found[1]}api/search", image, timeout=60)
     assert answer.status_code == 200
     nearest, _ = answer.json()["results"]
     assert nearest["path"].endswith("/class 03/2.png") and nearest["cosine"] > 0.9999
