@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from deml_tf.runs.hidden_folder import hidden_folder
+from deml_tf.runs.to_disk import to_disk
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -29,8 +30,4 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
         if error.errno:
             error.filename = os.fspath(path)  # a full disk names no file
         raise
-    place = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
+    to_disk(path.parent)

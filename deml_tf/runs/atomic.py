@@ -12,6 +12,7 @@ from typing import Any
 from deml_tf.errors import UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.mount_point import is_mount_point
+from deml_tf.runs.to_disk import to_disk
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
@@ -46,11 +47,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
             error.filename = os.fspath(path)  # a full disk names no file
         temporary.unlink(missing_ok=True)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    to_disk(path.parent)
 
 
 def check_output(argument: str, path: str | os.PathLike[str]) -> None:

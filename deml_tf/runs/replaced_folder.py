@@ -11,6 +11,7 @@ from pathlib import Path
 from deml_tf.errors import DataError
 from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.mount_point import refuse_mount_point
+from deml_tf.runs.to_disk import to_disk
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
@@ -40,13 +41,13 @@ def replaced_folder(target: Path) -> Iterator[Path]:
             _try_to_swap(temporary, target)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
-            _to_disk(path)
+            to_disk(path)
         with kept_beside(temporary, target):
             if target.exists():
                 _swap(temporary, target)  # the old one goes with the hidden folder
             else:
                 os.rename(temporary, target)
-        _to_disk(target.parent)
+        to_disk(target.parent)
 
 
 @contextlib.contextmanager
@@ -95,11 +96,3 @@ def _swap(first: Path, second: Path) -> None:
     if rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), os.fspath(second))
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -9,6 +9,7 @@ from pathlib import Path
 from deml_tf.cli.printing import decodable
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
+from deml_tf.runs.to_disk import to_disk
 
 EXTRA = "assets.extra"
 
@@ -76,19 +77,11 @@ def published(target: Path) -> Iterator[Path]:
     with hidden_folder(target) as temporary:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
-            _to_disk(path)
+            to_disk(path)
         try:
             os.rename(temporary, target)
         except OSError as error:
             raise DataError(
                 f"{target} was made by somebody else meanwhile: choose another version."
             ) from error
-        _to_disk(target.parent)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        to_disk(target.parent)
