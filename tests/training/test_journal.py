@@ -85,17 +85,17 @@ def test_the_wait_for_images_counts_and_other_callbacks_do_not(run, clock):
 
 
 def test_the_learning_rate_is_that_of_the_step(run, clock, monkeypatch):
-    """Keras's optimizer has counted a step on when the step ends."""
-    optimizer = SimpleNamespace(learning_rate=0.0)
+    """Keras's optimizer has counted a step on, and gives the next rate, at its end."""
 
-    def train_step(self, data):
-        optimizer.learning_rate += 0.25
-        return {"loss": tf.reduce_sum(data)}
+    class Optimizer:
+        @property
+        def learning_rate(self):
+            return clock.now
 
-    monkeypatch.setattr(Trainer, "optimizer", optimizer)
-    monkeypatch.setattr(Trainer, "train_step", train_step)
+    monkeypatch.setattr(Trainer, "optimizer", Optimizer())
     found = fit(run, clock, TrainConfig(steps=3, log_every=1, classes_per_batch=7))
-    assert [r["learning_rate"] for r in found] == [0.0, 0.25, 0.5]
+    begins = [7 + OTHERS + n * (WAIT + STEP + OTHERS) for n in range(3)]
+    assert [record["learning_rate"] for record in found] == begins
 
 
 def test_tensorboard_has_the_numbers_of_the_file(run, clock):
