@@ -16,7 +16,7 @@ GRADIENTS, TRAINED, LOGS = 1e-5, 1e-4, 1e-5  # largest difference over largest v
 def start(argument, names, **variables):
     """Starts `replicas.py` in a process whose TensorFlow has not begun."""
     environment = {**os.environ, **variables}
-    return Fork(replicas.main, argument, names, environment=environment, longest=2400)
+    return Fork(replicas.main, argument, names, environment=environment, longest=7200)
 
 
 def reports(processes):
