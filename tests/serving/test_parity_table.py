@@ -39,6 +39,7 @@ class Leaving:
         self.encoded = proof_images.proof_images(proof_images.drawn_images(2))
         random = np.random.default_rng(0)
         self.images = random.uniform(0, 255, (3, 60, 75, 3)).astype(np.float32)
+        self.moved = self.trained.sensitivity(self.images)
 
     def as_keras_file(self):
         path = self.folder / "embedder.keras"
@@ -48,21 +49,21 @@ class Leaving:
         found = Trained(loaded, *self.kept).of_pixels(self.images)
         output: Any = explainer(loaded).output
         assert found.keys() == output.keys()
-        return self.compare("", self.trained.of_pixels(self.images), found)
+        return self.compare("", self.trained.of_pixels(self.images), found, self.moved)
 
     def as_saved_model(self):
         folder = self.folder / "saved_model"
         Servable(self.embedder, *self.kept).save(folder)
         # Of all outputs; the export's own gate runs the other signatures.
-        expected = trial.trial_of_encoded(self.trained, self.encoded)
-        expected = expected.expected["explain"]
+        tried = trial.trial_of_encoded(self.trained, self.encoded)
+        expected, moved = tried.expected["explain"], tried.sensitivity["explain"]
         found = {"keras.layers.TFSMLayer": self.as_layer(folder)}
         for loader in ("python", "session"):
             outputs = RUNTIMES[loader](str(folder))(
                 "explain", np.array(self.encoded, object)
             )
             assert outputs.keys() == expected.keys()
-            found[loader] = self.compare(loader, expected, outputs)
+            found[loader] = self.compare(loader, expected, outputs, moved)
         return found
 
     def as_file(self, name):
@@ -85,10 +86,11 @@ class Leaving:
         found = {name: value.numpy() for name, value in layer(self.images).items()}
         assert found.pop("valid").all()
         expected = self.trained.of_pixels(self.images)
-        return self.compare("layer", {name: expected[name] for name in found}, found)
+        expected = {name: expected[name] for name in found}
+        return self.compare("layer", expected, found, self.moved)
 
-    def compare(self, runtime, expected, found):
-        return differences.compare(runtime, "", expected, found, self.bound)
+    def compare(self, runtime, expected, found, moved):
+        return differences.compare(runtime, "", expected, found, self.bound, moved)
 
 
 LARGE = ("DeML(2,2)", "DeML(3,3)")
