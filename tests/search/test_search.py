@@ -6,6 +6,8 @@ import re
 import shutil
 import signal
 import socket
+import urllib.error
+import urllib.request
 from types import SimpleNamespace
 
 import pytest
@@ -179,7 +181,11 @@ def test_other_machines_are_warned_of(index, export, start):
     pytest.importorskip("uvicorn")
     flags = [f"--index={index}", f"--export={export}", "--serve=0.0.0.0:0"]
     process = start("search", *flags)
-    assert process.stdout.readline().startswith("40 images at http://0.0.0.0:")
+    said = process.stdout.readline()
+    assert said.startswith("40 images at http://0.0.0.0:")
+    port = re.findall(r":(\d+)", said)[0]
+    with contextlib.suppress(urllib.error.HTTPError):  # when it answers, it serves
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=60).read()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate()
     assert process.returncode == 130
