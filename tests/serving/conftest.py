@@ -9,8 +9,6 @@ from small_backbone import build_tiny
 from deml_tf.serving.expected import Trained
 from tests.client.double_process import MODEL, exported_once
 
-# Of tiny networks drawn at random, some have maps so flat that `separation`, which
-# looks at deviations from their mean, magnifies rounding. Not those of this seed.
 SEED = 5
 
 
