@@ -150,8 +150,6 @@ class Checkpoints(keras.callbacks.Callback):
             self._save(step, stopped)
         if self.leaving:
             self.model.stop_training = True
-            # A worker that left before the writer is done would be taken for lost.
-            self.workers.wait()
 
     def _restore(self, path: str) -> None:
         """Go back to a checkpoint; one of an older version lacks a part."""

@@ -114,6 +114,9 @@ class Session:
                 self.run.truncate_metrics(first_step)
             with termination.deferred():
                 self._run_steps(first_step, choice, checkpoints, data_service, forward)
+                if checkpoints.leaving:
+                    # One that left before the writer has saved would be taken for lost.
+                    self.workers.leave()
             if checkpoints.leaving:  # SIGTERM may have come to another worker
                 raise termination.Terminated
         if self.split.validation and self.workers.is_writer:

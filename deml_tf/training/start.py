@@ -160,5 +160,5 @@ def _train(
         results = finish(run, session.embedder, session.split, configs, replicas)
     # A worker that left before the writer is done would be taken for a lost one.
     with contextlib.nullcontext() if workers.is_writer else termination.at_once():
-        workers.wait()
+        workers.leave()
     return results

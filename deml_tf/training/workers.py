@@ -92,6 +92,17 @@ class Workers:
         """Return when all workers have called it."""
         self._sum(0)
 
+    def leave(self) -> None:
+        """Return when all workers have called it, the last that they do together.
+
+        Whoever returns first may end its process while others still wait for its
+        answer. So all meet twice: once to know that all are there, and once more, where
+        one that is gone has only gone first.
+        """
+        self.wait()
+        with contextlib.suppress(*COLLECTIVE_ERRORS):
+            self.wait()
+
     def distribute(
         self, read: Callable[[tuple[int, int, int]], tf.data.Dataset], batch_size: int
     ) -> Iterable[Any]:

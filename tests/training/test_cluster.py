@@ -89,6 +89,25 @@ def test_a_worker_alone_is_the_writer():
     assert not Workers(TWO).is_writer
 
 
+def test_who_leaves_first_is_not_taken_for_lost(monkeypatch):
+    lost = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: ...")
+    met = []
+
+    def meet(workers, value):
+        met.append(value)
+        if len(met) == fails_at:
+            raise lost
+        return value
+
+    monkeypatch.setattr(Workers, "_sum", meet)
+    fails_at = 2  # all were there, and the other has gone since
+    Workers(TWO).leave()
+    assert len(met) == 2
+    fails_at, met = 1, []  # the other is gone, and the writer not done
+    with pytest.raises(tf.errors.UnavailableError):
+        Workers(TWO).leave()
+
+
 def test_a_lost_worker_is_a_sentence():
     lost = tf.errors.UnavailableError(None, None, "Collective ops is aborted by: ...")
     with pytest.raises(DataError, match="goes on from the last checkpoint"):

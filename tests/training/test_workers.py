@@ -85,9 +85,10 @@ def two(flags, tmp_path_factory):
     """The same training on two workers."""
     run = RunFolder(tmp_path_factory.mktemp("two") / "run")
     chief, worker = begin_two([*flags, f"--run_dir={run.path}"])
-    said = [chief.communicate(), worker.communicate()]
-    assert chief.returncode == worker.returncode == 0, said
-    assert "Worker 1 of 2" in said[1][0]
+    said, other = chief.communicate(), worker.communicate()
+    assert chief.returncode == 0, "\n".join(said)
+    assert worker.returncode == 0, "\n".join(other)
+    assert "Worker 1 of 2" in other[0]
     return run
 
 
@@ -135,9 +136,9 @@ def test_a_killed_worker_ends_the_other(killed):
 def test_a_restart_goes_on(flags, two, killed, tmp_path):
     run = copy_of(killed[0], tmp_path / "run")
     chief, worker = begin_two([*flags, f"--run_dir={run.path}"])
-    output, errors = chief.communicate()
-    worker.communicate()
-    assert chief.returncode == worker.returncode == 0, errors
+    (output, errors), other = chief.communicate(), worker.communicate()
+    assert chief.returncode == 0, errors
+    assert worker.returncode == 0, "\n".join(other)
     assert "Going on from step" in output
     undisturbed, resumed = weights(two), weights(run)
     for name, value in undisturbed.items():
