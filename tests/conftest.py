@@ -36,6 +36,17 @@ def paint(folder, classes=8, images=5, side=56, seed=0):
     return Path(folder)
 
 
+@pytest.fixture
+def disk_calls(monkeypatch):
+    """The order of "sync" and of the bytes of each file that takes another's name."""
+    calls, sync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("sync"), sync(fd)))
+    monkeypatch.setattr(
+        os, "replace", lambda a, b: (calls.append(Path(a).read_bytes()), replace(a, b))
+    )
+    return calls
+
+
 def seed():
     """What a test draws depends neither on the run nor on the tests before it."""
     if "keras" in sys.modules:

@@ -1,6 +1,5 @@
 import errno
 import os
-from pathlib import Path
 
 import pytest
 
@@ -19,15 +18,9 @@ def test_a_file_is_written_into_a_new_folder(tmp_path):
     assert path.read_bytes() == b"other" and listed(path.parent) == ["x"]
 
 
-def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
-    calls = []
-    sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("sync"), sync(fd)))
-    monkeypatch.setattr(
-        os, "replace", lambda a, b: (calls.append(Path(a).read_bytes()), replace(a, b))
-    )
+def test_content_is_on_disk_before_it_takes_the_name(tmp_path, disk_calls):
     write_whole(tmp_path / "x", lambda file: file.write(b"all of it"))
-    assert calls == ["sync", b"all of it", "sync"]
+    assert disk_calls == ["sync", b"all of it", "sync"]
 
 
 def test_a_failure_leaves_the_old_file_and_names_it(tmp_path):

@@ -25,15 +25,9 @@ def test_failing_write_leaves_the_old_file_whole(tmp_path, monkeypatch, failing)
     assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["model.bin"]
 
 
-def test_content_is_on_disk_before_it_takes_the_name(tmp_path, monkeypatch):
-    calls = []
-    sync, replace = os.fsync, os.replace
-    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("sync"), sync(fd)))
-    monkeypatch.setattr(
-        os, "replace", lambda a, b: (calls.append(Path(a).read_bytes()), replace(a, b))
-    )
+def test_content_is_on_disk_before_it_takes_the_name(tmp_path, disk_calls):
     write_atomically(tmp_path / "x", b"all of it")
-    assert calls == ["sync", b"all of it", "sync"]
+    assert disk_calls == ["sync", b"all of it", "sync"]
 
 
 def test_a_link_stays_and_its_target_is_replaced(tmp_path):
