@@ -163,7 +163,8 @@ SETTINGS = (
         "strict",
         bool,
         False,
-        "Exit with status 1 if classes or equal files are in both halves.",
+        "Exit with status 1 if a class has two roles, or if both halves have equal "
+        "files, or class names alike but for case, blanks or Unicode form.",
     ),
 )
 

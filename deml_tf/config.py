@@ -106,7 +106,8 @@ class DataConfig:
     bad_images: str = _setting(
         "fail",
         "What to do with images that cannot be read: fail before training, or skip "
-        "them. Either way bad_images.csv in the run folder lists them.",
+        "them. Either way bad_images.csv in the run folder, or beside evaluate's "
+        "scores, lists them.",
         choices=("fail", "skip"),
     )
     crop_to_box: bool = _setting(
@@ -154,7 +155,7 @@ class ModelConfig:
     output_stride: int = _setting(
         32,
         "Stride of the last feature map, in pixels: 32, or 16 to keep useful maps of "
-        "small images.",
+        "small images (efficientnet_lite0 alone).",
         choices=(16, 32),
     )
     cut_layer: str | None = _setting(
@@ -180,7 +181,8 @@ class ModelConfig:
     train_backbone: bool = _setting(
         True,
         "Whether the backbones are trained; otherwise they keep their initial weights, "
-        "batch normalisation included, and gates and projections alone are trained.",
+        "batch normalisation included, and gates, projections and weights of the "
+        "metric loss are trained.",
     )
     shared_projection: bool = _setting(
         True, "Whether the learners of a scale share one projection."
@@ -219,7 +221,8 @@ class ModelConfig:
     resize_size: int | None = _setting(
         None,
         "Side that images are resized to before they are cropped to input_size, in "
-        "pixels; by default input_size * 8 / 7, rounded.",
+        "pixels (with source_size, both are larger by source_size / input_size); by "
+        "default input_size * 8 / 7, rounded.",
         at_least=32,
     )
     source_size: int | None = _setting(

@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> None:
     started = time.monotonic()
     tf.config.set_visible_devices([], "GPU")  # parity is that of float32 on CPUs
     threshold.check_rate(FLAGS.false_accept_rate)
-    warmup.check_warmup(FLAGS.warmup_requests)
+    if not FORMATS[FLAGS.format].file:  # only a server is warmed up
+        warmup.check_warmup(FLAGS.warmup_requests)
     check_format(FLAGS.format, FLAGS.precision, FLAGS.quantize)
     kept = {
         "scales": whole_numbers("scales", FLAGS.scales),
@@ -163,7 +164,8 @@ def cli() -> None:
         "precision",
         None,
         sorted(BOUNDS),
-        "Arithmetic of the backbones; default as trained.",
+        "Arithmetic of the backbones; by default as trained where the format has it, "
+        "and float32 otherwise.",
     )
     flags.DEFINE_float(
         "false_accept_rate",

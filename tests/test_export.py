@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import sys
 import types
 from pathlib import Path
 from typing import Any, cast
@@ -244,6 +245,25 @@ def test_what_is_pushed_is_the_version_with_license_and_study(
     assert (choice.licence, choice.over_seeds) == ("mit", ("study.json", "DeML"))
     message = "birds, version 5"
     pushed.assert_called_once_with(target, "checked hf://them/birds", message)
+
+
+@pytest.mark.parametrize("form", ["saved_model", "onnx"])
+def test_only_a_server_is_warmed_up(form, source, monkeypatch, tmp_path):
+    """The other formats need nothing of the extra that has the messages."""
+    flags = flag_values(
+        run_dir="run", output_dir=str(tmp_path), format=form, warmup_requests=4
+    )
+    monkeypatch.setattr(export, "FLAGS", flags)
+    monkeypatch.setattr(export, "read_source", lambda *_: source)
+    monkeypatch.setattr(export, "check_format", lambda *_: None)
+    monkeypatch.setattr(export, "publish", published := mock.Mock())
+    monkeypatch.setitem(sys.modules, "tensorflow_serving.apis", None)
+    if form == "saved_model":
+        with pytest.raises(UsageError, match=r"pip install deml_tf\[client\]"):
+            export.main([])
+    else:
+        export.main([])
+    assert published.called == (form == "onnx")
 
 
 def test_unfinished_runs_and_bare_embedders(run, tmp_path):

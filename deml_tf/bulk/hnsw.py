@@ -31,7 +31,7 @@ class Hnsw(IndexKind):
 
     removes = False
 
-    def __init__(self, m: int = 32, ef_construction: int = 200, ef_search: int = 64):
+    def __init__(self, m: int = 32, ef_construction: int = 200, ef_search: int = 256):
         for name, value, least in (
             ("m", m, 2),
             ("ef_construction", ef_construction, 1),

@@ -49,7 +49,8 @@ class Client:
         total_timeout: Seconds for one call of `embed` or `answers`; None for no limit.
         tls: Whether the connection is encrypted.
         ca: A PEM file of the authorities that may have signed the server's
-            certificate; None for those that the system trusts.
+            certificate; None for those that the system (REST) or
+            the gRPC library trusts.
         headers: Sent with each request, by name, such as an authorization. Nothing
             but these tells the server who is asking.
 

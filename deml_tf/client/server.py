@@ -28,7 +28,8 @@ class Server:
         protocol: `grpc` or `rest`.
         tls: Whether the connection is encrypted, and the server's certificate checked.
         ca: Certificates of the authorities that are trusted, as a PEM file's content;
-            None for those that the system trusts.
+            None for those that the system (REST) or
+            the gRPC library trusts.
         headers: Sent with each request, by name; no message ever shows a value.
 
     Raises:

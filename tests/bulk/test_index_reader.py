@@ -199,9 +199,9 @@ def test_parameters_reach_faiss_and_the_description(approximate):
     kind, settings = description.kind, description.settings
     index = faiss.read_index(f"{_shards(approximate)[:-6]}index/index.faiss")
     if kind == "hnsw":
-        assert settings == {"m": 8, "ef_construction": 50, "ef_search": 64}
+        assert settings == {"m": 8, "ef_construction": 50, "ef_search": 256}
         graph = faiss.downcast_index(index).hnsw
-        assert (graph.efConstruction, graph.efSearch) == (50, 64)
+        assert (graph.efConstruction, graph.efSearch) == (50, 256)
         assert graph.nb_neighbors(0) == 16
     else:
         assert settings == {"nlist": 16, "m": 8, "nprobe": 4, "seed": 0}
