@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deml_tf.errors import UsageError
-from deml_tf.studies.intervals import Estimate, estimate
-from deml_tf.studies.records import read_records
+from deml_tf.studies.intervals import Estimate
+from deml_tf.studies.study_file import read_means
 
 
 def scores_over_seeds(study: str, variant: str | None) -> Mapping[str, Estimate]:
-    """Average the scores of a variant over its seeds.
+    """Return the means of a variant's scores, as the study has them.
 
     Args:
         study: A study.json.
@@ -25,8 +25,8 @@ def scores_over_seeds(study: str, variant: str | None) -> Mapping[str, Estimate]
     path = Path(study)
     if not path.is_file():
         raise UsageError(f"study={study} is no file: name the study.json of a study.")
-    records = read_records(path).values()
-    names = sorted({record.variant for record in records})
+    means = read_means(path)
+    names = sorted(means)
     if variant is None and len(names) == 1:
         (variant,) = names
     if variant not in names:
@@ -34,9 +34,4 @@ def scores_over_seeds(study: str, variant: str | None) -> Mapping[str, Estimate]
             f"study_variant={variant} is no variant of {study}: give one of "
             f"{', '.join(names)}."
         )
-    runs = [r.numbers for r in records if r.variant == variant]
-    found = {
-        name: estimate(numbers[name] for numbers in runs if name in numbers)
-        for name in runs[0]
-    }
-    return {name: value for name, value in found.items() if value is not None}
+    return means[variant]

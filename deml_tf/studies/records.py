@@ -1,7 +1,8 @@
 """The records of a study's runs, which outlive the folders of the runs: study.json."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,17 +92,31 @@ def read_records(path: Path) -> dict[tuple[str, int], Record]:
     """
     if not path.exists():
         return {}
-    try:
+    with explained(path):
         runs = json.loads(path.read_bytes())["runs"]
         records = [Record(*(run[name] for name in Record._fields)) for run in runs]
         for record in records:
             _check(record)
+    return {record.key: record for record in records}
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Say in one sentence that a file is not what a study writes.
+
+    Args:
+        path: The study.json that the block reads.
+
+    Raises:
+        DataError: It is not.
+    """
+    try:
+        yield
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise DataError(
             f"{path} is not what a study writes ({type(error).__name__}: {error}): "
             "delete it, or name another folder with output=DIR."
         ) from error
-    return {record.key: record for record in records}
 
 
 def _flat(value: Any, name: str = "") -> dict[str, float]:

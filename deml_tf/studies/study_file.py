@@ -7,8 +7,15 @@ from typing import Any
 
 from deml_tf.runs.atomic import write_atomically
 from deml_tf.runs.json_text import json_text
+from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.plan import PlannedRun, Variant
-from deml_tf.studies.records import PEAK, Record, read_record, read_records
+from deml_tf.studies.records import (
+    PEAK,
+    Record,
+    explained,
+    read_record,
+    read_records,
+)
 from deml_tf.studies.summary import Row, facts, summarise
 
 
@@ -38,7 +45,7 @@ class StudyFile:
         """Read the file, if it is there."""
         self.path = path
         self.variants, self.seeds, self.common = variants, seeds, common
-        self.records = read_records(path)
+        self.records, self._own = read_records(path), {}
 
     def read(self, run: PlannedRun, peak: float | None) -> Record:
         """Read the record of a finished run from its folder.
@@ -54,8 +61,12 @@ class StudyFile:
         return read_record(run, peak)
 
     def keep(self, *records: Record) -> None:
-        """Write records to the file, in place of those of the same runs."""
-        self.records |= {record.key: record for record in records}
+        """Write records to the file, in place of those of the same runs.
+
+        What other processes have written meanwhile, of other seeds perhaps, stays.
+        """
+        self._own |= {record.key: record for record in records}
+        self.records |= read_records(self.path) | self._own
         found = sorted(self.records.values(), key=lambda record: record.key)
         content = {
             "common": self.common,
@@ -67,6 +78,30 @@ class StudyFile:
     def rows(self) -> list[Row]:
         """Return what the records of the study's runs say, by variant."""
         return summarise(self.variants, self.seeds, self.records.values())
+
+
+def read_means(path: Path) -> dict[str, dict[str, Estimate]]:
+    """Read what a study says of the variants that have been trained.
+
+    Records of other flags than those of its last call, and of other seeds, do not
+    count.
+
+    Args:
+        path: Its study.json.
+
+    Returns:
+        An estimate by variant and name of the score.
+
+    Raises:
+        DataError: The file is not what a study writes.
+    """
+    with explained(path):
+        rows = json.loads(path.read_bytes())["summary"]
+        return {
+            row["variant"]: {n: Estimate(**mean) for n, mean in row["means"].items()}
+            for row in rows
+            if row["means"]
+        }
 
 
 def _one_a_line(lists: Mapping[str, Sequence[Any]]) -> str:

@@ -1,10 +1,12 @@
 """Trains the runs of a study, some at once, and tells how each of them ended."""
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from time import monotonic, sleep
 
 from deml_tf.cli import termination
+from deml_tf.errors import DataError
 from deml_tf.studies import processes
 from deml_tf.studies.extra_scores import EXTRA_SCORES, is_scored
 from deml_tf.studies.plan import PlannedRun
@@ -59,7 +61,12 @@ def train_runs(
                 left += waiting
                 waiting.clear()
             while waiting and len(active) < parallel:
-                active.append(_Running(waiting.popleft(), keep, also, parallel))
+                run = waiting.popleft()
+                if stages(run, also):
+                    with termination.deferred():  # or nobody would end the process
+                        active.append(_Running(run, keep, also, parallel))
+                else:  # another process has finished it meanwhile
+                    progress.finish(keep(run, None))
             progress.show([each.run for each in active])
             for each in [each for each in active if each.has_ended(not is_over)]:
                 active.remove(each)
@@ -71,12 +78,14 @@ def train_runs(
                     failed.append(each.run)
                     progress.tell_failure(each.run, each.status)
             sleep(_PAUSE if active else 0)
-    except KeyboardInterrupt:
+    except BaseException:
         _terminate(active)
         with termination.deferred():  # a second SIGTERM must not kill them
             for each in active:
-                while not each.has_ended(may_go_on=False):
-                    sleep(_PAUSE)
+                # What ended this is told, and not that a record was not kept.
+                with contextlib.suppress(OSError, DataError):
+                    while not each.has_ended(may_go_on=False):
+                        sleep(_PAUSE)
         raise
     finally:
         for each in active:

@@ -1,7 +1,6 @@
 """The card that goes with an export, its study and its way to the Hub."""
 
 import importlib
-import json
 import types
 
 import pytest
@@ -12,6 +11,9 @@ from deml_tf.serving import hub
 from deml_tf.serving.model_card import model_card
 from deml_tf.serving.study_scores import scores_over_seeds
 from deml_tf.studies.intervals import Estimate
+from deml_tf.studies.plan import read_variants
+from deml_tf.studies.records import Record
+from deml_tf.studies.study_file import StudyFile
 
 ABOUT = {
     "name": "birds: small",
@@ -91,20 +93,16 @@ def test_an_embedder_by_itself():
 
 
 def study_of(tmp_path, variants):
-    """A study.json: Recall@1 of each variant by seed."""
-    runs = [
-        {
-            "variant": name,
-            "seed": seed,
-            "flags": {},
-            "numbers": {"recall_at_1": value},
-            "curve": [],
-        }
-        for name, values in variants.items()
-        for seed, value in enumerate(values)
-    ]
-    path = tmp_path / "study.json"
-    path.write_text(json.dumps({"runs": runs}))
+    """A study.json: Recall@1 of each variant by seed, and what else is in the file."""
+    path, common = tmp_path / "study.json", ["--dataset=folder", "--data_dir=images"]
+    planned = read_variants([f"{name}:" for name in variants], common, None)
+    file = StudyFile(path, planned, range(2), common)
+    for variant in planned:
+        for seed, value in enumerate(variants[variant.name]):
+            numbers = {"recall_at_1": value}
+            file.keep(Record(variant.name, seed, variant.flags, numbers, []))
+    file.keep(Record("b", 1, {"steps": "9"}, {"recall_at_1": 0.9}, []))  # of other days
+    file.keep(Record("gone", 0, {}, {"recall_at_1": 0.9}, []))
     return path
 
 
@@ -118,10 +116,15 @@ def test_scores_over_seeds(tmp_path):
         scores_over_seeds(str(path), "c")
     with pytest.raises(UsageError, match="study_variant=None"):
         scores_over_seeds(str(path), None)
+    path.unlink()
     only = study_of(tmp_path, {"b": [0.5]})
     assert scores_over_seeds(str(only), None)["recall_at_1"].mean == 0.5
     with pytest.raises(UsageError, match="is no file"):
         scores_over_seeds(str(tmp_path / "none.json"), "a")
+    for text in ("{", "[]", '{"summary": 1}', '{"summary": [{"variant": "a"}]}'):
+        path.write_text(text)
+        with pytest.raises(DataError, match="is not what a study writes"):
+            scores_over_seeds(str(path), "a")
 
 
 class Refused(Exception):

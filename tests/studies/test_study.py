@@ -24,7 +24,11 @@ from deml_tf.cli.parsing import parse
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.folder import RunFolder
 from deml_tf.studies import processes
+from deml_tf.studies.plan import read_variants
 from deml_tf.studies.processes import Process, Stage, threads_of_each
+from deml_tf.studies.progress import StudyProgress
+from deml_tf.studies.records import Record, read_records
+from deml_tf.studies.study_file import StudyFile
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs" / "studies"
 FAKE = (sys.executable, str(Path(__file__).parent / "fake_run.py"))
@@ -333,6 +337,73 @@ def test_a_kill_loses_no_record(fake, tmp_path, monkeypatch):
     with pytest.raises(Killed):
         fake()
     assert [r["variant"] for r in records(tmp_path / "birds")] == ["U512"]
+
+
+@pytest.mark.usefixtures("undrawn", "fake")
+def test_an_error_lets_the_other_runs_save_their_step(tmp_path, monkeypatch):
+    """Such as that of `| head`, when a line cannot be written any more."""
+    killed, kill = [], os.kill
+    spied = lambda pid, number: (killed.append(number), kill(pid, number))  # noqa: E731
+    monkeypatch.setattr(processes.os, "kill", spied)
+    monkeypatch.setattr(StudyProgress, "finish", mock.Mock(side_effect=BrokenPipeError))
+    monkeypatch.setenv("FAKE_STEP", "0.05")
+    flags = [*FAKED[:3], "--seeds=0", "--parallel=2", f"--study_dir={tmp_path}"]
+    with pytest.raises(BrokenPipeError):
+        run_study(*flags, "--variant=short:", "--variant=long: --steps=1000")
+    assert killed == [signal.SIGTERM]
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_that_another_process_finishes_meanwhile(fake, tmp_path, monkeypatch):
+    real = study.train_runs
+
+    def beside(left, *arguments, **options):
+        other: Any = Process(Stage("deml_tf.train", left[1].arguments), tmp_path / "x")
+        while other.poll() is None:
+            time.sleep(0.01)
+        return real(left, *arguments, **options)
+
+    monkeypatch.setattr(study, "train_runs", beside)
+    fake()
+    assert len(records(tmp_path / "birds")) == 4
+    assert not (tmp_path / "birds" / "DeML(2,2)" / "seed_0" / "log.txt").exists()
+
+
+def begin_and_end(*given):
+    """SIGTERM comes when a process has begun, and nobody knows of it yet."""
+    start = Process.__init__
+
+    def started(self, *arguments):
+        start(self, *arguments)
+        print(f"process {self._process.pid}", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    Process.__init__ = started
+    begin(*given)
+
+
+def test_a_signal_at_the_start_leaves_no_process_behind(tmp_path):
+    where = f"--study_dir={tmp_path / 'birds'}"
+    study_process = Fork(begin_and_end, *FAKED, "--steps=500", where)
+    output, errors = study_process.communicate()
+    assert study_process.returncode == termination.STATUS, errors
+    (number,) = re.findall(r"process (\d+)", output)
+    state = Path(f"/proc/{number}/stat")
+    assert not state.exists() or state.read_text().rpartition(") ")[2][0] in "ZX"
+
+
+def test_two_studies_that_write_one_file_keep_all_records(tmp_path):
+    (variant,) = read_variants(["a:"], FAKED[:2], None)
+    path = tmp_path / "study.json"
+    files = [StudyFile(path, [variant], [seed], FAKED[:2]) for seed in (0, 1)]
+    for score in (0.25, 0.5):
+        for seed, file in enumerate(files):
+            file.keep(Record("a", seed, variant.flags, {"recall_at_1": score}, []))
+    found = read_records(path)
+    assert {k: r.numbers["recall_at_1"] for k, r in found.items()} == {
+        ("a", 0): 0.5,
+        ("a", 1): 0.5,
+    }
 
 
 def begin(*given):
