@@ -67,7 +67,7 @@ def kept_beside(folder: Path, target: Path) -> Iterator[None]:
         kept = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}")
         os.rename(folder, kept)
         raise DataError(
-            f"{target} cannot be replaced ({error.strerror}): what was made for it is "
+            f"{target} cannot be written ({error.strerror}): what was made for it is "
             f"whole, and now called {kept}."
         ) from error
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.cli.printing import decodable
-from deml_tf.errors import DataError, UsageError
+from deml_tf.errors import UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
+from deml_tf.runs.replaced_folder import kept_beside
 from deml_tf.runs.to_disk import to_disk
 
 EXTRA = "assets.extra"
@@ -72,16 +73,13 @@ def published(target: Path) -> Iterator[Path]:
         An empty folder, for all there is to write.
 
     Raises:
-        DataError: Somebody else took the version meanwhile.
+        DataError: Somebody else took the version meanwhile, or the folder cannot get
+            its name; what was made is beside it.
     """
     with hidden_folder(target) as temporary:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             to_disk(path)
-        try:
+        with kept_beside(temporary, target):
             os.rename(temporary, target)
-        except OSError as error:
-            raise DataError(
-                f"{target} was made by somebody else meanwhile: choose another version."
-            ) from error
         to_disk(target.parent)

@@ -1,14 +1,17 @@
+import errno
 import os
 import re
 import socket
 import stat
 import threading
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
 from deml_tf.errors import UsageError
 from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
+from deml_tf.runs.replaced_folder import replaced_folder
 
 
 @pytest.mark.parametrize("failing", ["fsync", "replace"])
@@ -28,6 +31,33 @@ def test_failing_write_leaves_the_old_file_whole(tmp_path, monkeypatch, failing)
 def test_content_is_on_disk_before_it_takes_the_name(tmp_path, disk_calls):
     write_atomically(tmp_path / "x", b"all of it")
     assert disk_calls == ["sync", b"all of it", "sync"]
+
+
+def test_a_disk_that_cannot_wait_for_a_folder(tmp_path, monkeypatch):
+    """Some shared and network disks: there all else goes on as elsewhere."""
+    sync, refused = os.fsync, errno.EINVAL
+
+    def only_files(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(refused, os.strerror(refused))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", only_files)
+    write_atomically(tmp_path / "x", b"all")
+    with replaced_folder(tmp_path / "folder") as folder:
+        (folder / "y").write_text("all")
+    assert (tmp_path / "x").read_bytes() == b"all"
+    assert (tmp_path / "folder" / "y").read_text() == "all"
+    refused = errno.EIO
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_atomically(tmp_path / "x", b"all")
+
+
+def test_a_file_that_is_not_on_disk_is_an_error(tmp_path, monkeypatch):
+    invalid = OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    monkeypatch.setattr(os, "fsync", mock.Mock(side_effect=invalid))
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        write_atomically(tmp_path / "x", b"all")
 
 
 def test_a_link_stays_and_its_target_is_replaced(tmp_path):

@@ -146,7 +146,7 @@ def test_what_cannot_take_its_place_in_the_end_is_kept(tmp_path, monkeypatch):
         real(first, second)
 
     monkeypatch.setattr(module, "_swap", busy)
-    said = r"target cannot be replaced \(Device or resource busy\): what was made for"
+    said = r"target cannot be written \(Device or resource busy\): what was made for"
     with pytest.raises(DataError, match=said):
         with replaced_folder(target) as folder:
             fill(folder, "two")
