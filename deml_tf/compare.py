@@ -1,5 +1,6 @@
 """Sets finished runs side by side: `python -m deml_tf.compare RUN_DIR...`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def finished_runs(folders: Sequence[str]) -> dict[str, RunFolder]:
     """
     if not folders:
         raise UsageError("No run given: name the folders of finished runs.")
-    names: Sequence[str] = [Path(folder).name for folder in folders]
+    names: Sequence[str] = [os.path.basename(os.path.abspath(f)) for f in folders]
     if len(set(names)) < len(names):
         names = folders
     runs = dict(zip(names, map(RunFolder, folders), strict=True))

@@ -13,6 +13,7 @@ from forks import ROOT, Fork
 from PIL import Image
 
 import deml_tf
+from deml_tf.compare import finished_runs
 from deml_tf.models.embedder import core_of
 from deml_tf.runs.folder import RunFolder
 
@@ -231,6 +232,14 @@ def test_finished_run_says_so_and_other_flags_are_refused(
     assert status == 2 and "binomial_deviance_alpha: 2.0 -> 3.0" in errors
     assert "Traceback" not in errors
     assert folder.results_path.read_bytes() == before
+
+
+def test_a_run_is_named_after_its_folder(tmp_path, monkeypatch):
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "results.json").write_text("{}")
+    monkeypatch.chdir(run)
+    assert [*finished_runs(["."])] == ["mine"]
 
 
 def test_compare(run, command):

@@ -25,15 +25,15 @@ def require_memory(kind: str, need: int, smaller: str | None = None) -> None:
     """
     need += BUFFERS
     there = available_memory()
-    says = f"about {need / 1e9:.2g} GB of memory"
+    says = f"about {_gigabytes(need)} of memory"
     if there is None:
         say(f"An index of kind {kind}: {says}.")
         return
-    say(f"An index of kind {kind}: {says}, of {there / 1e9:.2g} GB available.")
+    say(f"An index of kind {kind}: {says}, of {_gigabytes(there)} available.")
     if need > there:
         mend = f"give kind={smaller}, or use" if smaller else "use"
         raise UsageError(
-            f"kind={kind} takes {says}, and {there / 1e9:.2g} GB are available: {mend} "
+            f"kind={kind} takes {says}, and {_gigabytes(there)} are available: {mend} "
             "a machine with more."
         )
 
@@ -49,6 +49,10 @@ def available_memory() -> int | None:
     """
     known = [b for b in (_of_machine(), _of_group()) if b is not None]
     return min(known, default=None)
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:,.{0 if size >= 1e10 else 2 if size < 1e9 else 1}f} GB"
 
 
 def _of_machine() -> int | None:

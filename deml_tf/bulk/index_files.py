@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from deml_tf.bulk.index_folder import VECTORS
+from deml_tf.bulk.unreadable import unreadable
 from deml_tf.errors import DataError
 
 
@@ -81,7 +82,4 @@ def _explained(named: str) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, pa.ArrowException) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(
-            f"{named} cannot be read ({reason}): build it again."
-        ) from error
+        raise unreadable(named, error, "build it again") from error

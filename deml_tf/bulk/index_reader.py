@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import faiss
 import numpy as np
+import pyarrow as pa
 from numpy.typing import ArrayLike
 from pyarrow import compute
 
@@ -93,7 +94,11 @@ class IndexReader:
     def _read(self, files: Mapping[str, Path]) -> None:
         size, mapped = self.description.bytes, faiss.IO_FLAG_MMAP_IFC
         self._index = read_vectors(files[VECTORS], size, self._named, mapped)
-        table = read_rows(files[ROWS], self._named).combine_chunks()
+        table = read_rows(files[ROWS], self._named)
+        for name in ("path", "label"):  # with room for more than 2 GiB of text
+            large = table[name].cast(pa.large_string())
+            table = table.set_column(table.column_names.index(name), name, large)
+        table = table.combine_chunks()
         self._ids = table["id"].to_numpy()
         self._table = table.select(["path", "label", "boxes"])
         counts = (self.description.count, len(table), self._index.ntotal)
@@ -123,6 +128,19 @@ class IndexReader:
         counts = compute.value_counts(self._table["label"]).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
         found = {each["values"]: each["counts"] for each in counts}
         return {name: found[name] for name in sorted(found.keys() - {None})}
+
+    def label_named(self, name: str) -> str | None:
+        """Return a label by its name, or by how a screen or a page shows it.
+
+        Args:
+            name: The label, or what `printable` makes of it.
+
+        Returns:
+            The label; None if no image has it.
+        """
+        if decodable(name) in self.labels:
+            return decodable(name)
+        return next((each for each in self.labels if printable(each) == name), None)
 
     def ids(self, label: str | None = None) -> np.ndarray:
         """Return the ids of the images, rising.
@@ -161,7 +179,7 @@ class IndexReader:
         """Return the places of the images of a label.
 
         Args:
-            label: The label.
+            label: The label, or how it is shown.
 
         Returns:
             (m,) int64, rising, m at least 1.
@@ -169,12 +187,13 @@ class IndexReader:
         Raises:
             UsageError: No image has it.
         """
-        if decodable(label) not in self.labels:
+        found = self.label_named(label)
+        if found is None:
             raise UsageError(
                 f"label={printable(label)}: no image of {self._named} has it: give "
                 "another, or none."
             )
-        same = compute.equal(self._table["label"], decodable(label))  # pyright: ignore[reportAttributeAccessIssue]
+        same = compute.equal(self._table["label"], found)  # pyright: ignore[reportAttributeAccessIssue]
         return np.flatnonzero(same.fill_null(False).to_numpy())
 
     def search(

@@ -7,7 +7,7 @@ from typing import IO
 
 import pyarrow as pa
 
-from deml_tf.errors import DataError
+from deml_tf.bulk.unreadable import unreadable
 
 
 @contextlib.contextmanager
@@ -29,8 +29,5 @@ def opened_shard(path: Path) -> Iterator[IO[bytes]]:
         with open(path, "rb") as file:
             yield file
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise DataError(
-            f"{path} cannot be read ({reason}): delete it, and give the same embed "
-            "command again."
-        ) from error
+        mend = "delete it, and give the same embed command again"
+        raise unreadable(path, error, mend) from error

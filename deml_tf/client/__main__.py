@@ -54,7 +54,8 @@ def main(arguments: list[str]) -> None:
         version = client.check()
         answers = receive(client, paths, output, version)
         retried = dict(client.retried)
-    write_embeddings(output, paths, stack(answers), version)
+    with termination.deferred():  # what was received is written first
+        write_embeddings(output, paths, stack(answers), version)
     report(paths, answers, retried, time.monotonic() - started)
     say(f"Embeddings: {output}")
 

@@ -46,7 +46,7 @@ def write_comparison(
     columns, cells, best = _comparison(rows)
     folder = Path(path).absolute().parent
     targets = {
-        name: quote(Path(os.path.relpath(Path(link).absolute(), folder)).as_posix())
+        name: quote(os.fsencode(os.path.relpath(Path(link).absolute(), folder)))
         for name, link in (links or {}).items()
     }
     write_page(

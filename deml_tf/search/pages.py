@@ -45,7 +45,7 @@ class Pages:
         """Show the form, and the images of the index, page by page."""
         label = request.query_params.get("label") or None
         if label is not None:
-            self._site.check_label(label)
+            label = self._site.label_named(label)
         reader = self._site.reader
         total = reader.count if label is None else reader.labels[label]
         last = max(1, -(-total // _A_PAGE))

@@ -152,23 +152,24 @@ class Site:
             HTTPException: One of them is wrong.
         """
         k, label = given.get("k"), given.get("label")
-        if label not in (None, ""):
-            self.check_label(label)
+        label = None if label in (None, "") else self.label_named(label)
         number = self.k if k in (None, "") else whole("k", k, 1, MOST)
-        return Wanted(number, label or None)
+        return Wanted(number, label)
 
-    def check_label(self, label: Any) -> None:
-        """Refuse a label that no image has.
+    def label_named(self, name: Any) -> str:
+        """Return a label of the index, and refuse one that no image has.
 
         Args:
-            label: What was asked for.
+            name: What was asked for, perhaps as a page shows it.
 
         Raises:
             HTTPException: No image has it.
         """
-        if not isinstance(label, str) or label not in self.reader.labels:
-            shown = printable(str(label))[:80]
+        found = self.reader.label_named(name) if isinstance(name, str) else None
+        if found is None:
+            shown = printable(str(name))[:80]
             raise HTTPException(400, f"label={shown}: no image of the index has it.")
+        return found
 
     def row(self, row: int) -> Rows:
         """Return what the index says of an image.

@@ -360,6 +360,15 @@ def test_too_much_memory_is_refused_before_the_work(tmp_path, monkeypatch, capsy
         change_index(tmp_path / "index", more)
 
 
+def test_sizes_can_be_compared(monkeypatch, capsys):
+    monkeypatch.setattr(available_memory, "available_memory", lambda: 128_400_000_000)
+    with pytest.raises(UsageError, match="takes about 204 GB .* 128 GB are available"):
+        available_memory.require_memory("flat", 203_400_000_000)
+    available_memory.require_memory("flat", 2_030_000_000)
+    said = capsys.readouterr().out
+    assert said.endswith("about 2.2 GB of memory, of 128 GB available.\n")
+
+
 @pytest.mark.parametrize("kind", ["flat", "hnsw"])
 def test_room_is_reserved(kind):
     """Adding block by block moves nothing to a larger place."""

@@ -1,6 +1,7 @@
 """Searching the images of one label alone, against loops."""
 
 import numpy as np
+import pyarrow
 import pytest
 from made_shards import clusters, labels_of, paths_of, write_shards
 
@@ -94,6 +95,12 @@ def test_rows_are_found_by_their_ids(few):
     for wrong in ([300], [-1], [0, 2**40]):
         with pytest.raises(UsageError, match=f"ids={wrong[-1]} is not in index="):
             reader.rows_of(wrong)
+
+
+def test_there_is_room_for_more_text_than_two_gigabytes(few):
+    """Strings of 32-bit places cannot be taken from beyond 2 GiB."""
+    kinds = {few[0]._table.schema.field(name).type for name in ("path", "label")}
+    assert kinds == {pyarrow.large_string()}
 
 
 def test_a_label_that_no_image_has(few):

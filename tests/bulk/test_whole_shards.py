@@ -1,9 +1,12 @@
+import errno
 import os
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 
+from deml_tf.bulk import index_files, opened_shard
 from deml_tf.bulk.listed_images import ListedImage
 from deml_tf.bulk.served_export import Export
 from deml_tf.bulk.shard_format import shard_name
@@ -69,6 +72,20 @@ def test_images_that_are_not_valid(tmp_path):
     found = [*invalid_images(tmp_path, [0, 1, 2])]
     assert found == [(f"/{n}", f"bad {n}") for n in (1, 2, 7)]
     assert [*invalid_images(tmp_path, [1])] == []
+
+
+def test_what_the_system_refuses_to_read_is_not_to_be_deleted(tmp_path, monkeypatch):
+    write(tmp_path, 0)
+    refused = PermissionError(errno.EACCES, "Permission denied")
+    for module in (opened_shard, index_files):
+        opened = mock.Mock(side_effect=refused)
+        monkeypatch.setattr(module, "open", opened, raising=False)
+    path = tmp_path / shard_name(0)
+    said = f"^{path} cannot be read .Permission denied.: see to it that it can be"
+    with pytest.raises(DataError, match=said):
+        missing(tmp_path)
+    with pytest.raises(DataError, match=r"^index=i cannot be read .*: see to it that"):
+        index_files.read_rows(path, "index=i")
 
 
 def test_a_damaged_shard_is_named(tmp_path):

@@ -1,6 +1,7 @@
 """The command's parts: what is kept when it ends early, and what it prints."""
 
 import io
+import signal
 import types
 from typing import Any
 from unittest import mock
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deml_tf.cli import termination
 from deml_tf.cli.termination import Terminated
 from deml_tf.client import __main__ as command
 from deml_tf.client.answers import Answer
@@ -101,6 +103,28 @@ def test_every_flag_reaches_the_client(tmp_path, monkeypatch):
         command.main([str(tmp_path / "a.jpg")])
     headers = {"key": "secret"}
     client.assert_called_once_with("far:8501", "birds", **names, headers=headers)
+
+
+def test_what_was_received_is_written_before_the_end(tmp_path, monkeypatch):
+    """SIGTERM that comes while the output is written."""
+    names = ("server", "model", "protocol", "version", "label", "signature", "ca")
+    numbers = ("batch_size", "concurrency", "timeout", "retries", "total_timeout")
+    output = tmp_path / "out.jsonl"
+    given = dict.fromkeys([*names, *numbers, "tls"]) | {"server": "a:1", "model": "b"}
+    flags = Given(**given, header=[], output=str(output), max_side=0)
+    monkeypatch.setattr(command, "FLAGS", flags)
+    client = mock.MagicMock()
+    client.return_value.__enter__.return_value.check.return_value = 3
+    monkeypatch.setattr(command, "Client", client)
+    monkeypatch.setattr(command, "receive", lambda *_: [Answer(reason="not asked")])
+    write = command.write_embeddings
+    ends = lambda *a: (termination._come(signal.SIGTERM, mock.Mock()), write(*a))  # noqa: E731
+    monkeypatch.setattr(command, "write_embeddings", ends)
+    monkeypatch.setattr(termination, "_asked", False)
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(Terminated):
+        command.main([str(tmp_path / "a.jpg")])
+    assert rows_of(output)["valid"] == [False]
 
 
 def test_images_are_sent_as_small_as_asked_for(tmp_path, monkeypatch):

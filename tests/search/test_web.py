@@ -46,6 +46,25 @@ def until(condition):
     raise AssertionError("it does not come")
 
 
+def test_a_label_of_blanks_that_are_spelled_out_is_found(tmp_path):
+    r"""A page shows it as `a\\u3000b`, and sends it back like that."""
+    files = [tmp_path / f"{n}.png" for n in range(4)]
+    for n, file in enumerate(files):
+        file.write_bytes(drawn(n))
+    labels = ["a\u3000b", "a b", "a\u200cb", None]
+    reader = IndexReader(write_index(tmp_path / "index", files, labels))
+    with running(reader, StubEmbedder()) as url:
+        _, page = read(f"{url}/")
+        shown = [option["value"] for option in page.all("option")]
+        assert sorted(shown) == ["a b", "a\\u200cb", "a\\u3000b"]
+        for name in [*shown, *labels[:3]]:
+            found = requests.get(f"{url}/", params={"label": name}, timeout=30)
+            assert found.status_code == 200 and found.text.count("<figure") == 1
+        asked = {"row": 0, "k": 3, "label": shown[-1]}
+        answer = requests.post(f"{url}/api/search", json=asked, timeout=30)
+        assert answer.status_code == 200
+
+
 def sent():
     """Both ways to send an image: where to, and how."""
     return [("/api/search", {"data": drawn(1)}), ("/similar", {"files": UPLOAD})]
