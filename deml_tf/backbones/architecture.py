@@ -34,10 +34,13 @@ class Architecture:
         cut_layers: Names for the argument `cut_layer` -> the layer after which the
             model is cut; the first is the default.
         gate_bias: Initial bias of channel attention's sigmoid, see `Backbone`.
+        gate_hidden: Hidden channels of channel attention's gates at a width of 1; None
+            for an eighth of the channels of the cut.
         middle_layer: The layer that gives upper's middle map. None takes the last
             clean cut (`graph_cut.clean_cuts`) on the grid of the cut.
         minimum_size: Smallest side of the images in pixels. None asks for more than
             one position in the last map at the given output stride.
+        multiple: What the side of the images must be a multiple of, in pixels.
         imagenet: Puts ImageNet weights into a backbone; None if there are none.
         readers: Ending of a weights file (".pth") -> the function that puts such a
             file into a backbone; it takes the backbone and the path.
@@ -50,8 +53,10 @@ class Architecture:
     build: Callable[..., keras.Model]
     cut_layers: Mapping[str, str]
     gate_bias: float
+    gate_hidden: int | None = None
     middle_layer: str | None = None
     minimum_size: int | None = None
+    multiple: int = 1
     imagenet: Callable[[Backbone], None] | None = None
     readers: Mapping[str, Callable[[Backbone, str], None]] = field(default_factory=dict)
     any_cut_layer: bool = False

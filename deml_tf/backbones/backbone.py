@@ -21,12 +21,14 @@ class Backbone:
         gate_bias: Initial bias of channel attention's sigmoid: 0 starts the gates at
             one half, as the release does; 3 starts them near one, which frozen
             BatchNorm with ReLU6 needs.
+        gate_hidden: Hidden channels of the gates; None for an eighth of U's.
     """
 
     name: str
     lower: keras.Model
     upper: keras.Model
     gate_bias: float
+    gate_hidden: int | None = None
 
     @property
     def prefix(self) -> str:

@@ -23,6 +23,7 @@ from deml_tf.backbones.arguments import (
     file_ending,
 )
 from deml_tf.backbones.backbone import Backbone
+from deml_tf.backbones.channels import channels
 from deml_tf.backbones.graph_cut import cut_in_two
 from deml_tf.backbones.layer_copy import LayerCopy
 from deml_tf.errors import DataError, UsageError
@@ -131,7 +132,13 @@ def build_backbone(
     whole = architecture.build(input_size=input_size, **taken)
     layer = architecture.cut_layers.get(cut_layer or "", cut_layer)
     pieces = cut_in_two(whole, layer, architecture.middle_layer, name, copy)
-    backbone = Backbone(name, *pieces, architecture.gate_bias)
+    hidden = architecture.gate_hidden
+    backbone = Backbone(
+        name,
+        *pieces,
+        architecture.gate_bias,
+        None if hidden is None else channels(hidden, width),
+    )
     _put_weights(backbone, architecture, weights, seed)
     _set_norms(backbone, batch_norm == "frozen" or (batch_norm == "auto" and given))
     return backbone

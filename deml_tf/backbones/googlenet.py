@@ -123,7 +123,8 @@ ARCHITECTURE = Architecture(
     build,
     cut_layers={"inception_4b": "inception_4b_output", "pool3": "pool3_3x3_s2"},
     middle_layer="inception_4e_output",
-    gate_bias=0.0,  # the release's
+    gate_bias=0.0,  # the release's, as is the number of hidden channels
+    gate_hidden=64,
     minimum_size=63,  # of which the last map still has two positions a side
     imagenet=caffe_googlenet.refuse_imagenet,
     readers={".caffemodel": caffe_googlenet.assign_caffe},

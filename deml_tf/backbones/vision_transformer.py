@@ -95,9 +95,7 @@ class _Layers:
         return keras.layers.Add(name=name)([x, y])
 
 
-def build(
-    name: str, size: VisionTransformerSize, input_size: int, cut_layer: str
-) -> keras.Model:
+def build(size: VisionTransformerSize, input_size: int, cut_layer: str) -> keras.Model:
     """Build the network, with kernels of zeros that `_randomise` draws.
 
     Departures from ViT: the class token and its like take part in the blocks before the
@@ -106,7 +104,6 @@ def build(
     No dropout, and no pooling behind the end, as SigLIP has it.
 
     Args:
-        name: The backbone's name, for messages.
         size: The network's numbers.
         input_size: Side of the images in pixels, a multiple of the patch's.
         cut_layer: "block1" to "block{layers - 1}", the last before the cut.
@@ -115,16 +112,8 @@ def build(
         Images (b, input_size, input_size, 3), RGB 0..255 -> the normed end (b, h, w, c)
         with h = w = input_size / patch. The layer "grid" gives U, of the same shape;
         "middle_grid" is the last block's input, if that is not U itself.
-
-    Raises:
-        UsageError: `input_size` is no multiple of the patch's side.
     """
-    side, rest = divmod(input_size, size.patch)
-    if rest:
-        raise UsageError(
-            f"input_size={input_size} is no multiple of the {size.patch} pixels of a "
-            f"patch of {name}: give {side * size.patch} or {(side + 1) * size.patch}."
-        )
+    side = input_size // size.patch
     cut, make = int(cut_layer.removeprefix("block")), _Layers(size, (side, side))
     grid, sequence = (side, side, size.hidden), (side * side, size.hidden)
     image = keras.Input((input_size, input_size, 3))
@@ -179,12 +168,13 @@ def architecture(name: str) -> Architecture:
     default = max(1, size.layers * 3 // 4)
     others = [n for n in range(1, size.layers) if n != default]
     return Architecture(
-        partial(build, name, size),
+        partial(build, size),
         cut_layers={f"block{n}": _CUT for n in (default, *others)},
         # The residual stream carries all of U to the end, and each block was trained on
         # it whole: as with frozen BatchNorm, gates at one half would spoil it.
         gate_bias=3.0,
         minimum_size=2 * size.patch,
+        multiple=size.patch,
         imagenet=assign,
         randomise=_randomise,
     )

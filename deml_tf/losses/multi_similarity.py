@@ -35,8 +35,9 @@ def multi_similarity(
       + (1/beta)  * log(1 + sum_{N} exp( beta  * (s - base)))
 
     P are the anchor's positives with s - epsilon below its most alike negative, N its
-    negatives with s + epsilon above its least alike positive. Wang et al. (CVPR 2019);
-    constants from their release. Without mining, P and N are all of them.
+    negatives with s + epsilon above its least alike positive. Wang et al. (CVPR 2019).
+    alpha, beta and epsilon are the paper's, base is their release's, whose beta is 40.
+    Without mining, P and N are all of them.
 
     An anchor without a positive or without a negative in the batch costs 0 under
     mining, which compares the two; an anchor whose P or N alone is empty costs the

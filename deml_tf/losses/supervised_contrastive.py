@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from deml_tf.losses.keras_ops import ops
-from deml_tf.losses.marked import log_sum_marked
+from deml_tf.losses.n_pairs import n_pairs_costs
 from deml_tf.losses.pair_loss import PairLoss, check_above_zero
 from deml_tf.losses.pairs import pairs_of
 
@@ -49,13 +49,8 @@ def supervised_contrastive(
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     logits = batch.cosines() / temperature  # (j, b, B)
-    normaliser = log_sum_marked(logits, ops.logical_or(batch.same, batch.other))
-    same = ops.cast(batch.same, "float32")
-    positives = ops.sum(same, axis=-1)  # (b,)
-    # The mean over positives; where there is none, 0 in place of 0 / 0.
-    own = ops.divide_no_nan(ops.sum(same * logits, axis=-1), positives)
-    counted = ops.cast(positives > 0, "float32")
-    costs = counted * ops.mean(normaliser - own, axis=0)
+    costs = ops.mean(n_pairs_costs(logits, batch.same, batch.other), axis=0)
+    counted = ops.cast(ops.any(batch.same, axis=-1), "float32")  # (b,)
     return batch.share(costs, batch.total(counted))
 
 

@@ -175,6 +175,7 @@ def build_scale(
         bias = settings.gate_bias
         gates = ChannelAttention(
             settings.learners,
+            hidden=backbone.gate_hidden,
             pooled=settings.pooled_gates,
             bias=backbone.gate_bias if bias is None else bias,
             dtype=policy,

@@ -42,11 +42,11 @@ def score(
 
     Returns:
         `joined` (metrics of the embedding, with NMI), `per_scale` (for each scale the
-        metrics of its parts); `learners` (for each scale their `cosine` and
-        `predictability`, see `diagnostics`, None for one learner alone, and the
-        `recall_at_1` of each part (i, j), None for a part without a direction);
-        `embedding` (its `variance` and `effective_rank`, see `embedding_spread`) and
-        `object_attention` (what `score_attention` gives).
+        metrics of its parts, none for a scale without a direction); `learners` (for
+        each scale their `cosine` and `predictability`, see `diagnostics`, None for one
+        learner alone, and the `recall_at_1` of each part (i, j), None for a part
+        without a direction); `embedding` (its `variance` and `effective_rank`, see
+        `embedding_spread`) and `object_attention` (what `score_attention` gives).
     """
     labels, gallery_labels = labels_of(examples, gallery)
 
@@ -64,15 +64,19 @@ def score(
     def of_scale(i: int):
         return lambda given: given["parts"][:, i].reshape(len(given["parts"]), -1)
 
-    def recall_of(i: int, j: int) -> float | None:
+    def compare_alone(vectors: Vectors, only: Sequence[int] = ranks) -> dict[str, Any]:
         try:
-            return compare(lambda given: given["parts"][:, i, j], only=(1,))[FIRST]
-        except DataError:  # the learner gives zeros, so it finds nothing
-            return None
+            return compare(vectors, only)
+        except DataError:  # the part gives zeros, so it finds nothing
+            return {}
+
+    def recall_of(i: int, j: int) -> float | None:
+        found = compare_alone(lambda given: given["parts"][:, i, j], only=(1,))
+        return found.get(FIRST)
 
     parts = outputs["parts"]
     scales, learners = (range(count) for count in parts.shape[1:3])
-    per_scale = [{"scale": i + 1, **compare(of_scale(i))} for i in scales]
+    per_scale = [{"scale": i + 1, **compare_alone(of_scale(i))} for i in scales]
     alone = len(learners) == 1 and 1 in ranks  # the scale's metrics are the part's
     return {
         "joined": compare(lambda given: given["embedding"], nmi=True, seed=seed),
@@ -81,8 +85,8 @@ def score(
             "cosine": learner_cosine(parts),
             "predictability": learner_predictability(parts, labels, seed),
             "recall_at_1": [
-                [per_scale[i][FIRST] if alone else recall_of(i, j) for j in learners]
-                for i in scales
+                [row.get(FIRST) if alone else recall_of(i, j) for j in learners]
+                for i, row in enumerate(per_scale)
             ],
         },
         "embedding": embedding_spread(outputs["embedding"]),

@@ -67,7 +67,8 @@ class ChooseBestStep(keras.callbacks.Callback):
     ):
         super().__init__()
         self.embedder = embedder
-        self.inference = inference(embedder)
+        # A copy of the network, which takes time and memory.
+        self.inference = inference(embedder) if examples and workers.is_writer else None
         self.examples = examples
         self.labels, _ = class_ids(examples)
         self.train = train
@@ -150,7 +151,7 @@ class ChooseBestStep(keras.callbacks.Callback):
         Raises:
             Terminated: SIGTERM has come; nothing was chosen.
         """
-        forward = self.inference()
+        forward = cast(Any, self.inference)()
 
         def unless_asked(images: tf.Tensor) -> Any:
             if termination.asked():

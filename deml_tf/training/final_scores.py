@@ -9,11 +9,12 @@ from deml_tf.config import Configs, ModelConfig
 from deml_tf.data.sets import find_set
 from deml_tf.data.splits import Split, protocol
 from deml_tf.models.cost import gmacs, parameters
-from deml_tf.models.embedder import CORE, Geometry, build_frozen, explainer, geometry_of
+from deml_tf.models.embedder import CORE, build_frozen, explainer
 from deml_tf.reports.examples import attention_examples, retrievals, write_images
 from deml_tf.reports.run_page import write_report
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import evaluate
+from deml_tf.retrieval.score_images import embedding_of
 from deml_tf.retrieval.scoring import labels_of, score
 from deml_tf.runs.atomic import save_atomically
 from deml_tf.runs.folder import RunFolder
@@ -43,7 +44,7 @@ def finish(
     """
     save_atomically(run.embedder_path, embedder.save)
     network = explainer(embedder)
-    embedding = embedding_of(geometry_of(embedder), configs)
+    embedding = embedding_of(embedder, configs.score)
     outputs, gallery = _embed_unseen(network, split, embedding, "scoring", "gallery")
     data = configs.data
     ranks = configs.score.ranks or find_set(data.dataset).ranks
@@ -74,20 +75,6 @@ def finish(
     return results
 
 
-def embedding_of(geometry: Geometry, configs: Configs) -> dict[str, Any]:
-    """Return how images are embedded for scoring, as keyword arguments of `embed`.
-
-    Args:
-        geometry: Of the model.
-        configs: What the run is.
-    """
-    return {
-        "resize_size": geometry.resize_size,
-        "fit": geometry.fit,
-        "batch_size": configs.score.scoring_batch_size,
-    }
-
-
 def score_frozen(
     configs: Configs, split: Split, ranks: Sequence[int]
 ) -> dict[str, Any]:
@@ -103,7 +90,7 @@ def score_frozen(
     """
     seed = configs.train.seed
     frozen = build_frozen(configs.model, seed)
-    embedding = embedding_of(geometry_of(frozen), configs)
+    embedding = embedding_of(frozen, configs.score)
     titles = ("frozen start", "its gallery")
     features, gallery = _embed_unseen(frozen, split, embedding, *titles)
     labels, gallery_labels = labels_of(split.test, split.gallery)

@@ -60,7 +60,7 @@ def build_learning_rate(train: TrainConfig) -> Any:
         )
     if train.schedule == "step":
         rate = _SCHEDULES.PiecewiseConstantDecay(
-            list(train.decay_steps),
+            [n - 1 for n in train.decay_steps],  # up to which Keras keeps a rate
             [rate * train.decay_rate**n for n in range(len(train.decay_steps) + 1)],
         )
     return WarmUp(rate, train.warmup_steps) if train.warmup_steps else rate

@@ -20,13 +20,13 @@ from deml_tf.data.splits import Split
 from deml_tf.errors import DataError, UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.models.embedder import build_embedder, core_of, geometry_of
+from deml_tf.retrieval.score_images import embedding_of
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
 from deml_tf.training import loop
 from deml_tf.training.best_step import ChooseBestStep, check_patience
 from deml_tf.training.build import build_augmentation, build_trainer
 from deml_tf.training.checkpoints import Checkpoints
 from deml_tf.training.collapse import WarnOfCollapse
-from deml_tf.training.final_scores import embedding_of
 from deml_tf.training.journal import Journal
 from deml_tf.training.non_finite import StopOnNonFinite
 from deml_tf.training.progress import ProgressBar
@@ -92,7 +92,7 @@ class Session:
             self.embedder,
             self.split.validation,
             train,
-            embedding_of(geometry_of(self.embedder), self.configs),
+            embedding_of(self.embedder, self.configs.score),
             self.workers,
         )
         checkpoints = Checkpoints(

@@ -9,7 +9,7 @@ from deml_tf.backbones import build_backbone
 from deml_tf.backbones.weights.caffe_googlenet import assign_caffe
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.cost import gmacs, parameters
-from deml_tf.models.embedder import build_deml
+from deml_tf.models.embedder import build_deml, core_of
 
 NAME = "googlenet"
 CUTS = ("inception_4b", "pool3")
@@ -112,6 +112,15 @@ def test_shapes(size, cut_layer, lower, middle, final):
     assert backbone.lower.output_shape == (None, *lower)
     assert backbone.upper.output_shape == [(None, *middle), (None, *final)]
     assert (backbone.name, backbone.gate_bias) == (NAME, 0.0)
+
+
+@pytest.mark.parametrize("cut_layer", [None, "pool3"])
+@pytest.mark.parametrize(("width", "hidden"), [(1.0, 64), (0.25, 16)])
+def test_gates_have_as_many_hidden_channels_as_the_release(cut_layer, width, hidden):
+    given = {"weights": "none", "cut_layer": cut_layer, "width": width}
+    embedder = build_deml(backbone=NAME, input_size=64, scales=1, learners=2, **given)
+    gates = core_of(embedder).get_layer("scale1_channel_attention")
+    assert gates.hidden_kernel.shape[1:] == (2, hidden)
 
 
 def test_sides_at_227():

@@ -10,7 +10,7 @@ import keras_hub
 import numpy as np
 import pytest
 
-from deml_tf.backbones import build_backbone
+from deml_tf.backbones import build_backbone, check_backbone
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import build_deml
 
@@ -185,3 +185,10 @@ def test_sizes_of_patches(tmp_path):
     made(DINOV2, **LIKE).save_to_preset(str(tmp_path))
     with pytest.raises(UsageError, match="input_size=36 is no multiple of the 8"):
         build_backbone(f"vit:{tmp_path}", input_size=36)
+
+
+def test_the_size_of_patches_is_known_before_anything_is_built():
+    given = {"weights": "none", "cut_layer": None, "batch_norm": "auto"}
+    options = {"width": 1.0, "output_stride": 32, "padding": "same"}
+    with pytest.raises(UsageError, match="is no multiple of the 16 .* give 224 or 240"):
+        check_backbone("vit:tiny", input_size=230, **given, options=options)

@@ -111,14 +111,15 @@ def test_large_labels_are_told_apart_in_fit(model):
     assert losses[0] == losses[1]
 
 
+@pytest.mark.parametrize("given", [LABELS, LABELS[:, None]], ids=["(n,)", "(n, 1)"])
 @pytest.mark.parametrize("batch", [None, 7])
-def test_a_dataset_is_drawn_from(batch):
-    source = tf.data.Dataset.from_tensor_slices((IMAGES, LABELS))
+def test_a_dataset_is_drawn_from(batch, given):
+    source = tf.data.Dataset.from_tensor_slices((IMAGES, given))
     sampler = PKSampler(source.batch(batch) if batch else source, None, 3, 2, seed=7)
     images, labels = sampler[2]
     (want,) = indices_of([2])
     np.testing.assert_array_equal(images, IMAGES[want])
-    np.testing.assert_array_equal(labels, LABELS[want])
+    np.testing.assert_array_equal(labels, given[want])
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])

@@ -99,6 +99,11 @@ def test_score_of_one_learner_and_of_a_dead_one():
     recalls = [[row["recall_at_1"]] for row in scores["per_scale"]]
     assert scores["learners"]["recall_at_1"] == recalls
     assert score(one, examples, ranks=(2,))["learners"]["recall_at_1"] == recalls
+    one["parts"][2, 1] = 0  # of one image is enough
+    scores = score(one, examples, ranks=(1, 2))
+    assert scores["per_scale"][1] == {"scale": 2}
+    assert scores["learners"]["recall_at_1"] == [recalls[0], [None]]
+    outputs = outputs_of()
     outputs["parts"][:, 1, 2] = 0
     recalls = score(outputs, examples, ranks=(1,))["learners"]["recall_at_1"]
     assert [[r is None for r in row] for row in recalls] == [

@@ -9,6 +9,7 @@ from small_backbone import build_tiny
 
 from deml_tf.cli import termination
 from deml_tf.config import DataConfig, LossConfig, TrainConfig
+from deml_tf.data.example import Example
 from deml_tf.data.selection import read_split
 from deml_tf.errors import DataError
 from deml_tf.models.embedder import core_of
@@ -17,6 +18,7 @@ from deml_tf.training import best_step
 from deml_tf.training.best_step import ChooseBestStep
 from deml_tf.training.build import build_trainer
 from deml_tf.training.checkpoints import Checkpoints
+from deml_tf.training.cluster import Cluster
 from deml_tf.training.final_scores import training_facts
 from deml_tf.training.workers import Workers
 
@@ -54,6 +56,13 @@ def plan(monkeypatch):
         monkeypatch.setattr(best_step, "evaluate", lambda *_: left.pop(0))
 
     return plan
+
+
+def test_who_scores_nothing_holds_no_copy_of_the_network(embedder, monkeypatch):
+    monkeypatch.setattr(best_step, "inference", lambda _: pytest.fail("it was copied"))
+    ChooseBestStep(embedder, [], TRAIN, {}, Workers())
+    two = Workers(Cluster(("a:1", "b:2"), 1))
+    ChooseBestStep(embedder, [Example("a.png", "a", "test", None)], TRAIN, {}, two)
 
 
 def test_the_step_with_the_highest_map_at_r_is_kept(choose, plan, embedder, tmp_path):

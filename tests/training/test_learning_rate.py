@@ -20,7 +20,7 @@ def naive(step, schedule, warmup):
     """Of 1, by the definitions."""
     rate = min(1.0, step / warmup) if warmup else 1.0
     if schedule == "step":
-        rate *= 0.5 ** sum(step > boundary for boundary in (6, 12))
+        rate *= 0.5 ** sum(step >= boundary for boundary in (6, 12))
     if schedule == "cosine" and step > warmup:
         rate *= (1 + math.cos(math.pi * (step - warmup) / (STEPS - warmup))) / 2
     return rate

@@ -16,13 +16,16 @@ from zipfile import BadZipFile
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
+from deml_tf.data.boxes import upright_box
 from deml_tf.data.disk_cache import DiskCache, file_state
+from deml_tf.data.orientation import header_orientation
 from deml_tf.data.regular_files import stat_regular
 from deml_tf.errors import DataError
 
 _LENGTH, _CHECKSUM = 8, 4
-_VERSION = 2  # of the form in which places are remembered
+_VERSION = 3  # of the form in which places are remembered
 
 
 class Images(NamedTuple):
@@ -34,7 +37,8 @@ class Images(NamedTuple):
         start: `(n,)`, byte of the data of the record at which the image begins.
         length: `(n,)`, length of the image in bytes.
         label: `(n,)`, class number.
-        box: `(n, 4)`, box as the set gives it; NaN where it gives none.
+        box: `(n, 4)`, box as the set gives it, turned upright with the image; NaN
+            where it gives none.
     """
 
     shard: np.ndarray
@@ -130,8 +134,19 @@ def _images(
                 f"{shard}, record at byte {place}: not one image {image!r} with one "
                 f"class {label!r}; prepare the set again"
             ) from error
-        corners = list(cells) if len(cells) == 4 else [np.nan] * 4
+        corners = [np.nan] * 4
+        if len(cells) == 4:
+            ymin, xmin, ymax, xmax = cells
+            corners = upright_box((ymin, xmin, ymax, xmax), _orientation(encoded))
         yield place, data.find(encoded), len(encoded), number, corners
+
+
+def _orientation(encoded: bytes) -> int:
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            return header_orientation(image)
+    except Exception:  # the scan reports it
+        return 1
 
 
 def _records(shard: str) -> Iterator[tuple[int, bytes]]:

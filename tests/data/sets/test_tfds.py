@@ -59,8 +59,9 @@ def prepared(data_dir, name, features, splits, **options):
 
 def jpeg(seed):
     pixels = np.random.default_rng(seed).integers(0, 256, (30 + seed, 40, 3), np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "JPEG")
+    file, exif = io.BytesIO(), Image.Exif()
+    exif[0x112] = 6 if seed == 23 else 1  # which is turned
+    Image.fromarray(pixels).save(file, "JPEG", exif=exif)
     return file.getvalue()
 
 
@@ -116,7 +117,9 @@ def test_examples(birds, data_dir):
     assert len(found) == 24
     expected = {jpeg(n): NAMES[n % 4] for n in range(24)}
     assert {read_bytes(e.path): e.label for e in found} == expected
-    assert {e.box for e in found} == {(0.125, 0.25, 0.5, 0.75)}
+    turned = {e.box for e in found if read_bytes(e.path) == jpeg(23)}
+    assert turned == {(0.25, 0.5, 0.75, 0.875)}
+    assert {e.box for e in found} - turned == {(0.125, 0.25, 0.5, 0.75)}
     for example in found:
         place = shard_place(example.path)
         assert place and Path(place.shard).parent == Path(birds.data_path)
