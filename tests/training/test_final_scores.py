@@ -28,7 +28,7 @@ class Scored(Exception):
 def test_embedder_and_frozen_start_are_scored_at_the_ranks_asked_for(
     asked, ranks, monkeypatch
 ):
-    for name in ("save_atomically", "explainer", "geometry_of", "describe"):
+    for name in ("save_atomically", "explainer", "embedding_of", "describe"):
         monkeypatch.setattr(final_scores, name, mock.Mock())
     monkeypatch.setattr(final_scores, "_embed_unseen", lambda *given: (None, None))
     score = mock.Mock()
