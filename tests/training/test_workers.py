@@ -16,7 +16,9 @@ from small_backbone import run_command
 import deml_tf.data.service
 from deml_tf.data.address import EXPOSED
 from deml_tf.runs.folder import RunFolder
+from deml_tf.training.cluster import read_cluster
 from deml_tf.training.worker_processes import free_addresses, tf_config
+from deml_tf.training.workers import Workers
 
 pytestmark = pytest.mark.slow
 
@@ -96,6 +98,29 @@ def test_two_workers_equal_one(one, two):
     check_losses(losses(two), losses(one))
     assert weights(two).keys() == weights(one).keys()
     assert two.read_json("results.json")["train"]["replicas"] == 2
+
+
+def meet_and_leave():
+    workers = Workers.start("auto", None, read_cluster())
+    workers.agree(7)
+    with workers.lost_one_explained():
+        workers.leave()
+
+
+@pytest.mark.long
+def test_who_leaves_first_is_not_taken_for_lost():
+    """With one meeting in place of two, the chief failed in 5 of 30 tries."""
+    for _ in range(40):
+        addresses = free_addresses(2)
+        two = [
+            Fork(
+                meet_and_leave,
+                environment=os.environ | {"TF_CONFIG": tf_config(rank, addresses)},
+            )
+            for rank in range(2)
+        ]
+        said = [process.communicate()[1] for process in two]
+        assert [process.returncode for process in two] == [0, 0], "\n".join(said)
 
 
 def last_step(run):
