@@ -40,7 +40,8 @@ class Architecture:
             clean cut (`graph_cut.clean_cuts`) on the grid of the cut.
         minimum_size: Smallest side of the images in pixels. None asks for more than
             one position in the last map at the given output stride.
-        multiple: What the side of the images must be a multiple of, in pixels.
+        patch: Side in pixels of the patches that images are cut into; the side of the
+            images must be a multiple of it.
         imagenet: Puts ImageNet weights into a backbone; None if there are none.
         readers: Ending of a weights file (".pth") -> the function that puts such a
             file into a backbone; it takes the backbone and the path.
@@ -56,7 +57,7 @@ class Architecture:
     gate_hidden: int | None = None
     middle_layer: str | None = None
     minimum_size: int | None = None
-    multiple: int = 1
+    patch: int = 1
     imagenet: Callable[[Backbone], None] | None = None
     readers: Mapping[str, Callable[[Backbone, str], None]] = field(default_factory=dict)
     any_cut_layer: bool = False

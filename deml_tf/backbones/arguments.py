@@ -63,7 +63,7 @@ def check_structure(
 def check_size(
     name: str, architecture: Architecture, input_size: int, output_stride: int
 ) -> None:
-    """Check that images have a size for a network.
+    """Check that images have a size that a network takes.
 
     Args:
         name: The backbone's.
@@ -72,7 +72,7 @@ def check_size(
         output_stride: Pixels to a position of the last map.
 
     Raises:
-        UsageError: They are too small, or no multiple of what they must be.
+        UsageError: They are too small, or no whole number of patches.
     """
     minimum = architecture.minimum_size
     if minimum is not None and input_size < minimum:
@@ -85,12 +85,12 @@ def check_size(
             f"input_size={input_size} leaves a final map of one position at "
             f"output_stride={output_stride}: give more than {output_stride} pixels."
         )
-    whole = input_size - input_size % architecture.multiple
+    whole = input_size - input_size % architecture.patch
     if whole != input_size:
         raise UsageError(
-            f"input_size={input_size} is no multiple of the {architecture.multiple} "
+            f"input_size={input_size} is no multiple of the {architecture.patch} "
             f"pixels of a patch of {name}: give {whole} or "
-            f"{whole + architecture.multiple}."
+            f"{whole + architecture.patch}."
         )
 
 

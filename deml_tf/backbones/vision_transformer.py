@@ -174,7 +174,7 @@ def architecture(name: str) -> Architecture:
         # it whole: as with frozen BatchNorm, gates at one half would spoil it.
         gate_bias=3.0,
         minimum_size=2 * size.patch,
-        multiple=size.patch,
+        patch=size.patch,
         imagenet=assign,
         randomise=_randomise,
     )

@@ -52,7 +52,8 @@ def available_memory() -> int | None:
 
 
 def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:,.{0 if size >= 1e10 else 2 if size < 1e9 else 1}f} GB"
+    # From 100 on, two digits would be written as 2e+02.
+    return f"{size / 1e9:{'.2g' if size < 99e9 else ',.0f'}} GB"
 
 
 def _of_machine() -> int | None:
