@@ -7,6 +7,7 @@ names of the backbones in `cases.py`.
 import json
 import sys
 
+import numpy as np
 import tensorflow as tf
 from cases import (
     BATCH,
@@ -24,13 +25,20 @@ from deml_tf.training import loop
 from deml_tf.training.cluster import read_cluster
 from deml_tf.training.workers import Workers
 
+GRADIENTS = 1e-5  # largest difference over largest value
+ORDERS = 4
 
-def share(trainer, workers, steps=STEPS):
-    """The steps' batches, cut for the replicas as the training command cuts them."""
+
+def share(trainer, workers, steps=STEPS, order=range(BATCH)):
+    """The steps' batches, cut for the replicas as the training command cuts them.
+
+    The images of each batch come in the given order.
+    """
 
     def read(rows):
         start, stop, size = rows
         whole = batches(trainer).take(steps)
+        whole = whole.map(lambda *both: tuple(tf.gather(x, [*order]) for x in both))
         mine = whole.map(
             lambda images, labels: (images[start:stop], labels[start:stop])
         )
@@ -39,7 +47,7 @@ def share(trainer, workers, steps=STEPS):
     return workers.distribute(read, BATCH)
 
 
-def gradients(case, workers):
+def gradients(case, workers, order=range(BATCH)):
     """What each variable's gradient is, and the logged losses."""
     strategy = workers.strategy
     with strategy.scope():
@@ -50,12 +58,18 @@ def gradients(case, workers):
     def step(batch):
         return strategy.run(trainer.train_step, (batch,))
 
-    for batch in share(trainer, workers, 1):
+    for batch in share(trainer, workers, 1, order):
         logs = step(batch)
     local = strategy.experimental_local_results
     return state(trainer), {
         name: [float(x) for x in local(v)] for name, v in logs.items()
     }
+
+
+def order_of_sums(case, one, wanted):
+    """Largest difference that other orders of the batch's images make on one device."""
+    orders = [np.random.default_rng(i).permutation(BATCH) for i in range(ORDERS)]
+    return max(difference(gradients(case, one, o)[0], wanted)[0] for o in orders)
 
 
 def trained(case, workers, through):
@@ -86,9 +100,14 @@ def main(asked, names):
         found, logs = gradients(case, several)
         wanted, single = gradients(case, one)
         error, name = difference(found, wanted)
+        bound = GRADIENTS
+        if error > bound:
+            # Losses are float32: how many digits are left is for one device to say.
+            bound = max(bound, 3 * order_of_sums(case, one, wanted))
         report["gradients"][f"{backbone}, {decoupling}, {loss}"] = {
             "error": error,
             "variable": name,
+            "bound": bound,
             "logs": {n: [logs[n], single[n][0]] for n in single},
         }
         print(case, error, name, file=sys.stderr, flush=True)
