@@ -26,6 +26,8 @@ from deml_tf.errors import UsageError
 _AS_PNG = 8  # times as large as HEIC or AVIF: photographs, about
 # Pillow does not turn other modes into the same colours as the server.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
+# Where Pillow looks for an orientation besides EXIF, and the server does not.
+_NOT_EXIF = ("xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +109,9 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
             small = max(image.size) <= max_side
             if small or image.mode not in _MODES or math.prod(image.size) > MOST_PIXELS:
                 return encoded
+            image.load()
+            for name in _NOT_EXIF:
+                image.info.pop(name, None)
             upright = ImageOps.exif_transpose(image).convert("RGB")
     except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
         return encoded

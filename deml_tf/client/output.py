@@ -1,9 +1,10 @@
 """The output file: npz, jsonl or parquet, by its ending."""
 
 import io
+import itertools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def write_partial(
     answers: Mapping[int, Answer],
     version: int,
 ) -> str:
-    """Write the answers that came before a failure, beside the output.
+    """Write the answers that came before a failure, beside those of earlier ones.
 
     Args:
         path: Of the output, which is left as it is.
@@ -69,11 +70,18 @@ def write_partial(
     """
     if not answers:
         return "; nothing was received"
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    ways = (path.with_name(f"{path.stem}.partial{n}{path.suffix}") for n in _numbers())
+    partial = next(way for way in ways if not os.path.lexists(way))
     known = sorted(answers)
     received = stack([answers[n] for n in known])
     write_embeddings(partial, [names[n] for n in known], received, version)
     return f"; {len(known)} of {len(names)} images were received and are in {partial}"
+
+
+def _numbers() -> Iterator[str]:
+    """Give the ends of names: nothing, 2, 3 and so on."""
+    yield ""
+    yield from map(str, itertools.count(2))
 
 
 def _npz(names: list[str], embeddings: Embeddings, version: int) -> bytes:

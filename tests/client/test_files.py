@@ -53,6 +53,16 @@ def test_made_smaller_and_upright():
         assert files.downscaled(same, 100) is same
 
 
+def test_an_orientation_beside_exif_does_not_count():
+    """The server turns by EXIF alone."""
+    packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf tiff:Orientation=\"6\"/>"
+    file = io.BytesIO()
+    Image.new("RGB", (400, 200)).save(file, "JPEG", xmp=packet + b"</x:xmpmeta>")
+    with Image.open(io.BytesIO(file.getvalue())) as image:
+        assert image.getexif()[0x0112] == 6  # Pillow would turn it
+    assert decoded(files.downscaled(file.getvalue(), 100)).shape == (50, 100, 3)
+
+
 def test_an_odd_exif_block_is_left_to_the_server(monkeypatch):
     def fail(image):
         raise struct.error("unpack requires a buffer of 2 bytes")

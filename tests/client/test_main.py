@@ -57,6 +57,18 @@ def test_what_came_is_kept(error, leaves, tmp_path, monkeypatch, capsys):
     assert client.closed and not output.exists()
 
 
+def test_what_came_in_earlier_runs_is_kept_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(command, "FLAGS", types.SimpleNamespace(max_side=0))
+    for names in ("abc", "def", "ghi"):
+        client: Any = Ending(DataError("It is gone."))
+        paths = [tmp_path / name for name in names]
+        with pytest.raises(DataError):
+            command.receive(client, paths, tmp_path / "out.jsonl", 4)
+    for number, names in (("", "ab"), ("2", "de"), ("3", "gh")):
+        rows = rows_of(tmp_path / f"out.partial{number}.jsonl")
+        assert rows["path"] == [str(tmp_path / name) for name in names]
+
+
 @pytest.mark.parametrize(
     "error, word, status",
     [(KeyboardInterrupt(), "Interrupted", 130), (Terminated(), "Terminated", 143)],
