@@ -11,7 +11,7 @@ from absl import app, flags, logging
 from rich.console import Console
 
 from deml_tf.cli import termination
-from deml_tf.cli.error_text import explain_disk, sentence
+from deml_tf.cli.error_text import explain_disk, explain_memory, sentence
 from deml_tf.cli.parsing import parse
 from deml_tf.cli.printing import say
 from deml_tf.errors import DataError, UsageError
@@ -115,7 +115,7 @@ def _guarded(
     except KeyboardInterrupt:
         _fail(KeyboardInterrupt(interrupted), 130)
     except Exception as error:
-        explained = explain_disk(error)
+        explained = explain_disk(error) or explain_memory(error)
         if not explained:
             raise
         _fail(explained, 1)

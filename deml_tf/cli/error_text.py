@@ -119,6 +119,27 @@ def explain_disk(error: BaseException) -> DataError | None:
     return None
 
 
+def explain_memory(error: BaseException) -> DataError | None:
+    """Say in one sentence that memory ran out, the machine's or a GPU's.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The sentence as an error, or None if memory is not to blame.
+    """
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        why = why_not(error)
+    elif isinstance(error, MemoryError):
+        why = first_sentence(error)
+    else:
+        return None
+    return DataError(
+        f"memory ran out{why and f' ({why})'}; what was saved before is whole: take "
+        "fewer or smaller images at once and give the same command again"
+    )
+
+
 def is_lost(error: BaseException) -> bool:
     """Return whether a collective operation ended because another worker is gone."""
     return isinstance(error, COLLECTIVE_ERRORS) and any(

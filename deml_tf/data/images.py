@@ -109,8 +109,11 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
         error: what was raised.
 
     Returns:
-        A `DataError` naming the unreadable files, or `error` if all can be read.
+        A `DataError` naming the unreadable files, or `error` if all can be read or
+        memory ran out.
     """
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return error  # of memory
     first, count = "", 0
     with tf.device("CPU:0"):
         for path in dict.fromkeys(paths):
@@ -125,6 +128,5 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
         return error
     more = f" and {count - 1} more" if count > 1 else ""
     return DataError(
-        f"cannot read the image {first}{more}; replace the file or take it out of "
-        "the data set"
+        f"cannot read the image {first}{more}; put a readable file in its place"
     )

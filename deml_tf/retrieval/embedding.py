@@ -91,5 +91,6 @@ def embed(
                 found = found | {"boxes": boxes}
             outputs.append(tf.nest.map_structure(lambda t: t.numpy(), found))
     except tf.errors.OpError as error:
-        raise explain_unreadable((e.path for e in examples), error) from error
+        batch = examples[len(outputs) * batch_size :][:batch_size]
+        raise explain_unreadable((e.path for e in batch), error) from error
     return tf.nest.map_structure(lambda *arrays: np.concatenate(arrays), *outputs)

@@ -111,10 +111,14 @@ class Checkpoints(keras.callbacks.Callback):
                 if self.workers.is_writer:
                     say(
                         f"WARNING: the checkpoint {path} cannot be read "
-                        f"({first_sentence(error)}); the one before takes its place."
+                        f"({first_sentence(error)}) and is kept as {_set_aside(path)}; "
+                        "the one before takes its place."
                     )
             else:
                 if self.workers.is_writer:
+                    for unread in found[:number]:  # it may yet be read another time
+                        for file in self.folder.glob(f"{Path(unread).name}.*"):
+                            file.replace(_set_aside(file))
                     self._keep_only(found[number:])
                 break
         return int(self.progress.step), bool(self.progress.stopped)
@@ -201,6 +205,11 @@ class Checkpoints(keras.callbacks.Callback):
                     shutil.rmtree(entry, ignore_errors=True)
                 else:
                     entry.unlink(missing_ok=True)
+
+
+def _set_aside(path: str | Path) -> Path:
+    """Return what a checkpoint that cannot be read, or a file of it, is called then."""
+    return Path(path).with_name(f"unreadable-{Path(path).name}")
 
 
 def _checkpoints(folder: Path) -> list[str]:

@@ -16,7 +16,7 @@ from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.scan import find_bad, take_out_bad
 from deml_tf.data.selection import fill_batches, read_split, run_split
 from deml_tf.data.split_record import ROLES, split_digest, write_record
-from deml_tf.data.splits import Split
+from deml_tf.data.splits import Split, check_batches
 from deml_tf.errors import DataError, UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.models.embedder import build_embedder, core_of, geometry_of
@@ -69,12 +69,16 @@ class Session:
         Returns:
             The session, before its first step.
         """
-        split = _read_split(configs, run, workers)
-        _, classes = class_ids(split.train)
+        split = _read_split(configs, run)
         with workers.strategy.scope():
+            # Before the images are checked, which may take hours: its weights may not
+            # fit, or not be there.
             embedder = build_embedder(configs.model, configs.train.seed)
             if tf.config.list_physical_devices("GPU"):
                 use_cpu_gradients(core_of(embedder), False)
+        split = _check_images(split, configs, run, workers)
+        _, classes = class_ids(split.train)
+        with workers.strategy.scope():
             trainer = build_trainer(embedder, configs.loss, configs.train, len(classes))
         return cls(configs, run, workers, split, embedder, trainer)
 
@@ -197,15 +201,26 @@ class Session:
             )
 
 
-def _read_split(configs: Configs, run: RunFolder, workers: Workers) -> Split:
-    """Read the images of the run, without bad ones and classes that are too small."""
+def _read_split(configs: Configs, run: RunFolder) -> Split:
+    """Read which images the run has, without a look into them."""
     data, train = configs.data, configs.train
     if run.split_path.exists():
-        split = run_split(run.split_path, data, train.seed)
+        return run_split(run.split_path, data, train.seed)
+    split = read_split(data, train.seed)
+    check_patience(train, bool(split.validation))
+    # Images that are taken out can only make the classes fewer and smaller.
+    check_batches(split.train, train.classes_per_batch, train.images_per_class)
+    return split
+
+
+def _check_images(
+    split: Split, configs: Configs, run: RunFolder, workers: Workers
+) -> Split:
+    """Take out bad images, and classes that are too small; or refuse them."""
+    data, train = configs.data, configs.train
+    if run.split_path.exists():
         _refuse_bad(split)
     else:
-        split = read_split(data, train.seed)
-        check_patience(train, bool(split.validation))
         split = take_out_bad(
             split, data.bad_images, run.path / BAD_IMAGES, workers.is_writer
         )

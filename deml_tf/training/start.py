@@ -19,6 +19,7 @@ from deml_tf.config import (
 from deml_tf.data.service import check_service
 from deml_tf.data.sets import find_set
 from deml_tf.errors import UsageError
+from deml_tf.models.embedder import check_together
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.best_step import check_patience
 from deml_tf.training.build import check_choices
@@ -45,10 +46,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         UsageError: Settings do not fit each other, the data or the machines.
         DataError: Data, run folder or another worker prevent the training.
     """
-    check_schedule(configs.train)
-    check_memory(configs.loss, configs.train)
-    check_optimizer(configs.train)
-    check_validation(configs.data, configs.train)
+    check_settings(configs)
     cluster = read_cluster()
     finished = RunFolder(str(configs.train.run_dir)).finished
     if finished and not cluster.is_chief:
@@ -72,6 +70,22 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         check_choices(configs.model, configs.loss, configs.train)
     with workers.lost_one_explained():
         return _train(configs, workers, devices)
+
+
+def check_settings(configs: Configs) -> None:
+    """Refuse settings that do not go together, with nothing built.
+
+    Args:
+        configs: Of a training.
+
+    Raises:
+        UsageError: Some do not.
+    """
+    check_schedule(configs.train)
+    check_memory(configs.loss, configs.train)
+    check_optimizer(configs.train)
+    check_validation(configs.data, configs.train)
+    check_together(configs.model)
 
 
 def check_memory(loss: LossConfig, train: TrainConfig) -> None:

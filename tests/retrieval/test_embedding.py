@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.config import DataConfig
+from deml_tf.data import images as image_files
 from deml_tf.data.example import Example
 from deml_tf.data.selection import read_examples
 from deml_tf.errors import DataError
@@ -35,6 +36,35 @@ def test_an_image_that_is_gone_meanwhile_is_named(painted):
     Path(examples[1].path).unlink()
     with pytest.raises(DataError, match=re.escape(examples[1].path)):
         embed(lambda images: images, examples, resize_size=8, fit="squash")
+
+
+@pytest.mark.parametrize(
+    ("error", "looked_at"),
+    [
+        (tf.errors.ResourceExhaustedError(None, None, "OOM when allocating"), 0),
+        (tf.errors.InternalError(None, None, "a passing fault"), 4),
+    ],
+)
+def test_a_failure_is_looked_for_in_its_batch_alone(
+    error, looked_at, painted, monkeypatch
+):
+    """A look into all images of a large set would take hours."""
+    examples = read_examples(DataConfig("folder", str(painted)))[:20]
+    passed, looks = [], []
+
+    def forward(pixels):
+        passed.append(pixels)
+        if len(passed) == 3:
+            raise error
+        return pixels
+
+    stat = image_files.stat_image
+    monkeypatch.setattr(
+        image_files, "stat_image", lambda p: (looks.append(p), stat(p))[1]
+    )
+    with pytest.raises(type(error)):
+        embed(forward, examples, resize_size=8, fit="squash", batch_size=4)
+    assert looks == [e.path for e in examples[8:12][:looked_at]]
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])

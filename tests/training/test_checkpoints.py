@@ -3,6 +3,7 @@ import shutil
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_backbone import build_tiny
 
 from deml_tf.cli import termination
@@ -126,10 +127,28 @@ def test_the_one_before_takes_the_place_of_a_spoilt_one(two, name, spoil, capsys
         fill(float(step))
         made.on_train_batch_end(0)
     assert restored(two) == (3.0, 3.0)
-    assert {path.name for path in two.glob("*.index")} == {
+    assert {path.name for path in two.glob("ckpt-*.index")} == {
         "ckpt-2.index",
         "ckpt-3.index",
     }
+
+
+def test_one_that_cannot_be_read_now_is_kept(two, monkeypatch, capsys):
+    """Its disk may answer again."""
+    restore, failed = Checkpoints._restore, []
+
+    def fail_once(self, path):
+        if not failed:
+            failed.append(path)
+            raise tf.errors.UnavailableError(None, None, "Stale file handle")
+        restore(self, path)
+
+    monkeypatch.setattr(Checkpoints, "_restore", fail_once)
+    assert restored(two) == (1.0, 1.0)
+    assert f"is kept as {two}/unreadable-ckpt-2" in capsys.readouterr().out
+    for path in two.glob("unreadable-*"):
+        path.rename(two / path.name.removeprefix("unreadable-"))
+    assert restored(two) == (2.0, 2.0)
 
 
 def test_a_folder_with_nothing_but_a_spoilt_name_file(tmp_path):

@@ -15,7 +15,7 @@ from forks import Fork
 from small_backbone import run_command
 
 from deml_tf.cli import command
-from deml_tf.cli.error_text import explain_disk, no_room
+from deml_tf.cli.error_text import explain_disk, explain_memory, no_room
 from deml_tf.config import TrainConfig
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
@@ -213,3 +213,19 @@ def test_a_training_ends_with_a_sentence(tiny_flags, tmp_path):
     assert "checkpoint of step 1 could not be written" in errors
     assert "File too large" in errors and "Traceback" not in errors
     assert files(run / "checkpoints") == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "OOM when allocating [9,9]"),
+        MemoryError("Unable to allocate 9.31 GiB"),
+        MemoryError(),
+    ],
+)
+def test_memory_that_ran_out_is_said_in_a_sentence(error):
+    told = str(explain_memory(error))
+    message = getattr(error, "message", str(error))
+    shown = f" ({message})" if message else ""
+    assert told.startswith(f"memory ran out{shown}; what was saved before is whole")
+    assert explain_memory(ValueError(message)) is None

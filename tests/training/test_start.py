@@ -2,6 +2,7 @@
 
 import pytest
 
+from deml_tf.backbones.weights import torch_efficientnet_lite
 from deml_tf.cli.flags import as_flags
 from deml_tf.config import (
     Configs,
@@ -15,7 +16,7 @@ from deml_tf.config import (
 from deml_tf.errors import UsageError
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training import session
-from deml_tf.training.session import _read_split
+from deml_tf.training.session import Session
 from deml_tf.training.start import train
 from deml_tf.training.worker_processes import free_addresses, tf_config
 from deml_tf.training.workers import Workers
@@ -28,6 +29,7 @@ from deml_tf.training.workers import Workers
         ({"cut_layer": "x"}, {}, "cut_layer='x' is unknown for efficientnet_lite0"),
         ({"weights": "no.pth"}, {}, "weights='no.pth' is no file"),
         ({"region_arguments": {"steps": 0}}, {}, "walk_steps=0"),
+        ({"scales": 2, "embedding_dim": 1}, {}, "embedding_dim=1: 2 scales x"),
         ({}, {"loss_arguments": {"alpha": -1.0}}, "binomial_deviance_alpha=-1.0"),
         (
             {},
@@ -58,17 +60,27 @@ def test_patience_needs_validation_classes(dataset, share, words, tmp_path):
         train(given, DistributionConfig())
 
 
-def test_patience_is_refused_before_images_are_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"patience": 2}, "patience=2 needs validation classes"),
+        ({"classes_per_batch": 3}, "classes_per_batch=3 is more than the 2 classes"),
+        ({"classes_per_batch": 2}, "weights='imagenet' needs the package none_such"),
+    ],
+)
+def test_what_is_refused_before_images_are_read(given, words, tmp_path, monkeypatch):
     rows = ["path,label,split"]
     for n, label in enumerate("aabbccdd"):
         (tmp_path / f"{n}.jpg").touch()
         rows.append(f"{n}.jpg,{label},{'train' if label in 'ab' else 'test'}")
     (tmp_path / "list.csv").write_text("\n".join(rows))
     data = {"dataset": "list", "data_dir": str(tmp_path)}
-    given = configs(tmp_path, data=data, patience=2)
+    model = {"scales": 1, "learners": 1, "input_size": 64}
     monkeypatch.setattr(session, "take_out_bad", lambda *_: pytest.fail("it scans"))
-    with pytest.raises(UsageError, match="patience=2 needs validation classes"):
-        _read_split(given, RunFolder(tmp_path / "run"), Workers())
+    monkeypatch.setattr(torch_efficientnet_lite, "_PACKAGE", "none_such")
+    asked = configs(tmp_path, model, data=data, **given)
+    with pytest.raises(UsageError, match=words):
+        Session.build(asked, RunFolder(tmp_path / "run"), Workers())
 
 
 def test_a_finished_run_needs_no_weights(tmp_path, capsys):
