@@ -121,6 +121,40 @@ def test_copies_are_told_apart_by_halves_and_classes():
     ]
 
 
+def test_many_copies_of_one_file_hide_no_near_copy():
+    placeholder = image(0, look(1))
+    listed = [("train", "a", placeholder) for _ in range(60)]
+    listed += [("test", "b", placeholder) for _ in range(60)]
+    listed += [("train", "a", image(1, look(2))), ("test", "b", image(2, look(2, 5)))]
+    listed += [("test", "b", image(3, look(1, 7)))]
+    found = audit(listed, most_pairs=20)
+    # Beside that, the first placeholder of either half is near the last image.
+    assert ends(found, "near", "across_halves") == {(120, 121), (0, 122)}
+    assert ends(found, "near", "one_class") == {(60, 122)}
+    assert found["near_complete"]
+    assert verdict(found).endswith(" 2 near copies lie across them.")
+    found["near_complete"] = False
+    assert verdict(found).endswith(" At least 2 near copies lie across them.")
+
+
+class Counted(dict):
+    comparisons = 0
+
+    def __eq__(self, other):
+        Counted.comparisons += 1
+        return super().__eq__(other)
+
+    __hash__ = None
+
+
+def test_dark_images_are_not_told_twice():
+    dark = [Counted(path=str(n), role="test") for n in range(50)]
+    even = [Counted(path=str(n), role="test") for n in range(40, 90)]
+    table = empty_table({"dark": dark, "even": even}, 200)
+    assert [row[0] for row in table.rows] == [str(n) for n in range(90)]
+    assert Counted.comparisons == 0  # 2,500 of them would be
+
+
 def test_symmetric_images_are_near_once():
     found = audit(
         [

@@ -137,8 +137,21 @@ class _Copies:
         return _worst_first([self._finding(group) for group in groups])
 
     def near(self, distance: int, most: int) -> tuple[list[dict[str, Any]], bool]:
-        """Find pairs with different bytes but the same look, mirrored or not."""
-        looks = [f.look for f in self._fingerprints]
+        """Find pairs with different bytes but the same look, mirrored or not.
+
+        Of equal files the first of each half stands for all: a thousand copies of one
+        placeholder would make half a million pairs.
+        """
+        keys = [
+            (f.digest, HALVES[role])
+            for f, (role, _) in zip(self._fingerprints, self._images, strict=True)
+        ]
+        first = {key: n for n, key in reversed([*enumerate(keys)])}
+        alone = [first[key] == n for n, key in enumerate(keys)]
+        looks = [
+            f.look if one else b""
+            for f, one in zip(self._fingerprints, alone, strict=True)
+        ]
         mirrored_looks = [f.mirrored_look for f in self._fingerprints]
         upright = near_pairs(looks, distance, most=most)
         mirrored = near_pairs(looks, distance, mirrored_looks=mirrored_looks, most=most)

@@ -51,8 +51,9 @@ class Layout:
         seed: int = 0,
     ):
         self.name, self.given, self.read, self.seed = name, examples, read, seed
-        self.labels = np.array([example.label for example in examples], object)
-        if name in ("cluttered", "several") and len(set(self.labels)) < 2:
+        labels = [example.label for example in examples]
+        names, self.labels = np.unique(np.array(labels, object), return_inverse=True)
+        if name in ("cluttered", "several") and len(names) < 2:
             raise UsageError(
                 f"layout={name} needs images of two classes at least: give another "
                 "layout, or more classes."

@@ -207,7 +207,8 @@ def _listed_roles(examples: Sequence[Example]) -> dict[str, str]:
         roles.setdefault(example.label, set()).add(_SIDE.get(role, role))
     several = sorted(label for label in roles if len(roles[label]) > 1)
     if several:
-        used = {str(e.split) for e in examples if e.label in set(several)}
+        shared = set(several)
+        used = {str(e.split) for e in examples if e.label in shared}
         both = " and ".join(name for name in ROLES if name in used)
         raise DataError(
             f"the list puts {_name(several)} into {both}; zero-shot roles share no "

@@ -37,8 +37,9 @@ def verdict(findings: Mapping[str, Any]) -> str:
     text = f"Not zero-shot: {'; '.join(said)}." if said else ""
     if not said:
         text = "No class and no file is in both halves."
+    least = "" if findings["near_complete"] else "At least "
     pairs = f"{near:,} near {'copy lies' if near == 1 else 'copies lie'} across them."
-    return f"{text} {pairs}"
+    return f"{text} {least}{pairs}"
 
 
 def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
@@ -64,8 +65,10 @@ def unreadable_table(findings: Mapping[str, Any], lines: int) -> Table:
 def empty_table(findings: Mapping[str, Any], lines: int) -> Table:
     """Return a table of the first images that show nothing, and why."""
     dark = findings["dark"]
+    black = {one["path"] for one in dark}
+    even = [one for one in findings["even"] if one["path"] not in black]
     found = [(one, "all but black") for one in dark]
-    found += [(one, "one colour") for one in findings["even"] if one not in dark]
+    found += [(one, "one colour") for one in even]
     rows = [(printable(one["path"]), one["role"], why) for one, why in found[:lines]]
     notes = [more_of(found, lines)] if found[lines:] else []
     notes += ["12 bits stored as 16 are black: scale them to 16 bits"] if dark else []

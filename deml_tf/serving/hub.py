@@ -34,7 +34,9 @@ def check_hub(address: str) -> str:
 
 
 def push(folder: Path, repository: str, message: str) -> str:
-    """Upload a version's folder; a repository that is not there is made, and private.
+    """Upload a version's folder in place of what a repository holds.
+
+    A repository that is not there is made, and private.
 
     Args:
         folder: Of the version; its README.md becomes the model card.
@@ -52,7 +54,10 @@ def push(folder: Path, repository: str, message: str) -> str:
         api = library.HfApi()
         api.create_repo(repository, private=True, exist_ok=True)
         commit = api.upload_folder(
-            repo_id=repository, folder_path=str(folder), commit_message=message
+            repo_id=repository,
+            folder_path=str(folder),
+            commit_message=message,
+            delete_patterns="*",  # else files of the last version would stay
         )
     except Exception as error:  # of the network, from a library that differs by version
         raise DataError(

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -162,3 +164,21 @@ def test_others_are_of_other_classes():
     assert asked == ["class 1"] * 4
     with pytest.raises(UsageError, match="layout=several needs images of two classes"):
         Layout("several", EXAMPLES[::2], read)
+
+
+class Label(str):
+    comparisons = 0
+
+    def __ne__(self, other):
+        Label.comparisons += 1
+        return super().__ne__(other)
+
+    __hash__ = str.__hash__
+
+
+def test_labels_are_not_compared_for_each_image():
+    examples = [replace(e, label=Label(e.label)) for e in EXAMPLES]
+    layout = Layout("several", examples, read)
+    Label.comparisons = 0
+    layout(read(examples[2]), 2)
+    assert Label.comparisons == 0

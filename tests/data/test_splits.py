@@ -303,3 +303,20 @@ def test_small_classes_are_left_out_and_order_is_kept():
     assert large_classes(given, 3) == tuple(numbered(2, 3))
     assert large_classes(given, 2) == tuple(given[1:])
     assert large_classes(given, 4) == ()
+
+
+class Label(str):
+    hashes = 0
+
+    def __hash__(self):
+        Label.hashes += 1
+        return super().__hash__()
+
+
+def test_a_split_by_image_is_refused_in_one_pass():
+    made = examples(**{f"c{i}": "train,test" for i in range(100)})
+    made = [replace(example, label=Label(example.label)) for example in made]
+    Label.hashes = 0
+    with pytest.raises(DataError, match="puts c0, .*into train and test"):
+        zero_shot_split(made)
+    assert Label.hashes < 20 * len(made)

@@ -165,6 +165,7 @@ def test_a_version_is_pushed(library, tmp_path):
             "repo_id": "me/birds",
             "folder_path": str(tmp_path),
             "commit_message": "birds, version 3",
+            "delete_patterns": "*",
         },
     ]
 

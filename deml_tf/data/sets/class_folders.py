@@ -61,7 +61,8 @@ def _read(root: Path) -> tuple[list[Example], list[str]] | None:
     with os.scandir(root) as entries:
         below = sorted(entries, key=lambda entry: entry.name)
     classes = [e.name for e in below if is_folder(e) and not is_hidden(e.name)]
-    left_out = [entry.path for entry in below if entry.name not in classes]
+    known = set(classes)
+    left_out = [entry.path for entry in below if entry.name not in known]
     examples, empty = [], []
     for label in classes:
         found = find_image_files(root / label)
