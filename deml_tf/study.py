@@ -44,7 +44,7 @@ from deml_tf.studies.plan import (
     read_variants,
 )
 from deml_tf.studies.progress import StudyProgress
-from deml_tf.studies.records import Record
+from deml_tf.studies.records import Record, unlike_tests
 from deml_tf.studies.standing import set_aside, what_stands
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import train_runs
@@ -129,6 +129,7 @@ def main(arguments: Sequence[str]) -> None:
     runs = list(planned_runs(variants, seeds, folder))
     left, failed = _train(runs, file, also)
     rows = file.rows()
+    warnings = unlike_tests(r for row in rows for r in row.runs.values())
     write_study(
         page,
         rows,
@@ -139,8 +140,11 @@ def main(arguments: Sequence[str]) -> None:
             seeds=seeds,
             left=[run.name for run in left],
             failed=[run.name for run in failed],
+            warnings=warnings,
         ),
     )
+    for said in warnings:
+        say(f"WARNING: {said}.")
     console().print(study_table(rows))
     say(f"Study: {page}")
     if left:

@@ -79,6 +79,19 @@ def test_every_loss_has_a_configuration(monkeypatch):
         build_metric_loss(loss, scales=1, learners=1, num_classes=3)
 
 
+@pytest.mark.parametrize(
+    ("name", "images", "decay", "rows"),
+    [("cub200_2011", 52, 0.014, 1.0), ("cub200_2011_u512", 130, 0.0, 0.0)],
+)
+def test_the_releases_constants(name, images, decay, rows, monkeypatch):
+    """train_DeML3-3_512.prototxt has 26 images for each of two devices; U512's 130."""
+    monkeypatch.chdir(CONFIGS_FOLDER.parent)
+    configs = read_configs(parsed(f"--flagfile=configs/{name}.cfg"))
+    assert configs.train.batch_size == images
+    assert configs.loss.activation_decay_weight == decay
+    assert configs.loss.unit_rows_weight == rows
+
+
 def test_a_runs_flags_are_all_but_its_place():
     names = as_flags(DataConfig(), TrainConfig(run_dir="somewhere"))
     assert "run_dir" not in names and names["dataset"] is None and names["seed"] == 0

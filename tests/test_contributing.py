@@ -15,6 +15,7 @@ from deml_tf.cli.settings import constructor_settings
 from deml_tf.config import DataConfig, LossConfig, TrainConfig
 from deml_tf.data import sets
 from deml_tf.data.selection import read_split
+from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_deml, core_of, explainer
 from deml_tf.training.build import build_trainer
 
@@ -52,8 +53,8 @@ def test_the_page_has_an_example_for_each_seam(examples):
     assert len(examples) == PAGE.count("```python") == 5
 
 
-@pytest.mark.usefixtures("registered")
-def test_together_they_train(tmp_path):
+def together(**options):
+    """A trainer of all of them, and its embedder."""
     keras.utils.set_random_seed(0)
     embedder = build_deml(
         backbone="plain",
@@ -64,12 +65,8 @@ def test_together_they_train(tmp_path):
         scales=2,
         learners=2,
         embedding_dim=16,
+        **options,
     )
-    images = np.random.default_rng(0).uniform(0, 255, (8, 48, 48, 3)).astype("float32")
-    boxes = explainer(embedder)(images)["boxes"]
-    sides = boxes[:, :, 2] - boxes[:, :, 0]
-    np.testing.assert_allclose(sides[:, 1], 0.25 * sides[:, 0], atol=1e-6)
-
     trainer = build_trainer(
         embedder,
         LossConfig(
@@ -81,6 +78,21 @@ def test_together_they_train(tmp_path):
         TrainConfig(learning_rate=1e-3),
         num_classes=4,
     )
+    return trainer, embedder
+
+
+def drawn_images():
+    return np.random.default_rng(0).uniform(0, 255, (8, 48, 48, 3)).astype("float32")
+
+
+@pytest.mark.usefixtures("registered")
+def test_together_they_train(tmp_path):
+    trainer, embedder = together()
+    images = drawn_images()
+    boxes = explainer(embedder)(images)["boxes"]
+    sides = boxes[:, :, 2] - boxes[:, :, 0]
+    np.testing.assert_allclose(sides[:, 1], 0.25 * sides[:, 0], atol=1e-6)
+
     proxies = [v for v in trainer.embedder_variables if v.shape == (4, 2, 4)]
     before = [v.numpy() for v in proxies]
     batch = tf.constant(images), tf.repeat(tf.range(4), 2)
@@ -99,6 +111,13 @@ def test_together_they_train(tmp_path):
 
 
 @pytest.mark.usefixtures("registered")
+def test_they_get_float32_from_a_network_of_float64():
+    trainer, _ = together(precision="float64")
+    found = trainer.train_step((drawn_images(), tf.repeat(tf.range(4), 2)))
+    assert np.isfinite(float(found["cosine_loss"] + found["metric_loss"]))
+
+
+@pytest.mark.usefixtures("registered")
 def test_the_data_set_is_read(tmp_path):
     for label in "abcdefgh":
         for number in range(2):
@@ -106,6 +125,8 @@ def test_the_data_set_is_read(tmp_path):
     split = read_split(DataConfig(dataset="file_names", data_dir=str(tmp_path)), 0)
     assert [e.label for e in split.train] == list("aabbccdd")
     assert [e.label for e in split.test] == list("eeffgghh")
+    with pytest.raises(UsageError, match="gone does not exist"):
+        read_split(DataConfig(dataset="file_names", data_dir=str(tmp_path / "gone")), 0)
 
 
 @pytest.mark.usefixtures("registered")

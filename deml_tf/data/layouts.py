@@ -78,6 +78,8 @@ class Layout:
             (other,) = self._others(number, 1, random)
             return put_side_by_side(image, other, on_right)
         if self.name == "cluttered":
+            if self.given[number].crop is not None:
+                box = None  # the image is the crop: patches only fit into its corners
             places = draw_places(box, random)
             others = self._others(number, PATCHES, random)
             return clutter(image, others, places, box)

@@ -43,7 +43,7 @@ class Decoupling(keras.layers.Layer):
         """Update the opponent, before the terms are computed; by default do nothing.
 
         Args:
-            parts: `(b, j, d)` of each scale, without gradient.
+            parts: `(b, j, d)` of each scale, float32, without gradient.
         """
         del parts
 
@@ -53,7 +53,7 @@ class Decoupling(keras.layers.Layer):
         """Return the value of each term, unweighted, summed over scales.
 
         Args:
-            parts: `(b, j, d)` of each scale.
+            parts: `(b, j, d)` of each scale, float32.
             done: Share of the training that is done, a scalar in [0, 1).
 
         Returns:

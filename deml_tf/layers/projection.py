@@ -17,8 +17,12 @@ class Projection(keras.layers.Layer):
     Args:
         units: d, the size of one learner's part.
         shared: Whether all learners have one kernel, as in the release; default True.
-        kernel_initializer: Default "glorot_uniform", the release's xavier.
+        kernel_initializer: Default "glorot_uniform".
         **kwargs: As for any Keras layer.
+
+    Departure from the release: Glorot's uniform range is sqrt(6 / (fan in + fan out)),
+    where Caffe's xavier filler looks at the fan in alone. Rows begin longer for it: of
+    1024 features and d = 56, their squared norm is 1.9 in place of 1.
     """
 
     def __init__(

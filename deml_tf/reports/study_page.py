@@ -34,6 +34,7 @@ class StudyFacts(NamedTuple):
         seeds: Of each variant.
         left: Names of the runs that are not done yet.
         failed: Names of the runs that failed.
+        warnings: Sentences, without a full stop, on what cannot be compared.
     """
 
     title: str
@@ -42,6 +43,7 @@ class StudyFacts(NamedTuple):
     seeds: Sequence[int]
     left: Sequence[str] = ()
     failed: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
 
 def write_study(

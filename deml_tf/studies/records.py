@@ -2,10 +2,11 @@
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deml_tf.data.split_record import read_facts
 from deml_tf.errors import DataError
 from deml_tf.studies.extra_scores import EXTRA_SCORES, SEEN, extra_scores
 from deml_tf.studies.plan import PlannedRun
@@ -27,6 +28,8 @@ class Record(NamedTuple):
         numbers: By name; one of a list has its place in the name, counted from 1, as
             in `object_attention/iou/2`.
         curve: Pairs of step and MAP@R on the validation classes.
+        test_digest: What is equal for runs that were tested on the same images; None
+            in records that were kept without it.
     """
 
     variant: str
@@ -34,6 +37,7 @@ class Record(NamedTuple):
     flags: dict[str, str]
     numbers: dict[str, float]
     curve: list[list[float]]
+    test_digest: str | None = None
 
     @property
     def extra(self) -> set[str]:
@@ -74,8 +78,9 @@ def read_record(run: PlannedRun, peak: float | None = None) -> Record:
     if {SEEN_RECALL, "recall_at_1"} <= numbers.keys():
         numbers["seen_minus_unseen"] = numbers[SEEN_RECALL] - numbers["recall_at_1"]
     curve = [[record["step"], record[_VALIDATION]] for record in scored]
-    own = run.variant
-    return Record(own.name, run.seed, own.flags, numbers, curve)
+    own, split = run.variant, folder.split_path
+    tested = read_facts(split)["test_digest"] if split.exists() else None
+    return Record(own.name, run.seed, own.flags, numbers, curve, tested)
 
 
 def read_records(path: Path) -> dict[tuple[str, int], Record]:
@@ -94,10 +99,32 @@ def read_records(path: Path) -> dict[tuple[str, int], Record]:
         return {}
     with explained(path):
         runs = json.loads(path.read_bytes())["runs"]
-        records = [Record(*(run[name] for name in Record._fields)) for run in runs]
+        fields = [{n: run[n] for n in Record._fields if n in run} for run in runs]
+        records = [Record(**own) for own in fields]
         for record in records:
             _check(record)
     return {record.key: record for record in records}
+
+
+def unlike_tests(records: Iterable[Record]) -> list[str]:
+    """Return a sentence for the records of each other set of test images.
+
+    Args:
+        records: Of one study. Those that do not say what they were tested on are left
+            out.
+    """
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        if record.test_digest:
+            name = f"{record.variant}/seed_{record.seed}"
+            groups.setdefault(record.test_digest, []).append(name)
+    first, *others = groups.values() or [[]]
+    return [
+        f"the scores of {', '.join(names)} are of other test images than those of "
+        f"{first[0]}, and cannot be compared with them: train all anew with another "
+        "study_dir and output"
+        for names in others
+    ]
 
 
 @contextlib.contextmanager
@@ -142,7 +169,7 @@ def _check(record: Record) -> None:
         TypeError: A part of it is of another kind.
     """
     numbers = [*record.numbers.values(), *(n for pair in record.curve for n in pair)]
-    texts = [record.variant, *record.flags.values()]
+    texts = [record.variant, *record.flags.values(), record.test_digest or ""]
     for value, kinds in [
         (record.seed, int),
         *[(text, str) for text in texts],

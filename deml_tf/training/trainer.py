@@ -161,11 +161,13 @@ class Trainer(keras.Model):
 
         with tf.GradientTape() as tape:
             outputs = self._forward(images)
-            parts = tf.unstack(outputs["parts"], axis=1)  # I x (b, j, d)
+            # Losses are float32, whatever the network is.
+            parts = _float32(tf.unstack(outputs["parts"], axis=1))  # I x (b, j, d)
+            projected = _float32(outputs.get("projected", ()))
             pooled = tf.unstack(outputs["pooled"], axis=1)  # I x (b, c)
             with tape.stop_recording():
                 self.decoupling.oppose([tf.stop_gradient(p) for p in parts])
-            losses = self._terms(labels, parts, pooled, outputs.get("projected"))
+            losses = self._terms(labels, parts, pooled, projected)
             weighted = [self.term_weights[name] * losses[name] for name in losses]
             # Neither `tf.add_n` nor `+`, which Grappler makes one: that begins with
             # whichever term nobody else holds by then, so the last bit would vary.
@@ -219,7 +221,7 @@ class Trainer(keras.Model):
         labels: tf.Tensor,
         parts: Sequence[tf.Tensor],
         pooled: Sequence[tf.Tensor],
-        projected: Sequence[tf.Tensor] | None,
+        projected: Sequence[tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         """Every term of the loss, unweighted, summed over scales.
 
@@ -250,6 +252,10 @@ class Trainer(keras.Model):
             ]
             losses["energy_confusion"] = tf.add_n(energies)
         return losses
+
+
+def _float32(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return [tf.cast(tensor, tf.float32) for tensor in tensors]
 
 
 def _mean_of_replicas(losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -182,3 +182,13 @@ def test_labels_are_not_compared_for_each_image():
     Label.comparisons = 0
     layout(read(examples[2]), 2)
     assert Label.comparisons == 0
+
+
+def test_patches_stay_on_an_image_that_is_a_crop():
+    whole, crop = (0.0, 0.0, 1.0, 1.0), (0.1, 0.1, 0.9, 0.9)
+    cropped = [replace(e, box=whole, crop=crop) for e in EXAMPLES]
+    given = read(EXAMPLES[0])
+    found = Layout("cluttered", cropped, read)(given, 0)
+    boxless = [replace(e, box=None) for e in EXAMPLES]
+    assert np.any(found != given)
+    np.testing.assert_array_equal(found, Layout("cluttered", boxless, read)(given, 0))

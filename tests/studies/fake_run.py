@@ -56,6 +56,8 @@ def train(run, flags, lines):
         "embedding": {"effective_rank": 12.5},
     }
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is finished ends well
+    tested = {"digest": "all", "test_digest": os.environ.get("FAKE_TESTED", "these")}
+    (run / "split.json").write_text(json.dumps(tested))
     (run / "results.json").write_text(json.dumps(results))
     return 0
 

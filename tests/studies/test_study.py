@@ -152,6 +152,21 @@ def test_what_is_also_scored_is_in_the_record_and_on_the_page(
     assert records(folder) == before
 
 
+def test_runs_of_other_test_images_are_told(fake, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "birds" / "study.html"
+    fake("--seeds=0")
+    assert "WARNING" not in capsys.readouterr().out
+    assert "Warning" not in page.read_text()
+    monkeypatch.setenv("FAKE_TESTED", "others")  # a class folder was added
+    fake()
+    said = (
+        "the scores of U512/seed_1, DeML(2,2)/seed_1 are of other test images than "
+        "those of U512/seed_0, and cannot be compared with them"
+    )
+    assert f"WARNING: {said}" in capsys.readouterr().out.replace("\n", " ")
+    assert said in " ".join(page.read_text().split())
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_seeds_come_one_after_the_other(fake, capsys):
     fake("--parallel=1")
