@@ -21,7 +21,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -110,56 +109,6 @@ def write_plumage(
                     target.rmdir()
                 work.rename(target)
     return directory
-
-
-def contact_sheet(
-    directory: str | os.PathLike[str],
-    species: int = 6,
-    images: int = 10,
-    seed: int = 0,
-) -> Image.Image:
-    """Return a page of examples: one species a row, under its name and attributes.
-
-    Args:
-        directory: A folder written by `write_plumage`.
-        species: Number of rows; all species if there are fewer.
-        images: Number of images in a row; all images if there are fewer.
-        seed: Seed of the choice of species and images.
-
-    Returns:
-        The page, an RGB image.
-
-    Raises:
-        DataError: The folder does not hold a finished Plumage.
-    """
-    directory = Path(directory)
-    if not (directory / _RECORD).is_file():
-        raise DataError(
-            f"{directory} is not a finished Plumage: draw it with write_plumage first."
-        )
-    with (directory / "annotations.csv").open(newline="", encoding="utf-8") as file:
-        table = list(csv.DictReader(file))
-    by_label: dict[str, list[dict[str, str]]] = {}
-    for row in table:
-        by_label.setdefault(row["label"], []).append(row)
-    rng = np.random.default_rng(seed)
-    labels = sorted(by_label)
-    chosen = rng.permutation(len(labels))[:species]
-    images = min(images, len(by_label[labels[0]]))
-    record = json.loads((directory / _RECORD).read_text())
-    side = round(record["size"] * record.get("view", 1))
-    caption = 22
-    page = Image.new("RGB", (images * side, len(chosen) * (side + caption)), "white")
-    draw, font = ImageDraw.Draw(page), ImageFont.load_default(13)
-    for k, at in enumerate(chosen):
-        rows, top = by_label[labels[at]], k * (side + caption)
-        words = [f"{key} {rows[0][key]}".replace("_", " ") for key in ATTRIBUTES]
-        title = f"{labels[at]}: {', '.join(words)}".replace(" none", " -")
-        draw.text((4, top + 3), title, "black", font)
-        for column, row in enumerate(rng.permutation(len(rows))[:images]):
-            with Image.open(directory / rows[row]["path"]) as drawn:
-                page.paste(drawn, (column * side, top + caption))
-    return page
 
 
 def _check(

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from deml_tf.data.plumage import generator, render
-from deml_tf.data.plumage.generator import contact_sheet, write_plumage
+from deml_tf.data.plumage.generator import write_plumage
 from deml_tf.data.plumage.render import (
     LARGEST,
     LEAST_VISIBLE,
@@ -382,10 +382,3 @@ def test_killed_half_way_leaves_nothing_that_looks_finished(draw, tmp_path):
     assert not list(tmp_path.rglob("annotations.csv"))
     write_plumage(tmp_path / "set", 0, 32, 1, 1, workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["set"]
-
-
-def test_contact_sheet(tiny, tmp_path):
-    page = contact_sheet(tiny, species=3, images=5)
-    assert page.width == 2 * 64 and page.height > 3 * 64
-    with pytest.raises(DataError, match="not a finished Plumage"):
-        contact_sheet(tmp_path)
