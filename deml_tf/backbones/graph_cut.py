@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from deml_tf.backbones.graph_names import stable_names, tensors
+from deml_tf.backbones.graph_names import stable_names
 from deml_tf.backbones.layer_copy import LayerCopy
 from deml_tf.errors import UsageError
 
@@ -38,9 +38,9 @@ def clean_cuts(model: keras.Model) -> dict[str, keras.Operation]:
     makers, last_use = {}, list(range(len(operations)))
     for place, operation in enumerate(operations):
         if place:  # 0 is the input itself
-            for tensor in tensors(operation.input):
+            for tensor in keras.tree.flatten(operation.input):
                 last_use[makers[id(tensor)]] = place
-        makers |= {id(tensor): place for tensor in tensors(operation.output)}
+        makers |= {id(tensor): place for tensor in keras.tree.flatten(operation.output)}
     trained = [bool(getattr(o, "trainable_weights", ())) for o in operations]
     # Keras lists the operations in an order in which they can run. So a tensor is on
     # every path exactly if, once it is made, nothing older waits to be used.

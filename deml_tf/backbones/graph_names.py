@@ -1,7 +1,6 @@
 """Name a functional model's operations alike in every process."""
 
 import re
-from typing import Any
 
 import keras
 
@@ -34,7 +33,7 @@ def stable_names(model: keras.Model) -> dict[int, str]:
                 base, number = numbered
                 stem = f"{base}_{number - first[base]}".removesuffix("_0")
             else:
-                last = makers[id(tensors(operation.input)[-1])]
+                last = makers[id(keras.tree.flatten(operation.input)[-1])]
                 stem = f"{names[last]}_{type(operation).__name__.lower()}"
             name, again = stem, 1
             while name in taken:
@@ -42,7 +41,7 @@ def stable_names(model: keras.Model) -> dict[int, str]:
                 name = f"{stem}_{again}"
             taken.add(name)
             names[id(operation)] = name
-        for tensor in tensors(operation.output):
+        for tensor in keras.tree.flatten(operation.output):
             makers[id(tensor)] = id(operation)
     return {id(operation): names[id(operation)] for operation in model.operations}
 
@@ -56,11 +55,6 @@ def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
         else:
             found[names[id(layer)]] = layer
     return found
-
-
-def tensors(structure: Any) -> list[Any]:
-    """List the tensors that an operation takes or gives."""
-    return keras.tree.flatten(structure)
 
 
 def _numbered(operation: keras.Operation) -> tuple[str, int] | None:

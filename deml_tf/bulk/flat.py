@@ -5,7 +5,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from deml_tf.bulk.index_kind import IndexKind, inner, room_for
+from deml_tf.bulk.index_kind import IndexKind, room_for
 from deml_tf.retrieval.inputs import unit_rows
 
 _FLOAT, _ID = 4, 8  # bytes
@@ -38,7 +38,8 @@ class Flat(IndexKind):
 
     def reserve(self, index: Any, count: int) -> None:
         """Make room for n vectors in all."""
-        room_for(inner(index.index).codes, count * _FLOAT * index.d)
+        stored: Any = faiss.downcast_index(index.index)
+        room_for(stored.codes, count * _FLOAT * index.d)
 
     def nearest(
         self,
@@ -49,7 +50,7 @@ class Flat(IndexKind):
         among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows, exactly."""
-        stored = inner(index.index)  # where ids are places
+        stored = faiss.downcast_index(index.index)  # where ids are places
         if among is not None:
             return exact_among(stored, queries, k, among)
         parts = [

@@ -6,7 +6,7 @@ import faiss
 import numpy as np
 
 from deml_tf.bulk.flat import exact_among, exact_nearest
-from deml_tf.bulk.index_kind import IndexKind, filled_up, inner, room_for, unit
+from deml_tf.bulk.index_kind import IndexKind, filled_up, room_for, unit
 from deml_tf.errors import UsageError
 
 _FLOAT, _LINK, _PLACE = 4, 4, 8  # bytes
@@ -65,7 +65,7 @@ class Hnsw(IndexKind):
 
     def reserve(self, index: Any, count: int) -> None:
         """Make room for n vectors in all."""
-        room_for(inner(index.storage).codes, count * _FLOAT * index.d)
+        room_for(_faiss.downcast_index(index.storage).codes, count * _FLOAT * index.d)
         # The share of vectors on higher layers is drawn at random.
         links = count * (2 * self.m + self.m / (self.m - 1) + 1)
         room_for(index.hnsw.neighbors, int(links))
@@ -83,7 +83,7 @@ class Hnsw(IndexKind):
         among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find near rows; among some of them, exactly."""
-        stored = inner(index.storage)
+        stored = faiss.downcast_index(index.storage)
         if among is not None:
             return exact_among(stored, queries, k, among)
         kept = _faiss.SearchParametersHNSW(efSearch=max(self.ef_search, k))

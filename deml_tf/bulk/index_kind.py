@@ -2,7 +2,6 @@
 
 from typing import Any, ClassVar
 
-import faiss
 import numpy as np
 
 from deml_tf.retrieval.inputs import unit_rows_float32
@@ -139,12 +138,3 @@ def room_for(vector: Any, size: int) -> None:
     if size > filled:
         vector.resize(size)
         vector.resize(filled)
-
-
-def inner(index: Any) -> Any:
-    """Return an index that FAISS gives as its base class with its own attributes.
-
-    Args:
-        index: Such as the `index` of an `IndexIDMap`.
-    """
-    return faiss.downcast_index(index)

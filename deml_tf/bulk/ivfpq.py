@@ -5,7 +5,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from deml_tf.bulk.index_kind import IndexKind, filled_up, inner, unit
+from deml_tf.bulk.index_kind import IndexKind, filled_up, unit
 from deml_tf.errors import UsageError
 
 _faiss: Any = faiss  # whose types lack parameters of a search
@@ -101,7 +101,7 @@ class IvfPq(IndexKind):
         code = f"PQ{self._bytes(dim)}np"
         parts = f"Pad{self._padded(dim)},IVF{self._lists(count)},{code}"
         index = faiss.index_factory(dim, parts, faiss.METRIC_INNER_PRODUCT)
-        lists = inner(faiss.extract_index_ivf(index))
+        lists = _faiss.downcast_index(faiss.extract_index_ivf(index))
         lists.nprobe = self.nprobe
         lists.cp.seed = lists.pq.cp.seed = self.seed
         return index

@@ -16,16 +16,7 @@ from deml_tf.cli.settings import (
     constructor_settings,
     field_settings,
 )
-from deml_tf.config import (
-    CONFIGS,
-    Configs,
-    DataConfig,
-    LossConfig,
-    ModelConfig,
-    ScoreConfig,
-    TrainConfig,
-    must_be,
-)
+from deml_tf.config import CONFIGS, Configs, must_be
 from deml_tf.errors import UsageError
 
 C = TypeVar("C")
@@ -139,13 +130,7 @@ def read_configs(values: flags.FlagValues) -> Configs:
     Raises:
         UsageError: A flag belongs to a registered class that is not chosen.
     """
-    return Configs(
-        from_flags(DataConfig, values),
-        from_flags(ModelConfig, values),
-        from_flags(LossConfig, values),
-        from_flags(TrainConfig, values),
-        from_flags(ScoreConfig, values),
-    )
+    return Configs._make(from_flags(config, values) for config in CONFIGS)
 
 
 def drop_not_chosen(values: flags.FlagValues, keep: Collection[str] = ()) -> None:

@@ -8,6 +8,7 @@ names. Nothing else of the package imports this module.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
@@ -42,14 +43,6 @@ def _triplet(config: dict[str, Any], sampling: Any) -> Triplet:
     )
 
 
-def _semi_hard(config: dict[str, Any]) -> Triplet:
-    return _triplet(config, "semi_hard")
-
-
-def _hard(config: dict[str, Any]) -> Triplet:
-    return _triplet(config, "hard")
-
-
 def _lifted(config: dict[str, Any]) -> LiftedStructure:
     return LiftedStructure(
         margin=config.get("margin", 1.0), **_common(config, "lifted_structure")
@@ -68,8 +61,8 @@ def _refuse(name: str, ours: str, given: str) -> Callable[[dict[str, Any]], Any]
 
 
 _SUCCESSORS: dict[str, Callable[[dict[str, Any]], Any]] = {
-    "TripletSemiHardLoss": _semi_hard,
-    "TripletHardLoss": _hard,
+    "TripletSemiHardLoss": partial(_triplet, sampling="semi_hard"),
+    "TripletHardLoss": partial(_triplet, sampling="hard"),
     "LiftedStructLoss": _lifted,
     "ContrastiveLoss": _refuse("ContrastiveLoss", "Contrastive", "distances"),
     "NpairsLoss": _refuse("NpairsLoss", "NPairs", "a matrix of similarities"),
