@@ -215,7 +215,7 @@ def test_configs_go_round(name):
     again = type(example).from_config(config)
     assert type(again) is type(example)
     assert json.loads(json.dumps(again.get_config())) == config
-    if "__init__" not in vars(type(example)):
+    if name == "MultiHeadAttention":
         return  # the arguments are Keras's
     signature = inspect.signature(type(example))
     own = set(signature.parameters) - {"kwargs", "dtype"}

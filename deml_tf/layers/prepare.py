@@ -147,8 +147,36 @@ def boxes_to_original(
     return tf.clip_by_value(pixels / extent, 0.0, 1.0)
 
 
+class _OfSquares(keras.layers.Layer):
+    """What the layers to the square and back have in common; see `Prepare`."""
+
+    def __init__(
+        self,
+        resize_size: int,
+        input_size: int,
+        fit: str = "squash",
+        *,
+        dtype: Any = "float32",
+        **kwargs: Any,
+    ):
+        """Keep the arguments; see `Prepare`."""
+        super().__init__(dtype=dtype, **kwargs)
+        check_geometry(resize_size, input_size, fit)
+        self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
+        # Else Keras has XLA compile whole models on a GPU, which fails in `Prepare`.
+        self.supports_jit = False
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments."""
+        return super().get_config() | {
+            "resize_size": self.resize_size,
+            "input_size": self.input_size,
+            "fit": self.fit,
+        }
+
+
 @keras.saving.register_keras_serializable(package="deml_tf")
-class Prepare(keras.layers.Layer):
+class Prepare(_OfSquares):
     """Make the network's square input of RGB images of any size.
 
     `fit_square` to `resize_size`, then the centre `input_size` pixels: the test-time
@@ -166,22 +194,6 @@ class Prepare(keras.layers.Layer):
         UsageError: Unknown `fit`, or sizes that do not fit each other.
     """
 
-    def __init__(
-        self,
-        resize_size: int,
-        input_size: int,
-        fit: str = "squash",
-        *,
-        dtype: Any = "float32",
-        **kwargs: Any,
-    ):
-        """Keep the arguments; see the class."""
-        super().__init__(dtype=dtype, **kwargs)
-        check_geometry(resize_size, input_size, fit)
-        self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
-        # Else Keras has XLA compile whole models on a GPU, which fails.
-        self.supports_jit = False
-
     def call(self, images: Any) -> tf.Tensor:
         """Prepare.
 
@@ -198,17 +210,9 @@ class Prepare(keras.layers.Layer):
         """Return (b, input_size, input_size, 3)."""
         return (*images_shape[:-3], self.input_size, self.input_size, images_shape[-1])
 
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return super().get_config() | {
-            "resize_size": self.resize_size,
-            "input_size": self.input_size,
-            "fit": self.fit,
-        }
-
 
 @keras.saving.register_keras_serializable(package="deml_tf")
-class RestoreBoxes(keras.layers.Layer):
+class RestoreBoxes(_OfSquares):
     """Convert boxes on `Prepare`'s output to boxes on the images it was given.
 
     See `boxes_to_original`. Always float32, whatever the global precision.
@@ -223,20 +227,6 @@ class RestoreBoxes(keras.layers.Layer):
     Raises:
         UsageError: Unknown `fit`, or sizes that do not fit each other.
     """
-
-    def __init__(
-        self,
-        resize_size: int,
-        input_size: int,
-        fit: str = "squash",
-        *,
-        dtype: Any = "float32",
-        **kwargs: Any,
-    ):
-        """Keep the arguments; see the class."""
-        super().__init__(dtype=dtype, **kwargs)
-        check_geometry(resize_size, input_size, fit)
-        self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
 
     def call(self, boxes: Any, images: Any) -> tf.Tensor:
         """Convert boxes.
@@ -258,14 +248,6 @@ class RestoreBoxes(keras.layers.Layer):
     ) -> tuple[Any, ...]:
         """Return (b, i, 4)."""
         return boxes_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Return the constructor's arguments."""
-        return super().get_config() | {
-            "resize_size": self.resize_size,
-            "input_size": self.input_size,
-            "fit": self.fit,
-        }
 
 
 def _placement(shape: Any, size: int, fit: str) -> tuple[tf.Tensor, tf.Tensor]:
