@@ -12,7 +12,7 @@ from deml_tf.bulk.index_kind import IndexKind
 from deml_tf.bulk.kinds import KINDS, RULE, kind_for
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.cli.command import no_words, run
-from deml_tf.cli.flags import define
+from deml_tf.cli.flags import choice_settings, define, refuse_not_chosen
 from deml_tf.cli.printing import say
 from deml_tf.cli.settings import Setting, constructor_settings
 from deml_tf.data.regular_files import open_regular
@@ -27,9 +27,9 @@ def main(arguments: Sequence[str]) -> None:
     started = time.monotonic()
     if not FLAGS.output:
         raise UsageError("--output is missing: name the folder of the index.")
-    given = _given_parameters()
     if FLAGS.add or FLAGS.remove:
-        for name in ("embeddings", "kind", *given):
+        parameters = (setting.name for setting in choice_settings("kind", KINDS))
+        for name in ("embeddings", "kind", *parameters):
             if FLAGS[name].value is not None and FLAGS[name].present:
                 raise UsageError(
                     f"{name}={FLAGS[name].value} is for a new index, and --add and "
@@ -45,11 +45,11 @@ def main(arguments: Sequence[str]) -> None:
                 "has written, or give --add or --remove."
             )
         if FLAGS.kind:
-            _refuse_other_parameters(given, FLAGS.kind)
+            refuse_not_chosen("kind", KINDS, FLAGS.kind, FLAGS)
             read_parameters(FLAGS.kind)
         shards = ShardReader(FLAGS.embeddings)
         kind = FLAGS.kind or kind_for(shards.count)
-        _refuse_other_parameters(given, kind)
+        refuse_not_chosen("kind", KINDS, kind, FLAGS)
         description = build_index(shards, FLAGS.output, kind, read_parameters(kind))
     say(
         f"{FLAGS.output}: {description.count:,} images, {description.kind}, in "
@@ -96,25 +96,6 @@ def read_parameters(kind: str) -> IndexKind:
         return KINDS[kind](**{name: FLAGS[f"{kind}_{name}"].value for name in names})
 
 
-def _given_parameters() -> dict[str, str]:
-    """Return the flags of parameters that are given, each with its kind."""
-    return {
-        f"{kind}_{setting.name}": kind
-        for kind, rule in KINDS.items()
-        for setting in constructor_settings(rule)
-        if not FLAGS[f"{kind}_{setting.name}"].using_default_value
-    }
-
-
-def _refuse_other_parameters(given: dict[str, str], kind: str) -> None:
-    for flag, own in given.items():
-        if own != kind:
-            raise UsageError(
-                f"{flag}={FLAGS[flag].value} is for kind={own}, not {kind}: leave it "
-                f"out, or give kind={own}."
-            )
-
-
 SETTINGS = (
     Setting(
         "embeddings",
@@ -146,20 +127,9 @@ SETTINGS = (
 )
 
 
-def parameter_settings() -> list[Setting]:
-    """Return the flags of all kinds' parameters."""
-    return [
-        setting._replace(
-            name=f"{kind}_{setting.name}", help=f"With kind={kind}: {setting.help}"
-        )
-        for kind, rule in KINDS.items()
-        for setting in constructor_settings(rule)
-    ]
-
-
 def cli() -> None:
     """Define the flags and run: what `deml-tf-index` starts."""
-    define(*SETTINGS, *parameter_settings())
+    define(*SETTINGS, *choice_settings("kind", KINDS))
     run(main)
 
 

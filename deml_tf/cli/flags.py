@@ -42,12 +42,20 @@ def define_flags(*configs: type, flag_values: flags.FlagValues = flags.FLAGS) ->
     for config in configs:
         define(*field_settings(config), flag_values=flag_values)
         for _, choice, rules in argument_fields(config):
-            for name, rule in rules.items():
-                for setting in constructor_settings(rule):
-                    text = f"With {choice}={name}: {setting.help}"
-                    flag = f"{name}_{setting.name}"
-                    named = setting._replace(name=flag, help=text)
-                    define(named, flag_values=flag_values)
+            define(*choice_settings(choice, rules), flag_values=flag_values)
+
+
+def choice_settings(choice: str, rules: Mapping[str, type]) -> Iterator[Setting]:
+    """Give the settings of all classes that a flag can choose, as `NAME_ARGUMENT`.
+
+    Args:
+        choice: Name of the flag.
+        rules: The classes by their names.
+    """
+    for name, rule in rules.items():
+        for setting in constructor_settings(rule):
+            text = f"With {choice}={name}: {setting.help}"
+            yield setting._replace(name=f"{name}_{setting.name}", help=text)
 
 
 def define(*settings: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> None:
@@ -111,17 +119,34 @@ def from_flags(config: type[C], values: flags.FlagValues) -> C:
     arguments = {s.name: values[s.name].value for s in field_settings(config)}
     for field, choice, rules in argument_fields(config):
         chosen = str(arguments[choice])
-        for flag, rule in _not_chosen(choice, rules, values):
-            raise UsageError(
-                f"{flag}={values[flag].value} is for {choice}={rule}, not {chosen}: "
-                f"leave it out, or give {choice}={rule}."
-            )
+        refuse_not_chosen(choice, rules, chosen, values)
         arguments[field] = {
             setting.name: flag.value
             for setting in constructor_settings(rules[chosen])
             if not (flag := values[f"{chosen}_{setting.name}"]).using_default_value
         }
     return config(**arguments)
+
+
+def refuse_not_chosen(
+    choice: str, rules: Mapping[str, type], chosen: str, values: flags.FlagValues
+) -> None:
+    """Refuse flags that are given, and belong to a class that is not chosen.
+
+    Args:
+        choice: Name of the flag that chooses.
+        rules: The classes by their names.
+        chosen: Name of the one that is.
+        values: The flags after parsing.
+
+    Raises:
+        UsageError: There is such a flag.
+    """
+    for flag, rule in _not_chosen(rules, chosen, values):
+        raise UsageError(
+            f"{flag}={values[flag].value} is for {choice}={rule}, not {chosen}: "
+            f"leave it out, or give {choice}={rule}."
+        )
 
 
 def read_configs(values: flags.FlagValues) -> Configs:
@@ -143,7 +168,7 @@ def drop_not_chosen(values: flags.FlagValues, keep: Collection[str] = ()) -> Non
         keep: Names of flags that stay all the same.
     """
     for _, choice, rules in _argument_fields(values):
-        for flag, _ in _not_chosen(choice, rules, values):
+        for flag, _ in _not_chosen(rules, str(values[choice].value), values):
             if flag not in keep:
                 values[flag].unparse()
 
@@ -157,11 +182,11 @@ def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]
 
 
 def _not_chosen(
-    choice: str, rules: Any, values: flags.FlagValues
+    rules: Mapping[str, type], chosen: str, values: flags.FlagValues
 ) -> Iterator[tuple[str, str]]:
     """Give the flags that are given, and their class, though another is chosen."""
     for name, rule in rules.items():
-        if name != values[choice].value:
+        if name != chosen:
             for setting in constructor_settings(rule):
                 flag = f"{name}_{setting.name}"
                 if not values[flag].using_default_value:
