@@ -122,9 +122,6 @@ def test_another_schema_of_caffe_stays_apart():
         (piece(5, struct.pack("<f", 1)), "'bad' no shape"),
         (number(1, 1) + piece(5, struct.pack("<f", 1)), r"shape \(1, 0, 0, 0\)"),
         (b"", "'bad' no shape"),
-        (blob([1, np.nan]), "NaN or infinity in the layer 'bad'"),
-        (blob([np.inf, 1]), "NaN or infinity in the layer 'bad'"),
-        (blob([1e300, 1], kind="f8"), "NaN or infinity in the layer 'bad'"),
         (blob([1], shape=(2,)) + piece(5, b"123"), "cut short"),
         (piece(7, b"\x08"), "cut short"),
     ],
@@ -138,6 +135,11 @@ def test_blobs_that_are_not_what_they_say(path, broken, pattern):
 def test_a_scalar_is_a_blob(path):
     path.write_bytes(layer("scale", [blob(np.float32(7))]))
     assert read_caffemodel(path)["scale"][0] == 7
+
+
+def test_a_double_beyond_float32_is_infinite(path):
+    path.write_bytes(layer("a", [blob([1e300, 1], kind="f8")]))
+    assert read_caffemodel(path)["a"][0].tolist() == [np.inf, 1]
 
 
 def test_a_name_that_is_no_utf8(path):
@@ -235,6 +237,4 @@ def test_flipped_bytes_give_arrays_or_a_data_error(path):
                 state = read_caffemodel(path)
             except DataError:
                 continue
-            assert all(
-                np.isfinite(a).all() for arrays in state.values() for a in arrays
-            )
+            assert all(a.dtype == "f4" for arrays in state.values() for a in arrays)

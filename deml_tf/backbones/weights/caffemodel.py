@@ -150,10 +150,7 @@ def _array(blob: Any, name: str) -> np.ndarray:
             f"shape is {shape!s:.60}"
         )
     with np.errstate(over="ignore"):  # a double beyond float32 is infinite then
-        array = np.asarray(numbers, "f4").reshape(shape)
-    if not np.isfinite(array).all():
-        raise _Refused(f"holds NaN or infinity in the layer {name!r:.60}")
-    return array
+        return np.asarray(numbers, "f4").reshape(shape)
 
 
 def _layers(content: bytes) -> dict[str, list[np.ndarray]]:
@@ -194,7 +191,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]
 
     Raises:
         DataError: The file is missing, empty, cut short, no caffemodel, of Caffe's
-            first format (V0), or holds a blob that is not what it says or not finite.
+            first format (V0), or holds a blob that is not what it says.
     """
     try:
         size = os.path.getsize(path)

@@ -47,7 +47,7 @@ def assign_imagenet(function: Callable[..., keras.Model], backbone: Backbone) ->
         if (message := _explained(backbone.name, error)) is None:
             raise
         raise DataError(message) from error
-    assign(source, function, backbone, f"weights='imagenet' of {backbone.name}")
+    assign(source, function, backbone)
 
 
 def assign_h5(
@@ -73,14 +73,11 @@ def assign_h5(
             "classifier: give the file that keras.applications downloads with "
             "include_top=False."
         ) from error
-    assign(source, function, backbone, f"The weights {path}")
+    assign(source, function, backbone)
 
 
 def assign(
-    source: keras.Model,
-    function: Callable[..., keras.Model],
-    backbone: Backbone,
-    what: str,
+    source: keras.Model, function: Callable[..., keras.Model], backbone: Backbone
 ) -> None:
     """Put the weights of a whole network into a backbone, layer by layer.
 
@@ -88,21 +85,12 @@ def assign(
         source: What `function` built, with ImageNet weights or others of that kind.
         function: The network's function in keras.applications.
         backbone: The network to fill in.
-        what: What the weights are, for messages.
-
-    Raises:
-        DataError: A weight is not finite; the backbone is as before.
     """
-    given, values = named_layers(source), []
+    given = named_layers(source)
     for name, layer in backbone.layers().items():
         if not layer.weights:
             continue
         arrays = [weight.numpy() for weight in given[name].weights]
-        if not all(np.isfinite(array).all() for array in arrays):
-            raise DataError(
-                f"{what} are spoilt, for {name} holds NaN or infinity: give an "
-                "undamaged file."
-            )
         if isinstance(layer, keras.layers.DepthwiseConv2D) and not isinstance(
             given[name], keras.layers.DepthwiseConv2D
         ):  # (h, w, 1, c) of a convolution in groups -> (h, w, c, 1)
@@ -111,8 +99,6 @@ def assign(
             if family(function) == "efficientnet":
                 mean, variance, count = arrays
                 arrays = [mean, variance * np.array(_EFFICIENTNET_STD, "f4"), count]
-        values.append((layer, arrays))
-    for layer, arrays in values:
         layer.set_weights(arrays)
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with constants made from its weights

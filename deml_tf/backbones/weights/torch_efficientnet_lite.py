@@ -84,8 +84,8 @@ def assign(backbone: Backbone, state: Mapping[str, np.ndarray], source: str) -> 
         source: The file, for messages.
 
     Raises:
-        DataError: A tensor is missing, left over, of another shape or not finite. No
-            variable has changed then.
+        DataError: A tensor is missing, left over or of another shape. No variable has
+            changed then.
     """
     wanted = {
         torch_name: (variable, axes)
@@ -122,16 +122,11 @@ def _fitted(
     axes: tuple[int, ...],
     source: str,
 ) -> np.ndarray:
-    """Reorder a tensor's axes, and check its shape and its numbers."""
+    """Reorder a tensor's axes, and check its shape."""
     if array.ndim != len(axes) or array.transpose(axes).shape != shape:
         raise DataError(
             f"The weights {source} do not fit: {name} has the shape {array.shape} "
             f"where the network's has {shape}; set the width they were trained with."
-        )
-    if not np.isfinite(array).all():
-        raise DataError(
-            f"The weights {source} are spoilt: {name} holds NaN or infinity; "
-            "give an undamaged file."
         )
     return array.transpose(axes)
 
