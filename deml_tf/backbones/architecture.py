@@ -27,10 +27,10 @@ class Architecture:
     Attributes:
         build: Makes the whole functional model: images (b, s, s, 3), float32 RGB
             0..255 -> last map (b, h, w, c). It is called with `input_size` (s) and
-            with those of `width`, `output_stride`, `padding`, `cut_layer` and `seed`
-            that it has arguments for. `build_backbone` copies its layers: it sets
-            their prefix and dtype, the momentum of BatchNorm, and the seed of each
-            initializer and Dropout that has none.
+            with those of `width`, `output_stride`, `cut_layer` and `seed` that it has
+            arguments for. `build_backbone` copies its layers: it sets their prefix and
+            dtype, the momentum of BatchNorm, and the seed of each initializer and
+            Dropout that has none.
         cut_layers: Names for the argument `cut_layer` -> the layer after which the
             model is cut; the first is the default.
         gate_bias: Initial bias of channel attention's sigmoid, see `Backbone`.

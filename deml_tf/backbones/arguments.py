@@ -11,9 +11,8 @@ from deml_tf.errors import UsageError
 _CHOICES = {
     "output_stride": (32, 16),
     "batch_norm": ("auto", "frozen", "train"),
-    "padding": ("same", "symmetric"),
 }
-_DEFAULTS = {"width": 1.0, "output_stride": 32, "padding": "same"}
+_DEFAULTS = {"width": 1.0, "output_stride": 32}
 _OWN = ".weights.h5"  # what `Backbone.whole().save_weights` writes
 
 
@@ -29,7 +28,7 @@ def check_structure(
     Args:
         name: The backbone's.
         architecture: The backbone's.
-        options: `width`, `output_stride` and `padding`.
+        options: `width` and `output_stride`.
         cut_layer: Name of the cut; None for the default.
         batch_norm: What becomes of the BatchNorms.
 

@@ -55,7 +55,6 @@ def build_backbone(
     output_stride: int = 32,
     cut_layer: str | None = None,
     batch_norm: str = "auto",
-    padding: str = "same",
     prefix: str = "",
     seed: int = 0,
     dtype: Any = None,
@@ -90,10 +89,6 @@ def build_backbone(
             stored averages in training too and its scale and shift stay as they are;
             "train" trains it; "auto" (default) freezes it if weights are given. A
             frozen one stays so as long as nobody sets `trainable` on a model around it.
-        padding: Of the convolutions that halve the map: "same" (default; TensorFlow's,
-            with which the ImageNet weights were trained: more at the end) or
-            "symmetric" (torch's habit), which costs them frozen recall, most on small
-            images.
         prefix: Goes before every layer's name, so that copies can live in one model.
         seed: Of the random weights; copies with one seed start equal, whatever the
             prefix.
@@ -108,7 +103,7 @@ def build_backbone(
         DataError: The weights' file is unreadable or belongs to something else.
     """
     weights = os.fspath(weights)
-    options = {"width": width, "output_stride": output_stride, "padding": padding}
+    options = {"width": width, "output_stride": output_stride}
     architecture = check_backbone(
         name,
         input_size=input_size,
@@ -164,7 +159,7 @@ def check_backbone(
         weights: As there.
         cut_layer: As there.
         batch_norm: As there.
-        options: `width`, `output_stride` and `padding`, as there.
+        options: `width` and `output_stride`, as there.
 
     Returns:
         The network.

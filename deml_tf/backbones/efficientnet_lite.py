@@ -35,7 +35,6 @@ class _Layers:
     """Makes the layers, seeded by name."""
 
     seed: int
-    padding: str
 
     def convolution(
         self,
@@ -48,10 +47,6 @@ class _Layers:
         relu6: bool = True,
     ) -> keras.KerasTensor:
         """Convolve, each channel on its own without a count, normalise and clip."""
-        # An odd kernel at stride 1 is padded alike on all sides either way.
-        symmetric = self.padding == "symmetric" and stride > 1
-        if symmetric:
-            x = keras.layers.ZeroPadding2D(kernel // 2, name=f"{name}_pad")(x)
         initializer = keras.initializers.VarianceScaling(
             2.0,
             "fan_out",
@@ -62,9 +57,8 @@ class _Layers:
             count,
             kernel,
             stride,
-            "valid" if symmetric else "same",
-            dilation,
-            relu6,
+            dilation_rate=dilation,
+            relu6=relu6,
             epsilon=_EPSILON,
             kernel_initializer=initializer,
             name=name,
@@ -91,16 +85,14 @@ class _Layers:
         return x
 
 
-def build(
-    input_size: int, width: float, output_stride: int, padding: str, seed: int
-) -> keras.Model:
+def build(input_size: int, width: float, output_stride: int, seed: int) -> keras.Model:
     """Build the network; `Architecture` and `build_backbone` explain the arguments.
 
     With output stride 16 the last stride-2 convolution runs at stride 1 and every later
     one at dilation 2, so that each second position of the last map is what stride 32
     would give.
     """
-    make = _Layers(seed, padding)
+    make = _Layers(seed)
     image = keras.Input((input_size, input_size, 3))
     x = keras.layers.Rescaling(1 / _SCALE, -_MEAN / _SCALE, name="pixels")(image)
     x = make.convolution(x, "stem", channels(_STEM, width), 3, 2)

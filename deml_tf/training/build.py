@@ -80,11 +80,7 @@ def check_choices(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> N
         weights=model.weights,
         cut_layer=model.cut_layer,
         batch_norm=model.batch_norm,
-        options={
-            "width": model.width,
-            "output_stride": model.output_stride,
-            "padding": "same",
-        },
+        options={"width": model.width, "output_stride": model.output_stride},
     )
     build_region_rule(
         model.region_rule,

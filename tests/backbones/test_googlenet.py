@@ -316,10 +316,9 @@ def test_a_file_of_another_width(quarter):
         ({"weights": "net.pth"}, r"ending in \.caffemodel or \.weights\.h5"),
         ({"input_size": 62}, "input_size=62.*at least 63"),
         ({"output_stride": 16}, "output_stride=16 is not for googlenet"),
-        ({"padding": "symmetric"}, "padding=symmetric is not for googlenet"),
         ({"cut_layer": "inception_4c"}, "inception_4b, pool3"),
     ],
-    ids=range(8),
+    ids=range(7),
 )
 def test_wrong_arguments(changes, pattern):
     with pytest.raises(UsageError, match=pattern):

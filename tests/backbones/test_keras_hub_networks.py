@@ -189,6 +189,6 @@ def test_sizes_of_patches(tmp_path):
 
 def test_the_size_of_patches_is_known_before_anything_is_built():
     given = {"weights": "none", "cut_layer": None, "batch_norm": "auto"}
-    options = {"width": 1.0, "output_stride": 32, "padding": "same"}
+    options = {"width": 1.0, "output_stride": 32}
     with pytest.raises(UsageError, match="is no multiple of the 16 .* give 224 or 240"):
         check_backbone("vit:tiny", input_size=230, **given, options=options)

@@ -104,7 +104,6 @@ def test_an_embedder_of_it_trains_and_comes_back(tmp_path):
     [
         ({"cut_layer": "third"}, "'third' is unknown for mine: choose one of early, l"),
         ({"width": 0.5}, "width=0.5 is not for mine"),
-        ({"padding": "symmetric"}, "padding=symmetric is not for mine"),
         ({"input_size": 32}, "input_size=32 leaves a final map of one position"),
         ({"weights": "imagenet"}, "'imagenet' do not exist for mine: set weights='non"),
         ({"weights": "w.pth"}, "nor a file ending in .weights.h5"),
