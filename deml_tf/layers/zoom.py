@@ -19,7 +19,7 @@ BLOCK = 16  # samples that share a window; more or fewer are slower
 
 
 def hat_windows(
-    start: Any, stop: Any, pixels: int, size: int, block: int = BLOCK
+    start: Any, stop: Any, pixels: int, size: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the weights of source pixels in `size` samples of a span, by blocks.
 
@@ -33,22 +33,21 @@ def hat_windows(
         stop: (b,) float32, relative to the axis.
         pixels: Length of the axis in pixels.
         size: Number of samples.
-        block: Samples of a block; default `BLOCK`. The last block is filled up with
-            copies of the last sample.
 
     Returns:
-        `weights` (b, blocks, block, window) float32, each row summing to 1; `window`
-        (b, blocks, window) float32, the pixels they are for.
+        `weights` (b, blocks, `BLOCK`, window) float32, each row summing to 1, the last
+        block filled up with copies of the last sample; `window` (b, blocks, window)
+        float32, the pixels they are for.
     """
-    blocks = -(-size // block)
+    blocks = -(-size // BLOCK)
     # Of all spans the whole axis needs the widest window.
-    widest = (block - 1) * pixels / size + 2.0 * max(1.0, pixels / size)
+    widest = (BLOCK - 1) * pixels / size + 2.0 * max(1.0, pixels / size)
     width = min(pixels, math.ceil(widest) + 1)
     start = tf.clip_by_value(start, 0.0, 1.0)[:, None, None] * pixels  # (b, 1, 1)
     stop = tf.clip_by_value(stop, 0.0, 1.0)[:, None, None] * pixels
     scale = (stop - start) / size
     reach = tf.maximum(scale, 1.0)
-    sample = np.minimum(np.arange(blocks * block), size - 1).reshape(1, blocks, block)
+    sample = np.minimum(np.arange(blocks * BLOCK), size - 1).reshape(1, blocks, BLOCK)
     source = start + (sample + 0.5).astype("float32") * scale - 0.5
     corner = tf.floor(source[:, :, :1] - reach)
     corner = tf.clip_by_value(corner, 0.0, float(pixels - width))

@@ -31,7 +31,6 @@ def write_comparison(
     path: str | os.PathLike[str],
     rows: tables.Rows,
     *,
-    title: str = "Runs side by side",
     links: Mapping[str, str | os.PathLike[str]] | None = None,
 ) -> None:
     """Write a page with several runs in one table and their recalls as bars.
@@ -40,7 +39,6 @@ def write_comparison(
         path: The file to write.
         rows: Name and results of each run. A row's scores are its "test", or its
             "frozen" where it has no test.
-        title: Heading of the page.
         links: For a name its report's file; the page links it relative to `path`.
     """
     columns, cells, best = _comparison(rows)
@@ -52,7 +50,7 @@ def write_comparison(
     write_page(
         path,
         "comparison",
-        title=title,
+        title="Runs side by side",
         columns=columns,
         rows=[
             (

@@ -24,6 +24,8 @@ MARK_COLOURS: dict[Mark, tuple[int, int, int]] = {
     "hit": (0, 140, 90),
     "miss": (205, 50, 40),
 }
+# Of a contact sheet: pixels of a frame and around it, and the colour around it.
+_FRAME, _GAP, _SPACE = 4, 6, (245, 245, 245)
 
 
 def scale_colour(scale: int) -> tuple[int, int, int]:
@@ -123,11 +125,7 @@ def thumbnail(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def contact_sheet(
-    rows: Sequence[Sequence[tuple[np.ndarray, Mark]]],
-    size: int = 96,
-    frame: int = 4,
-    gap: int = 6,
-    background: tuple[int, int, int] = (245, 245, 245),
+    rows: Sequence[Sequence[tuple[np.ndarray, Mark]]], size: int = 96
 ) -> np.ndarray:
     """Rows of thumbnails in coloured frames.
 
@@ -138,27 +136,22 @@ def contact_sheet(
         rows: For each row its `(image (h, w, 3) uint8, mark)` from left to right; rows
             may differ in length.
         size: Side of a thumbnail, pixels; images keep their shape inside it.
-        frame: Width of a frame, pixels.
-        gap: Space around the framed thumbnails, pixels.
-        background: Colour of the space.
 
     Returns:
         `(height, width, 3)` uint8.
     """
-    pitch = size + 2 * frame + gap
+    pitch = size + 2 * _FRAME + _GAP
     columns = max((len(row) for row in rows), default=0)
-    sheet = Image.new(
-        "RGB", (gap + columns * pitch, gap + len(rows) * pitch), background
-    )
+    sheet = Image.new("RGB", (_GAP + columns * pitch, _GAP + len(rows) * pitch), _SPACE)
     pen = ImageDraw.Draw(sheet)
     for r, row in enumerate(rows):
         for c, (image, mark) in enumerate(row):
-            x, y = gap + c * pitch, gap + r * pitch
+            x, y = _GAP + c * pitch, _GAP + r * pitch
             colour = MARK_COLOURS[mark]
-            outer = size + 2 * frame - 1
+            outer = size + 2 * _FRAME - 1
             pen.rectangle((x, y, x + outer, y + outer), fill=colour)
-            x, y = x + frame, y + frame
-            pen.rectangle((x, y, x + size - 1, y + size - 1), fill=background)
+            x, y = x + _FRAME, y + _FRAME
+            pen.rectangle((x, y, x + size - 1, y + size - 1), fill=_SPACE)
             small = Image.fromarray(thumbnail(image, size))
             left, top = (size - small.width) // 2, (size - small.height) // 2
             sheet.paste(small, (x + left, y + top))

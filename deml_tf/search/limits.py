@@ -102,7 +102,7 @@ class AtOnce:
         refuse: Refuse,
         running: int,
         waiting: int,
-        concerns: Callable[[Scope], bool] = lambda scope: True,
+        concerns: Callable[[Scope], bool],
     ):
         self._app, self._refuse, self._concerns = app, refuse, concerns
         self._turns = asyncio.Semaphore(running)

@@ -42,7 +42,7 @@ def test_whole_pixel_crops_equal_resize_of_the_crop(size):
 def test_weights_equal_a_naive_loop():
     start, stop, pixels, size = 0.137, 0.713, 11, 4
     span = (tf.constant([start]), tf.constant([stop]))
-    weights = hat_windows(*span, pixels, size, block=size)[0][:, 0]
+    weights = hat_windows(*span, pixels, size)[0][:, 0]
     for sample in range(size):
         at = pixels * (start + (sample + 0.5) / size * (stop - start)) - 0.5
         reach = max(1.0, pixels * (stop - start) / size)

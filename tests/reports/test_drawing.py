@@ -124,22 +124,22 @@ def test_contact_sheet_frames_every_mark():
         [(GREY, "query"), (GREY, "hit"), (GREY, "miss")],
         [(np.full((50, 20, 3), 9, np.uint8), "query")],
     ]
-    sheet = contact_sheet(rows, size=40, frame=3, gap=5, background=(1, 2, 3))
-    pitch = 40 + 2 * 3 + 5
-    assert sheet.shape == (5 + 2 * pitch, 5 + 3 * pitch, 3)
+    sheet = contact_sheet(rows, size=40)
+    pitch = 40 + 2 * 4 + 6
+    assert sheet.shape == (6 + 2 * pitch, 6 + 3 * pitch, 3)
     for column, mark in enumerate(("query", "hit", "miss")):
-        x = 5 + column * pitch
-        assert (sheet[5, x : x + 46] == MARK_COLOURS[mark]).all()
-        assert (sheet[5 : 5 + 46, x + 45] == MARK_COLOURS[mark]).all()
-        assert (sheet[5 + 23, x + 30] == 128).all()
-    assert (sheet[5 + pitch :, 5 + pitch :] == (1, 2, 3)).all()  # the ragged end
-    assert (sheet[5 + pitch + 23, 5 + 23] == 9).all()
+        x = 6 + column * pitch
+        assert (sheet[6, x : x + 48] == MARK_COLOURS[mark]).all()
+        assert (sheet[6 : 6 + 48, x + 47] == MARK_COLOURS[mark]).all()
+        assert (sheet[6 + 24, x + 30] == 128).all()
+    assert (sheet[6 + pitch :, 6 + pitch :] == 245).all()  # the ragged end
+    assert (sheet[6 + pitch + 24, 6 + 24] == 9).all()
 
 
 def test_marks_differ_without_colour():
     def sign(mark):
-        sheet = contact_sheet([[(GREY, mark)]], size=60, frame=3, gap=0)
-        return (sheet[3:13, 3:13] == 255).all(-1)
+        sheet = contact_sheet([[(GREY, mark)]], size=60)
+        return (sheet[10:20, 10:20] == 255).all(-1)
 
     cross, tick = sign("miss"), sign("hit")
     diagonal = np.eye(10, dtype=bool)[3:7, 3:7]

@@ -19,10 +19,10 @@ def ellipse(centre: ArrayLike, rx: float, ry: float, count: int = 24) -> Points:
     return np.asarray(centre) + np.stack([rx * np.cos(t), ry * np.sin(t)], axis=1)
 
 
-def smooth(points: ArrayLike, steps: int = 6) -> Points:
-    """Return a closed Catmull-Rom curve through points, `steps` to a segment."""
+def smooth(points: ArrayLike) -> Points:
+    """Return a closed Catmull-Rom curve through points, six to a segment."""
     p = np.asarray(points, float)
-    t = np.linspace(0, 1, steps, endpoint=False)[:, None, None]
+    t = np.linspace(0, 1, 6, endpoint=False)[:, None, None]
     a, b, c, d = (np.roll(p, k, axis=0) for k in (1, 0, -1, -2))
     curve = b + 0.5 * t * (c - a + t * (2 * a - 5 * b + 4 * c - d))
     curve += 0.5 * t**3 * (3 * (b - c) + d - a)
