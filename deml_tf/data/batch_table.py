@@ -38,14 +38,7 @@ class BatchTable:
     ):
         labels = np.asarray(labels)
         names, counts = np.unique(labels, return_counts=True)
-        if min(classes_per_batch, images_per_class) < 1 or (
-            len(names) < classes_per_batch or counts.min() < images_per_class
-        ):
-            raise UsageError(
-                f"{classes_per_batch} classes x {images_per_class} images cannot be "
-                f"drawn from {len(names)} classes of {min(counts, default=0)} images "
-                "or more; lower classes_per_batch or images_per_class"
-            )
+        _check_sizes(names, counts, classes_per_batch, images_per_class)
         self.classes_per_batch = classes_per_batch
         self.images_per_class = images_per_class
         self.batch_size = classes_per_batch * images_per_class
@@ -87,6 +80,25 @@ class BatchTable:
                 picks.append(pick)
             places = tf.gather(self._starts, classes)[:, None] + tf.stack(picks, 1)
             return tf.reshape(tf.gather(self._order, places), [p * k])
+
+
+def _check_sizes(names: np.ndarray, counts: np.ndarray, p: int, k: int) -> None:
+    """Refuse sizes of a batch that classes of so many images cannot fill."""
+    for name, value in (("classes_per_batch", p), ("images_per_class", k)):
+        if value < 1:
+            raise UsageError(f"{name}={value}: it must be at least 1.")
+    if len(names) < p:
+        raise UsageError(
+            f"classes_per_batch={p} is more than the {len(names)} classes of the "
+            f"labels; give {len(names)} or less."
+        )
+    few = np.flatnonzero(counts < k)
+    if len(few):
+        raise UsageError(
+            f"images_per_class={k} is more than the images of {len(few)} of the "
+            f"{len(names)} classes, such as {names[few[0]]} with {counts[few[0]]}; "
+            f"give {counts.min()} or less, or leave these classes out."
+        )
 
 
 def random_key(seed: int, stream: int) -> Any:

@@ -82,7 +82,6 @@ class PKSampler(keras.utils.PyDataset):
             images, labels = _kept_in_memory(images)
         self.images = _array_or_files(images)
         self.labels = _checked_labels(labels, len(self.images))
-        _check_classes(self.labels, classes_per_batch, images_per_class)
         self.table = BatchTable(
             self.labels.reshape(-1), classes_per_batch, images_per_class, seed
         )
@@ -239,23 +238,3 @@ def _checked_labels(labels: Any, n: int) -> np.ndarray:
             "numbers the classes."
         )
     return values
-
-
-def _check_classes(labels: np.ndarray, p: int, k: int) -> None:
-    """Refuse sizes of a batch that these classes cannot fill."""
-    for name, value in (("classes_per_batch", p), ("images_per_class", k)):
-        if value < 1:
-            raise UsageError(f"{name}={value}: it must be at least 1.")
-    names, counts = np.unique(labels, return_counts=True)
-    if len(names) < p:
-        raise UsageError(
-            f"classes_per_batch={p} is more than the {len(names)} classes of the "
-            f"labels; give {len(names)} or less."
-        )
-    few = np.flatnonzero(counts < k)
-    if len(few):
-        raise UsageError(
-            f"images_per_class={k} is more than the images of {len(few)} of the "
-            f"{len(names)} classes, such as {names[few[0]]} with {counts[few[0]]}; "
-            f"give {counts.min()} or less, or leave these classes out."
-        )

@@ -93,8 +93,14 @@ def test_many_classes():
 
 
 @pytest.mark.parametrize(
-    ("labels", "p", "k"), [(LABELS, 7, 2), (LABELS, 2, 3), (LABELS, 0, 2), ([], 1, 1)]
+    ("labels", "p", "k", "words"),
+    [
+        (LABELS, 7, 2, "classes_per_batch=7 is more than the"),
+        (LABELS, 2, 3, "images_per_class=3 is more than the images of"),
+        (LABELS, 0, 2, "classes_per_batch=0: it must be at least 1"),
+        ([], 1, 1, "classes_per_batch=1 is more than the 0 classes"),
+    ],
 )
-def test_impossible_tables(labels, p, k):
-    with pytest.raises(UsageError, match="cannot be drawn from"):
+def test_impossible_tables(labels, p, k, words):
+    with pytest.raises(UsageError, match=words):
         BatchTable(labels, p, k)
