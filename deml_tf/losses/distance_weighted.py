@@ -3,6 +3,7 @@
 from typing import Any
 
 from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.marked import FAR
 from deml_tf.losses.pairs import Pairs
 
 # Of the authors' release: nearer negatives count as if this far, for the gradients of
@@ -34,6 +35,6 @@ def negative_shares(batch: Pairs) -> Any:
     cut = ops.clip(distances, NEAREST, FARTHEST)
     density = (dimensions - 2) * ops.log(cut)
     density += (dimensions - 3) / 2 * ops.log(1 - ops.square(cut) / 4)
-    logits = ops.where(drawn, -density, -1e30 * ops.ones_like(density))
+    logits = ops.where(drawn, -density, -FAR * ops.ones_like(density))
     shares = ops.exp(logits - ops.logsumexp(logits, axis=-1, keepdims=True))
     return shares * ops.cast(drawn, "float32")

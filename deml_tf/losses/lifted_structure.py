@@ -5,12 +5,10 @@ from typing import Any
 import keras
 
 from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.marked import FAR
 from deml_tf.losses.pair_loss import PairLoss, check_not_negative
 from deml_tf.losses.pairs import pairs_among, pairs_of
 from deml_tf.losses.replicas import gather_rows
-
-# What exp makes 0 of, and yet a number.
-_NOTHING = -1e30
 
 
 def lifted_structure(
@@ -69,8 +67,8 @@ def lifted_structure(
 
 def _negatives(other: Any, distances: Any, margin: float) -> Any:
     """Return log sum exp(margin - D) over the negatives of each row, `(j, b)`."""
-    terms = ops.where(other, margin - distances, _NOTHING * ops.ones_like(distances))
-    nothing = _NOTHING * ops.ones_like(ops.sum(distances, axis=-1, keepdims=True))
+    terms = ops.where(other, margin - distances, -FAR * ops.ones_like(distances))
+    nothing = -FAR * ops.ones_like(ops.sum(distances, axis=-1, keepdims=True))
     return ops.logsumexp(ops.concatenate([terms, nothing], axis=-1), axis=-1)
 
 

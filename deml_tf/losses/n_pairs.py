@@ -5,6 +5,7 @@ from typing import Any
 import keras
 
 from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.marked import FAR
 from deml_tf.losses.pair_loss import PairLoss, check_not_negative
 from deml_tf.losses.pairs import pairs_of
 
@@ -73,9 +74,9 @@ def n_pairs_costs(similarities: Any, same: Any, other: Any) -> Any:
     count = ops.sum(positives, axis=-1, keepdims=True)
     targets = ops.divide_no_nan(positives, count)
     there = ops.logical_or(same, other)
-    logits = ops.where(there, similarities, -1e30 * ops.ones_like(similarities))
+    logits = ops.where(there, similarities, -FAR * ops.ones_like(similarities))
     # One column more that is nothing: there may be none.
-    nothing = -1e30 * ops.ones_like(ops.sum(similarities, axis=-1, keepdims=True))
+    nothing = -FAR * ops.ones_like(ops.sum(similarities, axis=-1, keepdims=True))
     logits = ops.concatenate([logits, nothing], axis=-1)
     surplus = ops.logsumexp(logits, axis=-1, keepdims=True) - similarities
     return ops.sum(targets * surplus, axis=-1)

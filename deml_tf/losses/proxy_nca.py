@@ -7,6 +7,7 @@ import keras
 from deml_tf.errors import UsageError
 from deml_tf.losses.class_weights import ClassWeights, classes_of
 from deml_tf.losses.keras_ops import ops
+from deml_tf.losses.marked import FAR
 from deml_tf.losses.pair_loss import check_above_zero
 
 
@@ -40,7 +41,7 @@ def proxy_nca(labels: Any, embeddings: Any, weights: Any, *, scale: float = 1.0)
     near = -scale * classes.squared_distances()  # (j, b, n)
     own = classes.own
     # A large number, and not infinity, whose gradient would be NaN.
-    others = ops.logsumexp(near - 1e30 * own, axis=-1)
+    others = ops.logsumexp(near - FAR * own, axis=-1)
     return ops.mean(others - ops.sum(own * near, axis=-1), axis=0)
 
 
