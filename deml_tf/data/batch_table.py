@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 
+# For functions with nothing to convert, which takes longer than the tracing itself.
+plain: Any = tf.autograph.experimental.do_not_convert
 _STREAM = 0  # of the seed's random numbers; 1 is for crops and mirrors
 
 

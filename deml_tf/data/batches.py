@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from deml_tf.data.augmentation import Augmentation, Release
-from deml_tf.data.batch_table import BatchTable, fold, random_key
+from deml_tf.data.batch_table import BatchTable, fold, plain, random_key
 from deml_tf.data.converted_formats import format_of
 from deml_tf.data.example import WHOLE, Example
 from deml_tf.data.image_bytes import read_head
@@ -18,8 +18,6 @@ from deml_tf.data.service import through_service
 from deml_tf.errors import DataError, UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
-# Nothing to convert, which takes longer than the tracing itself.
-_plain: Any = tf.autograph.experimental.do_not_convert
 _RELEASE = Release()
 _STREAM = 1  # of the seed's random numbers; 0 is for batches
 
@@ -112,7 +110,7 @@ def training_dataset(
     start, stop, size = share or (0, table.batch_size, table.batch_size)
     parts = (stop - start) // size  # of each step
 
-    @_plain
+    @plain
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
         image = decode(paths[index])
         if crops is not None:
@@ -126,7 +124,7 @@ def training_dataset(
 
     def read(numbers: tf.data.Dataset) -> tf.data.Dataset:
         places = numbers.flat_map(
-            _plain(lambda part: _places(table, part, parts, start, size))
+            plain(lambda part: _places(table, part, parts, start, size))
         )
         images = places.map(
             load, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
@@ -184,7 +182,7 @@ def scoring_dataset(
     """
     check_geometry(resize_size, resize_size, fit)
 
-    @_plain
+    @plain
     def load(number: Any, path: Any, crop: Any = None) -> tuple[Any, Any]:
         image: Any = decode(path)
         if crop is not None:

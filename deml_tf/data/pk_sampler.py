@@ -8,13 +8,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import ArrayLike
 
-from deml_tf.data.batch_table import BatchTable
+from deml_tf.data.batch_table import BatchTable, plain
 from deml_tf.data.images import decode, explain_unreadable
 from deml_tf.errors import UsageError
 from deml_tf.layers.prepare import check_geometry, fit_square
-
-# Nothing to convert, which takes longer than the tracing itself.
-_plain: Any = tf.autograph.experimental.do_not_convert
 
 
 class PKSampler(keras.utils.PyDataset):
@@ -149,7 +146,7 @@ class PKSampler(keras.utils.PyDataset):
         """
         first = self.first_step if first_step is None else first_step
         batches = tf.data.Dataset.counter(first).map(
-            _plain(self._load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+            plain(self._load), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
         )
         return batches.prefetch(2)
 
@@ -159,7 +156,7 @@ class PKSampler(keras.utils.PyDataset):
         if self._paths is not None:
             spec = tf.TensorSpec((self.image_size, self.image_size, 3), tf.float32)
             paths = self._paths_of(indices)
-            decoded = tf.map_fn(_plain(self._decoded), paths, fn_output_signature=spec)
+            decoded = tf.map_fn(plain(self._decoded), paths, fn_output_signature=spec)
             return decoded, labels
         # Not as a constant, of which TensorFlow would make a copy.
         images: Any = tf.numpy_function(

@@ -38,8 +38,7 @@ class PairLoss(keras.losses.Loss):
         self, pairs: str, reduction: str, name: str, dtype: Any, **arguments: Any
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
-        if pairs not in PAIRS:
-            raise UsageError(f"pairs={pairs!r}: use one of {', '.join(PAIRS)}.")
+        check_one_of(PAIRS, pairs=pairs)
         self.arguments = {**arguments, "pairs": pairs}
         for argument, value in self.arguments.items():
             setattr(self, argument, value)

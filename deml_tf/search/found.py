@@ -9,6 +9,8 @@ from deml_tf.search.query import Query
 
 MOST = 200
 """Images that are shown for one query."""
+THUMBNAIL_SIDE = 320
+"""Pixels of a thumbnail's longer side."""
 
 
 class Hit(NamedTuple):

@@ -11,10 +11,8 @@ from deml_tf.data.image_files import read_image_file
 from deml_tf.reports.drawing import draw_boxes, hex, scale_colour
 from deml_tf.reports.page import data_url, write_page
 from deml_tf.reports.thumbnails import thumbnail_of
-from deml_tf.search.found import Found
+from deml_tf.search.found import THUMBNAIL_SIDE, Found
 from deml_tf.search.query import Query
-
-_SIDE = 320  # pixels of a thumbnail's longer side
 
 
 def write_result(
@@ -66,7 +64,7 @@ def _thumbnail(path: str, boxes: Any) -> str | None:
 
 
 def _drawn(encoded: bytes, boxes: Any) -> str | None:
-    small = thumbnail_of(encoded, _SIDE)
+    small = thumbnail_of(encoded, THUMBNAIL_SIDE)
     if small is None:
         return None
     return data_url(Image.fromarray(draw_boxes(np.asarray(small), boxes)))

@@ -16,12 +16,9 @@ from deml_tf.errors import UsageError
 from deml_tf.reports.page import jpeg
 from deml_tf.reports.thumbnails import thumbnail_of
 from deml_tf.search.asked_queries import AskedQueries, AskedQuery
-from deml_tf.search.found import MOST, Found, find
+from deml_tf.search.found import MOST, THUMBNAIL_SIDE, Found, find
 from deml_tf.search.query import Query, QueryEmbedder
 from deml_tf.search.questions import whole
-
-SIDE = 320
-"""Pixels of a thumbnail's longer side."""
 
 _READERS = 4  # threads that read files, draw thumbnails and search
 _THUMBNAILS, _QUERIES = 4096, 1024  # remembered: 60 MB and 3 MB, about
@@ -95,7 +92,7 @@ class Site:
             UnusableImageError, DataError: As `embed`.
         """
         encoded, query = await self._embed(encoded)
-        small = await _in(self._reading, thumbnail_of, encoded, SIDE)
+        small = await _in(self._reading, thumbnail_of, encoded, THUMBNAIL_SIDE)
         return self.asked.add(AskedQuery(query, small and jpeg(small)))
 
     async def query_of(self, row: int) -> Query:
@@ -199,7 +196,7 @@ class Site:
             ) from error
 
     def _draw(self, row: int) -> bytes:
-        small = thumbnail_of(self._read(row), SIDE)
+        small = thumbnail_of(self._read(row), THUMBNAIL_SIDE)
         if small is None:
             raise HTTPException(410, f"The file of row {row} is no image any more.")
         return jpeg(small)

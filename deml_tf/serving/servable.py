@@ -18,8 +18,6 @@ from deml_tf.serving.encoded_images import (
     restore_boxes,
 )
 
-SIGNATURES = ("serving_default", "images", "images_float", "explain")
-
 
 class Servable(tf.Module):
     """An embedder as the functions that TensorFlow Serving offers.
