@@ -1,7 +1,6 @@
 """The step whose weights are kept, chosen on classes held out of training."""
 
 import contextlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
@@ -9,11 +8,10 @@ import keras
 import tensorflow as tf
 
 from deml_tf.cli import termination
-from deml_tf.cli.error_text import first_sentence
 from deml_tf.config import TrainConfig
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
-from deml_tf.errors import DataError, UsageError
+from deml_tf.errors import UsageError
 from deml_tf.models.embedder import core_of
 from deml_tf.retrieval.embedding import embed, inference
 from deml_tf.retrieval.metrics import evaluate
@@ -105,31 +103,6 @@ class ChooseBestStep(keras.callbacks.Callback):
     def take_best(self) -> None:
         """Put the weights of the best step into the embedder."""
         core_of(self.embedder).set_weights([v.numpy() for v in self.kept.weights])
-
-    def take_over(self, step: int, path: str | os.PathLike[str]) -> None:
-        """Go on from a checkpoint of an older version, which lacks `kept`.
-
-        Args:
-            step: Of the checkpoint.
-            path: The best weights, which were a file beside it.
-
-        Raises:
-            DataError: There is no such file, though a step was chosen, or it is spoilt.
-        """
-        self.kept.scored_step.assign(step)
-        if not (int(self.state.best_step) and self.examples):
-            return
-        core = core_of(self.embedder)
-        now = core.get_weights()
-        try:
-            core.load_weights(path)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise DataError(
-                f"{path} cannot be read ({first_sentence(error)}): remove the run's "
-                "checkpoints to start anew."
-            ) from error
-        self._keep()
-        core.set_weights(now)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Score now where SIGTERM came before the last step was scored."""

@@ -16,8 +16,6 @@ from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 from deml_tf.training.workers import Workers
 
-LATER = "kept"  # what versions up to 0.2 did not save
-
 
 class Checkpoints(keras.callbacks.Callback):
     """Saves all of the trainer's state, the step and the choice so far.
@@ -72,7 +70,6 @@ class Checkpoints(keras.callbacks.Callback):
         if memories:
             self.parts["memories"] = memories
         self.checkpoint = tf.train.Checkpoint(**self.parts)
-        self.restored: set[str] = set()  # names of the parts
         self.leaving = False
         self.folder = Path(folder)
         self.train = train
@@ -123,14 +120,6 @@ class Checkpoints(keras.callbacks.Callback):
                 break
         return int(self.progress.step), bool(self.progress.stopped)
 
-    def has(self, part: str) -> bool:
-        """Return whether the checkpoint that was restored holds a part.
-
-        Args:
-            part: Name of a trackable object, such as "kept".
-        """
-        return part in self.restored
-
     def on_train_begin(self, logs: dict | None = None) -> None:
         """End at once where all steps are done, or SIGTERM has come."""
         step = int(self.progress.step)
@@ -156,11 +145,7 @@ class Checkpoints(keras.callbacks.Callback):
             self.model.stop_training = True
 
     def _restore(self, path: str) -> None:
-        """Go back to a checkpoint; one of an older version lacks a part."""
-        names = {name.partition("/")[0] for name, _ in tf.train.list_variables(path)}
-        parts = {n: part for n, part in self.parts.items() if n in names or n != LATER}
-        tf.train.Checkpoint(**parts).restore(path).assert_consumed()
-        self.restored = names
+        tf.train.Checkpoint(**self.parts).restore(path).assert_consumed()
 
     def _save(self, step: int, stopped: bool) -> None:
         self.progress.stopped.assign(stopped)

@@ -34,8 +34,6 @@ from deml_tf.training.tracking import Forward
 from deml_tf.training.trainer import Trainer
 from deml_tf.training.workers import Workers
 
-OLD_BEST = "best.weights.h5"  # of versions up to 0.2
-
 
 @dataclasses.dataclass(frozen=True)
 class Session:
@@ -108,8 +106,6 @@ class Session:
             kept=choice.kept,
         )
         first_step, ended = checkpoints.restore()
-        if first_step and not checkpoints.has("kept"):
-            choice.take_over(first_step, self.run.path / OLD_BEST)
         self._check_shared_folder(first_step)
         if first_step and self.workers.is_writer:
             say(f"Going on from step {first_step} of {train.steps}.")

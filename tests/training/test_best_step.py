@@ -1,4 +1,4 @@
-"""The choice of the best step, across SIGTERM and across versions as well."""
+"""The choice of the best step, across SIGTERM as well."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -8,16 +8,13 @@ import pytest
 from small_backbone import build_tiny
 
 from deml_tf.cli import termination
-from deml_tf.config import DataConfig, LossConfig, TrainConfig
+from deml_tf.config import DataConfig, TrainConfig
 from deml_tf.data.example import Example
 from deml_tf.data.selection import read_split
-from deml_tf.errors import DataError
 from deml_tf.models.embedder import core_of
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training import best_step
 from deml_tf.training.best_step import ChooseBestStep
-from deml_tf.training.build import build_trainer
-from deml_tf.training.checkpoints import Checkpoints
 from deml_tf.training.cluster import Cluster
 from deml_tf.training.final_scores import training_facts
 from deml_tf.training.workers import Workers
@@ -114,35 +111,3 @@ def test_a_scoring_that_sigterm_ends_is_done_on_resuming(choose, monkeypatch):
     assert int(again.kept.scored_step) == int(again.state.best_step) == 4
     again.on_train_begin()
     assert len(written) == 1
-
-
-def test_a_checkpoint_of_an_older_version(choose, embedder, tmp_path):
-    """It has no best weights, which lay beside it."""
-    core = core_of(embedder)
-    trainer = build_trainer(embedder, LossConfig(), TRAIN)
-    file, folder = tmp_path / "best.weights.h5", tmp_path / "checkpoints"
-    core.save_weights(file)
-    best = core.get_weights()
-    last = [weight + 1 for weight in best]
-    core.set_weights(last)
-    choice = choose()
-    choice.state.best_step.assign(4)
-    old = Checkpoints(folder, trainer, TRAIN, Workers(), choice=choice.state)
-    old.set_model(SimpleNamespace(stop_training=False))
-    old.progress.step.assign(4)
-    old.on_train_batch_end(0)
-
-    core.set_weights(best)
-    choice = choose()
-    parts = {"choice": choice.state, "kept": choice.kept}
-    new = Checkpoints(folder, trainer, TRAIN, Workers(), **parts)
-    assert new.restore() == (5, False) and not new.has("kept")
-    with pytest.raises(DataError, match="missing.weights.h5 cannot be read"):
-        choice.take_over(5, tmp_path / "missing.weights.h5")
-    choice.take_over(5, file)
-    for found, wanted in zip(core.get_weights(), last, strict=True):
-        np.testing.assert_array_equal(found, wanted)
-    choice.take_best()
-    for found, wanted in zip(core.get_weights(), best, strict=True):
-        np.testing.assert_array_equal(found, wanted)
-    assert int(choice.state.best_step) == 4 and int(choice.kept.scored_step) == 5
