@@ -14,9 +14,9 @@ from deml_tf.data.image_files import (
     SUFFIXES,
     Found,
     count_left_out,
-    find_image_files,
     is_hidden,
     is_image,
+    look_into,
 )
 from deml_tf.data.list_files import refuse_lines
 from deml_tf.data.sets.image_list import read_rows
@@ -57,7 +57,7 @@ def list_images(images: str) -> list[ListedImage]:
         DataError: A list has wrong lines, or none of its images exists.
     """
     if os.path.isdir(images):
-        return _labelled(_look_into(images), images, images)
+        return _labelled(look_into(images), images, images)
     if os.path.isfile(images) and not is_image(images):
         return _read_list(Path(images))
     if not glob.has_magic(images) and not os.path.lexists(images):
@@ -109,7 +109,7 @@ def _matching(pattern: str) -> Iterator[str]:
     first = parts.index("**")
     places = sorted(glob.glob(os.path.join(*parts[:first]))) if first else [os.curdir]
     for place in filter(os.path.isdir, places):
-        for path in itertools.chain(*_look_into(place)):
+        for path in itertools.chain(*look_into(place)):
             if _matches(Path(path).relative_to(place).parts, parts[first:]):
                 yield path
 
@@ -122,16 +122,6 @@ def _matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
         return any(_matches(names[n:], others) for n in range(len(names) + 1))
     is_like = bool(names) and fnmatch.fnmatchcase(names[0], first)
     return is_like and _matches(names[1:], others)
-
-
-def _look_into(folder: str) -> Found:
-    try:
-        return find_image_files(folder)
-    except OSError as error:
-        raise UsageError(
-            f"The folder {error.filename} cannot be read ({error.strerror}): change "
-            "its permissions, or name another."
-        ) from error
 
 
 def _read_list(path: Path) -> list[ListedImage]:

@@ -15,9 +15,8 @@ from deml_tf.data.image_files import (
     CONVERTED_SUFFIXES,
     FORMATS,
     SUFFIXES,
-    Found,
     count_left_out,
-    find_image_files,
+    look_into,
     read_image_file,
 )
 from deml_tf.data.image_limits import MOST_PIXELS
@@ -55,7 +54,7 @@ def find_images(names: Iterable[str | os.PathLike[str]]) -> list[Path]:
     found, left_out = [], []
     for path in map(Path, names):
         if os.path.isdir(path):
-            images, others = _look_into(path)
+            images, others = look_into(path)
             if not images:
                 raise UsageError(
                     f"{path} holds no images ({', '.join(SUFFIXES)}): name another "
@@ -119,16 +118,6 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
     file = io.BytesIO()
     upright.save(file, "JPEG", quality=95, subsampling=0)
     return file.getvalue()
-
-
-def _look_into(folder: Path) -> Found:
-    try:
-        return find_image_files(folder)
-    except OSError as error:
-        raise UsageError(
-            f"The folder {error.filename} cannot be read ({error.strerror}): change "
-            "its permissions, or name other folders."
-        ) from error
 
 
 def _read(path: Path, max_side: int) -> bytes:

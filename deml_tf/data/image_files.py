@@ -10,6 +10,7 @@ from typing import NamedTuple
 from deml_tf.data.converted_formats import converted, format_of
 from deml_tf.data.image_limits import MOST_BYTES
 from deml_tf.data.regular_files import open_regular
+from deml_tf.errors import UsageError
 
 CONVERTED_SUFFIXES = (".tif", ".tiff", ".avif", ".heic", ".heif", ".jp2")
 """Endings, in lower case, of the images that `converted_formats` converts."""
@@ -139,6 +140,24 @@ def find_image_files(folder: str | os.PathLike[str]) -> Found:
                 found.left_out.append(entry.path)
         waiting += reversed(folders)
     return found
+
+
+def look_into(folder: str | os.PathLike[str]) -> Found:
+    """Find the images in a folder that a user names, as `find_image_files` does.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UsageError: It, or a folder below it, cannot be looked into.
+    """
+    try:
+        return find_image_files(folder)
+    except OSError as error:
+        raise UsageError(
+            f"The folder {error.filename} cannot be read ({error.strerror}): change "
+            "its permissions, or name another."
+        ) from error
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:

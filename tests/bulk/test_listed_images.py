@@ -118,6 +118,6 @@ def test_a_folder_that_cannot_be_read(tree, monkeypatch):
     def refuse(folder):
         raise PermissionError(13, "Permission denied", folder)
 
-    monkeypatch.setattr("deml_tf.bulk.listed_images.find_image_files", refuse)
+    monkeypatch.setattr("deml_tf.data.image_files.find_image_files", refuse)
     with pytest.raises(UsageError, match=f"The folder {tree} cannot be read"):
         list_images(str(Path(tree)))
