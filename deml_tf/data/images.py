@@ -1,7 +1,7 @@
 """One image: read it, cut it, mirror it, and say which file it was if that fails."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -114,19 +114,32 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
     """
     if isinstance(error, tf.errors.ResourceExhaustedError):
         return error  # of memory
-    first, count = "", 0
+    bad = {}
     with tf.device("CPU:0"):
         for path in dict.fromkeys(paths):
             try:
                 stat_image(path)  # or a pipe would be waited for
                 decode(os.fsencode(path))
             except OSError as failure:
-                first, count = first or f"{path} ({failure.strerror})", count + 1
+                bad[path] = str(failure.strerror)
             except tf.errors.OpError as failure:
-                first, count = first or f"{path} ({why_not(failure)})", count + 1
-    if not count:
+                bad[path] = why_not(failure)
+    if not bad:
         return error
-    more = f" and {count - 1} more" if count > 1 else ""
     return DataError(
-        f"cannot read the image {first}{more}; put a readable file in its place"
+        f"cannot read the image {first_of(bad)}; put a readable file in its place"
     )
+
+
+def first_of(bad: Mapping[str, str]) -> str:
+    """Name the first of some unreadable images, and count the others.
+
+    Args:
+        bad: Why each of them cannot be read, by path; one or more.
+
+    Returns:
+        Such as "a.jpg (it is empty) and 2 more".
+    """
+    path, reason = next(iter(bad.items()))
+    more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+    return f"{path} ({reason}){more}"

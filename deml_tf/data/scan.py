@@ -23,6 +23,7 @@ from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
 from deml_tf.data.image_files import FORMATS
 from deml_tf.data.image_header import refusal
+from deml_tf.data.images import first_of
 from deml_tf.data.splits import Split, roles_without_pairs
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
@@ -68,10 +69,8 @@ def take_out_bad(
     if writes:
         _write(bad, listing)
     if bad_images == "fail":
-        path, reason = next(iter(bad.items()))
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(
-            f"cannot read the image {path} ({reason}){more}, of {len(set(paths))}; "
+            f"cannot read the image {first_of(bad)}, of {len(set(paths))}; "
             f"mend or remove what {listing} lists, or give bad_images=skip"
         )
     say(
@@ -109,11 +108,9 @@ def refuse_bad(paths: Iterable[str]) -> None:
     """
     bad = find_bad(paths)
     if bad:
-        path, reason = next(iter(bad.items()))
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
         raise DataError(
-            f"cannot read the image {path} ({reason}){more}; replace the file or take "
-            "it out of the data set"
+            f"cannot read the image {first_of(bad)}; replace the file or take it out "
+            "of the data set"
         )
 
 
