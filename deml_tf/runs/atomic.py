@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.mount_point import is_mount_point
@@ -82,6 +83,24 @@ def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
     if wrong:
         shown = os.fspath(path)
         raise UsageError(f"{argument}={shown} {wrong}: name another folder.")
+
+
+def check_utf8(argument: str, folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder whose name TensorFlow does not take.
+
+    Args:
+        argument: Name of the argument that names the folder.
+        folder: The folder.
+
+    Raises:
+        UsageError: Its path is no UTF-8.
+    """
+    shown = os.fspath(folder)
+    if shown != decodable(shown):
+        raise UsageError(
+            f"{argument}={shown} is no UTF-8, and TensorFlow takes no such folder: "
+            "rename it, or name another."
+        )
 
 
 def is_written_into(path: str | os.PathLike[str]) -> bool:

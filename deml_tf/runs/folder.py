@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
+from deml_tf.runs.atomic import check_utf8
 from deml_tf.runs.environment import environment
 from deml_tf.runs.file_lock import try_to_lock
 from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, SPLIT, RunFiles
@@ -58,11 +58,7 @@ class RunFolder(RunFiles):
                 not fit on a line of a flagfile.
         """
         run = cls(path)
-        if str(run.path) != decodable(str(run.path)):
-            raise UsageError(
-                f"run_dir={run.path} is no UTF-8, and TensorFlow writes to no such "
-                "folder: name another."
-            )
+        check_utf8("run_dir", run.path)
         wanted = {
             name: flag_text(name, value)
             for name, value in sorted(flags.items())

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from deml_tf.cli.printing import decodable
 from deml_tf.errors import UsageError
+from deml_tf.runs.atomic import check_utf8
 from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.replaced_folder import kept_beside
 from deml_tf.runs.to_disk import to_disk
@@ -39,11 +39,7 @@ def check_version(base: str | os.PathLike[str], version: int) -> Path:
     base = Path(base)
     if version < 1:
         raise UsageError(f"version={version}: give a whole number from 1 up.")
-    if str(base) != decodable(str(base)):
-        raise UsageError(
-            f"output_dir={base} is no UTF-8, and TensorFlow writes to no such folder: "
-            "name another."
-        )
+    check_utf8("output_dir", base)
     target = base / str(version)
     if os.path.lexists(target):
         raise UsageError(

@@ -10,7 +10,12 @@ from unittest import mock
 import pytest
 
 from deml_tf.errors import UsageError
-from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
+from deml_tf.runs.atomic import (
+    check_output,
+    check_utf8,
+    is_written_into,
+    write_atomically,
+)
 from deml_tf.runs.replaced_folder import replaced_folder
 
 
@@ -145,3 +150,9 @@ def test_a_name_as_long_as_names_may_be(tmp_path):
     check_output("output", path)
     write_atomically(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_a_folder_that_tensorflow_does_not_take():
+    check_utf8("run_dir", "bïrds")
+    with pytest.raises(UsageError, match=r"^run_dir=b.rds is no UTF-8, and TensorFlow"):
+        check_utf8("run_dir", Path(os.fsdecode(b"b\xffrds")))
