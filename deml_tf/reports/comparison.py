@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import rich.box
 from rich.table import Table
 from rich.text import Text
 
@@ -78,10 +77,7 @@ def comparison_table(rows: tables.Rows) -> Table:
         A table for `rich.print`.
     """
     columns, cells, best = _comparison(rows)
-    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    table = tables.plain_table(columns)
     for r, (name, _) in enumerate(rows):
         table.add_row(
             Text(printable(name)),

@@ -6,12 +6,12 @@ from typing import Any
 from deml_tf.reports import drawing, tables
 
 MEASURES = {  # of object attention, and the heads of their columns
-    "side": "side",
+    "side": "box side",
     "side_deviation": "its deviation",
-    "entropy": "entropy of saliency",
-    "iou": "IoU with the listed box",
-    "iou_of_centre": "IoU of a central box",
-    "side_correlation": "correlation of sides",
+    "side_correlation": "correlation with the listed side",
+    "iou": "IoU",
+    "iou_of_centre": "IoU of a centred box",
+    "entropy": "entropy of the saliency",
 }
 
 

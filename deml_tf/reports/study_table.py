@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import rich.box
 from rich.table import Table
 from rich.text import Text
 
 from deml_tf.reports import tables
+from deml_tf.reports.run_facts import MEASURES
 from deml_tf.studies.extra_scores import LAID_OUT
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.records import PEAK, SEEN_RECALL
@@ -42,22 +42,17 @@ SEEN = {
     "validation MAP@R": "validation_map_at_r",
     "unseen MAP@R": "map_at_r",
 }
-# Of a layout, beside the images as they are.
-_OF_LAYOUT = {
+_ATTENTION = {
     "walks without a region": "object_attention/fallback_share",
-    "IoU": "object_attention/iou",
-    "IoU of a centred box": "object_attention/iou_of_centre",
-    "entropy of the saliency": "object_attention/entropy",
+    **{title: f"object_attention/{key}" for key, title in MEASURES.items()},
+}
+# Of a layout, beside the images as they are: all but the sides of boxes.
+_OF_LAYOUT = {
+    title: number for title, number in _ATTENTION.items() if "/side" not in number
 }
 # Of numbers by scale there is one for each.
 DIAGNOSTICS = {
-    "walks without a region": "object_attention/fallback_share",
-    "box side": "object_attention/side",
-    "its deviation": "object_attention/side_deviation",
-    "correlation with the listed side": "object_attention/side_correlation",
-    "IoU": "object_attention/iou",
-    "IoU of a centred box": "object_attention/iou_of_centre",
-    "entropy of the saliency": "object_attention/entropy",
+    **_ATTENTION,
     "cosine of learners": "learners/cosine",
     "predictability of learners": "learners/predictability",
     "R@1 of a part alone": "learners/recall_at_1",
@@ -189,10 +184,7 @@ def study_table(rows: Sequence[Row]) -> Table:
         rows: Of the study.
     """
     titles = ["n", "Recall@1", "difference", "to", "MAP@R", *_COSTS]
-    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", no_wrap=True)
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True)
+    table = tables.plain_table(titles)
     for row in rows:
         cells = [
             Cell(str(len(row.runs))),

@@ -2,10 +2,12 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import rich.box
+from rich.table import Table
 
 Rows = Sequence[tuple[str, Mapping[str, Any]]]
 MISSING = "–"
@@ -49,3 +51,16 @@ def number(value: Any, digits: int = 3) -> str:
     if isinstance(value, int | np.integer):
         return f"{value:,}"
     return f"{value:,.{digits}f}"
+
+
+def plain_table(titles: Iterable[str]) -> Table:
+    """Return a table without rows for the terminal, names in its first column.
+
+    Args:
+        titles: Of the columns after the names.
+    """
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for title in titles:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
