@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 from deml_tf.layers.connectivity import pixel_axis
+from deml_tf.layers.grid import check_grid
 from deml_tf.layers.random_walk import saliency_map
-from deml_tf.layers.regions import FLAT, check_region_arguments, region_boxes
+from deml_tf.layers.regions import FLAT, WHOLE, check_region_arguments, region_boxes
 
 Shape = tuple[int | None, ...] | None
 
@@ -132,11 +133,7 @@ class ObjectAttention(keras.layers.Layer):
         Raises:
             UsageError: If a height or width is not known.
         """
-        for shape in (features_shape, lower_features_shape):
-            if shape is not None and (len(shape) != 4 or None in tuple(shape[1:])):
-                raise UsageError(
-                    f"features have shape {shape}; give (b, h, w, c), all but b known."
-                )
+        check_grid("features", features_shape, lower_features_shape)
         self.built = True
 
     def call(self, features: Any, lower_features: Any = None) -> dict[str, Any]:
@@ -177,7 +174,7 @@ class ObjectAttention(keras.layers.Layer):
         boxes = tf.ensure_shape(boxes, (saliency.shape[0], 4))
         good = informed & tf.ensure_shape(found, saliency.shape[:1])
         return {
-            "boxes": tf.where(good[:, None], boxes, tf.constant([0.0, 0.0, 1.0, 1.0])),
+            "boxes": tf.where(good[:, None], boxes, WHOLE),
             "saliency": tf.where(good[:, None, None], saliency, 1.0 / (h * w)),
             "fallback": ~good,
         }

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 from deml_tf.layers.fixed_region import check_share, uniform_saliency
+from deml_tf.layers.grid import check_grid
+from deml_tf.layers.regions import WHOLE
 
 _TURNS = 4.0  # back and forth, while a number goes up by one
 _PLACES = 9  # on each axis
@@ -69,11 +71,7 @@ class RandomRegion(keras.layers.Layer):
         Raises:
             UsageError: If h, w or c is not known.
         """
-        if len(features_shape) != 4 or None in tuple(features_shape[1:]):
-            raise UsageError(
-                f"features have shape {features_shape}; give (b, h, w, c), all but b "
-                "known."
-            )
+        check_grid("features", features_shape)
         _, h, w, c = features_shape
         # NumPy keeps this generator's numbers from version to version.
         random = np.random.RandomState(self.seed)
@@ -109,9 +107,8 @@ class RandomRegion(keras.layers.Layer):
         places = tf.minimum(tf.floor(_PLACES * folded), _PLACES - 1.0)
         starts = (1.0 - self.side) / (_PLACES - 1) * places
         boxes = tf.concat([starts, starts + self.side], axis=1)
-        whole = tf.constant([0.0, 0.0, 1.0, 1.0])
         return {
-            "boxes": tf.where(good[:, None], boxes, whole),
+            "boxes": tf.where(good[:, None], boxes, WHOLE),
             "saliency": uniform_saliency(features),
             "fallback": ~good,
         }

@@ -20,6 +20,7 @@ from deml_tf.layers.connectivity import (
 )
 
 BORDERS = ("shift", "clip")
+WHOLE = np.array([0, 0, 1, 1], "float32")  # the box of all there is
 FLAT = 1e-5  # relative range of a map below which its differences may be rounding
 
 
@@ -218,8 +219,7 @@ def region_boxes(
     extents, sizes = largest_region(tf.cast(maps, tf.float32), resolution, threshold)
     found = sizes > 0
     boxes = square_boxes(tf.cast(extents, tf.float32) / float(resolution), border)
-    whole = tf.constant([[0.0, 0.0, 1.0, 1.0]])
-    return tf.where(found[:, None], boxes, whole), found
+    return tf.where(found[:, None], boxes, WHOLE), found
 
 
 def check_region_arguments(resolution: int, border: str) -> None:

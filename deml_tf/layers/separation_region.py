@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 from deml_tf.layers.fixed_region import check_share
-from deml_tf.layers.regions import FLAT
+from deml_tf.layers.grid import check_grid
+from deml_tf.layers.regions import FLAT, WHOLE
 
-WHOLE = np.array([0, 0, 1, 1], "float32")
 _CHANNELS = 64  # of maps that have twice as many or more
 
 
@@ -97,11 +97,7 @@ class SeparationRegion(keras.layers.Layer):
         Raises:
             UsageError: If a height, width or number of channels is not known.
         """
-        for shape in (features_shape, middle_shape):
-            if shape is not None and (len(shape) != 4 or None in tuple(shape[1:])):
-                raise UsageError(
-                    f"features have shape {shape}; give (b, h, w, c), all but b known."
-                )
+        check_grid("features", features_shape, middle_shape)
         self.logarithms = [
             self.add_weight(
                 shape=(_count_channels(shape[-1]),),

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
+from deml_tf.layers.grid import check_grid
 
 BLOCK = 16  # samples that share a window; more or fewer are slower
 
@@ -165,10 +166,7 @@ class Zoom(keras.layers.Layer):
         Raises:
             UsageError: If they are not.
         """
-        if len(images_shape) != 4 or None in tuple(images_shape[1:]):
-            raise UsageError(
-                f"images have shape {images_shape}; give (b, h, w, c), all but b known."
-            )
+        check_grid("images", images_shape)
         self.built = True
 
     def call(self, images: Any, boxes: Any) -> tf.Tensor:
