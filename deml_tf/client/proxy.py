@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from deml_tf.data.address import bracketed
 from deml_tf.errors import UsageError
 
 
@@ -26,8 +27,7 @@ class Proxy(NamedTuple):
     @property
     def url(self) -> str:
         """Its address."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}"
+        return f"http://{bracketed(self.host)}:{self.port}"
 
     def __str__(self) -> str:
         """Return what a user can look for in the environment."""

@@ -8,12 +8,12 @@ import ssl
 from collections.abc import Mapping
 
 from deml_tf.client.proxy import Proxy, find_proxy
+from deml_tf.data.address import split
 from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import UsageError
 
 PROTOCOLS = ("grpc", "rest")
 _NAMES = {"grpc": "gRPC", "rest": "REST"}
-_ADDRESS = r"(\[[0-9A-Fa-f:.]+\]|[^\s/@:\[\]]+):(\d{1,5})"
 _LARGEST_AUTHORITY = 10 * 2**20  # bytes: all authorities of a system take a tenth
 # What the protocols themselves say in headers.
 _TAKEN = r"host|connection|te|trailer|upgrade|(content|transfer|accept|grpc)-.*|.*-bin"
@@ -48,8 +48,7 @@ class Server:
             raise UsageError(
                 f"protocol={self.protocol}: give {' or '.join(PROTOCOLS)}."
             )
-        found = re.fullmatch(_ADDRESS, self.address)
-        if not found or int(found[2]) > 65535 or not self.address.isprintable():
+        if not split(self.address) or not self.address.isprintable():
             shown = re.sub(".*@", "...@", self.address)  # it may be a password
             raise UsageError(f"server={shown}: write HOST:PORT, such as host:8500.")
         if self.ca is not None and not self.tls:

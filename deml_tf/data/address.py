@@ -3,7 +3,7 @@
 import ipaddress
 import re
 
-_HOST = re.compile(r"[^\s/:\[\]]+|\[[\da-fA-F:.]+\]")  # a name, an IPv4 or an [IPv6]
+_HOST = re.compile(r"[^\s/@:\[\]]+|\[[\da-fA-F:.]+\]")  # a name, an IPv4 or an [IPv6]
 LAST_PORT = 2**16 - 1
 # TensorFlow's servers take a port and no address to listen on.
 EXPOSED = (
@@ -40,5 +40,14 @@ def split(address: str) -> tuple[str, int] | None:
         Host and port, or None if it is not such an address.
     """
     host, _, port = address.rpartition(":")
-    number = int(port) if port.isascii() and port.isdecimal() else 0
+    number = int(port) if re.fullmatch("[0-9]{1,5}", port) else 0
     return (host, number) if is_host(host) and 0 < number <= LAST_PORT else None
+
+
+def bracketed(host: str) -> str:
+    """Return a host as addresses have it: an IPv6 address in brackets.
+
+    Args:
+        host: A name or an IP address, without brackets.
+    """
+    return f"[{host}]" if ":" in host else host

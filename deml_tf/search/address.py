@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from deml_tf.data.address import LAST_PORT, is_host, is_loopback
+from deml_tf.data.address import LAST_PORT, bracketed, is_host, is_loopback
 from deml_tf.errors import UsageError
 
 _LOOPBACK = "127.0.0.1"
@@ -30,8 +30,7 @@ class Address(NamedTuple):
     @property
     def url(self) -> str:
         """What to type into a browser."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.port}/"
+        return f"http://{bracketed(self.host)}:{self.port}/"
 
     def allowed_hosts(self, names: Iterable[str] = ()) -> list[str]:
         """Return the names that requests may ask for; "*" stands for any.
@@ -45,8 +44,8 @@ class Address(NamedTuple):
         names = {name.lower() for name in names}
         if not (self.is_loopback or names):
             return ["*"]  # a machine may have any name in its network
-        own = f"[{self.host}]" if ":" in self.host else self.host
-        return sorted(names | {own.lower(), "localhost", _LOOPBACK, "[::1]"})
+        own = bracketed(self.host).lower()
+        return sorted(names | {own, "localhost", _LOOPBACK, "[::1]"})
 
 
 def read_address(serve: str) -> Address:

@@ -60,6 +60,7 @@ def test_nothing_to_embed(client_of):
     "arguments, sentence",
     [
         ({"server": "host"}, "server=host: write HOST:PORT"),
+        ({"server": "host:0"}, "server=host:0: write HOST:PORT"),
         ({"server": "http://host:1"}, "server=http"),
         ({"protocol": "soap"}, "protocol=soap: give grpc or rest"),
         ({"batch_size": 0}, "batch_size=0"),

@@ -63,7 +63,9 @@ def test_addresses():
     assert split("[::1]:65535") == ("[::1]", 65535)
     for wrong in ("", "host", ":1", "host:", "host:0", "host:65536", "a b:1", "a:1:2"):
         assert split(wrong) is None
-    assert split("http://host:1") is None and not is_host("")
+    for wrong in ("http://host:1", "me@host:1", "host:" + "9" * 5000):
+        assert split(wrong) is None
+    assert not is_host("")
 
 
 @pytest.mark.parametrize(
