@@ -28,8 +28,7 @@ MODELS = Path("export") / "models"
 
 def main(arguments: list[str]) -> None:
     """Check the flags, then export."""
-    if arguments:
-        raise UsageError(f"{arguments[0]!r} is no flag: flags start with --.")
+    command.no_words(arguments)
     started = time.monotonic()
     tf.config.set_visible_devices([], "GPU")  # parity is that of float32 on CPUs
     threshold.check_rate(FLAGS.false_accept_rate)
