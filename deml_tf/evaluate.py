@@ -19,7 +19,7 @@ from deml_tf.data.plumage.attributes import check_has_attributes, read_attribute
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
-from deml_tf.data.splits import Split
+from deml_tf.data.splits import ROLES, SIDES, Split
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_frozen
 from deml_tf.models.load import load_embedder
@@ -43,7 +43,6 @@ from deml_tf.runs.finished import open_finished
 from deml_tf.runs.json_text import json_text
 
 FLAGS = flags.FLAGS
-ROLES = ("train", "validation", "test")
 
 
 class Source(NamedTuple):
@@ -109,7 +108,7 @@ def readable(source: Source, role: str) -> Split:
     else:
         split = read_split(source.data, source.seed, needed=(role,))
     wanted = (role, *["gallery"] * (role == "test"))
-    others = {f.name for f in dataclasses.fields(split)} - {*wanted}
+    others = {*ROLES} - {*wanted}
     split = dataclasses.replace(split, **dict.fromkeys(others, ()))
     beside = source.embedder if is_written_into(source.output) else source.output
     listed = beside.with_suffix(".bad_images.csv")
@@ -230,7 +229,7 @@ def _refuse_other_data(configs: Configs) -> None:
 SETTINGS = (
     Setting("run_dir", Path, None, "Folder of a finished run."),
     Setting("embedder", Path, None, "An embedder.keras, in place of --run_dir."),
-    Setting("split", str, "test", "Which images to score.", ROLES),
+    Setting("split", str, "test", "Which images to score.", SIDES),
     Setting(
         "seed",
         int,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-ROLES = ("train", "validation", "test", "query", "gallery")
+LISTED_ROLES = ("train", "validation", "test", "query", "gallery")
 
 Box = tuple[float, float, float, float]
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)

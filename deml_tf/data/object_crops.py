@@ -5,8 +5,7 @@ import dataclasses
 from deml_tf.config import DataConfig
 from deml_tf.data.example import WHOLE
 from deml_tf.data.scan import find_bad
-from deml_tf.data.split_record import ROLES
-from deml_tf.data.splits import Split
+from deml_tf.data.splits import ROLES, Split
 from deml_tf.errors import DataError
 
 

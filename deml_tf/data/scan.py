@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import dataclasses
 import io
 import os
 import warnings
@@ -24,7 +23,7 @@ from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
 from deml_tf.data.image_files import FORMATS
 from deml_tf.data.image_header import refusal
 from deml_tf.data.images import first_of
-from deml_tf.data.splits import Split, roles_without_pairs
+from deml_tf.data.splits import ROLES, Split, roles_without_pairs
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 
@@ -59,8 +58,7 @@ def take_out_bad(
     Raises:
         DataError: Some are bad and `bad_images` is "fail", or too few are left.
     """
-    roles = [field.name for field in dataclasses.fields(split)]
-    paths = [example.path for role in roles for example in getattr(split, role)]
+    paths = [example.path for role in ROLES for example in getattr(split, role)]
     bad = find_bad(paths)
     if writes and not bad:
         listing.unlink(missing_ok=True)
@@ -79,7 +77,7 @@ def take_out_bad(
     )
     kept = {
         role: tuple(e for e in getattr(split, role) if e.path not in bad)
-        for role in roles
+        for role in ROLES
     }
     for role, examples in kept.items():
         classes = {example.label for example in examples}

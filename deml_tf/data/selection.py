@@ -11,7 +11,8 @@ from deml_tf.data.object_crops import refuse_without_boxes
 from deml_tf.data.sets import find_set
 from deml_tf.data.split_record import read_record
 from deml_tf.data.splits import (
-    NEEDED,
+    ROLES,
+    SIDES,
     Split,
     check_batches,
     large_classes,
@@ -40,7 +41,7 @@ def read_examples(data: DataConfig) -> list[Example]:
     return find_set(data.dataset).read(data)
 
 
-def read_split(data: DataConfig, seed: int, needed: Collection[str] = NEEDED) -> Split:
+def read_split(data: DataConfig, seed: int, needed: Collection[str] = SIDES) -> Split:
     """Read a data set, split its classes and print how many there are.
 
     A benchmark whose counts are not the published ones is warned of.
@@ -98,7 +99,7 @@ def run_split(record: Path, data: DataConfig, seed: int) -> Split:
 
 def _print_counts(split: Split) -> None:
     counts = protocol(split)
-    for role in ("train", "validation", "test", "gallery"):
+    for role in ROLES:
         if counts.get(f"{role}_classes"):
             say(
                 f"{role}: {counts[f'{role}_classes']} classes, "

@@ -5,7 +5,6 @@ between the classes to train on and to test on. So a run keeps its split, and wh
 is done with the run later uses that.
 """
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -14,11 +13,9 @@ from typing import Any
 
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Box, Example
-from deml_tf.data.splits import Split
+from deml_tf.data.splits import ROLES, Split
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.atomic import write_atomically
-
-ROLES = tuple(field.name for field in dataclasses.fields(Split))
 
 
 def write_record(path: Path, split: Split, data: DataConfig) -> None:

@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from deml_tf.data.example import ROLES, Example
+from deml_tf.data.example import LISTED_ROLES, Example
 from deml_tf.errors import DataError, UsageError
 
 # Where queries are searched in images of their own, both are of the test classes.
 _SIDE = {"query": "test", "gallery": "test"}
-NEEDED = ("train", "validation", "test")
+SIDES = ("train", "validation", "test")  # which share no class
+ROLES = (*SIDES, "gallery")  # of a `Split`
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ def zero_shot_split(
     examples: Sequence[Example],
     validation_classes: float = 0.0,
     seed: int = 0,
-    needed: Collection[str] = NEEDED,
+    needed: Collection[str] = SIDES,
 ) -> Split:
     """Split by class, so that the test classes are never seen in training.
 
@@ -76,7 +77,7 @@ def zero_shot_split(
         count = max(2, math.floor(validation_classes * len(seen) + 0.5))
         held_out = sorted(seen, key=lambda label: _lot(label, seed))[:count]
         role |= dict.fromkeys(held_out, "validation")
-    sides: dict[str, list[Example]] = {"train": [], "validation": [], "test": []}
+    sides: dict[str, list[Example]] = {name: [] for name in SIDES}
     gallery = []
     for example in examples:
         searched = example.split == "gallery"
@@ -98,7 +99,7 @@ def protocol(split: Split) -> dict[str, int]:
         for `gallery` if there is one.
     """
     counts = {}
-    for name in ("train", "validation", "test", "gallery")[: 3 + bool(split.gallery)]:
+    for name in ROLES if split.gallery else SIDES:
         examples = getattr(split, name)
         counts[f"{name}_classes"] = len({example.label for example in examples})
         counts[f"{name}_images"] = len(examples)
@@ -209,7 +210,7 @@ def _listed_roles(examples: Sequence[Example]) -> dict[str, str]:
     if several:
         shared = set(several)
         used = {str(e.split) for e in examples if e.label in shared}
-        both = " and ".join(name for name in ROLES if name in used)
+        both = " and ".join(name for name in LISTED_ROLES if name in used)
         raise DataError(
             f"the list puts {_name(several)} into {both}; zero-shot roles share no "
             "class, so give each class one split"

@@ -15,8 +15,8 @@ from deml_tf.data.images import explain_unreadable
 from deml_tf.data.object_crops import crop_to_boxes
 from deml_tf.data.scan import find_bad, take_out_bad
 from deml_tf.data.selection import fill_batches, read_split, run_split
-from deml_tf.data.split_record import ROLES, split_digest, write_record
-from deml_tf.data.splits import Split, check_batches
+from deml_tf.data.split_record import split_digest, write_record
+from deml_tf.data.splits import ROLES, Split, check_batches
 from deml_tf.errors import DataError, UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.models.embedder import build_embedder, core_of, geometry_of

@@ -10,7 +10,7 @@ from deml_tf.config import DataConfig
 from deml_tf.data.boxes import relative_box
 from deml_tf.data.data_folder import data_path
 from deml_tf.data.data_set import DataSet
-from deml_tf.data.example import ROLES, Example
+from deml_tf.data.example import LISTED_ROLES, Example
 from deml_tf.data.existing_files import ExistingFiles
 from deml_tf.data.list_files import refuse_lines
 from deml_tf.data.regular_files import open_regular
@@ -150,8 +150,9 @@ def _example(row: dict[str, str], folder: str) -> Example:
         if not row[name]:
             raise DataError(f"the {name} is empty")
     split = row.get("split", "").lower() or None
-    if split and split not in ROLES:
-        raise DataError(f"split is {row['split']!r}, not one of {', '.join(ROLES)}")
+    if split and split not in LISTED_ROLES:
+        known = ", ".join(LISTED_ROLES)
+        raise DataError(f"split is {row['split']!r}, not one of {known}")
     path = os.path.normpath(os.path.join(folder, row["path"]))
     return Example(path, row["label"], split)
 

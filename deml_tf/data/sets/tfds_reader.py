@@ -16,11 +16,11 @@ from deml_tf.data.image_bytes import ShardPlace
 from deml_tf.data.image_files import is_folder
 from deml_tf.data.sets.tfds import BENCHMARKS
 from deml_tf.data.sets.tfds_records import Images, find_images
+from deml_tf.data.splits import SIDES
 from deml_tf.errors import DataError, UsageError
 
 # For names of other forms tensorflow-datasets would ask the network.
 _NAME = re.compile(r"(\w+)(/[\w.\-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
-_ROLES = ("train", "validation", "test")
 
 
 def read_tfds(
@@ -81,7 +81,7 @@ def _examples(
     pairs = set(zip(images.label.tolist(), splits.tolist(), strict=True))
     apart = len(pairs) == len(np.unique(images.label))
     found = set(splits.tolist())
-    listed = apart and {"train", "test"} <= found <= set(_ROLES)
+    listed = apart and {"train", "test"} <= found <= set(SIDES)
     names = {n: classes.int2str(n) for n in np.unique(images.label).tolist()}
     half = classes.num_classes // 2
     examples = []
