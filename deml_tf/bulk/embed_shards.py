@@ -28,8 +28,9 @@ def embed_shards(
 ) -> None:
     """Embed the images of shards, and write each shard when it is full.
 
-    An image that cannot be read goes through the network as an empty file: the others
-    of its batch keep their places, on which the last bits of a sum may depend.
+    An image that cannot be read is replaced by an empty one, not left out: so the
+    others keep their places in the batch, and their embeddings do not change in the
+    last bits.
 
     Args:
         served: The export.

@@ -1,6 +1,7 @@
 """SIGTERM, which schedulers send some seconds before they kill.
 
-SIGHUP, which a closed terminal sends, is taken for it, unless it is ignored (nohup).
+SIGHUP, sent when the terminal is closed, is handled the same way unless it is ignored
+(nohup).
 """
 
 import contextlib

@@ -5,5 +5,5 @@ MOST_PIXELS = 100_000_000
 limit is five times that; Pillow warns at 89 million."""
 
 MOST_BYTES = 2**28
-"""Bytes of the largest image file that is read. As many pixels as are decoded take a
-fifth of it as JPEG; uncompressed, it holds 67 million."""
+"""Bytes of the largest image file that is read. A JPEG of `MOST_PIXELS` pixels takes
+about a fifth of this; uncompressed at 4 bytes a pixel, 67 million pixels reach it."""

@@ -1,1 +1,1 @@
-"""The embedder, its adversary, what trains them and what they cost."""
+"""The embedder: built, loaded, cut down to some of its parts, and what it costs."""

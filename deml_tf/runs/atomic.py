@@ -19,8 +19,8 @@ from deml_tf.runs.to_disk import to_disk
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that a kill leaves the old one or the new one, both whole.
 
-    A link stays, and what it leads to is replaced. What is no regular file (a device, a
-    pipe) and what the standard output goes to are written into.
+    A link stays, and what it leads to is replaced. A device, a pipe, or the file that
+    standard output goes to is not replaced: the data is written straight into it.
 
     Args:
         path: The file; its folder is made.

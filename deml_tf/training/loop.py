@@ -19,9 +19,9 @@ def fit(
     Does to a `Trainer` what `trainer.fit` does, whose loop Keras 3 does not give to
     several workers: the same `train_step` on every replica, the same callbacks. The
     losses that `train_step` gives are equal on all replicas. As there,
-    `on_train_batch_begin` comes before the wait for the images of the step, and so once
-    more when there are none left. Unlike in `trainer.fit`, a callback may stop it
-    before the first step.
+    `on_train_batch_begin` is called before the step's images are waited for, and
+    therefore once more after the last step. Unlike in `trainer.fit`, a callback may
+    stop it before the first step.
 
     Args:
         trainer: The compiled `Trainer`, built under the strategy.
