@@ -113,8 +113,9 @@ class DataConfig:
     crop_to_box: bool = _setting(
         False,
         "Whether every image is cropped to the box that the data set lists for its "
-        "object, as if its file held nothing else: what a perfect object attention "
-        "would gain. For studies: an export does not crop, and wants cropped images.",
+        "object, as if the file held nothing else. This shows what a perfect object "
+        "attention would score. For studies: an export does not crop, and wants "
+        "cropped images.",
     )
     plumage_species: int = _setting(
         200, "Number of species in a new Plumage data set.", at_least=4, below=1000
@@ -221,8 +222,8 @@ class ModelConfig:
     resize_size: int | None = _setting(
         None,
         "Side that images are resized to before they are cropped to input_size, in "
-        "pixels (with source_size, both are larger by source_size / input_size); by "
-        "default input_size * 8 / 7, rounded.",
+        "pixels (with source_size, both sides are multiplied by source_size / "
+        "input_size); by default input_size * 8 / 7, rounded.",
         at_least=32,
     )
     source_size: int | None = _setting(
