@@ -37,7 +37,7 @@ from deml_tf.reports.examples import _read
 from deml_tf.retrieval.embedding import embed
 from deml_tf.runs.folder import RunFolder
 from deml_tf.serving import source as serving
-from deml_tf.training.session import _read_split
+from deml_tf.training.session import _check_images, _read_split
 from deml_tf.training.workers import Workers
 
 BOX = (3, 5, 12, 9)  # x, y, w, h in pixels as stored
@@ -146,6 +146,11 @@ def test_without_the_setting_nothing_changes(data):
     assert all(example.crop is None for example in split.train)
 
 
+def read(settings, run):
+    """The images of a run, as its session takes them."""
+    return _check_images(_read_split(settings, run), settings, run, Workers())
+
+
 def configs(data):
     train = TrainConfig(classes_per_batch=2, images_per_class=2)
     return Configs(data, ModelConfig(), LossConfig(), train, ScoreConfig())
@@ -156,8 +161,8 @@ def test_every_command_crops_and_the_record_keeps_the_boxes(data, tmp_path):
     runs = {x: RunFolder(tmp_path / f"run{x.crop_to_box}") for x in (data, plain)}
     splits = {}
     for settings, run in runs.items():
-        begun = _read_split(configs(settings), run, Workers())
-        again = _read_split(configs(settings), run, Workers())
+        begun = read(configs(settings), run)
+        again = read(configs(settings), run)
         assert [e.crop for e in begun.train] == [e.crop for e in again.train]
         splits[settings] = again
     records = [json.loads(run.split_path.read_text()) for run in runs.values()]
@@ -189,6 +194,6 @@ def test_an_image_that_cannot_be_read_is_left_to_the_scan(tmp_path):
     data = write(tmp_path, broken=(0, 20))
     assert [e.box for e in read_split(data, 0).test].count(None) == 1
     skipping = dataclasses.replace(data, bad_images="skip")
-    split = _read_split(configs(skipping), RunFolder(tmp_path / "run"), Workers())
+    split = read(configs(skipping), RunFolder(tmp_path / "run"))
     assert all(e.crop for e in (*split.train, *split.validation, *split.test))
     assert len(split.test) == 11

@@ -141,7 +141,7 @@ def test_files_are_read(files, fit):
 def test_a_file_that_cannot_be_read_is_named(files, tmp_path):
     gone = [tmp_path / "gone.png", *files[1:]]
     sampler = PKSampler(gone, LABELS, 4, 5, image_size=8)
-    with pytest.raises(DataError, match="gone.png .*replace the file"):
+    with pytest.raises(DataError, match="gone.png .*put a readable file in its place"):
         sampler[0]
 
 

@@ -24,7 +24,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.evaluate import Source, readable
 from deml_tf.runs.folder import RunFolder
 from deml_tf.serving import source as serving
-from deml_tf.training.session import _read_split
+from deml_tf.training.session import _check_images, _read_split
 from deml_tf.training.workers import Workers
 
 ODD = os.fsdecode(b"b\xffird")  # a name that is no UTF-8
@@ -130,6 +130,11 @@ def test_a_spoilt_record_is_refused(tmp_path, data, old, new):
         read_record(record, data)
 
 
+def read(settings, run):
+    """The images of a run, as its session takes them."""
+    return _check_images(_read_split(settings, run), settings, run, Workers())
+
+
 def configs(data):
     train = TrainConfig(classes_per_batch=2, images_per_class=2)
     return Configs(data, ModelConfig(), LossConfig(), train, ScoreConfig())
@@ -137,11 +142,11 @@ def configs(data):
 
 def test_every_later_command_uses_the_split_of_the_start(tmp_path, data):
     run = RunFolder(tmp_path / "run")
-    begun = _read_split(configs(data), run, Workers())
+    begun = read(configs(data), run)
     assert labels(begun.test) == {f"class {n:02d}" for n in range(4, 8)}
     grow(tmp_path / "set")
 
-    resumed = _read_split(configs(data), run, Workers())
+    resumed = read(configs(data), run)
     assert places(resumed) == places(begun)
     source = Source(
         run.embedder_path, tmp_path / "scores.json", data, 0, run.split_path
@@ -157,11 +162,11 @@ def test_every_later_command_uses_the_split_of_the_start(tmp_path, data):
 
 def test_a_run_whose_images_vanish_is_not_resumed(tmp_path, data):
     run = RunFolder(tmp_path / "run")
-    begun = _read_split(configs(data), run, Workers())
+    begun = read(configs(data), run)
     for example in begun.validation[:2]:
         os.remove(example.path)
     with pytest.raises(DataError, match="begun with the image .* and 1 more: put back"):
-        _read_split(configs(data), run, Workers())
+        read(configs(data), run)
     images = serving.Source("run", None, run, configs(data)).read_images()
     assert not images.held_out and "cannot be read" in images.why_none
 
@@ -169,10 +174,8 @@ def test_a_run_whose_images_vanish_is_not_resumed(tmp_path, data):
 def test_runs_tested_on_other_images_are_told(tmp_path, data):
     runs = {name: RunFolder(tmp_path / name) for name in ("a", "b", "c", "old")}
     for name, share in (("a", 0.5), ("b", 0.0)):
-        _read_split(
-            configs(replace(data, validation_classes=share)), runs[name], Workers()
-        )
+        read(configs(replace(data, validation_classes=share)), runs[name])
     grow(tmp_path / "set")
-    _read_split(configs(data), runs["c"], Workers())
+    read(configs(data), runs["c"])
     (sentence,) = unlike_tests(runs)
     assert sentence.startswith("c was tested on other images than a")
