@@ -44,7 +44,14 @@ def run(tiny_flags, small_backbone, tmp_path_factory):
     sizes = {name: getattr(model, name) for name in names}
     build_deml(scales=2, learners=2, **sizes).save(folder.embedder_path)
     results = {
-        "model": {"name": "DeML(2,2)", "backbone": f"vit:{folder.path}/preset"},
+        "model": {
+            "name": "DeML(2,2)",
+            "backbone": f"vit:{folder.path}/preset",
+            "scales": 2,
+            "learners": 2,
+            "gmacs": 1e3,  # made up, as the parameters are
+            "parameters": 1e9,
+        },
         "dataset": {"kind": "folder", "data_dir": str(configs.data.data_dir)},
     }
     results |= {"protocol": {"test_classes": 4}, "test": {"recall_at_1": 0.5}}
@@ -81,7 +88,9 @@ def test_a_version_folder(exported):
     about = json.loads((folder / "assets.extra" / "deml.json").read_text())
     assert (folder / "README.md").read_text() == model_card(about)
     assert (about["name"], about["version"]) == ("birds", 1)
-    assert about["model"] == {"name": "DeML(2,2)", "backbone": "vit:preset"}
+    model = about["model"]
+    assert (model["name"], model["backbone"]) == ("DeML(2,2)", "vit:preset")
+    assert 0 < model["gmacs"] < 1 and 0 < model["parameters"] < 1e6  # of this part
     assert about["dataset"] == {"kind": "folder"}
     assert about["test"] == {"recall_at_1": 0.5}
     assert about["embedding"]["size"] == 16

@@ -12,7 +12,9 @@ from deml_tf.bulk.served_export import Embedded, ServedExport
 from deml_tf.bulk.shard_format import shard_name
 from deml_tf.bulk.shard_plan import ShardPlan
 from deml_tf.bulk.shard_writer import ShardWriter
+from deml_tf.data.image_files import read_image_file
 from deml_tf.data.scan import why_bad
+from deml_tf.errors import DataError
 
 _UNSOUND = "the embedding is not of length one"
 _REFUSED = "the export does not take it"
@@ -30,7 +32,8 @@ def embed_shards(
 
     An image that cannot be read is replaced by an empty one, not left out: so the
     others keep their places in the batch, and their embeddings do not change in the
-    last bits.
+    last bits. But where the last image that could be read no longer can, the disk is
+    gone: the shard is not written then.
 
     Args:
         served: The export.
@@ -39,19 +42,41 @@ def embed_shards(
         shards: Numbers of the shards to write, ascending.
         output: Their folder.
         progress: Told of each batch and shard.
+
+    Raises:
+        DataError: An image that was read before cannot be read any more.
     """
+    sound = None  # the last image that could be read
     paths = ([images[n].path for n in rows] for rows in plan.batches(shards))
     with reading(paths) as contents:
         for number in shards:
             rows = plan.rows(number)
-            shard = ShardWriter(images[rows.start : rows.stop], served.export)
+            own, read = images[rows.start : rows.stop], []
+            shard = ShardWriter(own, served.export)
             while not shard.full:
                 batch = next(contents)
+                read += [not content.reason for content in batch]
                 found = served([content.encoded for content in batch])
                 shard.add(found.embedding, found.boxes, reasons(batch, found))
                 progress.advance(len(batch))
+            good = [one.path for one, whole in zip(own, read, strict=True) if whole]
+            sound = good[-1] if good else sound
+            if sound and len(good) < len(own):
+                _require_readable(sound)
             shard.write(output / shard_name(number))
             progress.finish(shard_name(number))
+
+
+def _require_readable(path: str) -> None:
+    """Refuse to go on when an image that was read before is gone."""
+    try:
+        read_image_file(path)
+    except OSError as error:
+        raise DataError(
+            f"{path}, which was read before, cannot be read any more "
+            f"({error.strerror or error}): see that the disk of the images is there, "
+            "and give the same command again to go on."
+        ) from error
 
 
 def reasons(contents: Sequence[Content], found: Embedded) -> list[str]:

@@ -101,3 +101,5 @@ def _sweep(target: Path) -> None:
 def _remove(place: Path, lock: int) -> None:
     shutil.rmtree(place, ignore_errors=True)
     os.close(lock)
+    with contextlib.suppress(OSError):  # where an open file cannot go, as on NFS
+        place.rmdir()

@@ -15,16 +15,22 @@ from deml_tf.serving.source import Choice
 FILE = "deml.json"
 
 
-def fingerprint(variables: Iterable[keras.Variable]) -> str:
+def fingerprint(
+    variables: Iterable[keras.Variable], arithmetic: str = "float32"
+) -> str:
     """Hash all weights to one number: SHA-256 of names, shapes, types and values.
 
     Args:
         variables: In any order.
+        arithmetic: In which they are used. Embeddings of other arithmetic than float32
+            are not the same ones, so it is hashed with the weights then.
 
     Returns:
         64 hexadecimal digits.
     """
     digests = []
+    if arithmetic != "float32":
+        digests.append(hashlib.sha256(arithmetic.encode()).digest())
     for variable in variables:
         value = np.ascontiguousarray(variable.numpy())
         head = f"{variable.path} {value.dtype.name} {value.shape}"
@@ -65,6 +71,7 @@ def describe(
     outputs: Any = servable.explaining_core.output
     parts = outputs["parts"].shape
     now = environment()
+    arithmetic = choice.precision if choice.quantize == "none" else choice.quantize
     return {
         "name": choice.name,
         "version": version,
@@ -78,7 +85,7 @@ def describe(
             "compare_by": "cosine, that is the dot product",
         },
         "precision": choice.precision,
-        "weights_sha256": fingerprint(servable.core.variables),
+        "weights_sha256": fingerprint(servable.core.variables, arithmetic),
         "preprocessing": servable.describe_preprocessing(),
         "signatures": describe_signatures(servable),
         "made_with": {key: now[key] for key in ("python", "packages", "git_revision")},

@@ -77,6 +77,18 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
+def is_whole(model: Mapping[str, Any], scales: int, learners: int) -> bool:
+    """Tell whether an export holds all scales and learners that were trained.
+
+    Args:
+        model: Facts of the trained embedder, from its run's results.
+        scales: Those of the export.
+        learners: Those of each scale of the export.
+    """
+    trained = model.get("scales", scales), model.get("learners", learners)
+    return trained == (scales, learners)
+
+
 def _header(
     about: Mapping[str, Any], licence: str | None, test: Mapping[str, Any]
 ) -> str:
@@ -94,7 +106,9 @@ def _header(
         for key, name in _METRICS.items()
         if test.get(key) is not None
     ]
-    if metrics:
+    # Nobody scored a part of the embedder, or another arithmetic.
+    changed = about.get("difference_from_trained_precision") or about.get("int8")
+    if metrics and _has_all_parts(about) and not changed:
         dataset = _dataset(about)
         result = {
             "task": {"type": "image-retrieval", "name": "zero-shot image retrieval"},
@@ -104,6 +118,11 @@ def _header(
         index = [{"name": about["name"], "results": [result]}]
         lines.append(f"model-index: {json.dumps(index)}")
     return "\n".join(["---", *lines, "---"])
+
+
+def _has_all_parts(about: Mapping[str, Any]) -> bool:
+    parts = about["embedding"]["parts"]
+    return is_whole(about.get("model") or {}, parts["scales"], parts["learners"])
 
 
 def _dataset(about: Mapping[str, Any]) -> str:
@@ -119,7 +138,9 @@ def _what(about: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     )
     facts = []
     if model.get("name"):
-        facts.append(f"{model['name']} on {model.get('backbone', 'its backbone')}")
+        part = "" if _has_all_parts(about) else "a part of "
+        backbone = model.get("backbone", "its backbone")
+        facts.append(f"{part}{model['name']} on {backbone}")
     if model.get("parameters"):
         facts.append(f"{model['parameters'] / 1e6:.1f} million parameters")
     if model.get("gmacs"):

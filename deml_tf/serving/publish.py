@@ -9,6 +9,7 @@ from typing import Any
 from deml_tf.cli.command import console
 from deml_tf.cli.printing import say
 from deml_tf.errors import DataError
+from deml_tf.models.cost import gmacs, parameters
 from deml_tf.runs.json_text import json_text
 from deml_tf.serving import (
     differences,
@@ -22,7 +23,7 @@ from deml_tf.serving import (
 from deml_tf.serving.expected import Trained
 from deml_tf.serving.formats import FORMATS, Format
 from deml_tf.serving.fresh_run import where
-from deml_tf.serving.model_card import CARD, model_card
+from deml_tf.serving.model_card import CARD, is_whole, model_card
 from deml_tf.serving.servable import Servable
 from deml_tf.serving.source import Choice, Images, Source
 from deml_tf.serving.trial import Trial
@@ -69,7 +70,7 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
             parity=differences.as_json(measured),
             difference_from_trained_precision=lost,
             **facts,
-            **source.facts(),
+            **_facts(source, servable),
         )
         place = folder if form.file else folder / version_folder.EXTRA
         place.mkdir(exist_ok=True)
@@ -106,6 +107,16 @@ def _prove(
     console().print(differences.parity_table(measured))
     differences.require(measured)
     return trial, measured
+
+
+def _facts(source: Source, servable: Servable) -> dict[str, Any]:
+    """Return the run's facts; size and cost are those of the parts that are kept."""
+    found, core = source.facts(), servable.core
+    model, side = found["model"], core.input.shape[1]
+    if model and not is_whole(model, *core.output["parts"].shape[1:3]):
+        cost = {"parameters": parameters(core), "gmacs": gmacs(core, side, side, 3)}
+        found["model"] = model | cost
+    return found
 
 
 def _threshold(

@@ -1,5 +1,7 @@
 """What is written, whoever writes it and however often he begins."""
 
+import errno
+import os
 import weakref
 
 import numpy as np
@@ -8,6 +10,7 @@ import tensorflow as tf
 from pyarrow import parquet
 
 from deml_tf.bulk import embed_shards as module
+from deml_tf.bulk import read_ahead
 from deml_tf.bulk.embed_shards import embed_shards, reasons
 from deml_tf.bulk.listed_images import ListedImage, list_images
 from deml_tf.bulk.progress import EmbeddingProgress
@@ -16,6 +19,7 @@ from deml_tf.bulk.served_export import Embedded, ServedExport, read_export
 from deml_tf.bulk.shard_plan import ShardPlan
 from deml_tf.bulk.shard_writer import ShardWriter
 from deml_tf.bulk.whole_shards import missing_shards
+from deml_tf.errors import DataError
 from deml_tf.serving.proof_images import drawn_images
 
 
@@ -149,3 +153,27 @@ def test_numbers_that_are_none_are_not_valid():
     assert said[:4] == ["", *["the embedding is not of length one"] * 2, "gone"]
     assert "Unknown image file format" in said[4]
     assert said[5] == "the export does not take it"
+
+
+@pytest.mark.parametrize("first", [1, 5])
+def test_a_disk_that_goes_away_leaves_no_shard(first, write, tmp_path, monkeypatch):
+    """Its images would count as broken, and never be embedded."""
+    write(tmp_path / "expected")
+    real, asked = read_ahead.read_image_file, []
+
+    def read(path):
+        asked.append(path)
+        if len(asked) > first:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return real(path)
+
+    monkeypatch.setattr(read_ahead, "_THREADS", 1)
+    for place in (read_ahead, module):
+        monkeypatch.setattr(place, "read_image_file", read)
+    with pytest.raises(DataError, match="was read before, cannot be read any more"):
+        write(tmp_path / "out")
+    assert len(contents(tmp_path / "out")) == first // 4
+    for place in (read_ahead, module):
+        monkeypatch.setattr(place, "read_image_file", real)
+    write(tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(tmp_path / "expected")

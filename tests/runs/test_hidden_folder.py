@@ -3,7 +3,9 @@
 import errno
 import fcntl
 import os
+import shutil
 import time
+from pathlib import Path
 
 import pytest
 from forks import Fork
@@ -87,4 +89,28 @@ def test_where_nothing_can_be_locked_nothing_is_left(
         with pytest.raises(raised, match=os.strerror(number)):
             with hidden_folder(tmp_path / "new" / "1"):
                 pytest.fail("nothing is locked")
+    assert names(tmp_path) == []
+
+
+def test_nothing_stays_where_open_files_cannot_go(tmp_path, monkeypatch):
+    """NFS keeps an open file under another name until it is closed."""
+    real, close = shutil.rmtree, os.close
+
+    def as_on_nfs(place, **_):
+        for entry in Path(place).iterdir():
+            if entry.is_dir():
+                real(entry)
+            elif entry.name != ".lock":
+                entry.unlink()
+        (Path(place) / ".lock").rename(Path(place) / ".nfs01")
+
+    def as_nfs_does(lock):
+        close(lock)
+        for entry in tmp_path.glob("*/.nfs01"):
+            entry.unlink()
+
+    monkeypatch.setattr(shutil, "rmtree", as_on_nfs)
+    monkeypatch.setattr(os, "close", as_nfs_does)
+    with hidden_folder(tmp_path / "1") as folder:
+        (folder / "half").write_text("x")
     assert names(tmp_path) == []

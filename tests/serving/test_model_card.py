@@ -191,3 +191,20 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setattr(hub.importlib, "import_module", missing)
     with pytest.raises(UsageError, match=r"pip install 'deml_tf\[hub\]'"):
         hub.check_hub("hf://me/birds")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": {**ABOUT["model"], "scales": 3, "learners": 1}},
+        {"model": {**ABOUT["model"], "scales": 2, "learners": 2}},
+        {"difference_from_trained_precision": {"smallest_cosine": 0.99}},
+        {"int8": {"recall_at_1": {}}},
+    ],
+)
+def test_scores_of_another_embedder_are_not_its_own(changed):
+    assert "model-index" in header(model_card(ABOUT))
+    card = model_card(ABOUT | changed)
+    assert "model-index" not in header(card)
+    assert ("a part of DeML(2,1)" in card) == ("model" in changed)
+    assert "They are of the whole embedder" in card
