@@ -147,6 +147,8 @@ class RetrievalMetrics(keras.callbacks.Callback):
     def _embedding_of(self, images: Any) -> Callable[[Any], tf.Tensor]:
         """Return the function from images to the chosen output."""
         model: Any = self.embedder or self.model
+        if model is None:
+            raise UsageError("there is no model yet: give embedder=, or set_model it.")
         outputs = model(images, training=False)  # builds what is not built yet
         names = getattr(model, "output_names", None)
         choose = _chooser(outputs, names, self.output)
@@ -176,7 +178,8 @@ class RetrievalMetrics(keras.callbacks.Callback):
             found = choose(model(images, training=False))
             return tf.cast(found, "float64" if found.dtype == tf.float64 else "float32")
 
-        if self.model.run_eagerly:
+        # Before `fit` there is no model but the one that embeds.
+        if getattr(self.model or model, "run_eagerly", False):
             return forward
         return tf.function(forward, reduce_retracing=True, autograph=False)
 

@@ -100,7 +100,8 @@ def check_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
         DataError: A row that holds NaN or inf, or nothing but zeros.
     """
     values = np.asarray(embeddings)
-    is_wide = values.dtype.kind in "iu" or values.dtype == np.float64
+    kind, size = values.dtype.kind, values.dtype.itemsize  # of either byte order
+    is_wide = kind in "iu" or (kind == "f" and size >= 8)
     dtype: Any = np.float64 if is_wide else np.float32
     try:
         if values.dtype.kind in "SUOMm":  # of which NumPy makes numbers where it can

@@ -112,8 +112,9 @@ def _prove(
 def _facts(source: Source, servable: Servable) -> dict[str, Any]:
     """Return the run's facts; size and cost are those of the parts that are kept."""
     found, core = source.facts(), servable.core
-    model, side = found["model"], core.input.shape[1]
-    if model and not is_whole(model, *core.output["parts"].shape[1:3]):
+    model, side = found.get("model"), core.input.shape[1]
+    outputs: Any = servable.explaining_core.output
+    if model and not is_whole(model, *outputs["parts"].shape[1:3]):
         cost = {"parameters": parameters(core), "gmacs": gmacs(core, side, side, 3)}
         found["model"] = model | cost
     return found

@@ -249,9 +249,14 @@ def test_a_dataset_without_a_batch_is_refused():
         fitted(single(), RetrievalMetrics(dataset().take(0)))
 
 
-def test_it_scores_before_the_first_fit():
+@pytest.mark.parametrize("as_embedder", [False, True])
+def test_it_scores_before_the_first_fit(as_embedder):
     model = single()
-    metrics = RetrievalMetrics(IMAGES, LABELS, ranks=(1, 3))
-    metrics.set_model(model)
+    given = {"embedder": model} if as_embedder else {}
+    metrics = RetrievalMetrics(IMAGES, LABELS, ranks=(1, 3), **given)
+    if not as_embedder:
+        with pytest.raises(UsageError, match="there is no model yet"):
+            metrics.score()
+        metrics.set_model(model)
     found = {f"val_{name}": score for name, score in metrics.score().items()}
     assert found == pytest.approx(expected(model(IMAGES)), abs=1e-12)

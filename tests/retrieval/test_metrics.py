@@ -8,6 +8,7 @@ import pytest
 
 from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval import evaluate, per_class, score_queries
+from deml_tf.retrieval.inputs import check_inputs
 from deml_tf.retrieval.neighbours import TIE
 from deml_tf.retrieval.relevance import (
     average_precision_at_r,
@@ -412,3 +413,10 @@ def test_wrong_input():
         evaluate(np.eye(4), [0, 0, 1, 1], block_size=0)
     with pytest.raises(DataError, match="hold NaN or inf, the first at index 3"):
         per_class(np.diag([1, 1, 1, np.nan]), [0, 0, 1, 1])
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">f8"])
+def test_no_order_of_bytes_loses_digits(dtype):
+    rows = np.array([[1, 0], [1, 1e-10], [0, 1]], dtype)
+    found = check_inputs(rows, [0, 0, 1]).queries
+    assert found.dtype == np.float64 and found[1, 1] == 1e-10

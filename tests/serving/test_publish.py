@@ -146,7 +146,7 @@ def test_a_file_that_differs_is_not_published(source, monkeypatch, tmp_path):
 def test_what_differs_is_not_published(fault, source, monkeypatch, tmp_path):
     if fault == "weights":
         monkeypatch.setattr(Servable, "save", perturbed(Servable.save))
-        named = r"signature \w+, (python|session) loader, batch size \d+, output"
+        named = r"signature [\w ]+, (python|session) loader, batch size \d+, output"
     else:
         monkeypatch.setattr(
             encoded_images,
