@@ -112,7 +112,7 @@ def _prove(
 def _facts(source: Source, servable: Servable) -> dict[str, Any]:
     """Return the run's facts; size and cost are those of the parts that are kept."""
     found, core = source.facts(), servable.core
-    model, side = found.get("model"), core.input.shape[1]
+    model, side = found.get("model"), servable.geometry.input_size
     outputs: Any = servable.explaining_core.output
     if model and not is_whole(model, *outputs["parts"].shape[1:3]):
         cost = {"parameters": parameters(core), "gmacs": gmacs(core, side, side, 3)}
