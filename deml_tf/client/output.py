@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,13 @@ def write_partial(
     """
     if not answers:
         return "; nothing was received"
-    ways = (path.with_name(f"{path.stem}.partial{n}{path.suffix}") for n in _numbers())
-    partial = next(way for way in ways if not os.path.lexists(way))
+    ends = itertools.chain([""], itertools.count(2))
+    places = (path.with_name(f"{path.stem}.partial{n}{path.suffix}") for n in ends)
+    partial = next(place for place in places if not os.path.lexists(place))
     known = sorted(answers)
     received = stack([answers[n] for n in known])
     write_embeddings(partial, [names[n] for n in known], received, version)
     return f"; {len(known)} of {len(names)} images were received and are in {partial}"
-
-
-def _numbers() -> Iterator[str]:
-    """Give the ends of names: nothing, 2, 3 and so on."""
-    yield ""
-    yield from map(str, itertools.count(2))
 
 
 def _npz(names: list[str], embeddings: Embeddings, version: int) -> bytes:
