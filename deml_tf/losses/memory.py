@@ -88,13 +88,14 @@ class CrossBatchMemory(LossLayer):
             )
             setattr(self, name, variable)
 
-    def call(self, labels: Any, embeddings: Any, training: bool = True) -> Any:
+    def call(self, labels: Any, embeddings: Any, training: bool = False) -> Any:
         """Return one value for each image, `(b,)`.
 
         Args:
             labels: `(b,)` or `(b, 1)`, whole numbers.
             embeddings: `(b, d)` or `(b, j, d)`.
-            training: Whether the batch is put into the memory.
+            training: Whether the batch is put into the memory. Keras's `fit` says so;
+                other calls put nothing there, unless it is given.
         """
         values = self.loss.call(labels, embeddings)
         remembered = ops.convert_to_tensor(self.remembered)
@@ -106,7 +107,7 @@ class CrossBatchMemory(LossLayer):
         return values + self.weight * against
 
     def compute_output_spec(
-        self, labels: Any, embeddings: Any, training: bool = True
+        self, labels: Any, embeddings: Any, training: bool = False
     ) -> Any:
         """Return `(b,)`, without a call that would remember what is no batch."""
         return keras.KerasTensor((embeddings.shape[0],), "float32")

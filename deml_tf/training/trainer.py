@@ -10,6 +10,7 @@ import tensorflow as tf
 from deml_tf.decoupling import Decoupling, NoDecoupling
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
 from deml_tf.losses.energy_confusion import energy_confusion
+from deml_tf.losses.memory import CrossBatchMemory
 from deml_tf.losses.replicas import gather_rows
 from deml_tf.losses.unit_rows import unit_rows
 from deml_tf.models.embedder import scales_and_learners
@@ -230,9 +231,8 @@ class Trainer(keras.Model):
         every = [[tf.convert_to_tensor(k) for k in p.kernels] for p in self.projections]
         kernels = [own[0] for own in every]
         done = tf.cast(self.optimizer.iterations, tf.float32) / self.steps
-        # `call`, not the loss itself: that would divide by the replicas once more.
         metric = [
-            tf.reduce_mean(loss.call(labels, p))
+            tf.reduce_mean(_values(loss, labels, p))
             for loss, p in zip(self.metric_losses, projected or parts, strict=True)
         ]
         losses = {"metric_loss": tf.add_n(metric), **self.decoupling.terms(parts, done)}
@@ -252,6 +252,14 @@ class Trainer(keras.Model):
             ]
             losses["energy_confusion"] = tf.add_n(energies)
         return losses
+
+
+def _values(loss: Any, labels: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
+    """Metric loss of each image, `(b,)`; a memory takes the images in."""
+    # `call`, not the loss itself: that would divide by the replicas once more.
+    if isinstance(loss, CrossBatchMemory):
+        return loss.call(labels, parts, training=True)
+    return loss.call(labels, parts)
 
 
 def _float32(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:

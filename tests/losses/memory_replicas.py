@@ -25,7 +25,7 @@ def made() -> Any:
 def one_step(layer, labels, embeddings, replicas=1):
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
-        value = tf.reduce_mean(layer.call(labels, embeddings)) / replicas
+        value = tf.reduce_mean(layer.call(labels, embeddings, training=True)) / replicas
     return value, tape.gradient(value, embeddings)
 
 

@@ -34,7 +34,7 @@ def held(layer):
 def test_it_holds_the_newest_images(size):
     layer = made(size)
     for step in range(5):
-        layer.call(*batch(step))
+        layer.call(*batch(step), training=True)
     labels, embeddings = (
         np.concatenate(x) for x in zip(*map(batch, range(5)), strict=True)
     )
@@ -54,7 +54,8 @@ def test_the_loss_is_that_of_batch_and_past(kind):
         wanted = loss.call(labels, embeddings)
         if past is not None:
             wanted += 0.5 * loss.call(labels, embeddings, references=past)
-        np.testing.assert_allclose(layer.call(labels, embeddings), wanted, rtol=1e-5)
+        found = layer.call(labels, embeddings, training=True)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
         past = held(layer)
 
 
@@ -62,7 +63,7 @@ def test_it_begins_after_some_steps():
     layer = made(10, start=2)
     for step in range(3):
         np.testing.assert_array_equal(
-            layer.call(*batch(step)), Contrastive().call(*batch(step))
+            layer.call(*batch(step), training=True), Contrastive().call(*batch(step))
         )
     np.testing.assert_array_equal(held(layer)[0], batch(2)[0])
     assert not np.allclose(layer.call(*batch(3)), Contrastive().call(*batch(3)))
@@ -73,8 +74,8 @@ def test_no_gradient_comes_from_the_memory():
     first, second = (tf.constant(batch(n)[1], tf.float32) for n in (0, 1))
     with tf.GradientTape() as tape:
         tape.watch([first, second])
-        layer.call(batch(0)[0], first)
-        values = layer.call(batch(1)[0], second)
+        layer.call(batch(0)[0], first, training=True)
+        values = layer.call(batch(1)[0], second, training=True)
     gradients: Any = tape.gradient(values, [first, second])
     to_first, to_second = gradients
     assert to_first is None and np.abs(to_second).max() > 0
@@ -85,11 +86,11 @@ def test_labels_are_the_numbers_they_were():
     layer = made(loss=BinomialDeviance())
     labels, embeddings = batch(0)
     large = labels.astype("int64") + 2**62
-    layer.call(large, embeddings)
+    layer.call(large, embeddings, training=True)
     np.testing.assert_array_equal(held(layer)[0], large)
     found = layer.call(large + 1, embeddings)
     near = made(loss=BinomialDeviance())
-    near.call(labels, embeddings)
+    near.call(labels, embeddings, training=True)
     np.testing.assert_array_equal(found, near.call(labels + 1, embeddings))
 
 
@@ -99,11 +100,16 @@ def test_graphs_of_unknown_batch_size_equal_eager():
         tf.TensorSpec([None], tf.int64),
         tf.TensorSpec([None, 3, 4], tf.float32),
     ]
-    step = tf.function(layer.call, input_signature=signature, autograph=False)
+    step = tf.function(
+        lambda *given: layer.call(*given, training=True),
+        input_signature=signature,
+        autograph=False,
+    )
     for n in range(4):
         labels, embeddings = batch(n)
         found = step(tf.constant(labels), tf.constant(embeddings, tf.float32))
-        np.testing.assert_allclose(found, again.call(labels, embeddings), rtol=1e-5)
+        wanted = again.call(labels, embeddings, training=True)
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
     for a, b in zip(layer.variables, again.variables, strict=True):
         np.testing.assert_array_equal(a.numpy(), b.numpy())
 
@@ -118,6 +124,7 @@ def test_in_a_model_that_is_trained_and_saved(tmp_path):
     assert history[-1] < history[1]
     before = [w.copy() for w in layer.get_weights()]
     model.evaluate(data(), verbose=0)
+    model(next(iter(data()))[0])  # no training, so nothing to remember
     for a, b in zip(layer.get_weights(), before, strict=True):
         np.testing.assert_array_equal(a, b)
     model.save(tmp_path / "model.keras")
