@@ -84,8 +84,10 @@ class GroupedAdam(keras.optimizers.Adam):
         replica = tf.distribute.get_replica_context()
         if clips and replica is not None and replica.num_replicas_in_sync > 1:
             # Equal on all replicas, which Keras, having clipped, then adds up.
-            clipped = self._clip_gradients(replica.all_reduce("sum", given))
-            given = [g / replica.num_replicas_in_sync for g in clipped]
+            scale = self.loss_scale_factor or 1.0  # Keras takes it off later
+            sums = [g / scale for g in replica.all_reduce("sum", given)]
+            share = scale / replica.num_replicas_in_sync
+            given = [g * share for g in self._clip_gradients(sums)]
         rest = iter(given)
         applied: Any = [None if g is None else next(rest) for g in grads]
         super().apply(applied, trainable_variables)

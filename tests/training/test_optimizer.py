@@ -1,8 +1,11 @@
+import json
 from typing import Any
 
+import clipped_replicas
 import keras
 import numpy as np
 import pytest
+from forks import Fork
 
 from deml_tf.layers.channel_attention import ChannelAttention
 from deml_tf.training.optimizer import GroupedAdam
@@ -181,3 +184,16 @@ def test_variables_without_a_gradient_are_left_alone(clip):
     assert found[1] == 5.0
     wanted = after([first, keras.ops.array([0.0]), last])
     np.testing.assert_array_equal(np.concatenate(found), np.concatenate(wanted))
+
+
+@pytest.mark.slow
+def test_a_scaled_loss_is_clipped_alike_on_two_replicas():
+    process = Fork(clipped_replicas.main)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors[-4000:]
+    found = json.loads(output.splitlines()[-1])
+    weight = keras.Variable(clipped_replicas.START, dtype="float32")
+    sums = np.sum(clipped_replicas.GRADIENTS, axis=0)
+    clipped_replicas.optimizer().apply([keras.ops.array(sums, "float32")], [weight])
+    for scale, values in found.items():
+        np.testing.assert_allclose(values, weight.numpy(), rtol=1e-6, err_msg=scale)
