@@ -70,9 +70,15 @@ def write_vectors(index: Any, path: Path) -> int:
 
     Returns:
         Its bytes.
+
+    Raises:
+        OSError: The disk is full, say.
     """
     with open(path, "wb") as file:
-        faiss.write_index(index, f"/proc/self/fd/{file.fileno()}")
+        # FAISS's own writer says nothing where its last bytes cannot be written.
+        writer = faiss.PyCallbackIOWriter(file.write, 2**20)  # pyright: ignore[reportAttributeAccessIssue]
+        faiss.write_index(index, writer)
+        file.flush()
         return os.fstat(file.fileno()).st_size
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import resource
 
 import faiss
 import numpy as np
@@ -68,6 +69,25 @@ def test_two_builds_are_the_same_bytes(tmp_path, kind, one_thread, quick_ivfpq):
     first, second = tree(tmp_path / "a"), tree(tmp_path / "b")
     assert first.keys() == {"index.faiss", "rows.parquet", "index.json"}
     assert first == second
+
+
+@pytest.mark.parametrize("short", [1, 3000, 100_000])
+def test_a_full_disk_leaves_the_index_as_it_was(tmp_path, short):
+    build_index(made(tmp_path / "a", clusters(1000, 64)), tmp_path / "index", "flat")
+    before = tree(tmp_path / "index")
+    more = made(tmp_path / "b", clusters(200, 64), name="more")
+    change_index(tmp_path / "index", more)
+    whole = (tmp_path / "index" / "index.faiss").stat().st_size
+    for name, content in before.items():
+        (tmp_path / "index" / name).write_bytes(content)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (whole - short, limits[1]))
+        with pytest.raises(OSError, match="File too large"):
+            change_index(tmp_path / "index", more)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert tree(tmp_path / "index") == before
 
 
 def test_sizes_of_shards_make_no_difference(tmp_path):
