@@ -19,6 +19,7 @@ from deml_tf.data.image_files import (
     look_into,
 )
 from deml_tf.data.list_files import refuse_lines
+from deml_tf.data.parent_folders import resolve_parents
 from deml_tf.data.sets.image_list import read_rows
 from deml_tf.errors import DataError, UsageError
 
@@ -56,6 +57,7 @@ def list_images(images: str) -> list[ListedImage]:
         UsageError: There is no such place, or no image.
         DataError: A list has wrong lines, or none of its images exists.
     """
+    images = resolve_parents(images)
     if os.path.isdir(images):
         return _labelled(look_into(images), images, images)
     if os.path.isfile(images) and not is_image(images):
@@ -137,7 +139,8 @@ def _read_list(path: Path) -> list[ListedImage]:
         elif not row["path"]:
             problems.append(f"line {line}: the path is empty")
         else:
-            place = os.path.normpath(os.path.join(folder, row["path"]))
+            place = os.path.join(folder, row["path"])
+            place = os.path.normpath(resolve_parents(place))
             label = row.get("label")
             images.append(ListedImage(place, sys.intern(label) if label else None))
     refuse_lines(path, problems)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from deml_tf.config import DataConfig
+from deml_tf.data.parent_folders import resolve_parents
 from deml_tf.errors import DataError, UsageError
 
 
@@ -22,7 +23,7 @@ def data_path(data: DataConfig) -> Path:
     """
     if not data.data_dir:
         raise UsageError(f"dataset={data.dataset} needs data_dir=FOLDER; name it")
-    where = Path(os.path.expanduser(data.data_dir))
+    where = Path(resolve_parents(os.path.expanduser(data.data_dir)))
     try:
         os.stat(where)
     except (FileNotFoundError, NotADirectoryError):

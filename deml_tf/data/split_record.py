@@ -13,6 +13,7 @@ from typing import Any
 
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Box, Example
+from deml_tf.data.parent_folders import resolve_parents
 from deml_tf.data.splits import ROLES, Split
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.atomic import write_atomically
@@ -169,7 +170,9 @@ def _folder(place: str) -> str:
 
 
 def _absolute(data_dir: str | None) -> str | None:
-    return os.path.abspath(Path(data_dir).expanduser()) if data_dir else None
+    if not data_dir:
+        return None
+    return os.path.abspath(resolve_parents(os.path.expanduser(data_dir)))
 
 
 def _spoilt(path: Path, reason: object) -> DataError:

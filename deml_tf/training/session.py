@@ -67,14 +67,16 @@ class Session:
         Returns:
             The session, before its first step.
         """
-        split = _read_split(configs, run)
+        # Asked once: of several workers the first one soon writes the record.
+        begun = run.split_path.exists()
+        split = _read_split(configs, run, begun)
         with workers.strategy.scope():
             # Before the images are checked, which may take hours: its weights may not
             # fit, or not be there.
             embedder = build_embedder(configs.model, configs.train.seed)
             if tf.config.list_physical_devices("GPU"):
                 use_cpu_gradients(core_of(embedder), False)
-        split = _check_images(split, configs, run, workers)
+        split = _check_images(split, configs, run, workers, begun)
         _, classes = class_ids(split.train)
         with workers.strategy.scope():
             trainer = build_trainer(embedder, configs.loss, configs.train, len(classes))
@@ -197,10 +199,10 @@ class Session:
             )
 
 
-def _read_split(configs: Configs, run: RunFolder) -> Split:
+def _read_split(configs: Configs, run: RunFolder, begun: bool) -> Split:
     """Read which images the run has, without a look into them."""
     data, train = configs.data, configs.train
-    if run.split_path.exists():
+    if begun:
         return run_split(run.split_path, data, train.seed)
     split = read_split(data, train.seed)
     check_patience(train, bool(split.validation))
@@ -210,11 +212,11 @@ def _read_split(configs: Configs, run: RunFolder) -> Split:
 
 
 def _check_images(
-    split: Split, configs: Configs, run: RunFolder, workers: Workers
+    split: Split, configs: Configs, run: RunFolder, workers: Workers, begun: bool
 ) -> Split:
     """Take out bad images, and classes that are too small; or refuse them."""
     data, train = configs.data, configs.train
-    if run.split_path.exists():
+    if begun:
         _refuse_bad(split)
     else:
         split = take_out_bad(

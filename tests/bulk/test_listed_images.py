@@ -121,3 +121,16 @@ def test_a_folder_that_cannot_be_read(tree, monkeypatch):
     monkeypatch.setattr("deml_tf.data.image_files.find_image_files", refuse)
     with pytest.raises(UsageError, match=f"The folder {tree} cannot be read"):
         list_images(str(Path(tree)))
+
+
+@pytest.mark.parametrize("images", ["", "*.jpg", "**/*.jpg"])
+def test_the_folder_above_is_that_above_where_a_link_leads(images, tree, tmp_path):
+    """Files of the same names lie where the text of the path leads."""
+    here = tmp_path / "here"
+    (here / "b").mkdir(parents=True)
+    (here / "b" / "2.jpg").touch()
+    (here / "current").symlink_to(tree / "a" / "deep")
+    found = list_images(f"{here}/current/../../b/{images}")
+    assert f"{tree}/b/2.jpg" in [path for path, _ in found]
+    (tree / "a" / "deep" / "list.csv").write_text("path\n../../b/2.jpg\n")
+    assert list_images(f"{here}/current/list.csv") == [(f"{tree}/b/2.jpg", None)]

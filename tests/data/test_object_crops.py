@@ -148,7 +148,9 @@ def test_without_the_setting_nothing_changes(data):
 
 def read(settings, run):
     """The images of a run, as its session takes them."""
-    return _check_images(_read_split(settings, run), settings, run, Workers())
+    begun = run.split_path.exists()
+    split = _read_split(settings, run, begun)
+    return _check_images(split, settings, run, Workers(), begun)
 
 
 def configs(data):

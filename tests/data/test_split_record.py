@@ -132,7 +132,9 @@ def test_a_spoilt_record_is_refused(tmp_path, data, old, new):
 
 def read(settings, run):
     """The images of a run, as its session takes them."""
-    return _check_images(_read_split(settings, run), settings, run, Workers())
+    begun = run.split_path.exists()
+    split = _read_split(settings, run, begun)
+    return _check_images(split, settings, run, Workers(), begun)
 
 
 def configs(data):
@@ -179,3 +181,17 @@ def test_runs_tested_on_other_images_are_told(tmp_path, data):
     read(configs(data), runs["c"])
     (sentence,) = unlike_tests(runs)
     assert sentence.startswith("c was tested on other images than a")
+
+
+def test_data_above_where_a_link_leads(tmp_path, data):
+    """The text of its path leads to a folder of the same name."""
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "here/set").mkdir(parents=True)
+    (tmp_path / "here/current").symlink_to("../lists")
+    linked = replace(data, data_dir="here/current/../set")
+    split = read_split(linked, 0)
+    record = tmp_path / "split.json"
+    write_record(record, split, linked)
+    assert json.loads(record.read_text())["data_dir"] == f"{tmp_path}/set"
+    assert places(read_record(record, linked)) == places(split)
+    assert places(read_record(record, data)) == places(read_split(data, 0))

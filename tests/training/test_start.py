@@ -13,6 +13,8 @@ from deml_tf.config import (
     ScoreConfig,
     TrainConfig,
 )
+from deml_tf.data.selection import read_split
+from deml_tf.data.split_record import write_record
 from deml_tf.errors import UsageError
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training import session
@@ -81,6 +83,30 @@ def test_what_is_refused_before_images_are_read(given, words, tmp_path, monkeypa
     asked = configs(tmp_path, model, data=data, **given)
     with pytest.raises(UsageError, match=words):
         Session.build(asked, RunFolder(tmp_path / "run"), Workers())
+
+
+def test_a_record_of_this_very_run_is_none_of_an_earlier_one(
+    tmp_path, monkeypatch, painted
+):
+    """Of several workers the first one writes it while the others still build."""
+    data = {"data_dir": str(painted)}
+    asked = configs(tmp_path, data=data, classes_per_batch=2, images_per_class=2)
+    run, taken = RunFolder(tmp_path / "run"), []
+
+    def build(*_):
+        split = read_split(asked.data, asked.train.seed)
+        write_record(run.split_path, split, asked.data)
+
+    def take_out(*_):
+        taken.append(run)
+        raise UsageError("seen")
+
+    run.path.mkdir()
+    monkeypatch.setattr(session, "build_embedder", build)
+    monkeypatch.setattr(session, "take_out_bad", take_out)
+    with pytest.raises(UsageError, match="^seen$"):
+        Session.build(asked, run, Workers())
+    assert taken == [run]
 
 
 def test_a_finished_run_needs_no_weights(tmp_path, capsys):

@@ -13,6 +13,7 @@ from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import LISTED_ROLES, Example
 from deml_tf.data.existing_files import ExistingFiles
 from deml_tf.data.list_files import refuse_lines
+from deml_tf.data.parent_folders import resolve_parents
 from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError, UsageError
 
@@ -153,8 +154,8 @@ def _example(row: dict[str, str], folder: str) -> Example:
     if split and split not in LISTED_ROLES:
         known = ", ".join(LISTED_ROLES)
         raise DataError(f"split is {row['split']!r}, not one of {known}")
-    path = os.path.normpath(os.path.join(folder, row["path"]))
-    return Example(path, row["label"], split)
+    path = resolve_parents(os.path.join(folder, row["path"]))
+    return Example(os.path.normpath(path), row["label"], split)
 
 
 def _with_box(example: Example, row: dict[str, str]) -> Example:

@@ -153,6 +153,17 @@ def test_images_beside_a_list_named_alone(birds, monkeypatch):
     assert read("list.csv") == [Example("x.png", "a")]
 
 
+def test_paths_above_the_folder_that_a_link_leads_to(birds):
+    """The text of the path leads to another file."""
+    where = birds("")
+    (where / "lists").mkdir()
+    birds("path,label\n../img/a.png,a\n", "lists/list.csv")
+    (where / "here/img").mkdir(parents=True)
+    (where / "here/img/a.png").touch()
+    (where / "here/current").symlink_to("../lists")
+    assert read(where / "here/current/list.csv") == [Example(f"{where}/img/a.png", "a")]
+
+
 def test_a_quote_after_a_blank(birds):
     where = birds('path, "label"\nimg/a.png, "a, b"\nimg/b.png ,  5" pipe\n')
     assert [e.label for e in read(where)] == ["a, b", '5" pipe']
