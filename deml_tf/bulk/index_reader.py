@@ -129,6 +129,11 @@ class IndexReader:
         found = {each["values"]: each["counts"] for each in counts}
         return {name: found[name] for name in sorted(found.keys() - {None})}
 
+    @functools.cached_property
+    def _shown(self) -> dict[str, str]:
+        """The labels by how they are shown; of two that look alike, the first."""
+        return {printable(label): label for label in reversed(self.labels)}
+
     def label_named(self, name: str) -> str | None:
         """Return a label by its name, or by how a screen or a page shows it.
 
@@ -140,7 +145,7 @@ class IndexReader:
         """
         if decodable(name) in self.labels:
             return decodable(name)
-        return next((each for each in self.labels if printable(each) == name), None)
+        return self._shown.get(name)
 
     def ids(self, label: str | None = None) -> np.ndarray:
         """Return the ids of the images, rising.

@@ -1,8 +1,10 @@
 """What the web page and its API have in common: the index, the embedder, threads."""
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple, TypeVar
 
@@ -11,6 +13,7 @@ from starlette.exceptions import HTTPException
 from deml_tf.bulk.index_reader import IndexReader, Rows
 from deml_tf.cli.printing import printable
 from deml_tf.data.converted_formats import converted
+from deml_tf.data.disk_cache import file_state
 from deml_tf.data.image_files import read_image_file
 from deml_tf.errors import UsageError
 from deml_tf.reports.page import jpeg
@@ -106,7 +109,8 @@ class Site:
             UnusableImageError, DataError: As `embed`.
         """
         self.row(row)
-        return await _in(self._embedding, self._query_of, row)
+        state = await _in(self._reading, self._state, row)
+        return await _in(self._embedding, self._query_of, row, state)
 
     async def find(
         self, query: Query, k: int, label: str | None, without: int | None = None
@@ -125,7 +129,7 @@ class Site:
             HTTPException: There is no such image, or its file is gone or broken.
         """
         self.row(row)
-        return await _in(self._reading, self._thumbnail_of, row)
+        return await _in(self._reading, self._thumbnail, row)
 
     async def read(self, row: int) -> bytes:
         """Return the file of an image of the index.
@@ -188,21 +192,36 @@ class Site:
         return encoded, await _in(self._embedding, self._embedder.embed, encoded)
 
     def _read(self, row: int) -> bytes:
-        try:
+        with _gone(row):
             return read_image_file(str(self.row(row).paths[0]))
-        except OSError as error:
-            raise HTTPException(
-                410, f"The file of row {row} cannot be read ({error.strerror})."
-            ) from error
 
-    def _draw(self, row: int) -> bytes:
+    def _state(self, row: int) -> str:
+        with _gone(row):
+            return file_state(os.stat(str(self.row(row).paths[0])))
+
+    def _thumbnail(self, row: int) -> bytes:
+        return self._thumbnail_of(row, self._state(row))
+
+    def _draw(self, row: int, state: str) -> bytes:
+        """Draw a thumbnail, which is remembered for the state of the file."""
         small = thumbnail_of(self._read(row), THUMBNAIL_SIDE)
         if small is None:
             raise HTTPException(410, f"The file of row {row} is no image any more.")
         return jpeg(small)
 
-    def _embed_row(self, row: int) -> Query:
+    def _embed_row(self, row: int, state: str) -> Query:
+        """Embed an image, which is remembered for the state of the file."""
         return self._embedder.embed(self._read(row))
+
+
+@contextlib.contextmanager
+def _gone(row: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise HTTPException(
+            410, f"The file of row {row} cannot be read ({error.strerror})."
+        ) from error
 
 
 async def _in(pool: ThreadPoolExecutor, call: Callable[..., T], *arguments: Any) -> T:

@@ -19,7 +19,10 @@ from deml_tf.search.whole_body import WholeBody
 
 RUNNING, WAITING = 16, 64
 """Requests that are answered at once, and that wait: of those that may have an image
-embedded, and as many again of all others, which so never wait for a slow embedder."""
+embedded. Of all others as many again are answered, so that none waits for a slow
+embedder, and `_LONGER` times as many wait: a page asks for up to 200 thumbnails, and a
+browser does not repeat what is refused."""
+_LONGER = 8
 
 _EMBEDDING = frozenset({"/similar", "/api/search"})
 _BODIES = 32
@@ -82,7 +85,7 @@ def make_app(
             Middleware(OwnOrigin, refuse),
             Middleware(WholeBody, refuse, most_bytes, _BODIES),
             Middleware(AtOnce, refuse, running, waiting, _embeds),
-            Middleware(AtOnce, refuse, running, waiting, lambda s: not _embeds(s)),
+            Middleware(AtOnce, refuse, running, _LONGER * waiting, _embeds_none),
         ],
         exception_handlers=answers.ON_ERRORS,
         lifespan=lifespan,
@@ -92,3 +95,7 @@ def make_app(
 
 def _embeds(scope: Scope) -> bool:
     return scope["path"] in _EMBEDDING
+
+
+def _embeds_none(scope: Scope) -> bool:
+    return not _embeds(scope)

@@ -5,6 +5,7 @@ import pyarrow
 import pytest
 from made_shards import clusters, labels_of, paths_of, write_shards
 
+from deml_tf.bulk import index_reader
 from deml_tf.bulk.hnsw import Hnsw
 from deml_tf.bulk.index_builder import build_index
 from deml_tf.bulk.index_reader import IndexReader
@@ -27,6 +28,18 @@ def few(tmp_path_factory):
     rows[100:160] = rows[7]
     folder = tmp_path_factory.mktemp("few")
     return build(folder, rows, "flat"), rows
+
+
+def test_names_are_spelled_out_once_for_all_questions(few, monkeypatch):
+    """Not for each of 100,000 labels whenever somebody asks for one there is not."""
+    index, _ = few
+    spelled = []
+    monkeypatch.setattr(
+        index_reader, "printable", lambda name: spelled.append(name) or name
+    )
+    for _ in range(3):
+        assert index.label_named("none such") is None
+    assert len(spelled) <= len(index.labels)
 
 
 def naive(rows, query, label):

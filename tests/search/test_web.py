@@ -239,6 +239,30 @@ def test_a_file_that_is_no_image_any_more_is_not_sent(tmp_path, embedder):
         assert requests.get(f"{url}/image/0", timeout=30).content == drawn(0)
 
 
+def test_a_replaced_file_is_shown_and_embedded_anew(tmp_path, embedder):
+    files = [tmp_path / f"{n}.png" for n in range(4)]
+    for n, path in enumerate(files):
+        path.write_bytes(drawn(n))
+    index = IndexReader(write_index(tmp_path / "made", files, ["a"] * 4))
+    with running(index, embedder) as url:
+
+        def ask():
+            small = requests.get(f"{url}/thumbnail/1", timeout=30)
+            found = requests.post(f"{url}/api/search", json={"row": 1}, timeout=30)
+            return small, found
+
+        before = ask()
+        calls = embedder.calls
+        assert [a.content for a in ask()] == [a.content for a in before]
+        assert embedder.calls == calls  # both are remembered
+        files[1].write_bytes(drawn(2, size=(31, 20)))
+        small, found = ask()
+        assert small.status_code == 200 and small.content != before[0].content
+        assert found.json()["results"][0]["row"] == 2
+        files[1].unlink()
+        assert [answer.status_code for answer in ask()] == [410, 410]
+
+
 def test_images_are_sent_as_what_they_are(url, indexed):
     answer = requests.get(f"{url}/image/3", timeout=30)
     assert answer.content == indexed[1][3].read_bytes()
@@ -476,6 +500,16 @@ def test_others_are_answered_while_an_image_is_embedded(reader):
         assert slow.inside == 1 and not waiting.done()
         slow.wait.set()
         assert waiting.result().status_code == 200
+
+
+def test_all_thumbnails_of_two_pages_are_sent_at_once(reader, embedder):
+    with (
+        running(reader, embedder, running=2, waiting=10) as url,
+        ThreadPoolExecutor(80) as pool,
+    ):
+        places = [f"{url}/thumbnail/{n % IMAGES}" for n in range(80)]
+        answers = list(pool.map(lambda place: requests.get(place, timeout=60), places))
+    assert {answer.status_code for answer in answers} == {200}
 
 
 def test_too_many_at_once_are_refused(reader):
