@@ -5,14 +5,14 @@ the extra `formats` installs. It needs no TensorFlow.
 """
 
 import contextlib
-import importlib
+import importlib.util
 import io
 import math
 import threading
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from deml_tf.data.image_limits import MOST_PIXELS
 
@@ -99,6 +99,13 @@ def register_plug_ins() -> bool:
     except ImportError:
         return False
     return True
+
+
+def decoders() -> str:
+    """Name what decodes these formats: what one decodes, another may not."""
+    avif = "-avif" if features.check("avif") else ""
+    heic = "-heic" if importlib.util.find_spec(_PLUG_IN) else ""
+    return f"pillow{Image.__version__}{avif}{heic}"
 
 
 class _NotConverted(ValueError):

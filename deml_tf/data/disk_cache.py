@@ -30,8 +30,11 @@ def cache_folder() -> Path | None:
 
 
 def file_state(status: os.stat_result) -> str:
-    """Return what changes with a file's content: its size and its time."""
-    return f"{status.st_size} {status.st_mtime_ns}"
+    """Return what changes with a file's content: its size and its times.
+
+    A copy that keeps the time of the file it replaces has another time of its status.
+    """
+    return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 class DiskCache:

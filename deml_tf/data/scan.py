@@ -16,7 +16,7 @@ from rich.progress import track
 
 from deml_tf.cli.error_text import why_not
 from deml_tf.cli.printing import cell, say
-from deml_tf.data.converted_formats import why_not_converted
+from deml_tf.data.converted_formats import decoders, why_not_converted
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
 from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
@@ -27,10 +27,15 @@ from deml_tf.data.splits import ROLES, Split, roles_without_pairs
 from deml_tf.errors import DataError
 from deml_tf.runs.atomic import write_atomically
 
-# Another decoder, or another rule of what is bad (then raise the number), judges anew.
-CACHE = f"scan-4-tf{tf.__version__}"
 _AT_ONCE = 256  # images between two writes to the cache
 _MOST_THREADS = 16  # each may hold a decoded image
+
+
+def cache_name() -> str:
+    """Return the name of the cache of what decodes here."""
+    # Another decoder, or another rule of what is bad (then raise the number), judges
+    # anew.
+    return f"scan-5-tf{tf.__version__}-{decoders()}"
 
 
 class _Verdict(NamedTuple):
@@ -125,7 +130,7 @@ def find_bad(paths: Iterable[str]) -> dict[str, str]:
         The reason for each bad image, by path, in the order of the paths.
     """
     found, unknown = {}, []
-    with DiskCache(CACHE) as cache:
+    with DiskCache(cache_name()) as cache:
         for path in dict.fromkeys(paths):
             status, found[path] = _look(path)
             if status:

@@ -153,7 +153,10 @@ def test_heic_without_its_plug_in(tmp_path, monkeypatch):
         assert converted(HEIC) is HEIC
         bad = find_bad([path])[path]
         assert bad == 'it is HEIC, which needs pip install "deml_tf[formats]"'
+        judged_without = find_bad([path])
     assert find_bad([path]) == {}  # nothing stale is remembered
+    monkeypatch.setattr(converted_formats, "_PLUG_IN", "no_such_module")
+    assert find_bad([path]) == judged_without
 
 
 def test_what_cannot_be_converted_stays_and_says_why():

@@ -279,7 +279,7 @@ def test_a_cache_that_cannot_be_used_is_no_hindrance(
 ):
     folder = tmp_path / "cache"
     monkeypatch.setenv("DEML_TF_CACHE", str(folder))
-    file: Any = disk_cache.DiskCache(scan.CACHE).path
+    file: Any = disk_cache.DiskCache(scan.cache_name()).path
     if damage == "unwritable":
         folder.write_text("a file in the way")
     else:
