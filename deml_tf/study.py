@@ -45,7 +45,7 @@ from deml_tf.studies.plan import (
 )
 from deml_tf.studies.progress import StudyProgress
 from deml_tf.studies.records import Record, unlike_tests
-from deml_tf.studies.standing import set_aside, what_stands
+from deml_tf.studies.standing import require_own_flags, set_aside, what_stands
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import train_runs
 from deml_tf.training.build import check_choices
@@ -210,6 +210,7 @@ def _train(
     with StudyProgress(len(runs), len(standing.records)) as progress:
 
         def keep(trained: PlannedRun, peak: float | None) -> Record:
+            require_own_flags(trained)
             record = file.read(trained, peak)
             file.keep(record)
             return record

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from deml_tf.errors import UsageError
 from deml_tf.runs.settings import changed_flags, read_settings
+from deml_tf.studies.extra_scores import EXTRA_SCORES, is_scored
 from deml_tf.studies.plan import PlannedRun
 from deml_tf.studies.records import Record
 from deml_tf.studies.study_file import StudyFile
@@ -46,7 +47,8 @@ def what_stands(
 ) -> Standing:
     """Look which runs are done, in the records that were kept and in their folders.
 
-    A record stands for its run even where the folder is gone.
+    A record stands for its run even where the folder is gone. Where the folder has
+    more, such as scores that were made by hand, it is read anew.
 
     Args:
         runs: All that are planned.
@@ -61,8 +63,8 @@ def what_stands(
         wanted, trained = run.variant.flags, _flags_of(run)
         kept = file.records.get((run.variant.name, run.seed))
         may_be_scored = trained == wanted and run.folder.finished
-        is_whole = kept and (kept.extra.issuperset(also) or not may_be_scored)
-        if kept and kept.flags == wanted and is_whole:
+        is_own = kept and kept.flags == wanted
+        if kept and is_own and not (may_be_scored and _lacks(kept, run, also)):
             standing.records.append(kept)
         elif trained == wanted and not stages(run, also):
             standing.records.append(file.read(run, None))
@@ -74,6 +76,24 @@ def what_stands(
                 changes = _changes(before, wanted)
                 standing.outdated.append(Outdated(run, changes, is_in_the_way))
     return standing
+
+
+def require_own_flags(run: PlannedRun) -> None:
+    """Refuse a run that another process has trained with other flags meanwhile.
+
+    Args:
+        run: That is finished.
+
+    Raises:
+        UsageError: Its flags are not those that are planned.
+    """
+    trained = _flags_of(run)
+    if trained not in (None, run.variant.flags):
+        raise UsageError(
+            f"{run.name} was trained meanwhile by another process, with other flags "
+            f"({_changes(trained or {}, run.variant.flags)}): give each study a "
+            "study_dir of its own."
+        )
 
 
 def set_aside(run: PlannedRun) -> Path:
@@ -99,6 +119,14 @@ def set_aside(run: PlannedRun) -> Path:
             f"{run.name} is to be trained with other flags, and {folder} is in use by "
             "another process: end that, or wait for it."
         ) from error
+
+
+def _lacks(kept: Record, run: PlannedRun, also: Collection[str]) -> bool:
+    """Whether a record lacks what the folder of its run has, or could have."""
+    there = {name for name in EXTRA_SCORES if is_scored(run.folder, name)}
+    # Not where what only the record has would be lost.
+    tells_no_images = kept.test_digest is None and kept.extra <= there
+    return tells_no_images or not kept.extra.issuperset(there.union(also))
 
 
 def _flags_of(run: PlannedRun) -> dict[str, str] | None:

@@ -199,6 +199,27 @@ def test_what_has_no_record_is_read_from_its_folder(fake, tmp_path, monkeypatch)
 
 
 @pytest.mark.usefixtures("undrawn")
+def test_what_a_record_lacks_is_read_from_its_folder(fake, tmp_path):
+    """Scores that were made by hand, and what a run was tested on."""
+    fake()
+    folder = tmp_path / "birds"
+    before = content(folder)["runs"]
+    by_hand = [f"--run_dir={folder / 'U512' / 'seed_1'}", "--split=train"]
+    scoring: Any = Process(Stage("deml_tf.evaluate", by_hand), tmp_path / "x")
+    while scoring.poll() is None:
+        time.sleep(0.01)
+    written = (folder / "study.json").read_text()
+    (folder / "study.json").write_text(written.replace('"these"', "null"))
+    fake("--summary_only")
+    found = content(folder)["runs"]
+    assert found[3]["numbers"].pop("seen/recall_at_1") == pytest.approx(0.66)
+    assert {n for n in found[3]["numbers"] if n not in before[3]["numbers"]} == {
+        n for n in found[3]["numbers"] if n.startswith("seen")
+    }
+    assert found[:3] == before[:3]
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_other_flags_train_anew_and_say_so(fake, tmp_path, capsys):
     fake()
     folder = tmp_path / "birds"
@@ -369,16 +390,24 @@ def test_an_error_lets_the_other_runs_save_their_step(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("undrawn")
-def test_a_run_that_another_process_finishes_meanwhile(fake, tmp_path, monkeypatch):
+@pytest.mark.parametrize("given", [(), ("--steps=5",)])
+def test_a_run_that_another_process_finishes_meanwhile(
+    given, fake, tmp_path, monkeypatch
+):
     real = study.train_runs
 
     def beside(left, *arguments, **options):
-        other: Any = Process(Stage("deml_tf.train", left[1].arguments), tmp_path / "x")
+        theirs = [*left[1].arguments, *given]
+        other: Any = Process(Stage("deml_tf.train", theirs), tmp_path / "x")
         while other.poll() is None:
             time.sleep(0.01)
         return real(left, *arguments, **options)
 
     monkeypatch.setattr(study, "train_runs", beside)
+    if given:
+        with pytest.raises(UsageError, match=r"other flags \(steps: 5 -> 4\)"):
+            fake()
+        return
     fake()
     assert len(records(tmp_path / "birds")) == 4
     assert not (tmp_path / "birds" / "DeML(2,2)" / "seed_0" / "log.txt").exists()
