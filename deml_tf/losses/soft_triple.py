@@ -86,7 +86,8 @@ class SoftTriple(ClassWeights):
         gamma: Temperature of the choice among a class's centres, above 0.
         margin: Taken from the cosine to the own class, at least 0.
         tau: Weight of the distances between a class's centres, at least 0.
-        rate_multiplier: Factor on the learning rate of the centres, the release's.
+        rate_multiplier: Factor on the learning rate of the centres, the release's, but
+            for an Adam whose epsilon is 0.01.
         l2: L2 penalty on the centres, added to their gradients.
         **kwargs: Further arguments of `keras.layers.Layer`.
 
