@@ -124,13 +124,14 @@ def test_a_folder_that_cannot_be_read(tree, monkeypatch):
 
 
 @pytest.mark.parametrize("images", ["", "*.jpg", "**/*.jpg"])
-def test_the_folder_above_is_that_above_where_a_link_leads(images, tree, tmp_path):
+def test_the_folder_above_is_that_above_where_a_link_leads(images, tree):
     """Files of the same names lie where the text of the path leads."""
-    here = tmp_path / "here"
-    (here / "b").mkdir(parents=True)
-    (here / "b" / "2.jpg").touch()
-    (here / "current").symlink_to(tree / "a" / "deep")
-    found = list_images(f"{here}/current/../../b/{images}")
-    assert f"{tree}/b/2.jpg" in [path for path, _ in found]
-    (tree / "a" / "deep" / "list.csv").write_text("path\n../../b/2.jpg\n")
-    assert list_images(f"{here}/current/list.csv") == [(f"{tree}/b/2.jpg", None)]
+    for folder in ("here/b", "a/b"):
+        (tree / folder).mkdir(parents=True)
+        (tree / folder / "2.jpg").touch()
+    (tree / "here/current").symlink_to(tree / "a" / "deep")
+    found = list_images(f"{tree}/here/current/../b/{images}")
+    assert [path for path, _ in found] == [f"{tree}/a/b/2.jpg"]
+    (tree / "a/deep/list.csv").write_text("path\n../b/2.jpg\n")
+    found = list_images(f"{tree}/here/current/list.csv")
+    assert found == [(f"{tree}/a/b/2.jpg", None)]
