@@ -113,11 +113,11 @@ def boxes_to_original(
     resize_size: int,
     input_size: int,
     fit: str = "squash",
+    clip: bool = True,
 ) -> tf.Tensor:
     """Convert boxes on the prepared square to boxes on the image it was made from.
 
-    The inverse of `center_crop(fit_square(images, resize_size, fit), input_size)`,
-    clipped to the image, which the padding is not part of.
+    The inverse of `center_crop(fit_square(images, resize_size, fit), input_size)`.
 
     Args:
         boxes: (..., 4) as (ymin, xmin, ymax, xmax), relative to the square.
@@ -126,9 +126,10 @@ def boxes_to_original(
         resize_size: Side of the square before the centre crop, in pixels.
         input_size: Side of the centre crop, in pixels.
         fit: How the image was made square, "squash" or "pad".
+        clip: Whether boxes are clipped to the image, which the padding is not part of.
 
     Returns:
-        float32 (..., 4), relative to the image, within [0, 1].
+        float32 (..., 4), relative to the image; within [0, 1] if they are clipped.
 
     Raises:
         UsageError: Unknown `fit`, or an input size above the resize size.
@@ -143,8 +144,8 @@ def boxes_to_original(
     extent = tf.cast(tf.concat([extent, extent], -1), tf.float32)
     if shape.shape.rank == 2:
         start, extent = start[:, None], extent[:, None]  # (b, 1, 4)
-    pixels = boxes * float(input_size) - start
-    return tf.clip_by_value(pixels / extent, 0.0, 1.0)
+    found = (boxes * float(input_size) - start) / extent
+    return tf.clip_by_value(found, 0.0, 1.0) if clip else found
 
 
 class _OfSquares(keras.layers.Layer):

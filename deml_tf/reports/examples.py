@@ -49,13 +49,13 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class AttentionExample:
-    """What every scale saw of an image, and where its walk looked.
+    """What every scale saw of an image, and where its region rule looked.
 
     Attributes:
         image: `(h, w, 3)` uint8, the original image.
         label: Its class.
         boxes: `(i, 4)`, ymin, xmin, ymax, xmax relative to `image`: what scale i saw.
-        saliency: `(i, gh, gw)`, the walk's map over what scale i saw.
+        saliency: `(i, gh, gw)`, the region rule's map over what scale i saw.
         crops: `(i, s, s, 3)` uint8, the very pixels scale i saw; None cuts `boxes` out.
         truth: `(4,)`, the listed box, or None.
     """
@@ -143,14 +143,14 @@ def attention_examples(
     found = []
     for n in _one_a_class(labels, QUERIES, seed):
         image = _read(examples[n])
-        boxes = outputs["boxes"][n]
+        views = outputs.get("views", outputs["boxes"])[n]
         found.append(
             AttentionExample(
                 image=image,
                 label=names[labels[n]],
-                boxes=boxes,
+                boxes=outputs["boxes"][n],
                 saliency=outputs["saliency"][n],
-                crops=np.stack([crop(image, box, SIDE) for box in boxes]),
+                crops=np.stack([crop(image, view, SIDE) for view in views]),
                 truth=examples[n].box,
             )
         )

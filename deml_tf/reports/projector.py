@@ -1,7 +1,8 @@
 """Looking at an embedding: files for TensorBoard's projector, and a map on a page."""
 
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from deml_tf.reports.charts import INK, new_axes, svg
 from deml_tf.reports.page import write_page
 from deml_tf.runs.atomic import write_atomically
 
+Lay = Callable[[np.ndarray, int], np.ndarray]
 MOST = 5000  # images; TensorBoard and t-SNE are slow beyond
 _SPRITE = 8192  # largest side of a sprite in pixels, as TensorBoard reads it
 _TILE = 64  # largest side of an image in it
@@ -35,7 +37,11 @@ embeddings {{
 
 
 def write_projector(
-    folder: Path, embeddings: np.ndarray, examples: Sequence[Example], seed: int = 0
+    folder: Path,
+    embeddings: np.ndarray,
+    examples: Sequence[Example],
+    seed: int = 0,
+    layout: Lay | None = None,
 ) -> int:
     """Write what TensorBoard's projector reads, and a page with a map.
 
@@ -48,6 +54,8 @@ def write_projector(
         embeddings: (n, d), of length one.
         examples: n images.
         seed: Of the choice of 5,000 images, where there are more, and of t-SNE.
+        layout: What was embedded of an image and its place among the n; None, the
+            default, where it was the image itself.
 
     Returns:
         How many images were taken.
@@ -56,8 +64,8 @@ def write_projector(
     if len(chosen) > MOST:
         lots = np.random.default_rng(seed).permutation(len(chosen))
         chosen = np.sort(lots[:MOST])
+    side, sprite = make_sprite(examples, chosen, layout)
     embeddings, examples = embeddings[chosen], [examples[i] for i in chosen.tolist()]
-    side, sprite = make_sprite(examples)
     folder.mkdir(parents=True, exist_ok=True)
     rows = ("\t".join(f"{x:.6g}" for x in row) for row in embeddings)
     write_atomically(folder / "embeddings.tsv", "\n".join(rows).encode())
@@ -65,7 +73,9 @@ def write_projector(
     write_atomically(folder / "metadata.tsv", "\n".join(lines).encode())
     config = _CONFIG.format(side=side)
     write_atomically(folder / "projector_config.pbtxt", config.encode())
-    sprite.save(folder / "sprite.png")
+    picture = io.BytesIO()
+    sprite.save(picture, "PNG")
+    write_atomically(folder / "sprite.png", picture.getvalue())
     labels = [e.label for e in examples]
     write_page(
         folder / "map.html",
@@ -96,21 +106,27 @@ def flattened(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
     return method.fit_transform(embeddings)
 
 
-def make_sprite(examples: Sequence[Example]) -> tuple[int, Image.Image]:
-    """Draw all images on one, row by row, each made square.
+def make_sprite(
+    examples: Sequence[Example], chosen: np.ndarray, layout: Lay | None = None
+) -> tuple[int, Image.Image]:
+    """Draw images on one, row by row, each made square.
 
     Args:
         examples: n images.
+        chosen: Places of those that are drawn.
+        layout: As in `write_projector`.
 
     Returns:
         The side of each in pixels, and the image.
     """
-    across = int(np.ceil(len(examples) ** 0.5))
+    across = int(np.ceil(len(chosen) ** 0.5))
     side = min(_TILE, _SPRITE // across)
     canvas = Image.new("RGB", (across * side, across * side), "white")
-    for i, example in enumerate(track(examples, "projector")):
-        image = Image.fromarray(read_example(example)).resize((side, side))
-        canvas.paste(image, (i % across * side, i // across * side))
+    for i, place in enumerate(track(chosen.tolist(), "projector")):
+        image = read_example(examples[place])
+        image = layout(image, place) if layout else image
+        square = Image.fromarray(image).resize((side, side))
+        canvas.paste(square, (i % across * side, i // across * side))
     return side, canvas
 
 

@@ -67,7 +67,8 @@ def embed(
 
     Returns:
         The output for all images as one array (n, ...), or a dict of such arrays, whose
-        `boxes` are relative to the images as they were before they became square.
+        `boxes` are relative to the images as they were before they became square. Of
+        padded images, `views` are the same boxes with what they hold of the padding.
 
     Raises:
         DataError: An image cannot be read (any more).
@@ -85,10 +86,12 @@ def embed(
     try:
         for images, shapes in shown:
             found = forward(images)
+            found = dict(found) if isinstance(found, dict) else found
             if fit == "pad" and isinstance(found, dict):
                 sides = (resize_size, resize_size)
-                boxes = boxes_to_original(found["boxes"], shapes, *sides, fit)
-                found = found | {"boxes": boxes}
+                given = (found["boxes"], shapes, *sides, fit)
+                found["views"] = boxes_to_original(*given, clip=False)
+                found["boxes"] = boxes_to_original(*given)
             outputs.append(tf.nest.map_structure(lambda t: t.numpy(), found))
     except tf.errors.OpError as error:
         batch = examples[len(outputs) * batch_size :][:batch_size]

@@ -68,7 +68,7 @@ def test_tensorboard_reads_the_description(examples, tmp_path):
 
 
 def test_each_image_has_its_tile(examples):
-    side, sprite = make_sprite(examples)
+    side, sprite = make_sprite(examples, np.arange(len(examples)))
     assert side == 64 and sprite.size == (256, 256)
     for i in range(10):
         middle = (i % 4 * 64 + 32, i // 4 * 64 + 32)
@@ -101,3 +101,20 @@ def test_many_images_are_drawn_by_lot(examples, tmp_path, monkeypatch):
         assert write_projector(folder, apart(10), examples, seed) == 6
         taken.append((Path(folder) / "metadata.tsv").read_text())
     assert taken[0] == taken[1] != taken[2]
+
+
+def test_the_images_are_shown_as_they_were_laid_out(examples, tmp_path, monkeypatch):
+    """Each by its place among all of them, of which some are taken."""
+    monkeypatch.setattr(projector, "MOST", 4)
+
+    def layout(image, place):
+        return np.full_like(image, 20 * place)
+
+    folder = tmp_path / "projector"
+    assert write_projector(folder, apart(10), examples, layout=layout) == 4
+    with (folder / "metadata.tsv").open() as file:
+        paths = [row["path"] for row in csv.DictReader(file, delimiter="\t")]
+    places = [[e.path for e in examples].index(path) for path in paths]
+    with Image.open(folder / "sprite.png") as sprite:
+        pixels = np.asarray(sprite)[32::64, 32::64, 0].ravel()
+    assert pixels.tolist() == [20 * place for place in places]

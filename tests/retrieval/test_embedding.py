@@ -81,12 +81,25 @@ def test_embed_gives_boxes_on_the_images_themselves(tmp_path, fit):
     def forward(images):
         return {"boxes": tf.tile(middle[None], [len(images), 1, 1])}
 
-    boxes = embed(forward, examples, resize_size=16, fit=fit, batch_size=2)["boxes"]
+    found = embed(forward, examples, resize_size=16, fit=fit, batch_size=2)
+    boxes = found["boxes"]
     expected = {
         "squash": [middle] * 3,
         "pad": [[[0, 0.25, 1, 0.75]], [[0.25, 0, 0.75, 1]], middle],
     }
     np.testing.assert_allclose(boxes, expected[fit], atol=1e-6)
+    assert ("views" in found) == (fit == "pad")
+
+
+def test_views_hold_their_share_of_the_padding(tmp_path):
+    path = str(tmp_path / "wide.png")
+    keras.utils.save_img(path, np.zeros((40, 80, 3)), scale=False)
+    given = tf.constant([[[0.0, 0.0, 1.0, 1.0], [0.5, 0.5, 1.0, 1.0]]])
+    examples = [Example(path, "bird")]
+    found = embed(lambda _: {"boxes": given}, examples, resize_size=16, fit="pad")
+    expected = [[[-0.5, 0, 1.5, 1], [0.5, 0.5, 1.5, 1]]]
+    np.testing.assert_allclose(found["views"], expected, atol=1e-6)
+    np.testing.assert_allclose(found["boxes"], np.clip(expected, 0, 1), atol=1e-6)
 
 
 def test_each_pass_sees_the_weights_of_its_beginning():
