@@ -48,7 +48,7 @@ def run_facts(
             ("parameters", tables.number(model.get("parameters"))),
             ("GMAC an image", tables.number(model.get("gmacs"), 2)),
             (
-                "walks without a region",
+                "looks without a region",
                 f"{share:.1%}" if tables.finite(share) else None,
             ),
         ],

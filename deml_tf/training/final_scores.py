@@ -115,9 +115,9 @@ def describe(network: keras.Model, model: ModelConfig) -> dict[str, Any]:
     outputs: Any = network.output
     scales, learners, part_dim = outputs["parts"].shape[1:]
     core = network.get_layer(CORE)
-    side = core.input.shape[1]
+    side, is_several = core.input.shape[1], scales * learners > 1
     return {
-        "name": f"DeML({scales},{learners})" if scales * learners > 1 else "U512",
+        "name": f"DeML({scales},{learners})" if is_several else f"U{part_dim}",
         "backbone": model.backbone,
         "scales": scales,
         "learners": learners,
