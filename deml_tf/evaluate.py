@@ -19,6 +19,7 @@ from deml_tf.data.plumage.attributes import check_has_attributes, read_attribute
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
+from deml_tf.data.split_record import read_facts
 from deml_tf.data.splits import ROLES, SIDES, Split
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_frozen
@@ -85,7 +86,8 @@ def main(arguments: Sequence[str]) -> None:
     write_atomically(source.output, json_text(report, indent=2).encode())
     if FLAGS.projector:
         outputs, folder = embedded.queries["embedding"], Path(FLAGS.projector)
-        count = write_projector(folder, outputs, examples, source.seed)
+        layout = images.layouts[0]
+        count = write_projector(folder, outputs, examples, source.seed, layout)
         say(f"Map of {count} embeddings: {folder / 'map.html'}")
     for table in score_tables(scores, FLAGS.classes, FLAGS.split):
         console().print(table)
@@ -134,7 +136,11 @@ def attribute_probe(
     """
     labels = [example.label for example in images.queries]
     check_probed(labels)
-    attributes = read_attributes(str(source.data.data_dir))
+    # Where its images were, whatever folder this is called in.
+    folder = source.data.data_dir
+    if source.record and source.record.exists():
+        folder = read_facts(source.record)["data_dir"] or folder
+    attributes = read_attributes(str(folder))
     model = build_frozen(source.model, source.seed) if source.model else None
 
     def probe(outputs: Mapping[str, np.ndarray], scoring: ScoreConfig):
@@ -234,8 +240,10 @@ SETTINGS = (
         "seed",
         int,
         0,
-        "Seed of the choice of validation classes, of layouts and of the probes.",
+        "Seed of the choice of validation classes, of layouts, of the clusters behind "
+        "NMI, of the map and of the probes.",
         at_least=0,
+        below=2**32,
     ),
     Setting("classes", int, 10, "Lines of the printed class table.", at_least=0),
     Setting(

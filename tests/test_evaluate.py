@@ -27,7 +27,9 @@ from deml_tf.config import (
 from deml_tf.data.batches import scoring_dataset
 from deml_tf.data.example import Example
 from deml_tf.data.selection import read_split
+from deml_tf.data.split_record import write_record
 from deml_tf.data.splits import Split
+from deml_tf.errors import DataError
 from deml_tf.evaluate import Source
 from deml_tf.models.embedder import build_frozen
 from deml_tf.retrieval import score_images
@@ -150,6 +152,26 @@ def test_attributes_are_read_from_the_frozen_start_too(monkeypatch, tmp_path):
         frozen="embed",
         seed=4,
     )
+
+
+def test_attributes_are_those_of_the_images_wherever_it_is_called(
+    tmp_path, monkeypatch
+):
+    """The flag of the run names a folder below the one that it was started in."""
+    plumage = tmp_path / "there" / "plumage"
+    plumage.mkdir(parents=True)
+    data = DataConfig(dataset="plumage", data_dir="plumage")
+    record, split = tmp_path / "split.json", Split((), (), ())
+    monkeypatch.chdir(plumage.parent)
+    write_record(record, split, data)
+    monkeypatch.chdir(tmp_path)
+    read = mock.Mock(side_effect=DataError("seen"))
+    monkeypatch.setattr(evaluate, "read_attributes", read)
+    examples = [Example(f"{n}.png", f"species {n}") for n in range(LEAST_CLASSES)]
+    source = Source(tmp_path, tmp_path, data, seed=3, record=record)
+    with pytest.raises(DataError, match="seen"):
+        evaluate.attribute_probe(source, Images(examples, (), "as_is", seed=4))
+    read.assert_called_once_with(str(plumage))
 
 
 def test_flags_of_trainings_alone_are_none_of_it():

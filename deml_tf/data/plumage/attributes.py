@@ -29,7 +29,11 @@ def read_attributes(
                 row["label"]: {name: row[name] for name in ATTRIBUTES}
                 for row in csv.DictReader(file)
             }
-    except (OSError, KeyError, ValueError) as error:
+    except OSError as error:
+        raise DataError(
+            f"cannot read {path} ({error.strerror}): put the data set back there."
+        ) from error
+    except (KeyError, ValueError) as error:
         raise DataError(
             f"{path} names no attributes of the species ({error}): remove "
             f"{path.parent} and draw it again."
