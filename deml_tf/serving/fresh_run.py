@@ -13,7 +13,7 @@ import numpy as np
 from deml_tf.errors import DataError
 
 FRESH_PROCESS = Path(__file__).with_name("fresh_process.py")
-_LIMIT = 600  # seconds that the process may take
+_LIMIT = 3600  # seconds that the process may take: it must end, even if it hangs
 _TENSORFLOW = ("python", "session")  # the runtimes that are TensorFlow
 
 Inputs = Mapping[str, "np.ndarray | Sequence[bytes]"]

@@ -1,21 +1,14 @@
 """The model card of an export: README.md, as the Hugging Face Hub reads it."""
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from deml_tf.studies.intervals import Estimate
 
 CARD = "README.md"
-_METRICS = {
-    "recall_at_1": "Recall@1",
-    "recall_at_2": "Recall@2",
-    "recall_at_4": "Recall@4",
-    "recall_at_8": "Recall@8",
-    "r_precision": "R-precision",
-    "map_at_r": "MAP@R",
-    "nmi": "NMI",
-}
+_METRICS = {"r_precision": "R-precision", "map_at_r": "MAP@R", "nmi": "NMI"}
 _CALLS = {
     "saved_model": """\
 In Python:
@@ -32,12 +25,16 @@ found["embedding"], found["valid"], found["boxes"]
 takes the same bytes; deml_tf's client (`python -m deml_tf.client`) sends whole folders.
 Embeddings are compared by cosine.""",
     "litert": """\
-The `.tflite` file takes prepared squares and runs in LiteRT; `deml.json` describes
+A `.tflite` file takes prepared squares and runs in LiteRT; `deml.json` describes
 inputs and outputs. Embeddings are compared by cosine.""",
     "onnx": """\
 The `.onnx` file takes prepared squares and runs in ONNX Runtime; `deml.json` describes
 inputs and outputs. Embeddings are compared by cosine.""",
 }
+_CROPS = (
+    "- first crop each image to its object: the embedder was trained and scored on "
+    "such crops, which the export does not make"
+)
 
 
 def model_card(
@@ -68,11 +65,13 @@ def model_card(
         "## Scores",
         _scores(about, test, over_seeds),
         "## Preprocessing",
-        _preprocessing(about["preprocessing"]),
+        _preprocessing(about["preprocessing"], about.get("crop_to_box", False)),
     ]
     unknown = _threshold(about.get("threshold") or {})
     if unknown:
         parts += ["## Unknown images", unknown]
+    if about.get("int8"):
+        parts += ["## In 8 bits", _int8(about["int8"])]
     parts += ["## Origin", _origin(about, licence)]
     return "\n\n".join(parts) + "\n"
 
@@ -103,11 +102,11 @@ def _header(
         lines.append(f"license: {json.dumps(licence)}")
     metrics = [
         {"type": key, "name": name, "value": test[key]}
-        for key, name in _METRICS.items()
-        if test.get(key) is not None
+        for key, name in _metrics(test).items()
     ]
-    # Nobody scored a part of the embedder, or another arithmetic.
-    changed = about.get("difference_from_trained_precision") or about.get("int8")
+    # Nobody scored a part of the embedder, another arithmetic, or uncropped images.
+    changes = ("difference_from_trained_precision", "int8", "crop_to_box")
+    changed = any(about.get(name) for name in changes)
     if metrics and _has_all_parts(about) and not changed:
         dataset = _dataset(about)
         result = {
@@ -118,6 +117,14 @@ def _header(
         index = [{"name": about["name"], "results": [result]}]
         lines.append(f"model-index: {json.dumps(index)}")
     return "\n".join(["---", *lines, "---"])
+
+
+def _metrics(test: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names of the scores that there are, recalls first, by their keys."""
+    found = (re.fullmatch(r"recall_at_(\d+)", key) for key in test)
+    ranks = sorted(int(match[1]) for match in found if match)
+    names = {f"recall_at_{rank}": f"Recall@{rank}" for rank in ranks} | _METRICS
+    return {key: name for key, name in names.items() if test.get(key) is not None}
 
 
 def _has_all_parts(about: Mapping[str, Any]) -> bool:
@@ -156,7 +163,7 @@ def _scores(
     test: Mapping[str, Any],
     over_seeds: Mapping[str, Estimate] | None,
 ) -> str:
-    rows = [(key, name) for key, name in _METRICS.items() if test.get(key) is not None]
+    rows = _metrics(test)
     if not rows:
         return "None: the embedder was exported without its run."
     protocol = about.get("protocol") or {}
@@ -173,7 +180,7 @@ def _scores(
             "|---|---|---|",
         ]
     lines = [text, "", *head]
-    for key, name in rows:
+    for key, name in rows.items():
         line = f"| {name} | {test[key]:.3f} |"
         if over_seeds:
             line += f" {_interval(over_seeds.get(key))} |"
@@ -189,9 +196,11 @@ def _interval(found: Estimate | None) -> str:
     return f"{found.mean:.3f}, {found.low:.3f} to {found.high:.3f} ({found.n} seeds)"
 
 
-def _preprocessing(found: Mapping[str, Any]) -> str:
-    names = {key: key.replace("_", " ") for key in found}
-    return "\n".join(f"- {names[key]}: {value}" for key, value in found.items())
+def _preprocessing(found: Mapping[str, Any], are_crops: bool) -> str:
+    lines = [f"- {key.replace('_', ' ')}: {value}" for key, value in found.items()]
+    if are_crops:
+        lines.insert(0, _CROPS)
+    return "\n".join(lines)
 
 
 def _threshold(found: Mapping[str, Any]) -> str:
@@ -204,6 +213,23 @@ def _threshold(found: Mapping[str, Any]) -> str:
         f"{100 * found['true_accept_rate']:.3g} % of those that it holds. "
         f"It depends on {found['depends_on']}."
     )
+
+
+def _int8(found: Mapping[str, Any]) -> str:
+    """Say what the file of rounded weights loses, and its own threshold."""
+    text = (
+        "`model_int8.tflite` has weights of 8 bits; all else here is of "
+        "`model.tflite`. Its embeddings have a cosine with the others of at least "
+        f"{found['smallest_cosine']:.4f}."
+    )
+    if "map_at_r" in found:
+        exact, rounded = (found["map_at_r"][name] for name in ("float32", "int8"))
+        text += (
+            f" Of {found['images']} images of {found['classes']} classes held out of "
+            f"training, MAP@R is {rounded:.3f}, and {exact:.3f} in float32."
+        )
+    own = _threshold(found.get("threshold") or {})
+    return f"{text} {own}".rstrip()
 
 
 def _origin(about: Mapping[str, Any], licence: str | None) -> str:

@@ -122,7 +122,7 @@ class Source:
 
         No path of this machine is among them: exports are given away.
         """
-        if self.run is None:
+        if self.run is None or self.configs is None:
             return {"model": None, "dataset": None, "protocol": None, "test": None}
         results = self.run.read_json("results.json")
         # The scores are of the whole embedder in the precision it was trained in.
@@ -133,6 +133,7 @@ class Source:
         return facts | {
             "model": model,
             "dataset": {"kind": dataset.get("kind")},
+            "crop_to_box": self.configs.data.crop_to_box,
             "run": self.run.path.resolve().name,
         }
 

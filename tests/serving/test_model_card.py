@@ -75,6 +75,35 @@ def test_the_text_says_what_deml_json_says():
     assert "license" not in header(card)
 
 
+def test_the_scores_of_every_rank():
+    test = {"recall_at_100": 0.9, "map_at_r": None, "recall_at_10": 0.8, "x": 1}
+    card = model_card(ABOUT | {"test": test | {"recall_at_1": 0.5}})
+    wanted = "| Recall@1 | 0.500 |\n| Recall@10 | 0.800 |\n| Recall@100 | 0.900 |\n\n"
+    assert wanted in card
+    (model,) = header(card)["model-index"]
+    names = [metric["type"] for metric in model["results"][0]["metrics"]]
+    assert names == ["recall_at_1", "recall_at_10", "recall_at_100"]
+
+
+def test_crops_are_named_where_they_are_needed():
+    assert "crop" not in model_card(ABOUT | {"crop_to_box": False})
+    card = model_card(ABOUT | {"crop_to_box": True})
+    assert "## Preprocessing\n\n- first crop each image to its object" in card
+
+
+def test_both_files_of_eight_bits():
+    scores = {"images": 40, "classes": 4, "map_at_r": {"float32": 0.5, "int8": 0.25}}
+    own = ABOUT["threshold"] | {"cosine": 0.625}
+    for measured, words in (
+        ({}, "at least 0.9800.\n"),
+        (scores, "Of 40 images of 4 classes held out of training, MAP@R is 0.250,"),
+        (scores | {"threshold": own}, "below 0.6250 is called unknown"),
+    ):
+        found = {"smallest_cosine": 0.98, **measured}
+        card = model_card(ABOUT | {"format": "litert", "int8": found})
+        assert words in card and "`model_int8.tflite` has weights of 8 bits" in card
+
+
 def test_intervals_of_a_study():
     seeds = {"recall_at_1": Estimate(3, 0.48, 0.01, 0.455, 0.505)}
     card = model_card(ABOUT, over_seeds=seeds)
@@ -199,7 +228,8 @@ def test_without_the_library(monkeypatch):
         {"model": {**ABOUT["model"], "scales": 3, "learners": 1}},
         {"model": {**ABOUT["model"], "scales": 2, "learners": 2}},
         {"difference_from_trained_precision": {"smallest_cosine": 0.99}},
-        {"int8": {"recall_at_1": {}}},
+        {"int8": {"smallest_cosine": 0.99}},
+        {"crop_to_box": True},
     ],
 )
 def test_scores_of_another_embedder_are_not_its_own(changed):

@@ -37,13 +37,24 @@ def test_what_another_precision_costs():
     trained, served = (
         SimpleNamespace(of_files=lambda encoded, rows=rows: rows)
         for rows in (
-            [{"embedding": [1.0, 0.0]}, None, {"embedding": [0.0, 1.0]}],
-            [{"embedding": [0.75, 0.5]}, None, {"embedding": [0.0, 1.0]}],
+            [{"embedding": [1.0, 0.0]}, None, *[{"embedding": [0.0, 1.0]}] * 2],
+            [{"embedding": [0.75, 0.5]}, None, *[{"embedding": [0.0, 1.0]}] * 2],
         )
     )
     models: Any = trained, served
-    lost = precision_difference(*models, [b"", b"", b""])
+    lost = precision_difference(*models, [b""] * 4)
     assert lost == {"largest_difference": 0.5, "smallest_cosine": 0.75}
+
+
+def test_another_precision_that_computes_something_else_is_refused():
+    def model(*rows) -> Any:
+        found = [{"embedding": [x, (1 - x * x) ** 0.5]} for x in rows]
+        return SimpleNamespace(of_files=lambda encoded: found)
+
+    near = precision_difference(model(1, 1, 1), model(1, 0.95, 0.5), [b""] * 3)
+    assert near["smallest_cosine"] == 0.5  # a box may jump
+    with pytest.raises(DataError, match=r"median cosine 0.850"):
+        precision_difference(model(1, 1, 1), model(1, 0.85, 0.5), [b""] * 3)
 
 
 def test_names_the_worst():
