@@ -190,7 +190,8 @@ def cli() -> None:
         "push_to",
         None,
         "hf://OWNER/NAME: a repository of the Hugging Face Hub that the version is "
-        "uploaded to as well; it is made if it is not there, and private. The extra "
+        "uploaded to as well, in place of all that it holds; it is made if it is not "
+        "there, and private. The extra "
         "hub is needed.",
     )
     command.run(main)
