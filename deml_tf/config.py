@@ -367,7 +367,9 @@ class TrainConfig:
         0.8, "Factor on the learning rate at each of decay_steps.", above=0.0
     )
     head_multiplier: float = _setting(
-        10.0, "Factor on the learning rate of projections and gates.", above=0.0
+        10.0,
+        "Factor on the learning rate of projections, gates and learned region rules.",
+        above=0.0,
     )
     bias_multiplier: float = _setting(
         2.0, "Factor on the learning rate of biases.", above=0.0

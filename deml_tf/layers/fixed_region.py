@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
+from deml_tf.layers.grid import check_grid
 
 
 def check_share(name: str, value: float, *, or_zero: bool = False) -> None:
@@ -78,6 +79,17 @@ class FixedRegion(keras.layers.Layer):
         self.centre_y = centre_y
         self.centre_x = centre_x
         self.resolution = resolution
+
+    def build(self, features_shape: tuple[Any, ...]) -> None:
+        """Check the shape; there are no weights.
+
+        Args:
+            features_shape: (b, h, w, c).
+
+        Raises:
+            UsageError: If h, w or c is not known.
+        """
+        check_grid("features", features_shape)
 
     def call(self, features: Any) -> dict[str, Any]:
         """Give each view the square.

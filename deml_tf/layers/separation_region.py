@@ -127,7 +127,7 @@ class SeparationRegion(keras.layers.Layer):
         maps = [_few_channels(m) for m in maps]
         if self.learned:
             pairs = zip(maps, self.logarithms, strict=True)
-            maps = [m * tf.exp(tf.convert_to_tensor(log)) for m, log in pairs]
+            maps = [m * tf.exp(tf.cast(log, tf.float32)) for m, log in pairs]
         found = [_centred(m) for m in maps]
         boxes = squares(self.grid, self.smallest)  # (k, 4)
         area = (boxes[:, 2] - boxes[:, 0]) ** 2

@@ -179,12 +179,20 @@ def check_together(settings: ModelConfig) -> None:
     Raises:
         UsageError: Two of them do not.
     """
-    ungated = settings.learners > 1 and settings.channel_attention is False
-    if ungated and settings.shared_projection:
+    gated, several = settings.channel_attention, settings.learners > 1
+    gated = several if gated is None else gated
+    if several and not gated and settings.shared_projection:
         raise UsageError(
             f"learners={settings.learners} without channel attention would all be the "
             "same: use learners=1, channel_attention=true or shared_projection=false."
         )
+    for name in ("pooled_gates", "gate_bias"):
+        value = getattr(settings, name)
+        if not gated and not (value is None or value is False):
+            raise UsageError(
+                f"{name}={str(value).lower()} is for gates, and none are built: leave "
+                "it out, or use channel_attention=true."
+            )
     if settings.batch_norm == "train" and not settings.train_backbone:
         raise UsageError(
             "batch_norm=train is not for train_backbone=false, which trains nothing of "
@@ -202,6 +210,12 @@ def check_together(settings: ModelConfig) -> None:
             raise UsageError(
                 f"{name}={value}: it must be at least input_size={settings.input_size}."
             )
+    source = settings.source_size or settings.input_size
+    if settings.zoom_source == "previous" and source > settings.input_size:
+        raise UsageError(
+            f"source_size={source} is not seen with zoom_source=previous, which cuts "
+            f"from views of input_size={settings.input_size}: leave one of them out."
+        )
 
 
 def _around(core: keras.Model, geometry: Geometry, explain: bool) -> keras.Model:

@@ -335,6 +335,20 @@ CASES = (
         "use --learners=1, --channel_attention=true or --shared_projection=false.",
     ),
     Case(
+        "a setting of gates where there are none",
+        "train TINY --learners=1 --pooled_gates",
+        2,
+        "--pooled_gates=true is for gates, and none are built: leave it out, or use "
+        "--channel_attention=true.",
+    ),
+    Case(
+        "a source that no scale sees",
+        "train TINY --source_size=48 --zoom_source=previous",
+        2,
+        "--source_size=48 is not seen with --zoom_source=previous, which cuts from "
+        "views of --input_size=32: leave one of them out.",
+    ),
+    Case(
         "norms trained in a backbone that is not",
         "train TINY --notrain_backbone --batch_norm=train",
         2,

@@ -113,6 +113,12 @@ def test_random_boxes_of_maps_that_say_nothing():
     np.testing.assert_allclose(single["boxes"], [[0.5, 0.5, 1, 1]])
 
 
+@pytest.mark.parametrize("rule", [FixedRegion, RandomRegion])
+def test_maps_of_unknown_size_are_refused(rule):
+    with pytest.raises(UsageError, match=r"give \(b, h, w, c\), all but b known"):
+        rule()(keras.Input((None, None, 64)))
+
+
 def test_no_gradient():
     maps = tf.constant(blobs(2))
     for layer in (FixedRegion(), RandomRegion()):

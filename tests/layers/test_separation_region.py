@@ -226,6 +226,16 @@ def test_learned_channels_move_the_box_to_what_is_asked_for():
     np.testing.assert_allclose(layer(maps)["boxes"], wanted, atol=0.03)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float64"])
+def test_learned_channels_of_other_types_look_at_the_same_place(dtype):
+    maps = np.random.default_rng(0).normal(size=(2, 6, 6, 3)).astype("float32")
+    found = [
+        SeparationRegion(learned=True, grid=6, dtype=d)(maps)["boxes"]
+        for d in ("float32", dtype)
+    ]
+    np.testing.assert_array_equal(*found)
+
+
 @pytest.mark.parametrize("learned", [False, True])
 def test_features_get_no_gradient(learned):
     maps = tf.constant(blobs(2))
