@@ -57,8 +57,8 @@ def list_images(images: str) -> list[ListedImage]:
         UsageError: There is no such place, or no image.
         DataError: A list has wrong lines, or none of its images exists.
     """
-    images = resolve_parents(images)
     if os.path.isdir(images):
+        images = resolve_parents(images)
         return _labelled(look_into(images), images, images)
     if os.path.isfile(images) and not is_image(images):
         return _read_list(Path(images))
@@ -66,9 +66,10 @@ def list_images(images: str) -> list[ListedImage]:
         raise UsageError(
             f"images={images} does not exist: name a folder, a list or a pattern."
         )
-    beginning = _beginning(images)
+    given = _beginning(images)
+    beginning = resolve_parents(given)
     found = Found([], [])
-    for path in _matching(images):
+    for path in _matching(os.path.join(beginning, Path(images).relative_to(given))):
         below = Path(path).relative_to(beginning).parts
         is_taken = is_image(path) and not any(map(is_hidden, below))
         (found.images if is_taken else found.left_out).append(path)

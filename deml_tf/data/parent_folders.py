@@ -14,10 +14,14 @@ def resolve_parents(path: str | os.PathLike[str]) -> str:
         path: A path, perhaps of nothing that exists.
 
     Returns:
-        A path of the same file. The same text if it has .. at most at its beginning.
+        A path of the same file. Only what leads to such a link is resolved.
     """
-    parts = Path(path).parts
-    last = max((n for n, part in enumerate(parts) if part == os.pardir), default=-1)
-    if last < 0 or set(parts[: last + 1]) == {os.pardir} or "\0" in os.fspath(path):
-        return os.fspath(path)
-    return os.path.join(os.path.realpath(Path(*parts[: last + 1])), *parts[last + 1 :])
+    found = ""
+    for part in Path(path).parts:
+        if part != os.pardir or os.path.basename(found) in ("", os.pardir):
+            above_the_root = part == os.pardir and found == os.sep
+            found = found if above_the_root else os.path.join(found, part)
+        else:
+            whole = os.path.realpath(found) if os.path.islink(found) else found
+            found = os.path.dirname(whole)
+    return found or os.curdir
