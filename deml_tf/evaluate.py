@@ -19,7 +19,7 @@ from deml_tf.data.plumage.attributes import check_has_attributes, read_attribute
 from deml_tf.data.scan import take_out_bad
 from deml_tf.data.selection import read_split, run_split
 from deml_tf.data.sets import find_set
-from deml_tf.data.split_record import read_facts
+from deml_tf.data.split_record import place_of, read_facts
 from deml_tf.data.splits import ROLES, SIDES, Split
 from deml_tf.errors import UsageError
 from deml_tf.models.embedder import build_frozen
@@ -139,7 +139,7 @@ def attribute_probe(
     # Where its images were, whatever folder this is called in.
     folder = source.data.data_dir
     if source.record and source.record.exists():
-        folder = read_facts(source.record)["data_dir"] or folder
+        folder = place_of(read_facts(source.record)["data_dir"], source.data)
     attributes = read_attributes(str(folder))
     model = build_frozen(source.model, source.seed) if source.model else None
 

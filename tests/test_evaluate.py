@@ -172,6 +172,10 @@ def test_attributes_are_those_of_the_images_wherever_it_is_called(
     with pytest.raises(DataError, match="seen"):
         evaluate.attribute_probe(source, Images(examples, (), "as_is", seed=4))
     read.assert_called_once_with(str(plumage))
+    plumage.rename(tmp_path / "plumage")  # where the flag looks from here
+    with pytest.raises(DataError, match="seen"):
+        evaluate.attribute_probe(source, Images(examples, (), "as_is", seed=4))
+    read.assert_called_with(str(tmp_path / "plumage"))
 
 
 def test_flags_of_trainings_alone_are_none_of_it():

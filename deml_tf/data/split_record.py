@@ -67,7 +67,7 @@ def read_record(path: Path, data: DataConfig) -> Split | None:
         return None
     record = read_facts(path)
     try:
-        place = _place(record["data_dir"], data)
+        place = place_of(record["data_dir"], data)
         split = Split(**{role: _examples(record, role, place) for role in ROLES})
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, UsageError):
@@ -125,8 +125,19 @@ def split_digest(split: Split) -> str:
     return digest.hexdigest()
 
 
-def _place(recorded: str | None, data: DataConfig) -> str:
-    """Find the folder that the recorded paths are relative to."""
+def place_of(recorded: str | None, data: DataConfig) -> str:
+    """Find the folder that the recorded paths are relative to.
+
+    Args:
+        recorded: Where the data set was, as the record has it.
+        data: Names its place now.
+
+    Returns:
+        The first of them that is there; empty if none is named.
+
+    Raises:
+        UsageError: None is there.
+    """
     given = _absolute(data.data_dir)
     places = [place for place in (recorded, given) if place]
     for place in places:
