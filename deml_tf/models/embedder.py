@@ -73,7 +73,10 @@ def build_deml(*, seed: int = 0, explain: bool = False, **settings: Any) -> kera
     before = random.getstate()
     random.seed(str(seed))  # where Keras's initializers draw their seeds
     try:
-        return build_embedder(_settings_of(settings), seed, explain)
+        wanted = _settings_of(settings)
+        check(wanted)
+        check_used(wanted)
+        return build_embedder(wanted, seed, explain)
     finally:
         random.setstate(before)
 
@@ -179,20 +182,12 @@ def check_together(settings: ModelConfig) -> None:
     Raises:
         UsageError: Two of them do not.
     """
-    gated, several = settings.channel_attention, settings.learners > 1
-    gated = several if gated is None else gated
-    if several and not gated and settings.shared_projection:
+    ungated = settings.learners > 1 and settings.channel_attention is False
+    if ungated and settings.shared_projection:
         raise UsageError(
             f"learners={settings.learners} without channel attention would all be the "
             "same: use learners=1, channel_attention=true or shared_projection=false."
         )
-    for name in ("pooled_gates", "gate_bias"):
-        value = getattr(settings, name)
-        if not gated and not (value is None or value is False):
-            raise UsageError(
-                f"{name}={str(value).lower()} is for gates, and none are built: leave "
-                "it out, or use channel_attention=true."
-            )
     if settings.batch_norm == "train" and not settings.train_backbone:
         raise UsageError(
             "batch_norm=train is not for train_backbone=false, which trains nothing of "
@@ -210,11 +205,28 @@ def check_together(settings: ModelConfig) -> None:
             raise UsageError(
                 f"{name}={value}: it must be at least input_size={settings.input_size}."
             )
-    source = settings.source_size or settings.input_size
-    if settings.zoom_source == "previous" and source > settings.input_size:
+
+
+def check_used(settings: ModelConfig) -> None:
+    """Refuse settings that would do nothing, in what is built for the first time.
+
+    Raises:
+        UsageError: There is one.
+    """
+    gated = settings.channel_attention
+    gated = settings.learners > 1 if gated is None else gated
+    for name in ("pooled_gates", "gate_bias"):
+        value = getattr(settings, name)
+        if not gated and not (value is None or value is False):
+            raise UsageError(
+                f"{name}={str(value).lower()} is for gates, and none are built: leave "
+                "it out, or use channel_attention=true."
+            )
+    source, seen = settings.source_size, settings.input_size
+    if settings.zoom_source == "previous" and source not in (None, seen):
         raise UsageError(
             f"source_size={source} is not seen with zoom_source=previous, which cuts "
-            f"from views of input_size={settings.input_size}: leave one of them out."
+            f"from views of input_size={seen}: give source_size={seen}."
         )
 
 

@@ -19,7 +19,7 @@ from deml_tf.config import (
 from deml_tf.data.service import check_service
 from deml_tf.data.sets import find_set
 from deml_tf.errors import UsageError
-from deml_tf.models.embedder import check_together
+from deml_tf.models.embedder import check_together, check_used
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.best_step import check_patience
 from deml_tf.training.build import check_choices
@@ -47,8 +47,11 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         DataError: Data, run folder or another worker prevent the training.
     """
     check_settings(configs)
+    folder = RunFolder(str(configs.train.run_dir))
+    if not folder.flags_path.exists():
+        check_used(configs.model)
     cluster = read_cluster()
-    finished = RunFolder(str(configs.train.run_dir)).finished
+    finished = folder.finished
     if finished and not cluster.is_chief:
         return None  # the writer says so
     if devices.track is not None and not finished:

@@ -346,7 +346,7 @@ CASES = (
         "train TINY --source_size=48 --zoom_source=previous",
         2,
         "--source_size=48 is not seen with --zoom_source=previous, which cuts from "
-        "views of --input_size=32: leave one of them out.",
+        "views of --input_size=32: give --source_size=32.",
     ),
     Case(
         "norms trained in a backbone that is not",
