@@ -124,9 +124,10 @@ def set_aside(run: PlannedRun) -> Path:
 def _lacks(kept: Record, run: PlannedRun, also: Collection[str]) -> bool:
     """Whether a record lacks what the folder of its run has, or could have."""
     there = {name for name in EXTRA_SCORES if is_scored(run.folder, name)}
+    tells_less = kept.test_digest is None or not there <= kept.extra
     # Not where what only the record has would be lost.
-    tells_no_images = kept.test_digest is None and kept.extra <= there
-    return tells_no_images or not kept.extra.issuperset(there.union(also))
+    may_be_read = tells_less and kept.extra <= there
+    return may_be_read or not kept.extra.issuperset(also)
 
 
 def _flags_of(run: PlannedRun) -> dict[str, str] | None:

@@ -217,6 +217,14 @@ def test_what_a_record_lacks_is_read_from_its_folder(fake, tmp_path):
         n for n in found[3]["numbers"] if n.startswith("seen")
     }
     assert found[:3] == before[:3]
+    # Now it has scores that its folder lacks, which has others.
+    (folder / "U512" / "seed_1" / "scores_train.json").unlink()
+    others = [by_hand[0], "--layout=empty"]
+    scoring = Process(Stage("deml_tf.evaluate", others), tmp_path / "x")
+    while scoring.poll() is None:
+        time.sleep(0.01)
+    fake("--summary_only")
+    assert "seen/recall_at_1" in content(folder)["runs"][3]["numbers"]
 
 
 @pytest.mark.usefixtures("undrawn")
