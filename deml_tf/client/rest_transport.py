@@ -56,7 +56,8 @@ class RestTransport:
             version: The model's.
             images: b files' contents.
             timeout: Seconds until the whole answer must be there; the server has a
-                limit of its own (`--rest_api_timeout_in_ms`, half a minute).
+                limit of its own (`--rest_api_timeout_in_ms`, half a minute unless it is
+                set, as export/compose.yaml does).
 
         Raises:
             ServerError: It failed.

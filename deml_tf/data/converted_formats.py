@@ -5,6 +5,7 @@ the extra `formats` installs. It needs no TensorFlow.
 """
 
 import contextlib
+import importlib.metadata
 import importlib.util
 import io
 import math
@@ -103,9 +104,17 @@ def register_plug_ins() -> bool:
 
 def decoders() -> str:
     """Name what decodes these formats: what one decodes, another may not."""
-    avif = "-avif" if features.check("avif") else ""
-    heic = "-heic" if importlib.util.find_spec(_PLUG_IN) else ""
+    # Older ones do not know the word, and warn of it.
+    avif = "-avif" if "avif" in features.modules and features.check("avif") else ""
+    heic = f"-heic{_version(_PLUG_IN)}" if importlib.util.find_spec(_PLUG_IN) else ""
     return f"pillow{Image.__version__}{avif}{heic}"
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 class _NotConverted(ValueError):

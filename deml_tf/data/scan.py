@@ -121,7 +121,7 @@ def find_bad(paths: Iterable[str]) -> dict[str, str]:
     """Find the images that a run could not read.
 
     Each image is read and decoded once, several at a time, with a progress bar. The
-    result is remembered by path, size and time.
+    result is remembered by path, size and times.
 
     Args:
         paths: Paths of the images. A path given twice is checked once.

@@ -14,6 +14,8 @@ from deml_tf.reports import drawing, tables
 from deml_tf.reports.charts import bars
 from deml_tf.reports.page import write_page
 
+_LEAST = 5  # characters of a column of numbers
+
 
 def comparison_rows(results: Mapping[str, Mapping[str, Any]]) -> tables.Rows:
     """Return the rows of a comparison: the frozen starts, then the runs.
@@ -78,6 +80,10 @@ def comparison_table(rows: tables.Rows) -> Table:
     """
     columns, cells, best = _comparison(rows)
     table = tables.plain_table(columns)
+    names, *numbers = table.columns
+    names.no_wrap, names.overflow = False, "fold"  # long names give way to numbers
+    for column, title in zip(numbers, columns, strict=True):
+        column.min_width = max(len(title), _LEAST)
     for r, (name, _) in enumerate(rows):
         table.add_row(
             Text(printable(name)),

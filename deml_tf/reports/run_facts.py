@@ -48,7 +48,7 @@ def run_facts(
             ("parameters", tables.number(model.get("parameters"))),
             ("GMAC an image", tables.number(model.get("gmacs"), 2)),
             (
-                "looks without a region",
+                "views without a region",
                 f"{share:.1%}" if tables.finite(share) else None,
             ),
         ],

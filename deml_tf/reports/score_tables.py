@@ -86,7 +86,7 @@ def attention_table(attention: Mapping[str, Any]) -> Table:
         cells = (tables.number(attention[key][i]) for key in measures)
         table.add_row(f"scale {i + 1}", *cells)
     share = attention["fallback_share"]
-    table.caption = f"{share:.1%} of the looks found no region"
+    table.caption = f"in {share:.1%} of the views no region was found"
     return table
 
 

@@ -43,7 +43,7 @@ SEEN = {
     "unseen MAP@R": "map_at_r",
 }
 _ATTENTION = {
-    "looks without a region": "object_attention/fallback_share",
+    "views without a region": "object_attention/fallback_share",
     **{title: f"object_attention/{key}" for key, title in MEASURES.items()},
 }
 # Of a layout, beside the images as they are: all but the sides of boxes.

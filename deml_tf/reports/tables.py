@@ -18,9 +18,6 @@ def scores(results: Mapping[str, Any]) -> Mapping[str, Any]:
     return results.get("test") or results.get("frozen") or {}
 
 
-_LEAST = 5  # characters of a column of numbers
-
-
 def columns(scores: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
     """Return keys and names of the score columns: all recalls, then the rest."""
     found = {
@@ -63,8 +60,7 @@ def plain_table(titles: Iterable[str]) -> Table:
         titles: Of the columns after the names.
     """
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("", overflow="fold")  # long names give way to the numbers
+    table.add_column("", no_wrap=True)
     for title in titles:
-        least = max(len(title), _LEAST)
-        table.add_column(title, justify="right", no_wrap=True, min_width=least)
+        table.add_column(title, justify="right", no_wrap=True)
     return table

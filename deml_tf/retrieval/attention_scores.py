@@ -23,12 +23,12 @@ def score_attention(
         boxes: (n, i, 4), ymin, xmin, ymax, xmax relative to the image: what each scale
             saw.
         saliency: (n, i, h, w), at least 0.
-        fallback: (n, i), whether a walk found no region. The last scale's proposal is
+        fallback: (n, i), whether no region was found. The last scale's proposal is
             not used.
         listed: (n, 4), the objects' boxes; None, the default, where they are not known.
 
     Returns:
-        `fallback_share`, of the walks whose box is zoomed to; and for each scale, over
+        `fallback_share`, of the views whose box is zoomed to; and for each scale, over
         the images, `mean_box`, `side` (mean), `side_deviation` (standard deviation),
         `entropy` (mean, of the saliency divided by its sum, over log(h w): 1 where all
         places are alike), and with listed boxes `iou` (mean), `iou_of_centre` (mean

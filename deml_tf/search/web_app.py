@@ -20,7 +20,7 @@ from deml_tf.search.whole_body import WholeBody
 RUNNING, WAITING = 16, 64
 """Requests that are answered at once, and that wait: of those that may have an image
 embedded. Of all others as many again are answered, so that none waits for a slow
-embedder, and `_LONGER` times as many wait: a page asks for up to 200 thumbnails, and a
+embedder, and eight times as many wait: a page asks for up to 200 thumbnails, and a
 browser does not repeat what is refused."""
 _LONGER = 8
 
@@ -56,7 +56,8 @@ def make_app(
         most_bytes: Largest body of a request.
         allowed_hosts: Names that requests may ask for; "*" for any.
         running: Requests that are answered at once.
-        waiting: Requests that wait for their turn; others are refused with status 503.
+        waiting: Requests that wait for their turn, of those that may embed; of all
+            others eight times as many. More are refused with status 503.
     """
     pages, api = Pages(site, most_bytes), Api(site)
     routes = [

@@ -98,7 +98,7 @@ def hold_to_parity(
 
 
 def precision_difference(
-    trained: Trained, served: Trained, encoded: Sequence[bytes]
+    trained: Trained, served: Trained, encoded: Sequence[bytes], precision: str
 ) -> dict[str, float]:
     """Measure what another precision costs, on images that can be read.
 
@@ -106,6 +106,7 @@ def precision_difference(
         trained: The embedder as trained.
         served: The same in the export's precision.
         encoded: Images, whatever their bytes.
+        precision: That of the export.
 
     Returns:
         `largest_difference` of an embedding's number, and the `smallest_cosine`
@@ -122,9 +123,9 @@ def precision_difference(
     cosines = (exact * rounded).sum(axis=1)
     if np.median(cosines) < LEAST_COSINE:
         raise DataError(
-            "in another precision the embedder computes other embeddings than the "
-            f"trained one (median cosine {np.median(cosines):.3f}), so nothing was "
-            "published: export it in the precision it was trained in."
+            f"precision={precision} computes other embeddings than were trained "
+            f"(median cosine {np.median(cosines):.3f}), so nothing was published: "
+            "export in the precision of the training."
         )
     return {
         "largest_difference": largest_difference(exact, rounded),

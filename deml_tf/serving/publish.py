@@ -148,7 +148,7 @@ def _lost_by_precision(
 ) -> dict[str, float]:
     """Measure and print what another precision than the trained one costs."""
     trained = Trained(source.embedder, choice.scales, choice.learners)
-    lost = parity.precision_difference(trained, served, proof)
+    lost = parity.precision_difference(trained, served, proof, choice.precision)
     say(
         f"{choice.precision} moves an embedding by {lost['largest_difference']:.2g} at "
         f"most (cosine {lost['smallest_cosine']:.4f})."

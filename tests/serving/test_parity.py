@@ -42,7 +42,7 @@ def test_what_another_precision_costs():
         )
     )
     models: Any = trained, served
-    lost = precision_difference(*models, [b""] * 4)
+    lost = precision_difference(*models, [b""] * 4, "bfloat16")
     assert lost == {"largest_difference": 0.5, "smallest_cosine": 0.75}
 
 
@@ -51,10 +51,11 @@ def test_another_precision_that_computes_something_else_is_refused():
         found = [{"embedding": [x, (1 - x * x) ** 0.5]} for x in rows]
         return SimpleNamespace(of_files=lambda encoded: found)
 
-    near = precision_difference(model(1, 1, 1), model(1, 0.95, 0.5), [b""] * 3)
+    exact, given = model(1, 1, 1), ([b""] * 3, "bfloat16")
+    near = precision_difference(exact, model(1, 0.95, 0.5), *given)
     assert near["smallest_cosine"] == 0.5  # a box may jump
-    with pytest.raises(DataError, match=r"median cosine 0.850"):
-        precision_difference(model(1, 1, 1), model(1, 0.85, 0.5), [b""] * 3)
+    with pytest.raises(DataError, match=r"precision=bfloat16 .* cosine 0.850"):
+        precision_difference(exact, model(1, 0.85, 0.5), *given)
 
 
 def test_names_the_worst():
