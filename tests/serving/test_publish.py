@@ -94,8 +94,8 @@ def test_another_precision_than_the_trained_one(source, written, monkeypatch, tm
     described = json.loads(text)
     assert described["precision"] == "bfloat16"
     assert described["difference_from_trained_precision"] == lost
-    trained, served, _ = compare.call_args.args
-    assert trained is source.embedder and precision_of(served) == "bfloat16"
+    trained, served, _, named = compare.call_args.args
+    assert trained is source.embedder and precision_of(served) == named == "bfloat16"
     (servable,) = written
     types = {layer.compute_dtype for layer in servable.core.get_layer(UPPER).layers}
     assert "bfloat16" in types
