@@ -140,8 +140,7 @@ def _read_list(path: Path) -> list[ListedImage]:
         elif not row["path"]:
             problems.append(f"line {line}: the path is empty")
         else:
-            place = os.path.join(folder, row["path"])
-            place = os.path.normpath(resolve_parents(place))
+            place = resolve_parents(os.path.join(folder, row["path"]))
             label = row.get("label")
             images.append(ListedImage(place, sys.intern(label) if label else None))
     refuse_lines(path, problems)

@@ -14,7 +14,8 @@ def resolve_parents(path: str | os.PathLike[str]) -> str:
         path: A path, perhaps of nothing that exists.
 
     Returns:
-        A path of the same file. Only what leads to such a link is resolved.
+        A path of the same file, without . and double slashes. Only what leads to such a
+        link is resolved.
     """
     found = ""
     for part in Path(path).parts:

@@ -86,12 +86,13 @@ def embed(
     try:
         for images, shapes in shown:
             found = forward(images)
-            found = dict(found) if isinstance(found, dict) else found
             if fit == "pad" and isinstance(found, dict):
                 sides = (resize_size, resize_size)
                 given = (found["boxes"], shapes, *sides, fit)
-                found["views"] = boxes_to_original(*given, clip=False)
-                found["boxes"] = boxes_to_original(*given)
+                found = found | {
+                    "boxes": boxes_to_original(*given),
+                    "views": boxes_to_original(*given, clip=False),
+                }
             outputs.append(tf.nest.map_structure(lambda t: t.numpy(), found))
     except tf.errors.OpError as error:
         batch = examples[len(outputs) * batch_size :][:batch_size]

@@ -155,7 +155,7 @@ def _example(row: dict[str, str], folder: str) -> Example:
         known = ", ".join(LISTED_ROLES)
         raise DataError(f"split is {row['split']!r}, not one of {known}")
     path = resolve_parents(os.path.join(folder, row["path"]))
-    return Example(os.path.normpath(path), row["label"], split)
+    return Example(path, row["label"], split)
 
 
 def _with_box(example: Example, row: dict[str, str]) -> Example:
