@@ -3,8 +3,15 @@
 from collections.abc import Iterator, Sequence
 
 from deml_tf.reports import tables
-from deml_tf.reports.study_table import Cell, difference_cell, mean_text, with_half
+from deml_tf.reports.study_table import (
+    Cell,
+    difference_cell,
+    mean_text,
+    signed_cell,
+    with_half,
+)
 from deml_tf.studies.extra_scores import ATTRIBUTES, MEAN
+from deml_tf.studies.intervals import paired_difference
 from deml_tf.studies.summary import Row
 
 
@@ -17,11 +24,11 @@ def attribute_tables(
         rows: Of the study.
 
     Returns:
-        Of three tables, none without probes, a heading, titles, and names and cells of
+        Of four tables, none without probes, a heading, titles, and names and cells of
         the lines: what the whole embedding shows, after chance and the frozen start
-        (one line, if it is the same for all variants); its differences, bold where
-        their interval does not hold 0; and what a learner's part shows, the mean over
-        all parts.
+        (of most variants, then of those where it differs); its differences to the
+        frozen start and to the reference, bold where their interval does not hold 0;
+        and what a learner's part shows, the mean over all parts.
     """
     names = dict.fromkeys(
         name.split("/")[1]
@@ -41,6 +48,11 @@ def attribute_tables(
         (row.name, [Cell(with_half(row.means.get(number), row)) for number in wholes])
         for row in probed
     ]
+    gains = [
+        (row.name, [_gain(row, name) for name in names])
+        for row in probed
+        if f"{ATTRIBUTES}/{MEAN}/frozen" in row.means
+    ]
     differences = [
         (f"{row.name} − {row.reference}", [difference_cell(row, n) for n in wholes])
         for row in probed
@@ -51,7 +63,8 @@ def attribute_tables(
     ]
     return [
         ("Attributes that the embedding shows", titles, common + whole),
-        ("Attributes: differences", titles, differences),
+        ("Attributes: differences to the frozen start", titles, gains),
+        ("Attributes: differences to what it is compared with", titles, differences),
         ("Attributes that a learner's part alone shows", titles, parts),
     ]
 
@@ -59,14 +72,21 @@ def attribute_tables(
 def _common_lines(
     rows: Sequence[Row], attributes: Sequence[str], title: str, what: str
 ) -> Iterator[tuple[str, list[Cell]]]:
-    """Yield one line if all rows agree, and one for each otherwise."""
+    """Yield a line of what most rows say, and one of each that others say."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         texts = (mean_text(row, f"{ATTRIBUTES}/{name}/{what}") for name in attributes)
         lines.setdefault(tuple(texts), []).append(row.name)
-    for texts, names in lines.items():
-        suffix = "" if len(lines) == 1 else f" of {', '.join(names)}"
+    most_first = sorted(lines.items(), key=lambda line: -len(line[1]))
+    for place, (texts, names) in enumerate(most_first):
+        suffix = f" of {', '.join(names)}" if place else ""
         yield f"{title}{suffix}", [*map(Cell, texts)]
+
+
+def _gain(row: Row, attribute: str) -> Cell:
+    """Write what training changed, seed by seed."""
+    whole, frozen = (f"{ATTRIBUTES}/{attribute}/{what}" for what in ("whole", "frozen"))
+    return signed_cell(paired_difference(row.values(whole), row.values(frozen)), row)
 
 
 def _mean_part(row: Row, attribute: str) -> str:

@@ -70,10 +70,10 @@ def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
         label: What it is called.
 
     Returns:
-        The chart, each variant labelled; None where no run has both numbers.
+        The chart, each variant labelled; None where all cost the same.
     """
     drawn = [row for row in rows if {number, "gmacs"} <= row.means.keys()]
-    if not drawn:
+    if len({row.means["gmacs"].mean for row in drawn}) < 2:
         return None
     figure, axes = new_axes(7.0, 4.2)
     for row in drawn:

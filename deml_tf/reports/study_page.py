@@ -53,9 +53,11 @@ def write_study(
 
     Args:
         path: The file to write.
-        rows: What the runs of each variant say.
+        rows: What the runs of each variant say. Once any variant has runs, those
+            without are left out.
         study: What the study is.
     """
+    rows = [row for row in rows if row.runs] or rows
     titles, cells = main_cells(rows)
     cost_titles, costs = cost_cells(rows)
     seen_titles, seen = seen_cells(rows)

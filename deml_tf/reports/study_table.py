@@ -221,7 +221,16 @@ def difference_cell(row: Row, number: str) -> Cell:
         row: Of the study.
         number: Which.
     """
-    found = row.differences.get(number)
+    return signed_cell(row.differences.get(number), row)
+
+
+def signed_cell(found: Estimate | None, row: Row) -> Cell:
+    """Write a difference with its sign, bold if its interval does not hold 0.
+
+    Args:
+        found: The estimate; None is a dash.
+        row: Whose it is.
+    """
     return Cell(with_half(found, row, "+"), found is not None and found.excludes_zero)
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from test_run_page import Page
 
 from deml_tf.reports.study_attributes import attribute_tables
-from deml_tf.reports.study_charts import learning_curves
+from deml_tf.reports.study_charts import against_cost, learning_curves
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import (
     diagnostic_cells,
@@ -63,7 +63,8 @@ def study(*variants, seeds=(0, 1), curve=CURVE, **changes):
 
 
 def numbers(place, seed):
-    return {**NUMBERS, "recall_at_1": 0.5 + 0.05 * place * (1 + seed) + 0.01 * seed}
+    recall = 0.5 + 0.05 * place * (1 + seed) + 0.01 * seed
+    return {**NUMBERS, "recall_at_1": recall, "gmacs": 0.25 * (1 + place)}
 
 
 def page_of(path, rows, facts=FACTS):
@@ -164,9 +165,24 @@ def test_records_of_something_else_are_left_out():
 )
 def test_whatever_is_missing_the_page_stands(tmp_path, rows):
     page = page_of(tmp_path, rows)
-    assert "birds" in page.text and "U512" in page.text
+    assert "birds" in page.text
+    names = {row.name for row in rows if row.runs} or {"U512"}
+    assert all(name in page.text for name in names)
     assert not re.search(r"\b(None|nan)\b", page.text)
     assert study_table(rows).row_count == len(rows)
+
+
+def test_variants_without_runs_are_left_out_once_any_has_one(tmp_path):
+    rows = summarise(THREE, (0,), [Record("DeML(3,3)", 0, {}, NUMBERS, CURVE)])
+    assert "--scales=3" in page_of(tmp_path, rows).text
+    assert "--decoupling=none" not in page_of(tmp_path, rows).text
+    assert "--decoupling=none" in page_of(tmp_path, study(*THREE, seeds=())).text
+
+
+def test_costs_are_drawn_only_where_they_differ():
+    recall = ("recall_at_1", "Recall@1")
+    assert against_cost(study(*THREE), *recall)
+    assert against_cost(study(*THREE, gmacs=0.25), *recall) is None
 
 
 def test_what_is_left_and_what_failed_is_named(tmp_path):
@@ -253,14 +269,20 @@ def test_attributes_are_compared_with_the_reference(tmp_path):
 
     records = [record(place, seed) for place in (0, 1) for seed in (0, 1)]
     rows = summarise(THREE, (0, 1), records)
-    whole, differences, parts = attribute_tables(rows)
-    assert whole[1] == differences[1] == parts[1] == ["mean", "crown colour"]
+    whole, gains, differences, parts = attribute_tables(rows)
+    for _, titles, _ in (whole, gains, differences, parts):
+        assert titles == ["mean", "crown colour"]
     assert [(name, texts(cells)) for name, cells in whole[2]] == [
         ("chance", ["0.125", "0.250"]),
         ("frozen start", ["0.188", "0.375"]),
         ("U512", ["0.250 ± 0.003", "0.500 ± 0.006"]),
         ("DeML(3,3)", ["0.313 ± 0.003", "0.625 ± 0.006"]),
     ]
+    assert [(name, texts(cells)) for name, cells in gains[2]] == [
+        ("U512", ["+0.063 ± 0.003", "+0.126 ± 0.006"]),
+        ("DeML(3,3)", ["+0.125 ± 0.003", "+0.251 ± 0.006"]),
+    ]
+    assert all(cell.is_bold for _, cells in gains[2] for cell in cells)
     ((name, cells),) = differences[2]
     assert name == "DeML(3,3) − U512"
     assert texts(cells) == ["+0.062 ± 0.000", "+0.125 ± 0.000"]
@@ -272,7 +294,7 @@ def test_attributes_are_compared_with_the_reference(tmp_path):
     whole, *_ = attribute_tables(summarise(THREE, (0, 1), records))
     assert [(name, cells[0].text) for name, cells in whole[2][:3]] == [
         ("chance", "0.125"),
-        ("frozen start of U512", "0.188"),
+        ("frozen start", "0.188"),
         ("frozen start of DeML(3,3)", "0.500"),
     ]
     assert attribute_tables(study(*THREE)) == []
@@ -284,7 +306,7 @@ def test_the_table_fits_a_terminal():
     lines = [" ".join(line.split()) for line in shown.getvalue().splitlines()]
     assert "n Recall@1 difference to MAP@R GMAC parameters seconds" in lines
     assert (
-        "DeML(3,3) 2 0.580 ± 0.381 +0.075 ± 0.318 U512 0.200 ± 0.000 0.25 4,026,368 905"
+        "DeML(3,3) 2 0.580 ± 0.381 +0.075 ± 0.318 U512 0.200 ± 0.000 0.50 4,026,368 905"
         in lines
     )
 
