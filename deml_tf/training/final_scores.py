@@ -108,13 +108,16 @@ def score_frozen(
 def describe(network: keras.Model, model: ModelConfig) -> dict[str, Any]:
     """Return size and cost of a network.
 
+    The cost is that of an embedding: where the last scale looks is not part of it.
+
     Args:
         network: What `explainer` gives.
         model: Its settings.
     """
     outputs: Any = network.output
     scales, learners, part_dim = outputs["parts"].shape[1:]
-    core = network.get_layer(CORE)
+    core: Any = network.get_layer(CORE)
+    embedding = keras.Model(core.input, core.output["embedding"])
     side, is_several = core.input.shape[1], scales * learners > 1
     return {
         "name": f"DeML({scales},{learners})" if is_several else f"U{part_dim}",
@@ -124,7 +127,7 @@ def describe(network: keras.Model, model: ModelConfig) -> dict[str, Any]:
         "embedding_dim": scales * learners * part_dim,
         "input_size": model.input_size,
         "parameters": parameters(network),
-        "gmacs": gmacs(core, side, side, 3),
+        "gmacs": gmacs(embedding, side, side, 3),
     }
 
 

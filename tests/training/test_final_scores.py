@@ -3,6 +3,7 @@
 from unittest import mock
 
 import pytest
+from small_backbone import build_tiny
 
 from deml_tf.config import (
     Configs,
@@ -14,6 +15,9 @@ from deml_tf.config import (
 )
 from deml_tf.data.example import Example
 from deml_tf.data.splits import Split
+from deml_tf.models.cost import gmacs
+from deml_tf.models.embedder import core_of, explainer
+from deml_tf.models.parts import part_core
 from deml_tf.training import final_scores
 
 
@@ -43,3 +47,13 @@ def test_embedder_and_frozen_start_are_scored_at_the_ranks_asked_for(
         final_scores.finish(mock.Mock(), mock.Mock(), split, configs)
     assert score.call_args.kwargs["ranks"] == ranks
     score_frozen.assert_called_once_with(configs, split, ranks)
+
+
+def test_the_last_scale_need_not_look_for_the_next():
+    """The cost is that of what an export runs."""
+    embedder = build_tiny(scales=2, learners=2)
+    found = final_scores.describe(explainer(embedder), ModelConfig())["gmacs"]
+    core = core_of(embedder)
+    exported = part_core(core, (0, 1), (0, 1))
+    assert found == pytest.approx(gmacs(exported, 40, 40, 3), rel=1e-9)
+    assert found < gmacs(core, 40, 40, 3)
