@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from deml_tf.retrieval import diagnostics
 from deml_tf.retrieval.diagnostics import (
     embedding_spread,
     learner_cosine,
@@ -60,12 +61,39 @@ def test_cosine_is_that_of_a_loop():
     assert learner_cosine(parts[:, :, :1]) == [None, None]
 
 
-def test_linear_maps_of_one_another_are_predictable():
+def linear_maps():
     first = normal(240, 5) + normal(24, 5, seed=1)[CLASSES]
     turned = [first @ normal(5, 5, seed=s) for s in (2, 3)]
-    parts = np.stack([first, *turned], axis=1)[:, None]
-    (found,) = learner_predictability(parts, CLASSES)
+    return np.stack([first, *turned], axis=1)[:, None]
+
+
+def known_by_heart():
+    """Each learner tells every class, in directions that have nothing in common."""
+    return np.stack([np.eye(24)[CLASSES], normal(24, 24)[CLASSES]], axis=1)[:, None]
+
+
+def half_in_common():
+    common, own = normal(240, 6), normal(240, 6, seed=1)
+    return np.stack([common, common + own], axis=1)[:, None]
+
+
+def test_linear_maps_of_one_another_are_predictable():
+    (found,) = learner_predictability(linear_maps(), CLASSES)
     assert found == pytest.approx(1, abs=1e-3)
+
+
+def test_of_many_images_some_are_looked_at(monkeypatch):
+    """With their own labels, or classes known by heart would seem predictable."""
+    of_all = learner_predictability(half_in_common(), CLASSES)
+    monkeypatch.setattr(diagnostics, "MOST_IMAGES", 120)
+    (found,) = learner_predictability(linear_maps(), CLASSES)
+    assert found == pytest.approx(1, abs=1e-3)
+    (found,) = learner_predictability(known_by_heart(), CLASSES)
+    assert found is not None and found < 0.05
+    some, again, others = (
+        learner_predictability(half_in_common(), CLASSES, seed) for seed in (0, 0, 1)
+    )
+    assert some == again != others and some != of_all
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -78,16 +106,12 @@ def test_independent_learners_are_not(seed):
 
 
 def test_what_is_known_by_heart_of_seen_classes_does_not_count():
-    """Each learner tells every class, in directions that have nothing in common."""
-    parts = np.stack([np.eye(24)[CLASSES], normal(24, 24)[CLASSES]], axis=1)
-    (found,) = learner_predictability(parts[:, None], CLASSES)
+    (found,) = learner_predictability(known_by_heart(), CLASSES)
     assert found is not None and found < 0.05
 
 
 def test_half_of_the_variance_is_half_predictable():
-    common, own = normal(240, 6), normal(240, 6, seed=1)
-    parts = np.stack([common, common + own], axis=1)[:, None]
-    (found,) = learner_predictability(parts, CLASSES)
+    (found,) = learner_predictability(half_in_common(), CLASSES)
     # R^2 is 1/2 in both directions.
     assert found == pytest.approx(0.5, abs=0.08)
 
