@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from deml_tf.errors import DataError, UsageError
-from deml_tf.retrieval import evaluate, per_class, score_queries
+from deml_tf.retrieval import clustering, evaluate, per_class, score_queries
 from deml_tf.retrieval.inputs import check_inputs
 from deml_tf.retrieval.neighbours import TIE
 from deml_tf.retrieval.relevance import (
@@ -320,6 +320,40 @@ def test_nmi():
     )
     assert joined["nmi"] == pytest.approx(1.0)
     assert "nmi" not in evaluate(rows, labels)
+
+
+def test_nmi_by_hand():
+    """Clusters of 6 and 2, classes of 4 and 4; 4, 2 and 2 images have both in common.
+
+    With a = 3/4 log2(3), H(clusters) = 2 - a, H(classes) = 1 and H(both) = 3/2.
+    """
+    rows = np.eye(2)[[0] * 6 + [1] * 2]
+    a = 0.75 * math.log2(3)
+    found = evaluate(rows, [0] * 4 + [1] * 4, nmi=True)["nmi"]
+    assert found == pytest.approx(2 * (1.5 - a) / (3 - a))
+
+
+@pytest.mark.parametrize(
+    "most, settings",
+    [
+        (2**28, {"init": "k-means++", "n_init": 3, "max_iter": 100}),
+        (0, {"init": "random", "n_init": 1, "max_iter": 20}),
+    ],
+)
+def test_clusters_of_few_and_of_many_images(monkeypatch, most, settings):
+    given = {}
+
+    def spy(clusters, **arguments):
+        given.update(arguments)
+        return kmeans(clusters, **arguments)
+
+    kmeans = clustering.KMeans
+    monkeypatch.setattr(clustering, "KMeans", spy)
+    monkeypatch.setattr(clustering, "_CAREFUL", most)
+    labels = np.arange(40) % 2
+    rows = np.eye(5)[labels] + 0.01 * np.random.default_rng(0).normal(size=(40, 5))
+    assert evaluate(rows, labels, nmi=True, seed=7)["nmi"] == pytest.approx(1.0)
+    assert given == {**settings, "random_state": 7}
 
 
 @pytest.mark.parametrize(
