@@ -69,16 +69,25 @@ def test_against_the_formula(clip, weight_decay):
         np.testing.assert_allclose(variable.numpy(), value, rtol=2e-4, atol=1e-6)
 
 
-def test_keras_itself_decays_alike():
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"beta_1": 0.5, "beta_2": 0.9, "epsilon": 0.3},
+        # Squares are forgotten faster than the gradients shrink.
+        {"amsgrad": True, "beta_2": 0.1},
+    ],
+)
+def test_keras_itself_decays_alike(arguments):
     """Without groups, norms and biases, it is the AdamW of Keras."""
     found = []
     kind: Any
     for kind in (GroupedAdam, keras.optimizers.AdamW):
         kernel = variables()[0]
-        optimizer = kind(0.01, weight_decay=0.4)
+        optimizer = kind(0.01, weight_decay=0.4, **arguments)
         optimizer.build([kernel])
-        for _ in range(3):
-            optimizer.apply([keras.ops.sin(kernel)], [kernel])
+        for n in (1, 2, 3):
+            optimizer.apply([keras.ops.sin(kernel) / n], [kernel])
         found.append(kernel.numpy())
     np.testing.assert_allclose(*found, rtol=1e-5)
     assert np.abs(found[0] - variables()[0].numpy()).min() > 1e-3
