@@ -1,5 +1,6 @@
-"""What a process of its own runs: a step of clipped gradients on two replicas."""
+"""What a process of its own runs: steps of clipped gradients on two replicas."""
 
+import itertools
 import json
 from typing import Any
 
@@ -8,12 +9,13 @@ import tensorflow as tf
 
 from deml_tf.training.optimizer import GroupedAdam
 
-START, GRADIENTS, CLIP = [1.0, 2.0], ([0.3, 0.5], [-0.9, 0.1]), 0.5
+START, GRADIENTS = [1.0, 2.0], ([0.3, 0.5], [-0.9, 0.1])
+CLIPS = ("clipnorm", "clipvalue", "global_clipnorm")
 
 
-def optimizer(**arguments) -> Any:
+def optimizer(clip, **arguments) -> Any:
     # Without so large an epsilon Adam's first step does not see the gradient's length.
-    return GroupedAdam(0.1, global_clipnorm=CLIP, epsilon=1.0, **arguments)
+    return GroupedAdam(0.1, epsilon=1.0, **{clip: 0.5}, **arguments)
 
 
 def main():
@@ -22,10 +24,10 @@ def main():
     tf.config.set_logical_device_configuration(cpu, two)
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     report = {}
-    for scale in (None, 1024.0):
+    for clip, scale in itertools.product(CLIPS, (None, 1024.0)):
         with strategy.scope():
             weight = keras.Variable(START, dtype="float32")
-            adam = optimizer(loss_scale_factor=scale)
+            adam = optimizer(clip, loss_scale_factor=scale)
             adam.build([weight])
 
         def step(gradient, adam=adam, weight=weight, scale=scale):
@@ -36,5 +38,5 @@ def main():
 
         values = strategy.experimental_distribute_values_from_function(gradients)
         tf.function(strategy.run, autograph=False)(step, (values,))
-        report[str(scale)] = weight.numpy().tolist()
+        report[f"{clip} {scale}"] = weight.numpy().tolist()
     print(json.dumps(report))

@@ -201,8 +201,9 @@ def test_a_scaled_loss_is_clipped_alike_on_two_replicas():
     output, errors = process.communicate()
     assert process.returncode == 0, errors[-4000:]
     found = json.loads(output.splitlines()[-1])
-    weight = keras.Variable(clipped_replicas.START, dtype="float32")
-    sums = np.sum(clipped_replicas.GRADIENTS, axis=0)
-    clipped_replicas.optimizer().apply([keras.ops.array(sums, "float32")], [weight])
-    for scale, values in found.items():
-        np.testing.assert_allclose(values, weight.numpy(), rtol=1e-6, err_msg=scale)
+    sums = keras.ops.array(np.sum(clipped_replicas.GRADIENTS, axis=0), "float32")
+    assert len(found) == 6
+    for case, values in found.items():
+        weight = keras.Variable(clipped_replicas.START, dtype="float32")
+        clipped_replicas.optimizer(case.split()[0]).apply([sums], [weight])
+        np.testing.assert_allclose(values, weight.numpy(), rtol=1e-6, err_msg=case)
