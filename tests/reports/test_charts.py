@@ -2,6 +2,9 @@
 
 import re
 
+import numpy as np
+from matplotlib.axes import Axes
+
 from deml_tf.reports.charts import LOSSES, bars, curves, new_axes, svg
 
 
@@ -23,6 +26,22 @@ def test_every_term_of_the_loss_has_a_chart():
     metrics = [{"step": n, **dict.fromkeys(LOSSES, 0.5 + n)} for n in (1, 2)]
     titles = [title for title, _ in curves(metrics, None)]
     assert "Energy confusion" in titles and set(LOSSES.values()) <= {*titles}
+
+
+def test_many_steps_are_drawn_as_means_over_their_band(monkeypatch):
+    drawn = {}
+
+    def spy(name):
+        return lambda axes, *points, **style: drawn.update({name: points})
+
+    for name in ("plot", "fill_between"):
+        monkeypatch.setattr(Axes, name, spy(name))
+    curves([{"step": n, "loss": n} for n in range(1, 1001)], None)
+    steps, means = drawn["plot"]
+    np.testing.assert_array_equal(steps, np.arange(3, 1000, 5))
+    np.testing.assert_array_equal(means, steps)
+    band = (steps, steps - 2, steps + 2)  # stretches of five values each
+    np.testing.assert_array_equal(drawn["fill_between"], band)
 
 
 def test_no_name_is_a_formula():
