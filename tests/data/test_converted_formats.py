@@ -43,8 +43,7 @@ HEIC = base64.b85decode(
     b"grJ$aYfZP^Gjbhd9LDUGZx;pp0ja6~hj&>?mxyTD`Z7f;@o8YvCSIng+@rB|8l6G*%NaJV5xEw%k"
     b"y?fq*&@llXdn"
 )
-RANDOM = np.random.default_rng(3)
-PIXELS = RANDOM.integers(0, 256, (18, 31, 3), dtype=np.uint8)
+PIXELS = np.random.default_rng(3).integers(0, 256, (18, 31, 3), dtype=np.uint8)
 PHOTO = Image.fromarray(PIXELS)
 
 
@@ -80,7 +79,7 @@ def test_compressed_tiff(compression, tmp_path):
 
 
 def test_of_16_bits_the_upper_eight(tmp_path):
-    grey = RANDOM.integers(0, 2**16, (18, 31), dtype=np.uint16)
+    grey = np.random.default_rng(4).integers(0, 2**16, (18, 31), dtype=np.uint16)
     for order in ("<", ">"):
         image = Image.fromarray(grey.astype(f"{order}u2"))
         found = shown(stored(image), tmp_path)
@@ -223,9 +222,10 @@ def test_the_pattern_finds_what_the_names_find():
 
 
 def test_junk_behind_a_true_head_is_no_error():
+    random = np.random.default_rng(5)
     for head in (b"II*\0", b"MM\0*", b"\0\0\0\x1cftypheic", b"\0\0\0\x1cftypavif"):
         for length in (0, 1, 30, 400):
-            encoded = head + RANDOM.bytes(length)
+            encoded = head + random.bytes(length)
             assert converted(encoded) is encoded
             assert why_not_converted(encoded)
 
