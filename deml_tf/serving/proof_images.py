@@ -24,11 +24,11 @@ def stored_images(examples: Sequence[Example], count: int) -> list[bytes]:
     Returns:
         Encoded images.
     """
-    step = max(1, len(examples) // max(1, count * _CANDIDATES))
+    looked_at = min(len(examples), count * _CANDIDATES)
     images = []
-    for example in examples[::step][: count * _CANDIDATES]:
+    for place in np.linspace(0, len(examples) - 1, looked_at).astype(int):
         try:
-            images.append(read_bytes(example.path))
+            images.append(read_bytes(examples[place].path))
         except OSError:
             continue
     return sorted(images, key=len)[:count]
