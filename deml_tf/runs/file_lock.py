@@ -1,9 +1,15 @@
 """Locks that a process holds on files and folders until it ends, killed or not."""
 
+import contextlib
 import fcntl
+import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.errors import DataError
+
+_PAUSE = 0.05  # seconds between two tries
 
 
 def try_to_lock(handle: int, folder: Path) -> bool:
@@ -26,3 +32,39 @@ def try_to_lock(handle: int, folder: Path) -> bool:
             "another."
         ) from error
     return True
+
+
+@contextlib.contextmanager
+def locked_beside(path: Path) -> Iterator[None]:
+    """Let no other process, or thread, work on a file until the block ends.
+
+    Waits for its turn. What is locked is a hidden file beside it, for the file itself
+    may be replaced; it is removed after the block.
+
+    Args:
+        path: The file, which need not be there; its folder is made.
+
+    Raises:
+        DataError: Its disk has no locks.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = path.with_name(f".{path.name}.lock")
+    while True:
+        handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            if try_to_lock(handle, path.parent) and _is_still_there(handle, place):
+                try:
+                    yield
+                finally:
+                    place.unlink(missing_ok=True)
+                return
+        finally:
+            os.close(handle)
+        time.sleep(_PAUSE)
+
+
+def _is_still_there(handle: int, place: Path) -> bool:
+    """Tell whether the one before has not removed the file that is open."""
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), os.stat(place))
+    return False

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from deml_tf.runs.atomic import write_atomically
+from deml_tf.runs.file_lock import locked_beside
 from deml_tf.runs.json_text import json_text
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.plan import PlannedRun, Variant
@@ -66,14 +67,15 @@ class StudyFile:
         What other processes have written meanwhile, of other seeds perhaps, stays.
         """
         self._own |= {record.key: record for record in records}
-        self.records |= read_records(self.path) | self._own
-        found = sorted(self.records.values(), key=lambda record: record.key)
-        content = {
-            "common": self.common,
-            "summary": facts(self.rows()),
-            "runs": [record._asdict() for record in found],
-        }
-        write_atomically(self.path, _one_a_line(content).encode())
+        with locked_beside(self.path):
+            self.records |= read_records(self.path) | self._own
+            found = sorted(self.records.values(), key=lambda record: record.key)
+            content = {
+                "common": self.common,
+                "summary": facts(self.rows()),
+                "runs": [record._asdict() for record in found],
+            }
+            write_atomically(self.path, _one_a_line(content).encode())
 
     def rows(self) -> list[Row]:
         """Return what the records of the study's runs say, by variant."""

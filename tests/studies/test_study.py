@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from deml_tf import study
 from deml_tf.cli import command, termination
 from deml_tf.cli.parsing import parse
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs import file_lock
 from deml_tf.runs.folder import RunFolder
-from deml_tf.studies import processes
+from deml_tf.studies import processes, study_file
 from deml_tf.studies.plan import read_variants
 from deml_tf.studies.processes import Process, Stage, threads_of_each
 from deml_tf.studies.progress import StudyProgress
@@ -456,6 +458,44 @@ def test_two_studies_that_write_one_file_keep_all_records(tmp_path):
         ("a", 0): 0.5,
         ("a", 1): 0.5,
     }
+
+
+def test_two_studies_that_write_one_file_at_one_time_keep_all_records(
+    tmp_path, monkeypatch
+):
+    (variant,) = read_variants(["a:"], FAKED[:2], None)
+    path = tmp_path / "study.json"
+    write, lock = study_file.write_atomically, file_lock.try_to_lock
+    has_come = threading.Event()
+
+    def keep(seed):
+        file = StudyFile(path, [variant], [seed], FAKED[:2])
+        file.keep(Record("a", seed, variant.flags, {}, []))
+
+    def keep_beside():
+        keep(1)
+        has_come.set()
+
+    other = threading.Thread(target=keep_beside)
+
+    def try_to_lock(*arguments):
+        is_ours = lock(*arguments)
+        if not is_ours:
+            has_come.set()
+        return is_ours
+
+    def write_late(*arguments):
+        if other.ident is None:
+            other.start()
+            assert has_come.wait(60)
+        write(*arguments)
+
+    monkeypatch.setattr(study_file, "write_atomically", write_late)
+    monkeypatch.setattr(file_lock, "try_to_lock", try_to_lock)
+    keep(0)
+    other.join(60)
+    assert set(read_records(path)) == {("a", 0), ("a", 1)}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def begin(*given):
