@@ -188,7 +188,8 @@ def _kept_in_memory(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
         raise UsageError("the dataset has no end; leave out its repeat().")
     first, counted = spec[0].shape[:1], spec[1].shape[:1]
     # A label alone may have the shape (1,), but no image has one row.
-    if spec[1].shape.rank and first.is_compatible_with(counted):
+    fits = first == counted if counted == [1] else first.is_compatible_with(counted)
+    if spec[1].shape.rank and fits:
         dataset = dataset.unbatch()
     pairs = list(dataset.as_numpy_iterator())
     shapes = {np.shape(image) for image, _ in pairs}

@@ -122,6 +122,22 @@ def test_a_dataset_is_drawn_from(batch, given):
     np.testing.assert_array_equal(labels, given[want])
 
 
+def test_a_dataset_of_images_of_unknown_size_and_labels_in_a_column():
+    images = np.stack([IMAGES, IMAGES], axis=1)[:, :, None]  # (20, 2, 1, 3)
+    source = tf.data.Dataset.from_generator(
+        lambda: zip(images, LABELS[:, None], strict=True),
+        output_signature=(
+            tf.TensorSpec((None, None, 3), "float32"),
+            tf.TensorSpec((1,), "int64"),
+        ),
+    )
+    (want,) = indices_of([2])
+    for given in (source, source.batch(1, drop_remainder=True), source.batch(7)):
+        found, labels = PKSampler(given, None, 3, 2, seed=7)[2]
+        np.testing.assert_array_equal(found, images[want])
+        np.testing.assert_array_equal(labels, LABELS[want][:, None])
+
+
 @pytest.mark.parametrize("fit", ["squash", "pad"])
 def test_files_are_read(files, fit):
     options = {"seed": 7, "image_size": 8, "fit": fit}
