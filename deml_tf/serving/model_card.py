@@ -206,11 +206,12 @@ def _preprocessing(found: Mapping[str, Any], are_crops: bool) -> str:
 def _threshold(found: Mapping[str, Any]) -> str:
     if found.get("cosine") is None:
         return ""
+    known = found["true_accept_rate"]  # None if each image was alone in its class
+    also = "" if known is None else f", and {100 * known:.3g} % of those that it holds"
     return (
         f"An image whose nearest neighbour has a cosine below {found['cosine']:.4f} is "
         f"called unknown: {100 * found['measured_false_accept_rate']:.3g} % of images "
-        "of classes that the gallery does not hold pass this threshold, and "
-        f"{100 * found['true_accept_rate']:.3g} % of those that it holds. "
+        f"of classes that the gallery does not hold pass this threshold{also}. "
         f"It depends on {found['depends_on']}."
     )
 

@@ -104,6 +104,15 @@ def test_both_files_of_eight_bits():
         assert words in card and "`model_int8.tflite` has weights of 8 bits" in card
 
 
+def test_a_threshold_of_classes_of_one_image():
+    """No image had another of its class to find."""
+    alone = ABOUT["threshold"] | {"true_accept_rate": None}
+    eight = {"smallest_cosine": 0.98, "threshold": alone}
+    card = model_card(ABOUT | {"threshold": alone, "int8": eight})
+    assert card.count("not hold pass this threshold. It depends on the size") == 2
+    assert "threshold, and 26 % of those that it holds. It" in model_card(ABOUT)
+
+
 def test_intervals_of_a_study():
     seeds = {"recall_at_1": Estimate(3, 0.48, 0.01, 0.455, 0.505)}
     card = model_card(ABOUT, over_seeds=seeds)
