@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from deml_tf.data.batches import class_ids
 from deml_tf.data.example import Example
 from deml_tf.data.scan import refuse_bad
-from deml_tf.errors import UsageError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import Geometry
 from deml_tf.retrieval.embedding import embed
 from deml_tf.serving.servable import Servable
@@ -53,7 +53,7 @@ def from_classes(
         The result of `calibrate`.
 
     Raises:
-        DataError: An image cannot be read.
+        DataError: An image cannot be read, or there is one class alone.
     """
     forward = tf.function(
         lambda images: servable.from_pixels(images)["embedding"],
@@ -119,9 +119,17 @@ def calibrate(
         `cosine`, the threshold; `false_accept_rate` as asked for and
         `measured_false_accept_rate`; `true_accept_rate`, over the images that are
         not alone in their class (None without any); `images` and `classes`.
+
+    Raises:
+        DataError: There is one class, or none, and so nothing unknown.
     """
     check_rate(false_accept_rate)
-    _, codes = np.unique(np.asarray(labels), return_inverse=True)
+    classes, codes = np.unique(np.asarray(labels), return_inverse=True)
+    if len(classes) < 2:
+        raise DataError(
+            f"the number of classes in labels is {len(classes)}: give images of two at "
+            "least."
+        )
     to_others, to_own = best_cosines(embeddings, codes)
     ranked = np.sort(to_others)[::-1]
     accepted = math.floor(false_accept_rate * len(ranked))
@@ -134,7 +142,7 @@ def calibrate(
         "measured_false_accept_rate": float((to_others >= threshold).mean()),
         "true_accept_rate": float((known >= threshold).mean()) if len(known) else None,
         "images": len(codes),
-        "classes": int(codes.max()) + 1,
+        "classes": len(classes),
         "depends_on": (
             "the size of the gallery: the more images are searched, the higher an "
             "unknown's best cosine; calibrate anew for one much larger than "

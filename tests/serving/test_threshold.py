@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from deml_tf.errors import UsageError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.serving import threshold
 from deml_tf.serving.threshold import best_cosines, calibrate
 
@@ -63,6 +63,12 @@ def test_easy_classes_are_all_accepted():
 def test_classes_of_one_image():
     embeddings, _ = sample(6, 1)
     assert calibrate(embeddings, range(6), 0.1)["true_accept_rate"] is None
+
+
+def test_one_class_has_no_unknown():
+    embeddings, labels = sample(1, 4)
+    with pytest.raises(DataError, match="classes in labels is 1: give images of two"):
+        calibrate(embeddings, labels, 0.1)
 
 
 @pytest.mark.parametrize("rate", [0, 1, -0.1, float("nan")])
