@@ -1,9 +1,10 @@
 """Stands in for `deml_tf.train` and `deml_tf.evaluate`, without TensorFlow.
 
 `python fake_run.py MODULE FLAGS` leaves what a run leaves. A step takes as many seconds
-as the variable FAKE_STEP says. SIGTERM ends it after the step under way, with status
-143; the same flags go on there. A `--learning_rate=13` fails, 14 is killed, and the
-scoring of the layout that the variable FAKE_FAILS names fails.
+as the variable FAKE_STEP says; with FAKE_WAITS the first one lasts until SIGTERM comes.
+That ends it after the step under way, with status 143; the same flags go on there. A
+`--learning_rate=13` fails, 14 is killed, and the scoring of the layout that the
+variable FAKE_FAILS names fails.
 """
 
 import json
@@ -14,6 +15,8 @@ import time
 from pathlib import Path
 
 STEP = float(os.environ.get("FAKE_STEP", "0"))  # seconds
+WAITS = "FAKE_WAITS" in os.environ
+LONGEST = 600  # seconds that it waits
 FAILING = os.environ.get("FAKE_FAILS", "none")
 
 
@@ -38,7 +41,14 @@ def train(run, flags, lines):
         record["validation_recall_at_1"] = 2 * score
         with journal.open("a") as file:
             file.write(json.dumps(record) + "\n")
+        latest = time.monotonic() + LONGEST
+        while WAITS and not stop:
+            if time.monotonic() > latest:
+                print("error: no SIGTERM came.", file=sys.stderr)
+                return 1
+            time.sleep(0.01)
         if stop:
+            print("it was ended", flush=True)
             return 143
     test = {"recall_at_1": 0.4 + 0.05 * scales + 0.01 * seed**2, "map_at_r": 0.2}
     results = {
