@@ -90,12 +90,16 @@ def cost_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     Args:
         rows: Of the study.
     """
-    cells = [
-        [*_costs(row), mean_text(row, PEAK, 0), mean_text(row, "best_step", 0)]
-        for row in rows
-    ]
-    titles = [*_COSTS, "peak MiB", "best step"]
-    return titles, [[*map(Cell, own)] for own in cells]
+    columns = {
+        title: [mean_text(row, number, digits) for row in rows]
+        for title, (number, digits) in _COSTS.items()
+    }
+    columns |= {
+        "peak MiB": [mean_text(row, PEAK, 0) for row in rows],
+        "best step": [mean_text(row, "best_step", 0) for row in rows],
+        "code": [_revisions(row) for row in rows],
+    }
+    return _not_empty(columns, len(rows))
 
 
 def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
@@ -232,6 +236,12 @@ def signed_cell(found: Estimate | None, row: Row) -> Cell:
         row: Whose it is.
     """
     return Cell(with_half(found, row, "+"), found is not None and found.excludes_zero)
+
+
+def _revisions(row: Row) -> str:
+    """Name the commits that trained the runs, as git shortens them."""
+    found = {run.revision[:7] for run in row.runs.values() if run.revision}
+    return ", ".join(sorted(found)) or tables.MISSING
 
 
 def _costs(row: Row) -> list[str]:

@@ -30,6 +30,7 @@ class Record(NamedTuple):
         curve: Pairs of step and MAP@R on the validation classes.
         test_digest: What is equal for runs that were tested on the same images; None
             in records that were kept without it.
+        revision: The commit of the code that trained it; None where it is not known.
     """
 
     variant: str
@@ -38,6 +39,7 @@ class Record(NamedTuple):
     numbers: dict[str, float]
     curve: list[list[float]]
     test_digest: str | None = None
+    revision: str | None = None
 
     @property
     def extra(self) -> set[str]:
@@ -80,7 +82,10 @@ def read_record(run: PlannedRun, peak: float | None = None) -> Record:
     curve = [[record["step"], record[_VALIDATION]] for record in scored]
     own, split = run.variant, folder.split_path
     tested = read_facts(split)["test_digest"] if split.exists() else None
-    return Record(own.name, run.seed, own.flags, numbers, curve, tested)
+    about = folder.environment_path
+    found = folder.read_json(about.name) if about.exists() else {}
+    revision = found.get("git_revision")
+    return Record(own.name, run.seed, own.flags, numbers, curve, tested, revision)
 
 
 def read_records(path: Path) -> dict[tuple[str, int], Record]:
@@ -169,7 +174,8 @@ def _check(record: Record) -> None:
         TypeError: A part of it is of another kind.
     """
     numbers = [*record.numbers.values(), *(n for pair in record.curve for n in pair)]
-    texts = [record.variant, *record.flags.values(), record.test_digest or ""]
+    texts = [record.variant, *record.flags.values()]
+    texts += [record.test_digest or "", record.revision or ""]
     for value, kinds in [
         (record.seed, int),
         *[(text, str) for text in texts],

@@ -68,6 +68,8 @@ def train(run, flags, lines):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what is finished ends well
     tested = {"digest": "all", "test_digest": os.environ.get("FAKE_TESTED", "these")}
     (run / "split.json").write_text(json.dumps(tested))
+    about = {"git_revision": os.environ.get("FAKE_REVISION")}
+    (run / "environment.json").write_text(json.dumps(about))
     (run / "results.json").write_text(json.dumps(results))
     return 0
 
