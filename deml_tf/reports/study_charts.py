@@ -73,7 +73,7 @@ def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
         The chart, each variant labelled; None where all cost the same.
     """
     drawn = [row for row in rows if {number, "gmacs"} <= row.means.keys()]
-    if len({row.means["gmacs"].mean for row in drawn}) < 2:
+    if len({round(row.means["gmacs"].mean, 6) for row in drawn}) < 2:
         return None
     figure, axes = new_axes(7.0, 4.2)
     for row in drawn:

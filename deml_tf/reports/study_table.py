@@ -239,9 +239,16 @@ def signed_cell(found: Estimate | None, row: Row) -> Cell:
 
 
 def _revisions(row: Row) -> str:
-    """Name the commits that trained the runs, as git shortens them."""
-    found = {run.revision[:7] for run in row.runs.values() if run.revision}
-    return ", ".join(sorted(found)) or tables.MISSING
+    """Name the commits at which the runs were begun, as git shortens them."""
+    found = {run.revision or "unknown" for run in row.runs.values()}
+    if found <= {"unknown"}:
+        return tables.MISSING
+    return ", ".join(sorted({_short_revision(revision) for revision in found}))
+
+
+def _short_revision(revision: str) -> str:
+    commit, plus, changes = revision.partition("+")
+    return commit[:7] + plus + changes
 
 
 def _costs(row: Row) -> list[str]:

@@ -30,7 +30,7 @@ class Record(NamedTuple):
         curve: Pairs of step and MAP@R on the validation classes.
         test_digest: What is equal for runs that were tested on the same images; None
             in records that were kept without it.
-        revision: The commit of the code that trained it; None where it is not known.
+        revision: The commit at which it was begun; None where it is not known.
     """
 
     variant: str

@@ -169,7 +169,7 @@ def test_runs_of_other_test_images_are_told(fake, tmp_path, monkeypatch, capsys)
     assert said in " ".join(page.read_text().split())
 
 
-def test_the_page_names_the_code_that_trained_the_runs(fake, tmp_path, monkeypatch):
+def test_the_page_names_the_code_at_which_runs_were_begun(fake, tmp_path, monkeypatch):
     page = tmp_path / "birds" / "study.html"
     fake("--seeds=0")
     assert "<th>code</th>" not in page.read_text()
@@ -177,7 +177,7 @@ def test_the_page_names_the_code_that_trained_the_runs(fake, tmp_path, monkeypat
     fake("--seeds=0,1")
     monkeypatch.setenv("FAKE_REVISION", "0123456789abcdef+changes")
     fake("--seeds=0,1,2")
-    assert "<td>0123456, fedcba9</td>" in page.read_text()
+    assert "<td>0123456+changes, fedcba9, unknown</td>" in page.read_text()
     revisions = [run["revision"] for run in content(tmp_path / "birds")["runs"][:3]]
     assert revisions == [None, "fedcba9876543210", "0123456789abcdef+changes"]
 
