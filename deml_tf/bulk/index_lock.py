@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.errors import UsageError
-from deml_tf.runs.file_lock import try_to_lock
+from deml_tf.runs.file_lock import is_still_at, try_to_lock
 
 
 @contextlib.contextmanager
@@ -29,10 +29,7 @@ def locked_index(target: Path) -> Iterator[None]:
     handle = os.open(target, os.O_RDONLY)
     try:
         # One that was replaced since it was opened is the wrong one.
-        is_free = try_to_lock(handle, target) and os.path.samestat(
-            os.fstat(handle), os.stat(target)
-        )
-        if not is_free:
+        if not (try_to_lock(handle, target) and is_still_at(handle, target)):
             raise UsageError(
                 f"output={target} is being changed by another process: wait for it to "
                 "end, and give the same command again."

@@ -52,7 +52,7 @@ def locked_beside(path: Path) -> Iterator[None]:
     while True:
         handle = os.open(place, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            if try_to_lock(handle, path.parent) and _is_still_there(handle, place):
+            if try_to_lock(handle, path.parent) and is_still_at(handle, place):
                 try:
                     yield
                 finally:
@@ -63,8 +63,13 @@ def locked_beside(path: Path) -> Iterator[None]:
         time.sleep(_PAUSE)
 
 
-def _is_still_there(handle: int, place: Path) -> bool:
-    """Tell whether the one before has not removed the file that is open."""
+def is_still_at(handle: int, place: Path) -> bool:
+    """Tell whether what is open has been neither removed nor replaced since.
+
+    Args:
+        handle: Of the open file or folder.
+        place: Where it was opened.
+    """
     with contextlib.suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(handle), os.stat(place))
     return False
