@@ -80,10 +80,8 @@ def comparison_table(rows: tables.Rows) -> Table:
     """
     columns, cells, best = _comparison(rows)
     table = tables.plain_table(columns)
-    names, *numbers = table.columns
-    names.no_wrap, names.overflow = False, "fold"  # long names give way to numbers
-    for column, title in zip(numbers, columns, strict=True):
-        column.min_width = max(len(title), _LEAST)
+    for column, title in zip(table.columns[1:], columns, strict=True):
+        column.min_width = max(len(title), _LEAST)  # long names give way to numbers
     for r, (name, _) in enumerate(rows):
         table.add_row(
             Text(printable(name)),

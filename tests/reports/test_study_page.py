@@ -316,6 +316,16 @@ def test_the_table_fits_a_terminal():
     )
 
 
+@pytest.mark.parametrize("width", [80, 120])
+def test_long_names_give_way_to_the_figures(width):
+    long = variant("supervised_contrastive_of_272_pixels", None)
+    other = variant("supervised_contrastive_of_160_pixels", long.name)
+    shown = io.StringIO()
+    Console(file=shown, width=width).print(study_table(study(long, other)))
+    words = shown.getvalue().split()
+    assert {"0.200", "+0.075", "0.318", "4,026,368", "0.50", "905"} <= {*words}
+
+
 def test_a_mean_without_interval_stands_alone():
     (row,) = study(variant("U512", None))
     assert with_half(Estimate(2, 0.5), row) == "0.500"
