@@ -112,7 +112,7 @@ def training_dataset(
 
     @plain
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
-        image = decode(paths[index])
+        image = decode(paths[index], elsewhere=service is not None)
         if crops is not None:
             image = cut_out(image, crops[index])
         if augmentation is None:
@@ -188,7 +188,7 @@ def scoring_dataset(
         if crop is not None:
             image = cut_out(image, crop)
         if layout is not None:
-            image = tf.numpy_function(layout, [image, number], tf.uint8)
+            image = tf.numpy_function(layout, [image, number], tf.uint8, stateful=False)
             image.set_shape((None, None, 3))
         return fit_square(image, resize_size, fit), tf.shape(image)[:2]
 

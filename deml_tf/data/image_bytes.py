@@ -136,23 +136,27 @@ def read_head(path: str) -> bytes:
         return file.read(12) or b""  # some of /proc never answer
 
 
-def read_tensor(path: Any) -> tf.Tensor:
+def read_tensor(path: Any, elsewhere: bool = False) -> tf.Tensor:
     """Read an encoded image in TensorFlow, also inside `tf.data.Dataset.map`.
 
     Args:
         path: Scalar string, the path of an image.
+        elsewhere: Whether another process may run it, so that shards are read without
+            Python. These operations have a state as TensorFlow sees it: where it is to
+            be deterministic, it would read one image after the other.
 
     Returns:
         Scalar string, the bytes as stored; those of a PNG file where the format has to
         be converted, in Python.
 
     Raises:
-        tf.errors.OpError: It cannot be read; for a damaged record `DataLossError`.
+        tf.errors.OpError: It cannot be read.
+        OSError: The same, of a shard outside of graphs.
     """
     path = tf.convert_to_tensor(path, tf.string)
     encoded = tf.cond(
         tf.strings.regex_full_match(path, _IN_TF),
-        lambda: _read_place(path),
+        lambda: read_record(path) if elsewhere else _stored(path),
         lambda: tf.io.read_file(path),
     )
     return tf.cond(
@@ -172,7 +176,27 @@ def _converted_array(encoded: Any) -> bytes:
     return converted(np.asarray(encoded, object).item())
 
 
-def _read_place(path: Any) -> Any:
+def _stored(path: Any) -> tf.Tensor:
+    stored = tf.numpy_function(_stored_array, [path], tf.string, stateful=False)
+    return tf.ensure_shape(stored, [])
+
+
+def _stored_array(path: Any) -> bytes:
+    return read_bytes(os.fsdecode(np.asarray(path, object).item()), convert=False)
+
+
+def read_record(path: Any) -> Any:
+    """Read an image in a shard, and compare the checksum of its record.
+
+    Args:
+        path: Scalar string, such as `ShardPlace.path`.
+
+    Returns:
+        Scalar string, the bytes as stored.
+
+    Raises:
+        tf.errors.OpError: It cannot be read; for a damaged record `DataLossError`.
+    """
     shard = tf.strings.regex_replace(path, rf"\A{_IN_TF}\z", r"\1")
     record, start, length = (
         tf.strings.to_number(

@@ -15,16 +15,17 @@ from deml_tf.data.orientation import turn_upright
 from deml_tf.errors import DataError
 
 
-def decode(path: Any) -> tf.Tensor:
+def decode(path: Any, elsewhere: bool = False) -> tf.Tensor:
     """Read and decode an image.
 
     Args:
         path: Scalar string, a file or a place in a shard; see `image_bytes`.
+        elsewhere: Whether another process may run it; see `read_tensor`.
 
     Returns:
         uint8 `(h, w, 3)`, as `decode_bytes` gives it.
     """
-    return decode_bytes(read_tensor(path))
+    return decode_bytes(read_tensor(path, elsewhere))
 
 
 def decode_bytes(encoded: Any) -> tf.Tensor:

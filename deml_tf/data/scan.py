@@ -19,7 +19,13 @@ from deml_tf.cli.printing import cell, say
 from deml_tf.data.converted_formats import decoders, why_not_converted
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
-from deml_tf.data.image_bytes import containing_file, read_bytes, stat_image
+from deml_tf.data.image_bytes import (
+    containing_file,
+    read_bytes,
+    read_record,
+    shard_place,
+    stat_image,
+)
 from deml_tf.data.image_files import FORMATS
 from deml_tf.data.image_header import refusal
 from deml_tf.data.images import first_of
@@ -205,8 +211,13 @@ def _quiet() -> Iterator[None]:
 def _judge(path: str) -> _Verdict:
     try:
         encoded = read_bytes(path)
+        if shard_place(path):  # trainings do not compare its checksum
+            with tf.device("CPU:0"):
+                read_record(os.fsencode(path))
     except OSError as error:
         return _Verdict(str(error.strerror), lasts=False)
+    except tf.errors.OpError as error:
+        return _Verdict(why_not(error))
     except MemoryError:
         return _Verdict("it does not fit into memory", lasts=False)
     return _judge_bytes(encoded)

@@ -83,8 +83,9 @@ class CrossBatchMemory(LossLayer):
                 dtype=dtype,
                 initializer="zeros",
                 trainable=False,
-                # All replicas put the same there.
-                aggregation="only_first_replica",
+                # All replicas put the same there, each into its own copy: the whole
+                # memory is not sent from one to the others.
+                aggregation="none",
             )
             setattr(self, name, variable)
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tensorflow.python.framework import op_def_registry
 
 from deml_tf.data.batch_table import BatchTable
 from deml_tf.data.batches import (
@@ -15,6 +16,7 @@ from deml_tf.data.batches import (
 from deml_tf.data.example import Example
 from deml_tf.data.images import explain_unreadable, read_example
 from deml_tf.data.layouts import Layout
+from deml_tf.data.pk_sampler import PKSampler
 from deml_tf.errors import DataError, UsageError
 from deml_tf.layers.prepare import fit_square
 
@@ -49,6 +51,26 @@ def read(batches):
 def uninterrupted(birds):
     """Images and labels of all six steps."""
     return read(dataset(birds))
+
+
+def test_tensorflow_may_read_several_images_at_once(birds):
+    """Deterministic, it reads one after the other if an operation has a state."""
+    sampler = PKSampler(
+        [e.path for e in birds], class_ids(birds)[0], 2, 3, image_size=16
+    )
+    for made in (
+        dataset(birds),
+        scoring_dataset(birds, resize_size=16),
+        scoring_dataset(birds, resize_size=16, layout=lambda image, _: image),
+        sampler.dataset(),
+    ):
+        written = tf.raw_ops.DatasetToGraphV2(input_dataset=made._variant_tensor)
+        library = tf.compat.v1.GraphDef.FromString(written.numpy()).library
+        used = {node.op for f in library.function for node in f.node_def}
+        assert {"ReadFile", "DecodeImage"} <= used
+        states = {op for op in used if op_def_registry.get(op).is_stateful}
+        # Those that TensorFlow lets pass.
+        assert states <= {"Assert", "TensorSliceDataset"}
 
 
 def test_class_ids_follow_the_names(birds):

@@ -1,3 +1,4 @@
+import functools
 import os
 
 import numpy as np
@@ -8,9 +9,13 @@ from deml_tf.data.image_bytes import (
     ShardPlace,
     containing_file,
     read_bytes,
+    read_record,
     read_tensor,
     shard_place,
 )
+from deml_tf.data.scan import find_bad
+
+elsewhere = functools.partial(read_tensor, elsewhere=True)
 
 
 @pytest.fixture
@@ -33,9 +38,10 @@ def shard(tmp_path):
 def test_images_in_a_shard(shard):
     places, parts = shard
     assert [read_bytes(place) for place in places] == parts
-    assert [read_tensor(place).numpy() for place in places] == parts
-    found = tf.data.Dataset.from_tensor_slices(places).map(read_tensor)
-    assert list(found.as_numpy_iterator()) == parts
+    for read in (read_tensor, elsewhere, read_record):
+        assert [read(place).numpy() for place in places] == parts
+        found = tf.data.Dataset.from_tensor_slices(places).map(read)
+        assert list(found.as_numpy_iterator()) == parts
 
 
 @pytest.mark.parametrize(
@@ -73,17 +79,24 @@ def test_damage_is_an_error(shard):
     with open(path, "r+b") as file:
         file.seek(20)
         file.write(b"damage")
-    with pytest.raises(tf.errors.DataLossError):
-        read_tensor(places[0])
-    assert len(read_tensor(places[1]).numpy()) == 501
+    for read in (elsewhere, read_record):
+        with pytest.raises(tf.errors.DataLossError):
+            read(places[0])
+    for read in (read_tensor, elsewhere, read_record):
+        assert len(read(places[1]).numpy()) == 501
+    assert "corrupted record" in find_bad(places)[places[0]]
+    assert "corrupted" not in find_bad(places)[places[1]]  # no image, but whole
     os.truncate(path, 3000)
-    with pytest.raises(tf.errors.OpError):
-        read_tensor(places[3])
+    for read in (elsewhere, read_record):
+        with pytest.raises(tf.errors.OpError):
+            read(places[3])
 
 
 def test_missing_files_are_errors(tmp_path):
     for name in ("a.jpg", ShardPlace("s.tfrecord-0", 0, 0, 1).path):
         with pytest.raises(tf.errors.NotFoundError):
+            elsewhere(str(tmp_path / name))
+        with pytest.raises((OSError, tf.errors.NotFoundError)):
             read_tensor(str(tmp_path / name))
         with pytest.raises(FileNotFoundError):
             read_bytes(str(tmp_path / name))

@@ -5,7 +5,7 @@ from deml_tf.data.data_set import DataSet
 from deml_tf.data.example import Example
 from deml_tf.data.plumage.generator import write_plumage
 from deml_tf.data.sets.image_list import read_list
-from deml_tf.errors import UsageError
+from deml_tf.errors import UsageError, arguments_of
 
 
 def read_plumage(data: DataConfig) -> list[Example]:
@@ -23,12 +23,13 @@ def read_plumage(data: DataConfig) -> list[Example]:
     """
     if not data.data_dir:
         raise UsageError("dataset=plumage needs data_dir=FOLDER; name it")
-    folder = write_plumage(
-        data.data_dir,
-        species=data.plumage_species,
-        images=data.plumage_images,
-        view=data.plumage_view,
-    )
+    with arguments_of("plumage", ("species", "images", "view")):
+        folder = write_plumage(
+            data.data_dir,
+            species=data.plumage_species,
+            images=data.plumage_images,
+            view=data.plumage_view,
+        )
     return read_list(folder / "annotations.csv")
 
 
