@@ -39,6 +39,12 @@ def main(arguments: Sequence[str]) -> None:
         raise UsageError(f"--dataset {missing}")
     if not data.data_dir and find_set(data.dataset).needs_data_dir:
         raise UsageError(f"--data_dir {missing}")
+    for name in ("crop_to_box", "bad_images"):
+        if FLAGS[name].present:
+            raise UsageError(
+                f"--{name} is for trainings: leave it out, for an audit looks at whole "
+                "files, and lists all that cannot be read."
+            )
     page, document = _outputs()
 
     roles, refusal = read_roles(data, FLAGS.seed)

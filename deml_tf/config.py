@@ -24,6 +24,7 @@ def _setting(
     *,
     choices: tuple[Any, ...] | None = None,
     at_least: float | None = None,
+    at_most: float | None = None,
     above: float | None = None,
     below: float | None = None,
     registered: str | None = None,
@@ -37,6 +38,7 @@ def _setting(
             "help": help_text,
             "choices": choices,
             "at_least": at_least,
+            "at_most": at_most,
             "above": above,
             "below": below,
             "registered": registered,
@@ -128,9 +130,10 @@ class DataConfig:
     )
     plumage_view: float = _setting(
         1.0,
-        "How wide a view the images of a new Plumage data set show. At 2 they have 320 "
-        "pixels a side, not 160; the birds have as many pixels as at 1.",
+        "How wide a view the images of a new Plumage data set show, from 1 to 4. At 2 "
+        "they have 320 pixels a side, not 160; the birds have as many pixels as at 1.",
         at_least=1.0,
+        at_most=4.0,
     )
 
 
@@ -142,7 +145,8 @@ class ModelConfig:
         "efficientnet_lite0",
         "Network of each scale, by one of the names listed here, the name of another "
         "keras.applications model or that of a vision transformer of keras-hub "
-        "(vit:PRESET); googlenet is the paper's.",
+        "(vit:PRESET, or vit:FOLDER that its save_to_preset wrote); googlenet is the "
+        "paper's.",
         listed="backbones.BACKBONES",
     )
     weights: str = _setting(
@@ -438,7 +442,10 @@ class ScoreConfig:
         "1,10,100,1000, for in_shop 1,10,20,30.",
     )
     scoring_batch_size: int = _setting(
-        64, "Number of images that are embedded at once.", at_least=1
+        64,
+        "Number of images that are embedded at once. May change when a run is started "
+        "again.",
+        at_least=1,
     )
 
 
@@ -492,13 +499,14 @@ def check(settings: Any) -> None:
         settings: An instance of one of the dataclasses above.
 
     Raises:
-        UsageError: A value is out of its range, or none of the choices.
+        UsageError: A value is out of its range, or none of the choices, or None where
+            that means nothing.
     """
     for field in dataclasses.fields(settings):
         value, facts = getattr(settings, field.name), field.metadata
-        if value is None or "help" not in facts:
+        if "help" not in facts or value is field.default is None:
             continue
-        wrong = must_be(value, facts)
+        wrong = "given" if value is None else must_be(value, facts)
         if wrong:
             raise UsageError(f"{field.name}={value}: it must be {wrong}.")
 

@@ -24,6 +24,7 @@ from deml_tf.serving.study_scores import scores_over_seeds
 
 FLAGS = flags.FLAGS
 MODELS = Path("export") / "models"
+WARMUP_REQUESTS = 4  # of each batch size
 
 
 def main(arguments: list[str]) -> None:
@@ -32,8 +33,13 @@ def main(arguments: list[str]) -> None:
     started = time.monotonic()
     tf.config.set_visible_devices([], "GPU")  # parity is that of float32 on CPUs
     threshold.check_rate(FLAGS.false_accept_rate)
-    if not FORMATS[FLAGS.format].file:  # only a server is warmed up
-        warmup.check_warmup(FLAGS.warmup_requests)
+    if not FORMATS[FLAGS.format].file:
+        warmup.check_warmup(_warmup_requests())
+    elif FLAGS.warmup_requests:
+        raise UsageError(
+            f"warmup_requests={FLAGS.warmup_requests} is not for format="
+            f"{FLAGS.format}, for only a server is warmed up: leave it out."
+        )
     check_format(FLAGS.format, FLAGS.precision, FLAGS.quantize)
     kept = {
         "scales": whole_numbers("scales", FLAGS.scales),
@@ -92,10 +98,15 @@ def read_choice(
         FLAGS.precision or default,
         FLAGS.quantize,
         FLAGS.false_accept_rate,
-        FLAGS.warmup_requests,
+        _warmup_requests(),
         FLAGS.license,
         FLAGS.study and scores_over_seeds(FLAGS.study, FLAGS.study_variant),
     )
+
+
+def _warmup_requests() -> int:
+    given = FLAGS.warmup_requests
+    return WARMUP_REQUESTS if given is None else given
 
 
 def whole_numbers(name: str, listed: list[str] | None) -> tuple[int, ...] | None:
@@ -174,8 +185,9 @@ def cli() -> None:
     )
     flags.DEFINE_integer(
         "warmup_requests",
-        4,
-        "Warm-up requests of each batch size, 1 and 8; 0 writes none.",
+        None,
+        "With --format=saved_model: warm-up requests of each batch size, 1 and 8; by "
+        f"default {WARMUP_REQUESTS}, and 0 writes none.",
     )
     flags.DEFINE_string(
         "study_variant", None, "With --study: name of the variant that is exported."

@@ -31,7 +31,6 @@ from deml_tf.config import CONFIGS, Configs, DataConfig, DistributionConfig
 from deml_tf.data.data_folder import data_path
 from deml_tf.data.sets import find_set
 from deml_tf.errors import DataError, UsageError
-from deml_tf.models.embedder import check_used
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import study_table
 from deml_tf.runs.atomic import check_output
@@ -50,7 +49,7 @@ from deml_tf.studies.standing import require_own_flags, set_aside, what_stands
 from deml_tf.studies.study_file import StudyFile
 from deml_tf.studies.train_runs import train_runs
 from deml_tf.training.build import check_choices
-from deml_tf.training.start import check_settings
+from deml_tf.training.start import check_new, check_settings
 
 STUDY_FILE = "study.json"
 FLAGS = flags.FLAGS
@@ -174,7 +173,7 @@ def check(configs: Configs) -> None:
     if find_set(data.dataset).needs_data_dir and not data.data_dir:
         raise UsageError("data_dir is missing: give it beside the variants.")
     check_settings(configs)
-    check_used(configs.model)
+    check_new(configs)
     check_choices(configs.model, configs.loss, configs.train)
 
 

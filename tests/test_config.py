@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 from absl import flags
@@ -16,7 +16,14 @@ from deml_tf.cli.flags import (
 )
 from deml_tf.cli.parsing import parse
 from deml_tf.cli.settings import constructor_settings
-from deml_tf.config import CONFIGS, DataConfig, LossConfig, ModelConfig, TrainConfig
+from deml_tf.config import (
+    CONFIGS,
+    DataConfig,
+    LossConfig,
+    ModelConfig,
+    TrainConfig,
+    check,
+)
 from deml_tf.data.sets import SETS
 from deml_tf.errors import UsageError, arguments_of
 from deml_tf.losses import METRIC_LOSSES
@@ -118,6 +125,12 @@ def test_wrong_values(argument, words):
     with pytest.raises(UsageError) as caught:
         parsed(argument)
     assert words in str(caught.value)
+
+
+def test_a_setting_of_none_is_refused_where_that_means_nothing():
+    check(ModelConfig(cut_layer=None))
+    with pytest.raises(UsageError, match=r"^weights=None: it must be given\.$"):
+        check(ModelConfig(weights=cast(Any, None)))
 
 
 def test_of_two_wrong_values_the_first_is_said():

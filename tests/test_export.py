@@ -199,6 +199,7 @@ def flag_values(**values):
         ({"version": 7}, "^version=7: .*7 exists.*such as 8"),
         ({"false_accept_rate": 1.0}, "^false_accept_rate=1.0"),
         ({"warmup_requests": 999}, "^warmup_requests=999"),
+        ({"warmup_requests": 1, "format": "onnx"}, "^warmup_requests=1 is not for"),
         ({"push_to": "birds"}, "^push_to=birds is no repository"),
         ({"study_variant": "u512"}, "^study_variant is for --study"),
         ({"study": "none.json"}, "^study=none.json is no file"),
@@ -264,7 +265,7 @@ def test_what_is_pushed_is_the_version_with_license_and_study(
 def test_only_a_server_is_warmed_up(form, source, monkeypatch, tmp_path):
     """The other formats need nothing of the extra that has the messages."""
     flags = flag_values(
-        run_dir="run", output_dir=str(tmp_path), format=form, warmup_requests=4
+        run_dir="run", output_dir=str(tmp_path), format=form, warmup_requests=None
     )
     monkeypatch.setattr(export, "FLAGS", flags)
     monkeypatch.setattr(export, "read_source", lambda *_: source)

@@ -9,6 +9,7 @@ The blocks are Keras's own layers and not keras-hub's: those have no config that
 (keras-hub 0.32), and an embedder saved from these loads where keras-hub is absent.
 """
 
+import os
 import zlib
 from dataclasses import dataclass
 from functools import partial
@@ -159,7 +160,7 @@ def architecture(name: str) -> Architecture:
         UsageError: The name is unknown, or keras-hub is needed and not installed.
         DataError: The preset cannot be fetched or read.
     """
-    which = name.removeprefix(PREFIX)
+    which = os.path.expanduser(name.removeprefix(PREFIX))
     if which in SIZES:
         size, assign = SIZES[which], _refuse_imagenet
     else:

@@ -21,7 +21,7 @@ from deml_tf.bulk.index_lock import locked_index
 from deml_tf.bulk.kinds import KINDS
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.cli.printing import say
-from deml_tf.errors import DataError, UsageError
+from deml_tf.errors import DataError, UsageError, arguments_of
 from deml_tf.runs.replaced_folder import replaced_folder
 
 
@@ -55,7 +55,8 @@ def build_index(
     chosen = parameters or KINDS[kind]()
     dim, count = shards.embedding_dim, shards.count
     check_replaceable(target)
-    chosen.check(dim, count)
+    with arguments_of(kind, chosen.settings()):
+        chosen.check(dim, count)
     need = chosen.build_bytes(dim, count)
     require_memory(kind, need, _smaller_kind(dim, count, need))
     description = IndexDescription(

@@ -9,6 +9,7 @@ import tensorflow as tf
 from numpy.typing import ArrayLike
 
 from deml_tf.errors import UsageError
+from deml_tf.retrieval.inputs import check_ranks
 from deml_tf.retrieval.metrics import check_labels, evaluate
 
 
@@ -81,11 +82,11 @@ class RetrievalMetrics(keras.callbacks.Callback):
             if labels is None:
                 raise UsageError("labels are missing; give one label an image.")
             images = np.asarray(images)
-            # Whatever is wrong with labels or ranks is said before the training.
+            # Whatever is wrong with labels is said before the training.
             check_labels(labels, len(images), ranks)
         self.images: Any = images
         self.labels = labels
-        self.ranks = ranks
+        self.ranks = check_ranks(ranks)
         self.evaluate_every = evaluate_every
         self.output = output
         self.embedder = embedder

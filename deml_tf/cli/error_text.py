@@ -136,7 +136,7 @@ def explain_memory(error: BaseException) -> DataError | None:
         return None
     return DataError(
         f"memory ran out{why and f' ({why})'}; what was saved before is whole: take "
-        "fewer or smaller images at once and give the same command again"
+        "fewer or smaller images at once"
     )
 
 

@@ -87,6 +87,7 @@ def field_settings(config: Any) -> Iterator[Setting]:
             text,
             tuple(registered(place)) if place else choices,
             at_least=facts["at_least"],
+            at_most=facts["at_most"],
             above=facts["above"],
             below=facts["below"],
         )

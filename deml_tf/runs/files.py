@@ -17,6 +17,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 SPLIT = "split.json"
+REPLICAS = "replicas.json"  # of a run that forms pairs within them
 LOG = "log.txt"
 
 

@@ -9,11 +9,12 @@ from deml_tf.errors import UsageError
 from deml_tf.runs.atomic import check_utf8
 from deml_tf.runs.environment import environment
 from deml_tf.runs.file_lock import try_to_lock
-from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, SPLIT, RunFiles
+from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, REPLICAS, SPLIT, RunFiles
 from deml_tf.runs.flagfile import flag_text
 from deml_tf.runs.settings import meaning
 
 LOCK = ".lock"
+MAY_CHANGE = {"scoring_batch_size"}  # how it is computed, and not what
 BAD_IMAGES = "bad_images.csv"  # stays where bad images kept a run from its start
 
 
@@ -113,7 +114,7 @@ class RunFolder(RunFiles):
             yield
         except BaseException:
             if self._fresh:
-                for name in (FLAGS, ENVIRONMENT, SPLIT, LOCK):
+                for name in (FLAGS, ENVIRONMENT, REPLICAS, SPLIT, LOCK):
                     (self.path / name).unlink(missing_ok=True)
                 with contextlib.suppress(OSError):  # not empty: somebody else's
                     for folder in self._made:
@@ -176,7 +177,7 @@ class RunFolder(RunFiles):
             old, wanted = meaning(before), meaning(lines)
         changes = [
             f"{name}: {old.get(name, '(unset)')} -> {wanted.get(name, '(unset)')}"
-            for name in sorted(old.keys() | wanted.keys())
+            for name in sorted((old.keys() | wanted.keys()) - MAY_CHANGE)
             if old.get(name) != wanted.get(name)
         ]
         if changes:

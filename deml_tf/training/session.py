@@ -1,6 +1,7 @@
 """A training session: its data, its embedder, and its steps."""
 
 import dataclasses
+import json
 
 import keras
 import tensorflow as tf
@@ -21,6 +22,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
 from deml_tf.models.embedder import build_embedder, core_of, geometry_of
 from deml_tf.retrieval.score_images import embedding_of
+from deml_tf.runs.files import REPLICAS
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
 from deml_tf.training import loop
 from deml_tf.training.best_step import ChooseBestStep, check_patience
@@ -76,6 +78,8 @@ class Session:
             embedder = build_embedder(configs.model, configs.train.seed)
             if tf.config.list_physical_devices("GPU"):
                 use_cpu_gradients(core_of(embedder), False)
+        if configs.loss.pairs == "replica":
+            _keep_replicas(run, workers, begun)
         split = _check_images(split, configs, run, workers, begun)
         _, classes = class_ids(split.train)
         with workers.strategy.scope():
@@ -196,6 +200,21 @@ class Session:
                 f"data_dir={self.configs.data.data_dir} holds other images for worker "
                 f"{self.workers.cluster.rank} than for the first: give all workers the "
                 "same data set."
+            )
+
+
+def _keep_replicas(run: RunFolder, workers: Workers, begun: bool) -> None:
+    """Refuse to go on with other pairs: within replicas, their number makes them."""
+    if not begun:
+        if workers.is_writer:
+            run.write_json(REPLICAS, workers.replicas)
+    elif (run.path / REPLICAS).exists():  # earlier versions kept none
+        before = json.loads((run.path / REPLICAS).read_text())
+        if before != workers.replicas:
+            raise UsageError(
+                f"pairs=replica: the run was begun on {before} replicas, and here are "
+                f"{workers.replicas}, which form other pairs: use {before}, or train "
+                "anew with another run_dir=FOLDER."
             )
 
 

@@ -1,7 +1,7 @@
 """From settings to a finished run, on one worker of possibly several."""
 
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 import keras
 import tensorflow as tf
@@ -49,7 +49,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
     check_settings(configs)
     folder = RunFolder(str(configs.train.run_dir))
     if not folder.flags_path.exists():
-        check_used(configs.model)
+        check_new(configs)
     cluster = read_cluster()
     finished = folder.finished
     if finished and not cluster.is_chief:
@@ -89,6 +89,36 @@ def check_settings(configs: Configs) -> None:
     check_optimizer(configs.train)
     check_validation(configs.data, configs.train)
     check_together(configs.model)
+
+
+def check_new(configs: Configs) -> None:
+    """Refuse settings that would do nothing, in a run that is begun.
+
+    Args:
+        configs: Of a training.
+
+    Raises:
+        UsageError: There is one.
+    """
+    check_used(configs.model)
+    loss, train = configs.loss, configs.train
+    for part, name, is_used, mend in (
+        (loss, "memory_weight", loss.memory, "give memory=SIZE with it"),
+        (loss, "memory_start", loss.memory, "give memory=SIZE with it"),
+        (loss, "decoupling_weight", loss.decoupling != "none", "choose a decoupling"),
+        (train, "decay_rate", train.schedule == "step", "give schedule=step with it"),
+    ):
+        value = getattr(part, name)
+        if not is_used and value != getattr(type(part), name):
+            raise UsageError(
+                f"{name}={value} would do nothing: leave it out, or {mend}."
+            )
+    evaluations = -(-train.steps // cast(int, train.evaluate_every))
+    if train.patience and train.patience >= evaluations - 1:
+        raise UsageError(
+            f"patience={train.patience}: with {evaluations} evaluations it would never "
+            "stop the training early; lower it, or give a lower evaluate_every."
+        )
 
 
 def check_memory(loss: LossConfig, train: TrainConfig) -> None:

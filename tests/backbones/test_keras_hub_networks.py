@@ -181,10 +181,12 @@ def test_named_presets_are_known(name, monkeypatch):
         build_backbone(f"vit:{name}", input_size=224)
 
 
-def test_sizes_of_patches(tmp_path):
+@pytest.mark.parametrize("folder", ["{0}", "~"])
+def test_sizes_of_patches(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
     made(DINOV2, **LIKE).save_to_preset(str(tmp_path))
     with pytest.raises(UsageError, match="input_size=36 is no multiple of the 8"):
-        build_backbone(f"vit:{tmp_path}", input_size=36)
+        build_backbone(f"vit:{folder.format(tmp_path)}", input_size=36)
 
 
 def test_the_size_of_patches_is_known_before_anything_is_built():

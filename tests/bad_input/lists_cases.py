@@ -282,7 +282,7 @@ CASES = (
         "Plumage of another size",
         "train TINY --dataset=plumage --data_dir=set --plumage_species=8",
         2,
-        "set holds Plumage drawn with species=9 rather than 8: name "
+        "set holds Plumage drawn with --plumage_species=9 rather than 8: name "
         "another folder, or remove this one to draw it again.",
         write(
             "set/plumage.json",

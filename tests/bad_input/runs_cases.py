@@ -310,4 +310,11 @@ CASES = (
         2,
         "--json=/dev/fd/77 is not open: name a file elsewhere.",
     ),
+    Case(
+        "boxes, at which an audit does not look",
+        "audit --dataset=folder --data_dir=images --crop_to_box",
+        2,
+        "--crop_to_box is for trainings: leave it out, for an audit looks at whole "
+        "files, and lists all that cannot be read.",
+    ),
 )

@@ -420,3 +420,9 @@ def test_memory_is_what_the_machine_or_the_container_leaves(tmp_path, monkeypatc
     assert available_memory.available_memory() == 300_000
     monkeypatch.setattr(available_memory, "GROUP", tmp_path / "none")
     assert available_memory.available_memory() is None
+
+
+def test_what_the_embeddings_do_not_suit_is_told_by_its_flag(tmp_path):
+    shards = made(tmp_path / "shards", clusters(9_984, 8))
+    with pytest.raises(UsageError, match=r"^ivfpq_m=9: give at most 8"):
+        build_index(shards, tmp_path / "index", "ivfpq", IvfPq(m=9))

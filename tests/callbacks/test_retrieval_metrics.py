@@ -192,6 +192,7 @@ def test_bfloat16():
         ((IMAGES,), {}, "labels are missing"),
         ((IMAGES, LABELS[:3]), {}, "labels has 3 entries for 30 rows"),
         ((IMAGES, LABELS, (0,)), {}, "ranks holds 0"),
+        ((dataset(), None, (0,)), {}, "ranks holds 0"),
         ((dataset(), LABELS), {}, "beside a dataset"),
         ((dataset().repeat(),), {}, "no end"),
         ((PKSampler(IMAGES, LABELS, 2, 2),), {}, "no end"),

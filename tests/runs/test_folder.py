@@ -85,6 +85,13 @@ def test_different_flags_are_refused(reopen, change, shown):
     assert (reopen()).flags_path.read_bytes() == before  # and the lock was given back
 
 
+def test_how_many_images_are_embedded_at_once_may_change(reopen):
+    before = reopen({**FLAGS, "scoring_batch_size": 512}).flags_path.read_bytes()
+    assert reopen({**FLAGS, "scoring_batch_size": 8}).flags_path.read_bytes() == before
+    with pytest.raises(UsageError, match=r"\(seed: 0 -> 1\)"):
+        reopen({**FLAGS, "scoring_batch_size": 8, "seed": 1})
+
+
 def test_foreign_folder_is_refused_and_untouched(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UsageError, match=r"thesis\.txt.*run_dir="):

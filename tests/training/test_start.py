@@ -85,6 +85,24 @@ def test_what_is_refused_before_images_are_read(given, words, tmp_path, monkeypa
         Session.build(asked, RunFolder(tmp_path / "run"), Workers())
 
 
+def test_pairs_within_replicas_are_those_the_run_began_with(
+    tmp_path, painted, small_backbone
+):
+    data, loss = {"data_dir": str(painted)}, {"pairs": "replica"}
+    model = {"backbone": "small", "weights": "none", "scales": 1, "learners": 1}
+    sizes = {"classes_per_batch": 2, "images_per_class": 2}
+    asked = configs(tmp_path, {**model, "input_size": 64}, loss, data, **sizes)
+    run = RunFolder.open(tmp_path / "run", {})
+    Session.build(asked, run, Workers())
+    Session.build(asked, run, Workers())
+    (run.path / "replicas.json").write_text("2")
+    with pytest.raises(UsageError, match="begun on 2 replicas, and here are 1, which"):
+        Session.build(asked, run, Workers())
+    (run.path / "replicas.json").unlink()  # as earlier versions
+    Session.build(asked, run, Workers())
+    run.close()
+
+
 def test_a_record_of_this_very_run_is_none_of_an_earlier_one(
     tmp_path, monkeypatch, painted
 ):
