@@ -1,5 +1,6 @@
 """The client and its command, against the double of a server."""
 
+import dataclasses
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,15 +23,17 @@ PROTOCOLS = ("grpc", "rest")
 
 def test_a_bad_request_fails_its_whole_batch():
     ran = []
-    batching = double_models.Batching(most=4, seconds=0.3, queued=2, threads=1)
+    batching = double_models.Batching(most=4, seconds=600, queued=2, threads=1)
     queue = double_models.Queue(lambda a: ran.append(len(a["x"])) or a, batching)
-    good, bad = {"x": np.zeros(2)}, {"x": np.zeros((1, 5))}
+    good, bad = {"x": np.zeros(2)}, {"x": np.zeros((2, 5))}
     futures = [queue.put(arrays) for arrays in (good, bad)]
     for future in futures:
         with pytest.raises(double_models.Refusal, match="must agree"):
-            future.result(5)
-    futures = [queue.put(good) for _ in range(3)]
-    assert [len(future.result(5)["x"]) for future in futures] == [2, 2, 2]
+            future.result(60)
+    futures = [queue.put(good) for _ in range(2)]
+    queue.batching = dataclasses.replace(batching, seconds=0.1)
+    futures.append(queue.put(good))  # alone, and no other comes
+    assert [len(future.result(60)["x"]) for future in futures] == [2, 2, 2]
     assert ran == [4, 2]
     with pytest.raises(double_models.Refusal, match="Task size 5 is larger"):
         queue.put({"x": np.zeros(5)})
