@@ -115,16 +115,16 @@ def test_what_the_server_does_not_have(double, protocol, options, sentence):
     [
         ({"code": "UNAVAILABLE", "times": 2}, {"UNAVAILABLE": 2}),
         ({"code": "RESOURCE_EXHAUSTED"}, {"RESOURCE_EXHAUSTED": 1}),
-        ({"seconds": 2}, {"DEADLINE_EXCEEDED": 1}),
+        ({"seconds": 8}, {"DEADLINE_EXCEEDED": 1}),
         ({"code": "INVALID_ARGUMENT"}, {}),
         ({"code": "INVALID_ARGUMENT", "times": 2}, {}),
     ],
 )
 def test_outlives_faults(double, known, protocol, fault, retried):
     contents, expected = known
-    address = double.address(protocol)
+    options = {"protocol": protocol, "timeout": 5 if "seconds" in fault else 30}
     with (
-        Client(address, MODEL, protocol=protocol, timeout=1, concurrency=1) as client,
+        Client(double.address(protocol), MODEL, concurrency=1, **options) as client,
         double.failing(**fault),
     ):
         found = client.embed(contents[:3])
