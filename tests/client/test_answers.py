@@ -1,10 +1,13 @@
 """Answers that are wrong, huge, slow or of another version: one error each."""
 
 import contextlib
+import itertools
 import json
 import math
 import re
 import socket
+import struct
+import threading
 import time
 import tracemalloc
 import zlib
@@ -218,26 +221,29 @@ def test_answers_without_an_end():
 
 
 def test_a_connection_is_kept_and_made_anew():
-    ports = []
+    served, ended = [], threading.Event()
+    linger = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 60))
 
     def talk(connection):
-        for _ in range(2):  # requests on one connection, then the server hangs up
-            head, _, body = connection.recv(10**6).partition(b"\r\n\r\n")
-            if not head:
-                return
-            _, content = right(head[:4].decode().strip(), "", body)
-            ports.append(connection.getpeername()[1])
-            length = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(content)
-            connection.sendall(length + content)
+        connection.setsockopt(*linger)  # `close` returns when the client knows of it
+        with connection, connection.makefile("rb") as lines:
+            for _ in range(2):  # requests on one connection, then the server hangs up
+                if not [*itertools.takewhile(bytes.strip, lines)]:
+                    return
+                content = described_json()
+                served.append(connection)
+                length = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+                connection.sendall(length % len(content) + content)
+        ended.set()
 
     options = {"protocol": "rest", "concurrency": 1, "version": 1}
     with raw_server(talk) as address, Client(address, "m", **options) as client:
         for _ in range(2):
             client.check()
-        time.sleep(0.1)  # until the end of the connection has come
+        assert ended.wait(60)
         client.check()
         assert client.retried.total() == 0
-    assert len(set(ports)) == 2 and ports[0] == ports[1]
+    assert len(set(served)) == 2 and served[0] is served[1]
 
 
 def drip(head):
