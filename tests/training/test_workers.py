@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import time
 from typing import Any
 
 import keras
@@ -17,6 +16,7 @@ import deml_tf.data.service
 from deml_tf.data.address import EXPOSED
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training.cluster import read_cluster
+from deml_tf.training.journal import Journal
 from deml_tf.training.worker_processes import free_addresses, tf_config
 from deml_tf.training.workers import Workers
 
@@ -68,12 +68,12 @@ def one(command, flags, tmp_path_factory):
     return run
 
 
-def begin_two(flags):
+def begin_two(flags, other=run_command):
     """Starts a training on two workers, the chief and the other."""
     addresses = free_addresses(2)
     return [
         Fork(
-            run_command,
+            (run_command, other)[rank],
             "deml_tf.train",
             *flags,
             environment=os.environ | {"TF_CONFIG": tf_config(rank, addresses)},
@@ -123,24 +123,27 @@ def test_who_leaves_first_is_not_taken_for_lost():
         assert [process.returncode for process in two] == [0, 0], "\n".join(said)
 
 
-def last_step(run):
-    return max((r["step"] for r in run.metrics()), default=0)
+def train_and_die(module, *flags):
+    """A training that is killed at its sixth step."""
+    begin_batch = Journal.on_train_batch_begin
+
+    def begin_or_die(self, batch, logs=None):
+        if self.step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        begin_batch(self, batch, logs)
+
+    Journal.on_train_batch_begin = begin_or_die
+    run_command(module, *flags)
 
 
 @pytest.fixture(scope="module")
 def killed(flags, tmp_path_factory):
     """A training on two workers, one of them killed after step 5, and its errors."""
     run = RunFolder(tmp_path_factory.mktemp("killed") / "run")
-    chief, worker = begin_two([*flags, f"--run_dir={run.path}"])
-    while last_step(run) < 5:
-        assert chief.poll() is None, chief.communicate()
-        time.sleep(0.005)
-    worker.send_signal(signal.SIGKILL)
-    began = time.monotonic()
-    _, errors = chief.communicate()
-    print(f"\nthe chief ended {time.monotonic() - began:.1f} s after the kill")
-    worker.communicate()
-    assert chief.returncode == 1, errors
+    chief, worker = begin_two([*flags, f"--run_dir={run.path}"], train_and_die)
+    (_, errors), other = chief.communicate(), worker.communicate()
+    assert worker.returncode == -signal.SIGKILL, "\n".join(other)
+    assert chief.returncode == 1 and len(losses(run)) == 5, errors
     return run, errors
 
 
