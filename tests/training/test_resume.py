@@ -11,9 +11,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from forks import Fork
+from small_backbone import run_command
 
 from deml_tf.errors import DataError
 from deml_tf.runs.folder import RunFolder
+from deml_tf.training.journal import Journal
 from deml_tf.training.non_finite import StopOnNonFinite
 
 STEPS = 30
@@ -55,15 +58,21 @@ def calm(command, flags, tmp_path_factory):
     return run
 
 
+def train_without_end(*flags):
+    """A training that waits after its last step, until it is killed."""
+    Journal.on_train_end = lambda self, logs=None: signal.pause()
+    run_command("deml_tf.train", *flags)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.long)])
-def test_killed_at_random_moments(kills, start, command, flags, calm, tmp_path, capsys):
+def test_killed_at_random_moments(kills, command, flags, calm, tmp_path, capsys):
     """Kills spread over the training: at the start, between saves, while saving."""
     kills = int(os.environ.get("DEML_TF_KILLS") or kills)
     killed = RunFolder(tmp_path / "killed")
     chance = random.Random(os.environ.get("DEML_TF_KILL_SEED", "0"))
     for kill in range(kills):
-        process = start("train", *flags, f"--run_dir={killed.path}")
+        process = Fork(train_without_end, *flags, f"--run_dir={killed.path}")
         target = STEPS * (kill + chance.random()) / (kills + 1)
         while process.poll() is None and last_step(killed) < target:
             time.sleep(0.005)
@@ -112,13 +121,13 @@ OTHERS = {
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("kind", OTHERS)
-def test_killed_with_other_state(kind, start, command, tiny_flags, calm, tmp_path):
+def test_killed_with_other_state(kind, command, tiny_flags, calm, tmp_path):
     own = [*OTHERS[kind], "--steps=30", "--log_every=1", "--checkpoint_every=2"]
     whole, killed = (RunFolder(tmp_path / name) for name in ("whole", "killed"))
     status, _, errors = command("train", *tiny_flags, *own, f"--run_dir={whole.path}")
     assert status == 0, errors
     assert losses(whole) != losses(calm)  # the flags were heard
-    process = start("train", *tiny_flags, *own, f"--run_dir={killed.path}")
+    process = Fork(train_without_end, *tiny_flags, *own, f"--run_dir={killed.path}")
     while process.poll() is None and last_step(killed) < 7:
         time.sleep(0.005)
     assert process.poll() is None, process.communicate()
