@@ -99,7 +99,7 @@ def test_a_name_that_the_certificate_does_not_have(tls_server, papers):
 def test_without_tls_to_a_port_that_wants_it(tls_server):
     protocol, address, _ = tls_server
     with pytest.raises(DataError, match="on which it speaks .* without TLS"):
-        embed(address, protocol, timeout=2)
+        embed(address, protocol, timeout=20)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
