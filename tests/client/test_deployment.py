@@ -18,6 +18,7 @@ from tests.client.double_process import DEPLOYMENT, MODEL
 
 CONFIGS: Any = model_server_config_pb2
 README = (DEPLOYMENT / "README.md").read_text()
+PATH = "/usr/bin:/bin"
 IGNORED = (DEPLOYMENT.parent / ".gitignore").read_text()
 
 
@@ -163,13 +164,13 @@ def shell(line, double, **options):
         line = line.replace(
             f"127.0.0.1/{port}", double.address(protocol).replace(":", "/")
         )
-    environment = {"PATH": "/usr/bin:/bin", "no_proxy": "127.0.0.1"}
+    environment = {"PATH": PATH, "no_proxy": "127.0.0.1"}
     return subprocess.run(
         ["bash", "-c", line], env=environment, capture_output=True, text=True, **options
     )
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="no curl here")
+@pytest.mark.skipif(not shutil.which("curl", path=PATH), reason="no curl here")
 def test_the_line_with_curl(double, tmp_path):
     (line,) = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     image = drawn_images(1)[0]
