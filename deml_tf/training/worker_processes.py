@@ -2,12 +2,14 @@
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from deml_tf.cli import termination
@@ -99,8 +101,18 @@ def tf_config(rank: int, addresses: Sequence[str]) -> str:
 
 def free_addresses(count: int) -> list[str]:
     """Return addresses of this machine whose ports are free at the moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    sockets = [_listen() for _ in range(count)]
     addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
     for each in sockets:
         each.close()
     return addresses
+
+
+def _listen() -> socket.socket:
+    """Listen on a free port, if possible none that connections to others are given."""
+    try:
+        given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
+        port = random.SystemRandom().randrange(1024, int(given.split()[0]))
+        return socket.create_server(("127.0.0.1", port))
+    except (OSError, ValueError):  # no such file, no such port, or it is taken
+        return socket.create_server(("127.0.0.1", 0))

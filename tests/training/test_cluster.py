@@ -1,6 +1,7 @@
 """TF_CONFIG, strategies and batches that fit them."""
 
 import json
+from pathlib import Path
 
 import pytest
 import tensorflow as tf
@@ -8,6 +9,7 @@ import tensorflow as tf
 from deml_tf.errors import DataError, UsageError
 from deml_tf.training.cluster import Cluster, read_cluster
 from deml_tf.training.strategy import build_strategy, check_shares
+from deml_tf.training.worker_processes import free_addresses
 from deml_tf.training.workers import Workers
 
 TWO = Cluster(("a:1", "b:2"), 1)
@@ -118,3 +120,13 @@ def test_a_lost_worker_is_a_sentence():
     other = tf.errors.InternalError(None, None, "out of luck")
     with pytest.raises(tf.errors.InternalError), Workers(TWO).lost_one_explained():
         raise other
+
+
+def test_free_addresses_are_not_those_of_connections():
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(given.read_text().split()[0]) if given.exists() else 0
+    if first < 2**14:
+        pytest.skip("few ports or none are below those of connections")
+    ports = [int(address.rpartition(":")[2]) for address in free_addresses(50)]
+    assert len(set(ports)) == 50
+    assert min(ports) < first  # one that is taken is replaced by any
