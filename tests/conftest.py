@@ -53,13 +53,15 @@ def seed():
         sys.modules["keras"].utils.set_random_seed(0)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def seeded_module():
-    seed()
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """What several tests share is the same whichever of them asks for it first."""
+    if fixturedef.scope != "function":
+        seed()
 
 
 @pytest.fixture(autouse=True)
-def seeded(seeded_module):
+def seeded():
     seed()
 
 
