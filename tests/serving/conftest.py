@@ -2,19 +2,15 @@
 
 import functools
 
-import keras
 import pytest
 from small_backbone import build_tiny
 
 from deml_tf.serving.expected import Trained
 from tests.client.double_process import MODEL, exported_once
 
-SEED = 5
-
 
 @functools.cache
 def _built(arguments):
-    keras.utils.set_random_seed(SEED)  # whichever test is the first to ask for it
     return build_tiny(**dict(arguments))
 
 
