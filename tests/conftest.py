@@ -1,18 +1,22 @@
 """Tiny data sets and commands, for tests of the whole."""
 
 import os
+import runpy
 import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
-from forks import Fork
+from forks import ROOT, Fork
 from PIL import Image
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
+
+# Before any file of tests imports Keras. To import deml_tf for it would take seconds.
+runpy.run_path(f"{ROOT}/deml_tf/kernels/onednn.py")["prefer_onednn"]()
 
 
 def pytest_collection_modifyitems(items):

@@ -1,8 +1,10 @@
 import os
+import runpy
 import subprocess
 import sys
 
 import pytest
+from forks import ROOT
 
 from deml_tf.kernels import onednn
 from deml_tf.kernels.onednn import VARIABLE, prefer_onednn
@@ -11,7 +13,8 @@ from deml_tf.kernels.onednn import VARIABLE, prefer_onednn
 @pytest.fixture
 def fresh(monkeypatch):
     """A program on an x86 CPU that has not imported TensorFlow, nor chosen."""
-    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv(VARIABLE, "")  # or what is chosen would stay afterwards
+    monkeypatch.delenv(VARIABLE)
     monkeypatch.delitem(sys.modules, "tensorflow")
     monkeypatch.setattr(onednn.platform, "machine", lambda: "x86_64")
     return monkeypatch
@@ -19,6 +22,11 @@ def fresh(monkeypatch):
 
 def test_it_is_chosen(fresh):
     prefer_onednn()
+    assert os.environ[VARIABLE] == "1"
+
+
+def test_tests_choose_it_before_they_import_anything(fresh):
+    runpy.run_path(f"{ROOT}/tests/conftest.py")
     assert os.environ[VARIABLE] == "1"
 
 
