@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "deml_tf"
-KEPT_OUT = [".venv", ".git", "runs", "data", "build", "dist", "*.egg-info", ".*_cache"]
+KEPT_OUT = [".venv*", ".git", "runs", "data", "build", "dist", "*.egg-info", ".*_cache"]
 LEFT_LYING = ["runs/mine/embedder.keras", "data/a/0.png", "export/models/mine/1/x.pb"]
 CONSUMER = """
 import deml_tf
