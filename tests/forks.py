@@ -44,9 +44,9 @@ class Fork:
         longest=600,
     ):
         reader, writer = CONTEXT.Pipe(duplex=False)
-        number, self._errors = tempfile.mkstemp()
-        os.close(number)
-        place = (str(folder), dict(environment), longest, writer, self._errors)
+        number, errors = tempfile.mkstemp()  # the fork removes the name
+        self._errors = os.fdopen(number)
+        place = (str(folder), dict(environment), longest, writer, errors)
         self._process = CONTEXT.Process(
             target=_enter, args=(place, function, arguments)
         )
@@ -73,9 +73,8 @@ class Fork:
         """What is left of the output, and the errors, when it has ended."""
         output = self.stdout.read()
         self._process.join()
-        errors = Path(self._errors).read_text()
-        os.remove(self._errors)
-        return output, errors
+        with self._errors:
+            return output, self._errors.read()
 
 
 def run_module(name, *flags):
@@ -100,6 +99,7 @@ def _enter(place, function, arguments):
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output.fileno(), 1)
     os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND), 2)
+    os.remove(errors)
     output.close()
     # Those of the start know that it had others: files, perhaps.
     sys.stdout = open(1, "w", closefd=False)
