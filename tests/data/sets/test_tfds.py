@@ -4,6 +4,7 @@ import io
 import os
 import socket
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,14 @@ def jpeg(seed):
 
 def rows(seeds, classes=4, key="label", **more):
     return [{"image": io.BytesIO(jpeg(n)), key: n % classes, **more} for n in seeds]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_lying(tmp_path_factory):
+    """Where tensorflow-datasets leaves an empty folder for each set it builds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("left")))
+        yield
 
 
 @pytest.fixture(scope="module")
