@@ -40,7 +40,7 @@ BinomialDeviance(alpha="2")  # no number
 
 def run(*command, **options):
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300, **options
+        list(map(str, command)), capture_output=True, text=True, timeout=1800, **options
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -275,7 +275,7 @@ def test_types_reach_another_program(environment, tmp_path):
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1800,
     )
     said = json.loads(done.stdout)["generalDiagnostics"]
     errors = [d["rule"] for d in said if d["severity"] == "error"]

@@ -67,7 +67,7 @@ def test_damaged_images_touch_no_neighbour(saved):
         "session",
     ]
     done = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=300
+        list(map(str, command)), capture_output=True, text=True, timeout=1800
     )
     # A decoder that crashes ends the process by a signal, which is a negative status.
     assert done.returncode == 0, done.stderr[-2000:]
