@@ -5,6 +5,7 @@ process that has imported it, and has not used it, is otherwise the same; that i
 the same is tested in `bad_input/test_bad_input.py`.
 """
 
+import atexit
 import gc
 import multiprocessing
 import os
@@ -104,4 +105,8 @@ def _enter(place, function, arguments):
     # Those of the start know that it had others: files, perhaps.
     sys.stdout = open(1, "w", closefd=False)
     sys.stderr = open(2, "w", buffering=1, closefd=False)
-    function(*arguments)
+    atexit._clear()  # what the imports registered is for the server's end
+    try:
+        function(*arguments)
+    finally:
+        atexit._run_exitfuncs()  # for a fork ends by os._exit
