@@ -506,7 +506,9 @@ def check(settings: Any) -> None:
         value, facts = getattr(settings, field.name), field.metadata
         if "help" not in facts or value is field.default is None:
             continue
-        wrong = "given" if value is None else must_be(value, facts)
+        if value is None:
+            raise UsageError(f"{field.name}=None: give a value, or leave it out.")
+        wrong = must_be(value, facts)
         if wrong:
             raise UsageError(f"{field.name}={value}: it must be {wrong}.")
 

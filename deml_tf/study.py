@@ -31,6 +31,7 @@ from deml_tf.config import CONFIGS, Configs, DataConfig, DistributionConfig
 from deml_tf.data.data_folder import data_path
 from deml_tf.data.sets import find_set
 from deml_tf.errors import DataError, UsageError
+from deml_tf.models.embedder import check_used
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import study_table
 from deml_tf.runs.atomic import check_output
@@ -173,7 +174,7 @@ def check(configs: Configs) -> None:
     if find_set(data.dataset).needs_data_dir and not data.data_dir:
         raise UsageError("data_dir is missing: give it beside the variants.")
     check_settings(configs)
-    check_new(configs)
+    check_used(configs.model)
     check_choices(configs.model, configs.loss, configs.train)
 
 
@@ -199,6 +200,8 @@ def _train(
     standing = what_stands(runs, file, () if only else also)
     for left in () if only else standing.left:
         with of_variant(left.variant.name):
+            if not left.folder.flags_path.exists():
+                check_new(left.variant.configs)
             check_data_dir(left.variant.configs.data)
     file.keep(*standing.records)
     for old, changes, is_in_the_way in standing.outdated:

@@ -13,6 +13,7 @@ import runpy
 import signal
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,4 +110,5 @@ def _enter(place, function, arguments):
     try:
         function(*arguments)
     finally:
-        atexit._run_exitfuncs()  # for a fork ends by os._exit
+        threading._shutdown()  # as a program does at its end; a fork ends by os._exit
+        atexit._run_exitfuncs()

@@ -137,7 +137,7 @@ def training_dataset(
     batches = through_service(numbers, read, service) if served else read(numbers)
     # After flat_map, the progress bar would not know the number of batches.
     count = tf.data.experimental.assert_cardinality(last - first)
-    return batches.apply(count).prefetch(2)
+    return batches.apply(count).prefetch(2 * parts)  # two steps
 
 
 def _places(

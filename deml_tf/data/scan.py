@@ -41,7 +41,7 @@ def cache_name() -> str:
     """Return the name of the cache of what decodes here."""
     # Another decoder, or another rule of what is bad (then raise the number), judges
     # anew.
-    return f"scan-5-tf{tf.__version__}-{decoders()}"
+    return f"scan-6-tf{tf.__version__}-{decoders()}"
 
 
 class _Verdict(NamedTuple):
@@ -216,8 +216,10 @@ def _judge(path: str) -> _Verdict:
                 read_record(os.fsencode(path))
     except OSError as error:
         return _Verdict(str(error.strerror), lasts=False)
-    except tf.errors.OpError as error:
+    except tf.errors.DataLossError as error:
         return _Verdict(why_not(error))
+    except tf.errors.OpError as error:  # the disk may answer again
+        return _Verdict(why_not(error), lasts=False)
     except MemoryError:
         return _Verdict("it does not fit into memory", lasts=False)
     return _judge_bytes(encoded)

@@ -1,7 +1,7 @@
 """Faster ways to compute what plain Keras layers compute; the numbers are the same.
 
-Which way is taken is always said: training uses the gradients made for the CPU unless
-`use_cpu_gradients(model, False)` has switched them off, and weights are folded and
+Which way is taken is always said: training uses the gradients made for the CPU where no
+GPU is visible, or as `use_cpu_gradients` says, and weights are folded and
 layers compiled in the twin that `inference_twins` makes of a model, not in the model.
 """
 

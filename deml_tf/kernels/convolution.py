@@ -104,7 +104,7 @@ class Convolution(keras.layers.Conv2D):
 
     Attributes:
         cpu_gradients: Whether training uses the gradients made for the CPU; default
-            True. See `deml_tf.kernels.cpu_gradients`.
+            where no GPU is visible. See `deml_tf.kernels.cpu_gradients`.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Convolution(keras.layers.Conv2D):
             )
         if self.data_format != "channels_last":
             raise ValueError(f"data_format={self.data_format!r}: use 'channels_last'.")
-        self.cpu_gradients = True
+        self.cpu_gradients = not tf.config.get_visible_devices("GPU")
 
     def fold(self) -> tuple[Any, Any]:
         """Return the kernel and the bias, rounded to the compute dtype."""

@@ -9,12 +9,12 @@ def use_cpu_gradients(model: keras.Model, used: bool) -> None:
     """Choose how a model's convolutions compute their gradients in training.
 
     The numbers agree but for rounding. The gradients made for the CPU are not faster on
-    a GPU, so switch them off before training on one. It has no effect on functions that
-    are already traced.
+    a GPU, so layers that are made or loaded where one is visible do not use them. It
+    has no effect on functions that are already traced.
 
     Args:
         model: Searched for `Convolution` and `NormedConvolution`, in the models within
-            it too. Their default is True.
+            it too.
         used: Whether they use the gradients made for the CPU.
     """
     for layer in layers_within(model):

@@ -41,7 +41,7 @@ class NormedConvolution(keras.layers.Layer):
         convolution: The Keras layer that has the kernel.
         norm: The Keras layer `BatchNormalization`.
         cpu_gradients: Whether training uses the gradients made for the CPU; default
-            True. See `deml_tf.kernels.cpu_gradients`.
+            where no GPU is visible. See `deml_tf.kernels.cpu_gradients`.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class NormedConvolution(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="norm",
         )
-        self.cpu_gradients = True
+        self.cpu_gradients = not tf.config.get_visible_devices("GPU")
 
     def build(self, x_shape: tuple[Any, ...]) -> None:
         """Make the weights.

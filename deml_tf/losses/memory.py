@@ -137,11 +137,16 @@ class CrossBatchMemory(LossLayer):
         steps = ops.convert_to_tensor(self.steps)
         first = ops.convert_to_tensor(self.remembered)
         count = ops.cast(ops.shape(labels)[0], "int64")
-        places = (first + ops.arange(count, dtype="int64")) % self.size
         started = steps >= self.start
-        for variable, new in ((self.labels, labels), (self.embeddings, rows)):
-            old = ops.convert_to_tensor(variable)
-            new = ops.where(started, new, ops.take(old, places, axis=0))
-            variable.assign(ops.scatter_update(old, places[:, None], new))
+        # Which image of the batch comes to each place. No scatter, which TensorFlow
+        # sends over the CPU where a GPU is to be deterministic.
+        image = (ops.arange(self.size, dtype="int64") - first) % self.size
+        comes = ops.logical_and(started, image < count)
+        image = ops.minimum(image, count - 1)
+        for variable, new, own in (
+            (self.labels, labels, comes),
+            (self.embeddings, rows, comes[:, None, None]),
+        ):
+            variable.assign(ops.where(own, ops.take(new, image, axis=0), variable))
         self.remembered.assign(first + ops.cast(started, "int64") * count)
         self.steps.assign(steps + 1)

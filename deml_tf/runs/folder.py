@@ -11,10 +11,9 @@ from deml_tf.runs.environment import environment
 from deml_tf.runs.file_lock import try_to_lock
 from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, REPLICAS, SPLIT, RunFiles
 from deml_tf.runs.flagfile import flag_text
-from deml_tf.runs.settings import meaning
+from deml_tf.runs.settings import MAY_CHANGE, meaning
 
 LOCK = ".lock"
-MAY_CHANGE = {"scoring_batch_size"}  # how it is computed, and not what
 BAD_IMAGES = "bad_images.csv"  # stays where bad images kept a run from its start
 
 
@@ -129,14 +128,20 @@ class RunFolder(RunFiles):
                 leftover.unlink(missing_ok=True)
         if self.flags_path.exists():
             self._refuse_other_flags(wanted)
+            before = self.flags()
+            if any(before.get(name) != wanted.get(name) for name in MAY_CHANGE):
+                self._write_flags(wanted)
         else:
             self._fresh = True
-            lines = [f"--{name}={value}\n" for name, value in wanted.items()]
-            self.write_text(FLAGS, "".join(lines))
+            self._write_flags(wanted)
         if not self._is_object(self.environment_path):
             self.write_json(ENVIRONMENT, environment())
         if self.metrics_path.exists():
             self.rewrite_metrics(self.metrics())
+
+    def _write_flags(self, wanted: dict[str, str]) -> None:
+        lines = [f"--{name}={value}\n" for name, value in wanted.items()]
+        self.write_text(FLAGS, "".join(lines))
 
     def _refuse_foreign(self) -> None:
         """Refuse a folder of something else; an early kill leaves .lock and .tmp."""

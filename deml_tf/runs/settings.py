@@ -50,8 +50,14 @@ def meaning(lines: Iterable[str]) -> dict[str, str]:
     return {n: flag_text(n, value) for n, value in known.items() if value is not None}
 
 
+# How scores are computed, and not what they are of: memory may not suffice for it.
+MAY_CHANGE = {"scoring_batch_size"}
+
+
 def changed_flags(configs: Configs) -> dict[str, str]:
     """Return the flags that are not at their default: what a run is, but for its seed.
+
+    Those that may change in a run are left out as well.
 
     A later version that adds a flag gives the same for an older run.
 
@@ -69,7 +75,9 @@ def changed_flags(configs: Configs) -> dict[str, str]:
     return {
         name: flag_text(name, value)
         for name, value in sorted(as_flags(*configs).items())
-        if value is not None and value != defaults.get(name) and name != "seed"
+        if value is not None
+        and value != defaults.get(name)
+        and name not in {"seed", *MAY_CHANGE}
     }
 
 

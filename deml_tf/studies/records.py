@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from deml_tf.data.split_record import read_facts
 from deml_tf.errors import DataError
+from deml_tf.runs.settings import MAY_CHANGE
 from deml_tf.studies.extra_scores import EXTRA_SCORES, SEEN, extra_scores
 from deml_tf.studies.plan import PlannedRun
 
@@ -108,6 +109,8 @@ def read_records(path: Path) -> dict[tuple[str, int], Record]:
         records = [Record(**own) for own in fields]
         for record in records:
             _check(record)
+            for name in MAY_CHANGE & record.flags.keys():  # of earlier versions
+                del record.flags[name]
     return {record.key: record for record in records}
 
 

@@ -1,7 +1,6 @@
 """A training session: its data, its embedder, and its steps."""
 
 import dataclasses
-import json
 
 import keras
 import tensorflow as tf
@@ -19,8 +18,7 @@ from deml_tf.data.selection import fill_batches, read_split, run_split
 from deml_tf.data.split_record import split_digest, write_record
 from deml_tf.data.splits import ROLES, Split, check_batches
 from deml_tf.errors import DataError, UsageError
-from deml_tf.kernels.cpu_gradients import use_cpu_gradients
-from deml_tf.models.embedder import build_embedder, core_of, geometry_of
+from deml_tf.models.embedder import build_embedder, geometry_of
 from deml_tf.retrieval.score_images import embedding_of
 from deml_tf.runs.files import REPLICAS
 from deml_tf.runs.folder import BAD_IMAGES, RunFolder
@@ -76,8 +74,6 @@ class Session:
             # Before the images are checked, which may take hours: its weights may not
             # fit, or not be there.
             embedder = build_embedder(configs.model, configs.train.seed)
-            if tf.config.list_physical_devices("GPU"):
-                use_cpu_gradients(core_of(embedder), False)
         if configs.loss.pairs == "replica":
             _keep_replicas(run, workers, begun)
         split = _check_images(split, configs, run, workers, begun)
@@ -175,11 +171,11 @@ class Session:
             batches = workers.distribute(read, table.batch_size)
             loop.fit(self.trainer, batches, callbacks, workers.strategy)
         except tf.errors.OpError as error:
-            if workers.cluster.size > 1 and is_lost(error):
-                raise
             # Raised when the batch after the last finished step is consumed.
             found = explain_unreadable(files_of(int(checkpoints.progress.step)), error)
             if found is error:
+                if workers.cluster.size > 1 and is_lost(error):
+                    raise
                 found = service_error(error) or error
             raise found from error
         finally:
@@ -205,17 +201,17 @@ class Session:
 
 def _keep_replicas(run: RunFolder, workers: Workers, begun: bool) -> None:
     """Refuse to go on with other pairs: within replicas, their number makes them."""
-    if not begun:
-        if workers.is_writer:
-            run.write_json(REPLICAS, workers.replicas)
-    elif (run.path / REPLICAS).exists():  # earlier versions kept none
-        before = json.loads((run.path / REPLICAS).read_text())
+    is_kept = (run.path / REPLICAS).exists()  # earlier versions kept none
+    if begun and is_kept:
+        before = run.read_json(REPLICAS)["replicas"]
         if before != workers.replicas:
             raise UsageError(
                 f"pairs=replica: the run was begun on {before} replicas, and here are "
                 f"{workers.replicas}, which form other pairs: use {before}, or train "
                 "anew with another run_dir=FOLDER."
             )
+    elif workers.is_writer:
+        run.write_json(REPLICAS, {"replicas": workers.replicas})
 
 
 def _read_split(configs: Configs, run: RunFolder, begun: bool) -> Split:

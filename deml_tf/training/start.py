@@ -92,7 +92,7 @@ def check_settings(configs: Configs) -> None:
 
 
 def check_new(configs: Configs) -> None:
-    """Refuse settings that would do nothing, in a run that is begun.
+    """Refuse settings that would do nothing, in a run that is not begun yet.
 
     Args:
         configs: Of a training.
@@ -101,23 +101,12 @@ def check_new(configs: Configs) -> None:
         UsageError: There is one.
     """
     check_used(configs.model)
-    loss, train = configs.loss, configs.train
-    for part, name, is_used, mend in (
-        (loss, "memory_weight", loss.memory, "give memory=SIZE with it"),
-        (loss, "memory_start", loss.memory, "give memory=SIZE with it"),
-        (loss, "decoupling_weight", loss.decoupling != "none", "choose a decoupling"),
-        (train, "decay_rate", train.schedule == "step", "give schedule=step with it"),
-    ):
-        value = getattr(part, name)
-        if not is_used and value != getattr(type(part), name):
-            raise UsageError(
-                f"{name}={value} would do nothing: leave it out, or {mend}."
-            )
+    train = configs.train
     evaluations = -(-train.steps // cast(int, train.evaluate_every))
     if train.patience and train.patience >= evaluations - 1:
         raise UsageError(
             f"patience={train.patience}: with {evaluations} evaluations it would never "
-            "stop the training early; lower it, or give a lower evaluate_every."
+            "stop the training early; lower it, or evaluate_every, or leave it out."
         )
 
 

@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from deml_tf.kernels.convolution import Convolution
 from deml_tf.kernels.cpu_gradients import use_cpu_gradients
+from deml_tf.kernels.normed_convolution import NormedConvolution
 
 SETTINGS = [
     {"filters": 6, "kernel_size": 1, "activation": "relu"},
@@ -129,3 +130,10 @@ def test_bias_and_kernel_gradients_stay_apart_unless_switched_off():
 def test_what_it_is_not_for(wrong, sentence):
     with pytest.raises(ValueError, match=sentence):
         Convolution(4, 3, **wrong)
+
+
+@pytest.mark.parametrize("made", [Convolution, NormedConvolution])
+@pytest.mark.parametrize("gpus", [[], ["a GPU"]])
+def test_the_gradients_made_for_the_cpu_are_for_it(made, gpus, monkeypatch):
+    monkeypatch.setattr(tf.config, "get_visible_devices", lambda _: gpus)
+    assert made(4, 3, padding="same").cpu_gradients == (not gpus)

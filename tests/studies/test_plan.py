@@ -26,6 +26,10 @@ def test_flags_that_tell_runs_apart():
     assert one.flags["scales"] == "1" and one.flags["loss"] == "triplet"
     assert "scales" not in two.flags  # it is the default
     assert {"seed", "run_dir"}.isdisjoint(one.flags)
+    # It may change in a run, for memory may not suffice, and is given to the run.
+    (small,) = read("a: --scoring_batch_size=8")
+    assert "scoring_batch_size" not in small.flags
+    assert "--scoring_batch_size=8" in small.arguments
 
 
 def test_quotes_are_those_of_a_shell():

@@ -566,6 +566,10 @@ def test_signals_are_passed_on(tmp_path, number, status):
             "Variant a: input_size=64 is too small for inception_v3",
         ),
         (["--variant=a: --patience=2"], "Variant a: patience=2 needs validation clas"),
+        (
+            ["--patience=3", "--validation_classes=0.1"],
+            "Variant U512: patience=3: with 4 evaluations it would never stop",
+        ),
         (["--data_dir=nowhere"], "Variant U512: data_dir=nowhere does not exist"),
         (["--dataset=tables"], "Variant U512: dataset=tables is unknown"),
         (["--data_dir="], "Variant U512: data_dir is missing"),

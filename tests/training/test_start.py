@@ -1,6 +1,10 @@
 """What is refused before the data are read."""
 
+import os
+import shutil
+
 import pytest
+import tensorflow as tf
 
 from deml_tf.backbones.weights import torch_efficientnet_lite
 from deml_tf.cli.flags import as_flags
@@ -15,9 +19,10 @@ from deml_tf.config import (
 )
 from deml_tf.data.selection import read_split
 from deml_tf.data.split_record import write_record
-from deml_tf.errors import UsageError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.folder import RunFolder
 from deml_tf.training import session
+from deml_tf.training.cluster import Cluster
 from deml_tf.training.session import Session
 from deml_tf.training.start import train
 from deml_tf.training.worker_processes import free_addresses, tf_config
@@ -95,11 +100,39 @@ def test_pairs_within_replicas_are_those_the_run_began_with(
     run = RunFolder.open(tmp_path / "run", {})
     Session.build(asked, run, Workers())
     Session.build(asked, run, Workers())
-    (run.path / "replicas.json").write_text("2")
+    run.write_json("replicas.json", {"replicas": 2})
     with pytest.raises(UsageError, match="begun on 2 replicas, and here are 1, which"):
         Session.build(asked, run, Workers())
     (run.path / "replicas.json").unlink()  # as earlier versions
     Session.build(asked, run, Workers())
+    assert run.read_json("replicas.json") == {"replicas": 1}
+    run.close()
+
+
+def test_of_several_workers_one_names_the_image_that_went_away(
+    tmp_path, painted, small_backbone, monkeypatch
+):
+    """In a graph its error may read like that of a worker that is gone."""
+    images = shutil.copytree(painted, tmp_path / "images")
+    model = {"backbone": "small", "weights": "none", "scales": 1, "learners": 1}
+    sizes = {"classes_per_batch": 2, "images_per_class": 5, "steps": 1}
+    data = {"data_dir": str(images)}
+    asked = configs(tmp_path, {**model, "input_size": 64}, None, data, **sizes)
+
+    class Two(Workers):
+        def agree(self, value):
+            return value
+
+    def fit(*_):
+        for example in built.split.train:
+            os.remove(example.path)
+        raise tf.errors.UnknownError(None, None, "PyFunc on /job:worker/task:0")
+
+    run = RunFolder.open(tmp_path / "run", {})
+    built = Session.build(asked, run, Two(Cluster(("a:1", "b:1"), 0)))
+    monkeypatch.setattr(session.loop, "fit", fit)
+    with pytest.raises(DataError, match="cannot read the image .* and 9 more"):
+        built.fit()
     run.close()
 
 
