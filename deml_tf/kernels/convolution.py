@@ -104,7 +104,8 @@ class Convolution(keras.layers.Conv2D):
 
     Attributes:
         cpu_gradients: Whether training uses the gradients made for the CPU; default
-            where no GPU is visible. See `deml_tf.kernels.cpu_gradients`.
+            where no GPU is visible, for they are not faster there. The numbers agree
+            but for rounding.
     """
 
     def __init__(

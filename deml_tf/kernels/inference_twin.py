@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from deml_tf.kernels.convolution import Convolution
-from deml_tf.kernels.cpu_gradients import layers_within
+from deml_tf.kernels.layers_within import layers_within
 from deml_tf.kernels.normed_convolution import NormedConvolution
 from deml_tf.kernels.response_norm import ResponseNorm
 

@@ -41,7 +41,8 @@ class NormedConvolution(keras.layers.Layer):
         convolution: The Keras layer that has the kernel.
         norm: The Keras layer `BatchNormalization`.
         cpu_gradients: Whether training uses the gradients made for the CPU; default
-            where no GPU is visible. See `deml_tf.kernels.cpu_gradients`.
+            where no GPU is visible, for they are not faster there. The numbers agree
+            but for rounding.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ import keras
 
 from deml_tf.config import ModelConfig
 from deml_tf.errors import DataError, UsageError
-from deml_tf.kernels.cpu_gradients import layers_within
+from deml_tf.kernels.layers_within import layers_within
 from deml_tf.models.composition import compose
 from deml_tf.models.embedder import build_embedder, core_of, scales_and_learners
 from deml_tf.models.scale import scale_of

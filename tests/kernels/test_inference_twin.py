@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.backbones import build_backbone
-from deml_tf.kernels.cpu_gradients import layers_within
 from deml_tf.kernels.inference_twin import inference_twins
+from deml_tf.kernels.layers_within import layers_within
 from deml_tf.kernels.normed_convolution import NormedConvolution
 
 IMAGES = np.random.default_rng(0).uniform(0, 255, (3, 64, 64, 3)).astype("f4")

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from small_backbone import build_tiny
 
-from deml_tf.kernels.cpu_gradients import layers_within
+from deml_tf.kernels.layers_within import layers_within
 from deml_tf.serving import servable as module
 from deml_tf.serving.servable import Servable
 
