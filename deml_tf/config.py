@@ -101,15 +101,16 @@ class DataConfig:
     validation_classes: float = _setting(
         0.0,
         "Share of the training classes that are held out to choose the best step and "
-        "to stop early. With 0, the last step is kept.",
+        "to stop early. Without any, held out or listed by the data set, the last step "
+        "is kept.",
         at_least=0.0,
         below=1.0,
     )
     bad_images: str = _setting(
         "fail",
         "What to do with images that cannot be read: fail before training, or skip "
-        "them. Either way bad_images.csv in the run folder, or beside evaluate's "
-        "scores, lists them.",
+        "them. Either way bad_images.csv in the run folder, or SCORES.bad_images.csv "
+        "beside evaluate's scores, lists them.",
         choices=("fail", "skip"),
     )
     crop_to_box: bool = _setting(

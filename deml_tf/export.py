@@ -168,8 +168,16 @@ def cli() -> None:
         "bits, and says what they cost.",
     )
     flags.DEFINE_integer("version", None, "Version; default the next free one.")
-    flags.DEFINE_list("scales", None, "Scales to keep, from 0; default all.")
-    flags.DEFINE_list("learners", None, "Learners to keep, from 0; default all.")
+    flags.DEFINE_list(
+        "scales",
+        None,
+        "Scales to keep, counted from 0: 0 is scale 1 of the reports. Default all.",
+    )
+    flags.DEFINE_list(
+        "learners",
+        None,
+        "Learners to keep, counted from 0: 0 is learner 1 of the reports. Default all.",
+    )
     flags.DEFINE_enum(
         "precision",
         None,

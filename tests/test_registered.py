@@ -23,7 +23,7 @@ MINE: Any = {"pairs": "replica", "reduction": "sum", "name": "mine"}
 # One of each class we register: arguments off their defaults, and shapes it takes.
 REGISTERED = {
     "Adversary": (
-        deml_tf.Adversary(num_learners=3, embedding_dim=4, hidden=5),
+        deml_tf.Adversary(num_learners=3, part_dim=4, hidden=5),
         [(3, 4)],
     ),
     "ChannelAttention": (

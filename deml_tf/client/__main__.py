@@ -127,7 +127,9 @@ def cli() -> None:
     flags.DEFINE_enum("protocol", "grpc", PROTOCOLS, "Protocol.")
     flags.DEFINE_string("model", None, "The model's name on the server.")
     flags.DEFINE_integer("version", None, "Its version; default the newest loaded.")
-    flags.DEFINE_string("label", None, "A label in place of a version: stable, canary.")
+    flags.DEFINE_string(
+        "label", None, "A label of a version, in place of --version: stable, canary."
+    )
     flags.DEFINE_string("signature", "serving_default", "Signature to ask for.")
     flags.DEFINE_integer(
         "batch_size", 8, "Images in a request; at most the server's max_batch_size."

@@ -15,8 +15,8 @@ class AdversaryDecoupling(Decoupling):
     """Trains predictors on the embeddings, and the embedder against the predictors.
 
     Paper section 3.3; norm and weight of its adversary are not published. In each step
-    the predictors minimise `predictability` on detached embeddings, then the embedder
-    minimises the metric loss minus `weight` times `predictability`, with the predictors
+    the predictors minimise `adversary_loss` on detached embeddings, then the embedder
+    minimises the metric loss minus `weight` times `adversary_loss`, with the predictors
     held still.
 
     Args:

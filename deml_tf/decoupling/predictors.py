@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 from deml_tf.layers.adversary import Adversary
-from deml_tf.losses.predictability import predictability
+from deml_tf.losses.adversary_loss import adversary_loss
 
 
 class Predictors(keras.layers.Layer):
@@ -24,7 +24,7 @@ class Predictors(keras.layers.Layer):
         parts: `(b, j, d)` of each scale.
 
     Returns:
-        Scalar: sum over scales of the mean over images of `predictability`.
+        Scalar: sum over scales of the mean over images of `adversary_loss`.
     """
 
     def __init__(self, hidden: int, learning_rate: float):
@@ -57,7 +57,7 @@ class Predictors(keras.layers.Layer):
         """Return how badly the predictors do."""
         return tf.add_n(
             [
-                tf.reduce_mean(predictability(adversary(p), p))
+                tf.reduce_mean(adversary_loss(adversary(p), p))
                 for adversary, p in zip(self.adversaries, parts, strict=True)
             ]
         )

@@ -15,7 +15,7 @@ from deml_tf.losses.learner_hinge import LEARNER_HINGE_WEIGHT
 class ReversalDecoupling(Decoupling):
     """Trains predictors and, through reversed gradients, the embedder against them.
 
-    The predictors minimise `predictability`; its gradient reaches the embedder
+    The predictors minimise `adversary_loss`; its gradient reaches the embedder
     multiplied by `-weight * (2 / (1 + exp(-10 p)) - 1)`, with p the share of the
     training that is done (Ganin & Lempitsky, ICML 2015, section 3).
 

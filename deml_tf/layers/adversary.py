@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
+from deml_tf.losses.adversary_loss import ordered_pairs
 from deml_tf.losses.pairs import unit_vectors
-from deml_tf.losses.predictability import ordered_pairs
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
@@ -18,15 +18,15 @@ class Adversary(keras.layers.Layer):
     prediction_ab = normalise(W2_ab relu(W1_ab e_a + b1_ab) + b2_ab), e_a normalised,
     for each ordered pair (a, b), a != b. Chen & Deng (CVPR 2019) train an adversarial
     network against the embedder; its shape is not published, this one is ours. Its
-    loss is `deml_tf.losses.predictability`. Every scale has an adversary of its own.
+    loss is `deml_tf.losses.adversary_loss`. Every scale has an adversary of its own.
 
     The pairs are computed together, with weights stacked in the order of
     `ordered_pairs(num_learners)`: by source, then by target.
 
     Args:
         num_learners: J, at least 2.
-        embedding_dim: d, the size of one learner's embedding.
-        hidden: Units of the hidden layer.
+        part_dim: d, the size of one learner's part of the embedding.
+        hidden: Units of the hidden layer; default 256.
         **kwargs: Of `keras.layers.Layer`.
 
     Call arguments:
@@ -42,7 +42,7 @@ class Adversary(keras.layers.Layer):
     def __init__(
         self,
         num_learners: int,
-        embedding_dim: int,
+        part_dim: int,
         hidden: int = 256,
         **kwargs: Any,
     ):
@@ -52,22 +52,22 @@ class Adversary(keras.layers.Layer):
                 f"Adversary: num_learners is {num_learners}; predicting one learner "
                 "from another takes at least 2."
             )
-        for size, value in {"embedding_dim": embedding_dim, "hidden": hidden}.items():
+        for size, value in {"part_dim": part_dim, "hidden": hidden}.items():
             if value < 1:
                 raise UsageError(f"Adversary: {size} is {value}; give at least 1.")
         self.num_learners = num_learners
-        self.embedding_dim = embedding_dim
+        self.part_dim = part_dim
         self.hidden = hidden
 
     def build(self, parts_shape: Sequence[Any]) -> None:
         """Make the stacked weights."""
-        if tuple(parts_shape[1:]) != (self.num_learners, self.embedding_dim):
+        if tuple(parts_shape[1:]) != (self.num_learners, self.part_dim):
             raise UsageError(
                 f"Adversary: parts have shape {tuple(parts_shape)}; it was made for "
-                f"(b, {self.num_learners}, {self.embedding_dim})."
+                f"(b, {self.num_learners}, {self.part_dim})."
             )
         pairs = self.num_learners * (self.num_learners - 1)
-        d, hidden = self.embedding_dim, self.hidden
+        d, hidden = self.part_dim, self.hidden
         # Glorot's bound for one pair; Keras would count the pairs into the fans.
         bound = (6.0 / (d + hidden)) ** 0.5
 
@@ -101,13 +101,13 @@ class Adversary(keras.layers.Layer):
     def compute_output_shape(self, parts_shape: Sequence[Any]) -> tuple[Any, ...]:
         """Return `(b, j * (j - 1), d)`."""
         pairs = self.num_learners * (self.num_learners - 1)
-        return (parts_shape[0], pairs, self.embedding_dim)
+        return (parts_shape[0], pairs, self.part_dim)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""
         return {
             **super().get_config(),
             "num_learners": self.num_learners,
-            "embedding_dim": self.embedding_dim,
+            "part_dim": self.part_dim,
             "hidden": self.hidden,
         }

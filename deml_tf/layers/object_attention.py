@@ -79,8 +79,9 @@ class ObjectAttention(keras.layers.Layer):
         prior_correction: Whether the map is divided by the end of the walk on the
             location kernel alone (for the exact end: each row sum of D by the kernel's)
             and made to sum to 1 again, which takes out the walk's pull to the centre.
-        multi_layer: Whether an embedder hands over the middle maps as
-            `lower_features`; default False. A call with two maps fuses them anyway.
+        multi_layer: Whether the walk also reads a map from the middle of the network,
+            which an embedder then passes as `lower_features`; default False. A call
+            that is given two maps fuses them in any case.
         threshold: Share of the map's range above which the region lies, in (0, 1);
             None, the default, for its mean, as in the release. On maps of 14 x 14
             positions .65 gives tighter boxes.

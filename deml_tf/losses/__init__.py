@@ -3,6 +3,7 @@
 import keras
 
 from deml_tf.losses.activation_decay import ACTIVATION_DECAY_WEIGHT, activation_decay
+from deml_tf.losses.adversary_loss import adversary_loss, ordered_pairs
 from deml_tf.losses.angular import Angular, angular
 from deml_tf.losses.arcface import ArcFace, arcface
 from deml_tf.losses.binomial_deviance import BinomialDeviance, binomial_deviance
@@ -17,7 +18,6 @@ from deml_tf.losses.memory import CrossBatchMemory
 from deml_tf.losses.multi_similarity import MultiSimilarity, multi_similarity
 from deml_tf.losses.n_pairs import NPairs, n_pairs
 from deml_tf.losses.normalised_softmax import NormalisedSoftmax, normalised_softmax
-from deml_tf.losses.predictability import ordered_pairs, predictability
 from deml_tf.losses.proxy_anchor import ProxyAnchor, proxy_anchor
 from deml_tf.losses.proxy_nca import ProxyNCA, proxy_nca
 from deml_tf.losses.proxy_nca_pp import ProxyNCAPP, proxy_nca_pp
@@ -96,7 +96,7 @@ __all__ = [
     "n_pairs",
     "normalised_softmax",
     "ordered_pairs",
-    "predictability",
+    "adversary_loss",
     "proxy_anchor",
     "proxy_nca",
     "proxy_nca_pp",

@@ -69,6 +69,9 @@ def arcface(
 class ArcFace(ClassWeights):
     """ArcFace as a Keras layer; see `arcface` for the formula.
 
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
+    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+
     Args:
         num_classes: Classes trained on; the program fills it in.
         margin: Added to the angle to the own class, in radians, in [0, pi / 2].

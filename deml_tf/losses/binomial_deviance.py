@@ -79,7 +79,8 @@ class BinomialDeviance(PairLoss):
         beta: Cosine at which both kinds of pair cost log 2, in [-1, 1].
         cost_positive: Weight of pairs of one class in the exponent, above 0.
         cost_negative: Weight of pairs of two classes in the exponent, above 0:
-            35 for the released DeML on CUB-200-2011, 25 for its U512.
+            35 for the released DeML on CUB-200-2011, 25 for its U512, which is
+            the default of a training with one scale and one learner.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`. "sum_over_batch_size", the default, is
             the formula; under several replicas Keras has then divided it by their

@@ -24,7 +24,8 @@ def class_numbers(labels: Any) -> Any:
     Raises:
         UsageError: If they have another shape, are strings, or are numbers of a type
             that has rounded them, so that classes would merge. In a TensorFlow graph
-            the last is a `tf.errors.InvalidArgumentError` when it is run.
+            the last is a `tf.errors.InvalidArgumentError` when it is run, and nothing
+            with `jit_compile=True`, since XLA drops assertions: give integers.
     """
     labels = _tensor(labels)
     shape = tuple(labels.shape)

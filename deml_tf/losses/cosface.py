@@ -47,6 +47,9 @@ def cosface(
 class CosFace(ClassWeights):
     """CosFace as a Keras layer; see `cosface` for the formula.
 
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
+    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+
     Args:
         num_classes: Classes trained on; the program fills it in.
         margin: Taken from the cosine to the own class, at least 0.

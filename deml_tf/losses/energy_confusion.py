@@ -4,10 +4,12 @@ from typing import Any
 
 from deml_tf.losses.keras_ops import ops
 from deml_tf.losses.pairs import pairs_of
+from deml_tf.losses.replicas import gather_rows
 
 # The release's weight on Cars196 beside binomial deviance; `energy_confusion` does not
 # apply it.
 ENERGY_CONFUSION_WEIGHT = 0.13
+ROUNDING = 1e-12  # of float32, squared, in parts of the squared lengths
 
 
 def energy_confusion(
@@ -38,12 +40,16 @@ def energy_confusion(
     """
     pooled = ops.stop_gradient(ops.cast(pooled, "float32"))
     embeddings = ops.matmul(pooled, ops.cast(kernel, "float32"))  # (b, d)
+    lengths = ops.sum(ops.square(embeddings), axis=-1)
+    # A common part, with which distances have nothing to do, costs digits.
+    embeddings -= ops.stop_gradient(ops.mean(gather_rows(embeddings), axis=0))
     batch = pairs_of(labels, embeddings, pairs)
     other = ops.cast(batch.other, "float32")
     squared = batch.squared_distances(normalise=False)[0]  # (b, B)
     summed = batch.total(ops.sum(other * squared, axis=-1))
     energy = ops.divide_no_nan(summed, 2 * batch.count(batch.other))
-    is_none = energy <= 0  # NaN stays NaN
+    mean_length = batch.total(lengths) / batch.total(ops.ones_like(lengths))
+    is_none = energy <= ROUNDING * mean_length  # NaN stays NaN
     logarithm = ops.log(ops.where(is_none, ops.ones_like(energy), energy))
     logarithm = ops.where(is_none, ops.zeros_like(logarithm), logarithm)
     return logarithm * ops.ones_like(pooled[:, 0])

@@ -21,7 +21,7 @@ def learner_hinge(parts: Any) -> Any:
     sum over learner pairs a < b of 1/2 max(0, 2 - ||e_a - e_b||)^2, e normalised:
     2 for equal embeddings, 0 for opposite ones. The authors' release decouples the
     learners of a scale in this way; the paper describes an adversary instead
-    (`predictability`).
+    (`adversary_loss`).
 
     Args:
         parts: `(b, j, d)`, the learners' embeddings of one scale, of any length and

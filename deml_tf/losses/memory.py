@@ -37,7 +37,8 @@ class CrossBatchMemory(LossLayer):
         loss: What compares: any pair loss of deml_tf.
         size: Number of images remembered, at least 1.
         weight: Weight of the loss against the memory, at least 0.
-        start: Number of training steps before the memory begins to fill.
+        start: Number of training steps before the memory begins to fill, by default
+            1,000: give less in a shorter training.
         **kwargs: Further arguments of `keras.layers.Layer`.
 
     Raises:
@@ -137,7 +138,9 @@ class CrossBatchMemory(LossLayer):
         steps = ops.convert_to_tensor(self.steps)
         first = ops.convert_to_tensor(self.remembered)
         count = ops.cast(ops.shape(labels)[0], "int64")
-        started = steps >= self.start
+        # What is no number would spoil each step that compares with it, even where the
+        # optimizer has passed over the batch's own.
+        started = ops.logical_and(steps >= self.start, ops.all(ops.isfinite(rows)))
         # Which image of the batch comes to each place. No scatter, which TensorFlow
         # sends over the CPU where a GPU is to be deterministic.
         image = (ops.arange(self.size, dtype="int64") - first) % self.size

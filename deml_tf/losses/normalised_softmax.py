@@ -41,6 +41,9 @@ def normalised_softmax(
 class NormalisedSoftmax(ClassWeights):
     """Normalised softmax as a Keras layer; see `normalised_softmax` for the formula.
 
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
+    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+
     Args:
         num_classes: Classes trained on; the program fills it in.
         temperature: Divides the cosines, above 0.

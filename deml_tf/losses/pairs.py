@@ -184,7 +184,8 @@ def unit_vectors(vectors: Any) -> Any:
     """Scale vectors to length one over their last axis, in float32.
 
     A vector shorter than 1e-6 has no direction: it becomes zero and gets a zero
-    gradient, rather than one multiplied by the inverse of its length.
+    gradient, rather than one multiplied by the inverse of its length. One longer than
+    1e19 becomes NaN.
 
     Args:
         vectors: `(..., d)`, any floating type.
@@ -194,6 +195,8 @@ def unit_vectors(vectors: Any) -> Any:
     """
     vectors = ops.cast(vectors, "float32")
     squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    # One too long for float32 would become zero without a word.
+    squared = ops.where(ops.isfinite(squared), squared, float("nan"))
     # NaN must stay NaN, hence "too short" and not "long enough".
     short = squared < SQUARED_LENGTH_FLOOR
     # The inner `where` keeps the gradient of rsqrt finite on the branch not taken.

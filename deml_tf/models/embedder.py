@@ -69,6 +69,7 @@ def build_deml(*, seed: int = 0, explain: bool = False, **settings: Any) -> kera
 
     Raises:
         UsageError: A setting is unknown or wrong.
+        DataError: The weights cannot be read, or do not fit.
     """
     before = random.getstate()
     random.seed(str(seed))  # where Keras's initializers draw their seeds

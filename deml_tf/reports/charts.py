@@ -44,7 +44,7 @@ def curves(
             axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
             at = np.flatnonzero(steps == best_step)
             value = f": {recalls[at[-1]]:.3f}" if at.size else ""
-            title = f"chosen step {best_step:,}{value}"
+            title = f"best step {best_step:,}{value}"
             axes.set_title(title, loc="right", color=INK, fontsize=9)
             if at.size:
                 axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)

@@ -54,7 +54,7 @@ def run_facts(
         ],
         "Training": [
             ("steps", tables.number(train.get("steps"))),
-            ("chosen step", tables.number(train.get("best_step"))),
+            ("best step", tables.number(train.get("best_step"))),
             ("time", _duration(train.get("seconds"))),
             ("images/s", tables.number(train.get("images_per_second"), 1)),
             ("seed", results.get("seed")),

@@ -4,6 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
+CONSTANT = 1e-11  # variance below which float32 vectors differ by rounding alone
+
 # Logged beside the losses, of which none of them is a part.
 DIAGNOSTICS = (
     "embedding_variance",
@@ -31,7 +33,9 @@ def embedding_spread(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     # Of unit vectors this is 1 - |mean|^2, without its rounding.
     variance = trace / tf.cast(tf.shape(gram)[0], gram.dtype)
     squares = tf.reduce_sum(tf.square(gram))
-    return variance, tf.math.divide_no_nan(tf.square(trace), squares)
+    rank = tf.math.divide_no_nan(tf.square(trace), squares)
+    # Differences of the same vectors are rounding. NaN stays NaN.
+    return variance, tf.where(variance <= CONSTANT, 0.0, rank)
 
 
 def learner_cosine(parts: tf.Tensor) -> tf.Tensor:

@@ -26,10 +26,10 @@ class GroupedAdam(keras.optimizers.Adam):
     ApplyAdam), in one pass over its memory in place of about ten.
 
     Args:
-        learning_rate: A float or a schedule.
+        learning_rate: A float or a schedule; default 1e-5, a hundredth of Keras's.
         multipliers: Dict of regular expressions, searched for in `variable.path`,
             to multipliers; the first that is found counts, no match means 1.
-        l2: Weight of the coupled L2 term.
+        l2: Weight of the coupled L2 term; default 0.
         own_l2: Dict of regular expressions, searched for in `variable.path`, to
             weights that take the place of `l2`. Variables that are found have no
             weight decay.

@@ -5,7 +5,7 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 from deml_tf.layers.adversary import Adversary
-from deml_tf.losses import ordered_pairs, predictability
+from deml_tf.losses import adversary_loss, ordered_pairs
 
 
 def some_parts(images, learners, d, seed=0):
@@ -63,7 +63,7 @@ def test_gradients_equal_central_differences():
         return np.mean(1 - np.sum(naive(adversary, parts) * goal, axis=-1))
 
     with tf.GradientTape() as tape:
-        value = tf.reduce_mean(predictability(adversary(parts), parts))
+        value = tf.reduce_mean(adversary_loss(adversary(parts), parts))
     gradients = tape.gradient(value, [w.value for w in adversary.weights])
     assert float(value) == pytest.approx(loss(), rel=1e-5)
     random = np.random.default_rng(1)
@@ -101,7 +101,7 @@ def test_the_embedder_is_reached_through_the_source_alone():
     adversary.hidden_kernel.assign(kernel)
     with tf.GradientTape() as tape:
         tape.watch(parts)
-        loss = tf.reduce_mean(predictability(adversary(parts), parts))
+        loss = tf.reduce_mean(adversary_loss(adversary(parts), parts))
     gradient = tape.gradient(loss, parts).numpy()
     assert np.all(np.any(gradient[:, 0] != 0, axis=-1))
     np.testing.assert_array_equal(gradient[:, 1], 0)
@@ -138,9 +138,9 @@ def test_save_and_reload(tmp_path):
     np.testing.assert_array_equal(again(parts), model(parts))
     config = again.get_layer("predictor").get_config()
     assert config == layer.get_config()
-    assert {k: config[k] for k in ("num_learners", "embedding_dim", "hidden")} == {
+    assert {k: config[k] for k in ("num_learners", "part_dim", "hidden")} == {
         "num_learners": 3,
-        "embedding_dim": 5,
+        "part_dim": 5,
         "hidden": 7,
     }
     assert Adversary.from_config(config).hidden == 7
@@ -153,7 +153,7 @@ def test_xla_equals_eager():
     def step(parts):
         with tf.GradientTape() as tape:
             tape.watch(parts)
-            loss = tf.reduce_mean(predictability(adversary(parts), parts))
+            loss = tf.reduce_mean(adversary_loss(adversary(parts), parts))
         return loss, tape.gradient(loss, parts)
 
     dynamic = tf.function(step, input_signature=[tf.TensorSpec([None, 3, 5])])
@@ -183,11 +183,11 @@ def test_a_silent_learner_gives_no_nan():
     adversary = Adversary(3, 5, 7)
     with tf.GradientTape() as tape:
         tape.watch(parts)
-        loss = tf.reduce_mean(predictability(adversary(parts), parts))
+        loss = tf.reduce_mean(adversary_loss(adversary(parts), parts))
     weights = [w.value for w in adversary.weights]
     assert np.isfinite(loss)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(predictability(adversary(parts), parts))
+        loss = tf.reduce_mean(adversary_loss(adversary(parts), parts))
     assert all(np.all(np.isfinite(g)) for g in tape.gradient(loss, weights))
 
 
@@ -204,12 +204,12 @@ def train(parts, size=128):
     @tf.function
     def step(batch):
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(predictability(adversary(batch), batch))
+            loss = tf.reduce_mean(adversary_loss(adversary(batch), batch))
         variables = adversary.trainable_variables
         optimizer.apply(tape.gradient(loss, variables), variables)
 
     def loss():
-        return float(tf.reduce_mean(predictability(adversary(unseen), unseen)))
+        return float(tf.reduce_mean(adversary_loss(adversary(unseen), unseen)))
 
     before = loss()
     for batch in tf.split(seen, len(seen) // size):
@@ -233,7 +233,7 @@ def test_it_learns_nothing_from_noise():
 
 @pytest.mark.parametrize(
     ("sizes", "name"),
-    [((1, 4), "num_learners"), ((2, 0), "embedding_dim"), ((2, 4, 0), "hidden")],
+    [((1, 4), "num_learners"), ((2, 0), "part_dim"), ((2, 4, 0), "hidden")],
 )
 def test_sizes_too_small(sizes, name):
     with pytest.raises(UsageError, match=name):

@@ -13,7 +13,12 @@ from every_loss import has_weights, make
 from forks import Fork
 
 from deml_tf.errors import UsageError
-from deml_tf.losses import METRIC_LOSSES, NormalisedSoftmax, normalised_softmax
+from deml_tf.losses import (
+    METRIC_LOSSES,
+    CosFace,
+    NormalisedSoftmax,
+    normalised_softmax,
+)
 from deml_tf.losses.class_weights import ClassWeights
 
 NAMES = [name for name in METRIC_LOSSES if has_weights(name)]
@@ -52,6 +57,12 @@ def test_the_added_loss_is_the_mean(name):
     np.testing.assert_allclose(loss.call(labels, embeddings), values, rtol=1e-6)
     found = model.evaluate(data(), verbose=0)
     assert found == pytest.approx(float(added), rel=1e-5)
+
+
+def test_a_replica_without_images_adds_nothing():
+    layer = CosFace(num_classes=3)
+    layer(tf.constant([], tf.int64), tf.zeros([0, 4]))
+    assert [float(x) for x in layer.losses] == [0.0]
 
 
 def test_call_leaves_no_loss_behind():

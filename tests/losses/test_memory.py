@@ -59,6 +59,18 @@ def test_the_loss_is_that_of_batch_and_past(kind):
         past = held(layer)
 
 
+def test_a_batch_that_is_no_number_is_not_remembered():
+    layer = made()
+    for step in range(3):
+        labels, embeddings = batch(step)
+        spoiled = tf.where(step == 1, np.inf, embeddings)
+        values = layer.call(labels, spoiled, training=True)
+        assert np.all(np.isfinite(values)) == (step != 1)
+    labels = np.concatenate([batch(0)[0], batch(2)[0]])
+    np.testing.assert_array_equal(held(layer)[0], labels)
+    assert np.all(np.isfinite(held(layer)[1]))
+
+
 def test_it_begins_after_some_steps():
     layer = made(10, start=2)
     for step in range(3):

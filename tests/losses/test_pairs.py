@@ -96,8 +96,11 @@ def test_a_vector_without_direction_has_no_value_and_no_gradient(length, xla):
     assert np.all(np.isfinite(gradient)) and np.any(gradient[1] != 0)
 
 
-def test_nan_stays_nan():
-    assert np.all(np.isnan(pairs.unit_vectors(tf.constant([[np.nan, 1.0]]))))
+@pytest.mark.parametrize("row", [[np.nan, 1.0], [np.inf, 1.0], [3e19, 4e19]])
+def test_what_is_no_number_or_too_long_is_not_hidden(row):
+    unit = pairs.unit_vectors(tf.constant([row, [3.0, 4.0]]))
+    assert np.all(np.isnan(unit[0]))
+    np.testing.assert_allclose(unit[1], [0.6, 0.8], atol=1e-6)
 
 
 def test_one_replica_gathers_nothing():

@@ -171,7 +171,7 @@ def test_charts_of_what_was_recorded_and_the_chosen_step(tmp_path):
     for title in ("Recall@1 on validation", "Total loss", "Metric loss", "Adversary"):
         assert title in page.text
     assert "Unit rows" not in page.text
-    assert "chosen step 20: 0.580" in page.text
+    assert "best step 20: 0.580" in page.text
     assert "currentColor" in page.source and "var(--accent)" in page.source
 
 

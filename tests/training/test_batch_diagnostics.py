@@ -46,8 +46,10 @@ def test_spread_is_that_of_the_scores():
 
 
 def test_equal_embeddings_have_no_spread():
-    same = tf.constant(np.eye(1, 3).repeat(5, axis=0), tf.float32)
-    np.testing.assert_array_equal(embedding_spread(same), [0, 0])
+    same = tf.constant(units(1, 512).repeat(64, axis=0), tf.float32)
+    variance, rank = embedding_spread(same)
+    assert float(variance) == pytest.approx(0, abs=1e-11) and float(rank) == 0
+    assert np.all(np.isnan(embedding_spread(same * np.nan)))
 
 
 def test_cosine_is_that_of_the_scores():

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 
 from deml_tf.errors import UsageError
-from deml_tf.losses import ordered_pairs, predictability
+from deml_tf.losses import adversary_loss, ordered_pairs
 
 
 def naive(predictions, parts):
@@ -25,7 +25,7 @@ def naive(predictions, parts):
 def values_and_gradients(predictions, parts):
     with tf.GradientTape() as tape:
         tape.watch([predictions, parts])
-        values = predictability(predictions, parts)
+        values = adversary_loss(predictions, parts)
         loss = tf.reduce_sum(tf.square(1 + values))
     return values, tape.gradient(loss, [predictions, parts])
 
@@ -80,7 +80,7 @@ def test_known_answers():
         (tf.zeros([1, 2, 2]), 1.0),
     ]:
         np.testing.assert_allclose(
-            predictability(predictions, parts), [wanted], atol=1e-6
+            adversary_loss(predictions, parts), [wanted], atol=1e-6
         )
 
 
@@ -105,8 +105,8 @@ def test_the_order_of_learners_does_not_matter():
     place = {pair: i for i, pair in enumerate(zip(source, target, strict=True))}
     moved = [place[order[a], order[b]] for a, b in zip(source, target, strict=True)]
     np.testing.assert_allclose(
-        predictability(*in_float32(predictions[:, moved], parts[:, order])),
-        predictability(*in_float32(predictions, parts)),
+        adversary_loss(*in_float32(predictions[:, moved], parts[:, order])),
+        adversary_loss(*in_float32(predictions, parts)),
         rtol=1e-5,
     )
 
@@ -132,7 +132,7 @@ def test_xla_and_graphs_equal_eager(learners):
 
 def test_bfloat16_is_computed_in_float32():
     given = [tf.cast(x, tf.bfloat16) for x in some(4, 3, 5)]
-    values = predictability(*given)
+    values = adversary_loss(*given)
     assert values.dtype == tf.float32
     wanted = naive(*[tf.cast(x, tf.float64).numpy() for x in given])
     np.testing.assert_allclose(values, wanted, rtol=1e-5)
@@ -148,4 +148,4 @@ def test_bfloat16_is_computed_in_float32():
 )
 def test_shapes_that_do_not_fit(predictions, parts, name):
     with pytest.raises(UsageError, match=name):
-        predictability(tf.zeros(predictions), tf.zeros(parts))
+        adversary_loss(tf.zeros(predictions), tf.zeros(parts))

@@ -25,7 +25,7 @@ def ordered_pairs(num_learners: int) -> tuple[np.ndarray, np.ndarray]:
     return source.astype(np.int32), target.astype(np.int32)
 
 
-def predictability(predictions: Any, parts: Any) -> Any:
+def adversary_loss(predictions: Any, parts: Any) -> Any:
     """Return the adversary's loss: how far its predictions are from the learners.
 
     1 - mean over ordered pairs (a, b) of cosine(prediction_ab, e_b), e_b without
@@ -35,7 +35,7 @@ def predictability(predictions: Any, parts: Any) -> Any:
     has no trivial solution: no constant prediction fits embeddings that differ.
 
     The adversary minimises it over the predictors; the embedder minimises
-    `metric loss - weight * predictability`. Targets have no gradient, so the embedder
+    `metric loss - weight * adversary_loss`. Targets have no gradient, so the embedder
     can only make e_a less informative about e_b; it cannot move e_b away from the
     prediction.
 
@@ -54,13 +54,13 @@ def predictability(predictions: Any, parts: Any) -> Any:
     learners = parts.shape[1] if len(parts.shape) == 3 else None
     if learners is None:
         raise UsageError(
-            f"predictability: parts have shape {parts.shape}; give (b, j, d) with a "
+            f"adversary_loss: parts have shape {parts.shape}; give (b, j, d) with a "
             "fixed number of learners j."
         )
     _, target = ordered_pairs(learners)
     if len(predictions.shape) != 3 or predictions.shape[1] != len(target):
         raise UsageError(
-            f"predictability: predictions have shape {predictions.shape}; "
+            f"adversary_loss: predictions have shape {predictions.shape}; "
             f"{learners} learners need (b, {len(target)}, d)."
         )
     targets = ops.take(unit_vectors(ops.stop_gradient(parts)), target, axis=1)
