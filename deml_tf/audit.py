@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from deml_tf.runs.json_text import json_text
 
 FLAGS = flags.FLAGS
 LINES = 10  # of a printed list
+_BEGINNING = re.compile(rb'\{\n "dataset": .*\n "data_dir": .*\n "refusal": ')
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -121,7 +123,19 @@ def _outputs() -> tuple[Path | None, Path | None]:
             f"--output={page} is where the JSON goes: name the page .html, or another "
             "file with --json."
         )
+    if document and not FLAGS.json and document.is_file() and not _is_audit(document):
+        raise UsageError(
+            f"--output={page}: its findings would replace {document}, which no audit "
+            "has written: name another file with --json."
+        )
     return page, document
+
+
+def _is_audit(document: Path) -> bool:
+    """Tell the JSON of an earlier audit from another file."""
+    with contextlib.suppress(OSError), document.open("rb") as file:
+        return bool(_BEGINNING.match(file.read(2**16)))
+    return False
 
 
 def _print(findings: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from deml_tf.config import DataConfig
 from deml_tf.data.duplicates import Fingerprint
 from deml_tf.data.example import Example
 from deml_tf.data.findings import count, find, spoilers
-from deml_tf.errors import DataError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.reports.audit_page import write_audit
 from deml_tf.reports.audit_tables import (
     audit_tables,
@@ -336,13 +336,31 @@ def test_flags_reach_the_search_and_the_page(monkeypatch, tmp_path):
     given = ["--dataset=folder", "--data_dir=set", f"--output={tmp_path / 'page.html'}"]
     given += ["--seed=9", "--near_distance=5", "--input_size=300", "--pairs=7"]
     with defined() as values:
-        module.main(parse(values, ["audit", *given])[1:])
+        words = parse(values, ["audit", *given])[1:]
+        module.main(words)
+        looked.assert_called_once()
+        module.main(words)  # which replaces what it has written
     paths = ["a.png", "b.png"]
-    looked.assert_called_once_with(roles, paths, near_distance=5, input_size=300)
+    looked.assert_called_with(roles, paths, near_distance=5, input_size=300)
     facts = {"dataset": "folder", "data_dir": "set", "refusal": "9", "found": "all"}
     page, title = tmp_path / "page.html", "Audit of set"
-    drawn.assert_called_once_with(page, facts, title=title, shown=7)
+    drawn.assert_called_with(page, facts, title=title, shown=7)
     assert json.loads((tmp_path / "page.json").read_text()) == facts
+
+
+@pytest.mark.parametrize("text", ["", '{\n "dataset": "birds",\n "images": []\n}'])
+def test_what_no_audit_has_written_is_kept(text, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, "read_roles", mock.Mock(side_effect=AssertionError))
+    (tmp_path / "page.json").write_text(text)
+    given = ["--dataset=folder", "--data_dir=set", f"--output={tmp_path / 'page.html'}"]
+    with defined() as values:
+        words = parse(values, ["audit", *given])[1:]
+        with pytest.raises(UsageError, match="page.json, which no audit has written"):
+            module.main(words)
+        parse(values, ["audit", f"--json={tmp_path / 'page.json'}"])
+        with pytest.raises(AssertionError):  # as this file is asked for
+            module.main(words)
+    assert (tmp_path / "page.json").read_text() == text
 
 
 @pytest.mark.slow

@@ -311,6 +311,14 @@ CASES = (
         "--json=/dev/fd/77 is not open: name a file elsewhere.",
     ),
     Case(
+        "findings in the place of another file",
+        "audit --dataset=folder --data_dir=images --output=birds.html",
+        2,
+        "--output=birds.html: its findings would replace birds.json, which no audit "
+        "has written: name another file with --json.",
+        lambda folder: (folder / "birds.json").write_text("[]"),
+    ),
+    Case(
         "boxes, at which an audit does not look",
         "audit --dataset=folder --data_dir=images --crop_to_box",
         2,
