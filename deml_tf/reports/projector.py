@@ -28,7 +28,7 @@ embeddings {{
   tensor_path: "embeddings.tsv"
   metadata_path: "metadata.tsv"
   sprite {{
-    image_path: "sprite.png"
+    image_path: ".sprite.png"
     single_image_dim: {side}
     single_image_dim: {side}
   }}
@@ -75,7 +75,8 @@ def write_projector(
     write_atomically(folder / "projector_config.pbtxt", config.encode())
     picture = io.BytesIO()
     sprite.save(picture, "PNG")
-    write_atomically(folder / "sprite.png", picture.getvalue())
+    # Hidden, so that it is no image of a class where the folder is among the images.
+    write_atomically(folder / ".sprite.png", picture.getvalue())
     labels = [e.label for e in examples]
     write_page(
         folder / "map.html",

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from deml_tf.data.example import Example
+from deml_tf.data.image_files import find_image_files
 from deml_tf.reports import projector
 from deml_tf.reports.projector import flattened, make_sprite, write_projector
 
@@ -42,11 +43,12 @@ def test_tensorboard_finds_every_file(examples, tmp_path):
     assert [row["label"] for row in rows] == [f"class {i % 2}" for i in range(10)]
     assert [row["path"] for row in rows] == [e.path for e in examples]
     config = (folder / "projector_config.pbtxt").read_text()
-    for name in ("embeddings.tsv", "metadata.tsv", "sprite.png"):
+    for name in ("embeddings.tsv", "metadata.tsv", ".sprite.png"):
         assert f'"{name}"' in config and (folder / name).exists()
     assert config.count("single_image_dim: 64") == 2
     page = (folder / "map.html").read_text()
     assert "<svg" in page and "class 0" in page
+    assert find_image_files(folder).images == []  # a training would take them
 
 
 def test_the_map_names_classes_as_they_are(examples, tmp_path):
@@ -115,6 +117,6 @@ def test_the_images_are_shown_as_they_were_laid_out(examples, tmp_path, monkeypa
     with (folder / "metadata.tsv").open() as file:
         paths = [row["path"] for row in csv.DictReader(file, delimiter="\t")]
     places = [[e.path for e in examples].index(path) for path in paths]
-    with Image.open(folder / "sprite.png") as sprite:
+    with Image.open(folder / ".sprite.png") as sprite:
         pixels = np.asarray(sprite)[32::64, 32::64, 0].ravel()
     assert pixels.tolist() == [20 * place for place in places]
