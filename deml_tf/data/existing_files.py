@@ -25,9 +25,13 @@ class ExistingFiles:
         if folder not in self._names:
             self._names[folder] = _names(folder)
         names = self._names[folder]
-        if isinstance(names, frozenset):
-            return "" if name in names else f"there is no file {path}"
-        return "" if os.path.lexists(path) else f"{folder} cannot be read ({names})"
+        is_listed = isinstance(names, frozenset) and name in names
+        # A disk that ignores case finds a file by other names than the listed one.
+        if is_listed or os.path.lexists(path):
+            return ""
+        if isinstance(names, str):
+            return f"{folder} cannot be read ({names})"
+        return f"there is no file {path}"
 
 
 def _names(folder: str) -> frozenset[str] | str:

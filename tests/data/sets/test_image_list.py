@@ -176,6 +176,20 @@ def test_what_is_no_image_is_for_the_scan_to_tell(birds):
     assert [e.label for e in read(where)] == ["a", "b", "c"]
 
 
+def test_files_that_a_disk_finds_by_other_names_than_it_lists(birds, monkeypatch):
+    """One that ignores case does; only what is not listed is asked for."""
+    where = birds("path,label\nimg/a.png,a\nimg/b.png,b\nimg/x.png,c\n")
+    listed, exists, asked = os.listdir, os.path.lexists, []
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            os, "listdir", lambda p: [name.replace("b", "B") for name in listed(p)]
+        )
+        patch.setattr(os.path, "lexists", lambda p: asked.append(p) or exists(p))
+        with pytest.raises(DataError, match=r"line 4: .*/img/x.png; correct the list$"):
+            read(where)
+    assert asked == [f"{where}/img/b.png", f"{where}/img/x.png"]
+
+
 def test_a_list_and_folders_that_cannot_be_read(birds, monkeypatch):
     """Root may read everything, so permission is taken from the functions."""
     where = birds("path,label\nimg/a.png,a\n")
