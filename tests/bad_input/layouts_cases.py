@@ -113,8 +113,8 @@ CASES = (
         "an id of CUB-200-2011 that is no number",
         CUB,
         1,
-        "set/classes.txt, line 1: the class_id is one, no whole number; "
-        "correct the list.",
+        "set/classes.txt, line 1: the class_id is one, no whole number of up "
+        "to 18 digits; correct the list.",
         cub(classes="one a\n2 b\n3 c\n4 d\n"),
     ),
     Case(

@@ -1,6 +1,7 @@
 """Caltech-UCSD Birds 200-2011 (CUB-200-2011), as its archive unpacks."""
 
 import os
+import re
 from collections.abc import Container
 from dataclasses import replace
 from pathlib import Path
@@ -87,8 +88,11 @@ def _by_id(path: Path, columns: tuple[str, ...]) -> dict[str, tuple[int, list[st
     found: dict[str, tuple[int, list[str]]] = {}
     wrong = []
     for line, (name, *cells) in read_table(path, columns):
-        if not (name.isascii() and name.isdecimal()):
-            wrong.append(f"line {line}: the {columns[0]} is {name}, no whole number")
+        if not re.fullmatch("[0-9]{1,18}", name):
+            wrong.append(
+                f"line {line}: the {columns[0]} is {name[:40]}, no whole number of up "
+                "to 18 digits"
+            )
         elif name in found:
             wrong.append(
                 f"line {line}: {columns[0]} {name} is in line {found[name][0]}"

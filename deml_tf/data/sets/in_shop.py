@@ -1,6 +1,7 @@
 """DeepFashion's In-shop Clothes Retrieval Benchmark, as its archives unpack."""
 
 import os
+import re
 from pathlib import Path
 
 from deml_tf.config import DataConfig
@@ -37,9 +38,10 @@ def read_in_shop(data: DataConfig) -> list[Example]:
     folder = find_folder(data, FILES, BELOW, LAYOUT)
     path = folder / FILES[0]
     announced, header = ([*read_lines(path), "", ""])[:2]
-    if not (announced.strip().isascii() and announced.strip().isdecimal()):
+    announced = announced.strip()
+    if not re.fullmatch("[0-9]{1,18}", announced):
         raise DataError(
-            f"{path}, line 1: {announced.strip()!r} is not the number of images; "
+            f"{path}, line 1: {announced[:40]!r} is not the number of images; "
             "take the file from the archive again"
         )
     if header.split() != list(COLUMNS):

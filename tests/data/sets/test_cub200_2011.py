@@ -109,8 +109,13 @@ def replace(name, old, new):
         ),
         (
             replace("images", "2 099", "two 099"),
-            "DIR/images.txt, line 2: the image_id is two, no whole number; correct the "
-            "list",
+            "DIR/images.txt, line 2: the image_id is two, no whole number of up to 18 "
+            "digits; correct the list",
+        ),
+        (
+            replace("classes", "99 099", f"{'9' * 5000} x\n99 099"),
+            f"DIR/classes.txt, line 1: the class_id is {'9' * 40}, no whole number of "
+            "up to 18 digits; correct the list",
         ),
         (
             replace("images", "2 099", "1 099"),

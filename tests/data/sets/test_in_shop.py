@@ -85,6 +85,11 @@ LIST = "DIR/Eval/list_eval_partition.txt"
             "of images; take the file from the archive again",
         ),
         (
+            replace("8\n", f"{'9' * 5000}\n"),
+            f"{LIST}, line 1: '{'9' * 40}' is not the number of images; take the file "
+            "from the archive again",
+        ),
+        (
             replace("8\n", "9\n"),
             f"{LIST}, line 1: 9 images are announced and 8 listed; take the file "
             "from the archive again",
