@@ -1,6 +1,7 @@
 """Reads a folder of embeddings, a block of rows at a time."""
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +25,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval.inputs import check_rows, unit_rows_float32
 
 ROWS = 1024  # of a block, at most
+_MOST = {"embedding_dim": 10**6, "scales": 10**6, "shards": 10**8, "version": math.inf}
 
 
 class Block(NamedTuple):
@@ -75,7 +77,7 @@ class ShardReader:
         self.embedding_dim: int = described["embedding_dim"]
         self.scales: int = described["scales"]
         self._schema = shard_schema(self.embedding_dim, self.scales, described[WEIGHTS])
-        self._paths = [self.folder / shard_name(n) for n in range(described["shards"])]
+        self._paths = self._find_shards(described["shards"])
         self._check_shards()
         self.count = sum(self._valid_rows(path) for path in self._paths)
         if not self.count:
@@ -153,20 +155,24 @@ class ShardReader:
                 f"{path} is of format {described['format']!r}, and this version reads "
                 f"{FORMAT}: embed the images again."
             )
-        for key in ("embedding_dim", "scales", "shards", "version"):
+        for key, most in _MOST.items():
             value = described[key]
-            if not isinstance(value, int) or value < 1:
+            if not isinstance(value, int) or not 1 <= value <= most:
                 raise DataError(f"{path} says {key}={value!r}: {mend}")
         return described
 
+    def _find_shards(self, count: int) -> list[Path]:
+        paths = []
+        for name in map(shard_name, range(count)):
+            paths.append(self.folder / name)
+            if not paths[-1].is_file():
+                raise DataError(
+                    f"{self._named} lacks {name} of {count} shards: give the same "
+                    "embed command again, which writes the missing ones."
+                )
+        return paths
+
     def _check_shards(self) -> None:
-        missing = [path.name for path in self._paths if not path.is_file()]
-        if missing:
-            raise DataError(
-                f"{self._named} lacks {len(missing)} of {len(self._paths)} shards, "
-                f"such as {missing[0]}: give the same embed command again, which "
-                "writes the missing ones."
-            )
         for path in self._paths:
             with opened_shard(path) as file:
                 found = parquet.read_schema(file)

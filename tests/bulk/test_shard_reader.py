@@ -1,3 +1,5 @@
+from unittest import mock
+
 import numpy as np
 import pytest
 from made_shards import boxes_of, clusters, labels_of, paths_of, write_shards
@@ -54,8 +56,17 @@ def test_a_sample_is_drawn_once_each_from_everywhere(shards):
 def test_missing_shards_are_named(tmp_path):
     folder = write_shards(tmp_path / "made", clusters(9, 4), sizes=[3, 3, 3])
     (folder / "shard_00001.parquet").unlink()
-    with pytest.raises(DataError, match="lacks 1 of 3 shards, such as shard_00001"):
+    with pytest.raises(DataError, match="lacks shard_00001.parquet of 3 shards"):
         ShardReader(folder)
+
+
+def test_shards_are_looked_for_up_to_the_first_that_is_missing(tmp_path, monkeypatch):
+    named = mock.Mock(wraps=shard_reader.shard_name)
+    monkeypatch.setattr(shard_reader, "shard_name", named)
+    folder = write_shards(tmp_path / "made", clusters(9, 4), shards=10**5)
+    with pytest.raises(DataError, match="lacks shard_00001.parquet of 100000 shards"):
+        ShardReader(folder)
+    assert named.call_count == 2
 
 
 def test_a_broken_shard_is_named(tmp_path):
@@ -102,6 +113,9 @@ def test_no_valid_image_at_all(tmp_path):
         ({"format": 2}, "is of format 2"),
         ({"shards": 0}, "says shards=0"),
         ({"embedding_dim": "4"}, "says embedding_dim='4'"),
+        ({"embedding_dim": 2**31}, "says embedding_dim=2147483648"),
+        ({"scales": 10**6 + 1}, "says scales=1000001"),
+        ({"shards": 10**8 + 1}, "says shards=100000001"),
     ],
 )
 def test_a_wrong_description_is_refused(tmp_path, changes, said):
