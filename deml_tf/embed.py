@@ -38,7 +38,9 @@ def main(arguments: Sequence[str]) -> None:
     part = read_part(FLAGS.part)
     output = Path(FLAGS.output)
     check_output_folder("output", output)
-    export = read_export(FLAGS.export)
+    folder = Path(FLAGS.export)
+    # Ray's actors run in folders of their own.
+    export = read_export(folder.absolute() if FLAGS.engine == "ray" else folder)
     images = list_images(FLAGS.images)
     plan = ShardPlan(len(images), FLAGS.shard_size, FLAGS.batch_size)
     about = describe(export, images, plan)

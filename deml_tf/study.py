@@ -34,7 +34,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import check_used
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import study_table
-from deml_tf.runs.atomic import check_output
+from deml_tf.runs.atomic import check_output, check_tensorflow_path
 from deml_tf.studies.extra_scores import read_extra_scores
 from deml_tf.studies.plan import (
     PlannedRun,
@@ -198,6 +198,8 @@ def _train(
     """Train what is not done yet; return what is left then, and what failed."""
     only = FLAGS.summary_only
     standing = what_stands(runs, file, () if only else also)
+    if standing.left and not only:
+        check_tensorflow_path("study_dir", FLAGS.study_dir)
     for left in () if only else standing.left:
         with of_variant(left.variant.name):
             if not left.folder.flags_path.exists():

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from deml_tf.cli.error_text import first_sentence
 from deml_tf.errors import DataError, UsageError
-from deml_tf.runs.atomic import check_utf8
+from deml_tf.runs.atomic import check_tensorflow_path
 from deml_tf.serving.metadata import FILE
 from deml_tf.serving.version_folder import EXTRA
 
@@ -71,7 +71,7 @@ def read_export(folder: str | os.PathLike[str]) -> Export:
         DataError: Its deml.json is missing, or is not what an export writes.
     """
     folder = Path(folder)
-    check_utf8("export", folder)
+    check_tensorflow_path("export", folder)
     if not (folder / _SAVED_MODEL).is_file():
         raise UsageError(f"export={folder} {_why_none(folder)}.")
     path = folder / EXTRA / FILE

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import secrets
 import stat
 import sys
@@ -85,21 +86,28 @@ def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
         raise UsageError(f"{argument}={shown} {wrong}: name another folder.")
 
 
-def check_utf8(argument: str, folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder whose name TensorFlow does not take.
+def check_tensorflow_path(argument: str, folder: str | os.PathLike[str]) -> None:
+    """Refuse a folder whose path TensorFlow does not take, or takes for a pattern.
+
+    It finds, and removes, the files of a checkpoint by the pattern that its path is.
 
     Args:
         argument: Name of the argument that names the folder.
-        folder: The folder.
+        folder: The folder, as TensorFlow is given it.
 
     Raises:
-        UsageError: Its path is no UTF-8.
+        UsageError: Its path is no UTF-8, or holds what stands for other characters.
     """
     shown = os.fspath(folder)
     if shown != decodable(shown):
         raise UsageError(
             f"{argument}={shown} is no UTF-8, and TensorFlow takes no such folder: "
             "rename it, or name another."
+        )
+    if re.search(r"[*?[\\]", shown):
+        raise UsageError(
+            f"{argument}={shown} holds *, ?, [ or \\, which TensorFlow takes for a "
+            "pattern of names: rename it, or name another."
         )
 
 

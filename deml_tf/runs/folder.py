@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from deml_tf.errors import UsageError
-from deml_tf.runs.atomic import check_utf8
+from deml_tf.runs.atomic import check_tensorflow_path
 from deml_tf.runs.environment import environment
 from deml_tf.runs.file_lock import try_to_lock
 from deml_tf.runs.files import ENVIRONMENT, FLAGS, LOG, REPLICAS, SPLIT, RunFiles
@@ -58,7 +58,7 @@ class RunFolder(RunFiles):
                 not fit on a line of a flagfile.
         """
         run = cls(path)
-        check_utf8("run_dir", run.path)
+        check_tensorflow_path("run_dir", run.path)
         wanted = {
             name: flag_text(name, value)
             for name, value in sorted(flags.items())

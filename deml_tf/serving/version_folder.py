@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from deml_tf.errors import UsageError
-from deml_tf.runs.atomic import check_utf8
+from deml_tf.runs.atomic import check_tensorflow_path
 from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.replaced_folder import kept_beside
 from deml_tf.runs.to_disk import to_disk
@@ -39,7 +39,7 @@ def check_version(base: str | os.PathLike[str], version: int) -> Path:
     base = Path(base)
     if version < 1:
         raise UsageError(f"version={version}: give a whole number from 1 up.")
-    check_utf8("output_dir", base)
+    check_tensorflow_path("output_dir", base)
     target = base / str(version)
     if os.path.lexists(target):
         raise UsageError(

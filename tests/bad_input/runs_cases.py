@@ -52,6 +52,13 @@ CASES = (
         "missing, class 00 is there): name another with --run_dir=FOLDER.",
     ),
     Case(
+        "a run folder that TensorFlow takes for a pattern",
+        "train TINY '--run_dir=runs/lr[12]'",
+        2,
+        "--run_dir=runs/lr[12] holds *, ?, [ or \\, which TensorFlow takes for a "
+        "pattern of names: rename it, or name another.",
+    ),
+    Case(
         "a run of other flags",
         "train TINY --scales=3",
         2,

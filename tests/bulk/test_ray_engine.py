@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from forks import Fork, run_module
 from pyarrow import parquet
 
 from deml_tf.bulk.ray_engine import _shares
@@ -55,6 +56,17 @@ def test_what_fails_in_an_actor_is_said(exported, flags, command, tmp_path):
     assert status == 1 and "Traceback" not in errors
     said = errors.splitlines()[-1]
     assert said.startswith(f"error: {broken} cannot be loaded (")
+
+
+def test_the_whole_path_of_the_export_is_looked_at(tmp_path):
+    """The actors load it by that, and TensorFlow would take it for a pattern."""
+    place = tmp_path / "a[1]"
+    place.mkdir()
+    flags = ["--export=birds/3", "--images=.", "--output=out", "--engine=ray"]
+    process = Fork(run_module, "deml_tf.embed", *flags, folder=place)
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.startswith(f"error: --export={place}/birds/3 holds *, ?, [ or")
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,8 @@ def test_folders_that_are_no_export(exported, tmp_path):
         read_export(tmp_path)
     with pytest.raises(UsageError, match=f"name one of them, such as {exported}"):
         read_export(exported.parent)
+    with pytest.raises(UsageError, match=r"^export=birds\[1\] holds \*, \?, \[ or"):
+        read_export("birds[1]")
     (tmp_path / "deml.json").touch()
     with pytest.raises(UsageError, match="is an export for another runtime"):
         read_export(tmp_path)

@@ -12,7 +12,7 @@ import pytest
 from deml_tf.errors import UsageError
 from deml_tf.runs.atomic import (
     check_output,
-    check_utf8,
+    check_tensorflow_path,
     is_written_into,
     write_atomically,
 )
@@ -153,6 +153,14 @@ def test_a_name_as_long_as_names_may_be(tmp_path):
 
 
 def test_a_folder_that_tensorflow_does_not_take():
-    check_utf8("run_dir", "bïrds")
+    check_tensorflow_path("run_dir", "bïrds (1), {2}")
     with pytest.raises(UsageError, match=r"^run_dir=b.rds is no UTF-8, and TensorFlow"):
-        check_utf8("run_dir", Path(os.fsdecode(b"b\xffrds")))
+        check_tensorflow_path("run_dir", Path(os.fsdecode(b"b\xffrds")))
+
+
+@pytest.mark.parametrize("path", ["runs/lr[12]", "runs/lr*", "a?/lr1", "runs\\lr"])
+def test_a_folder_that_tensorflow_takes_for_a_pattern(path):
+    """It would restore nothing, and remove the checkpoints of runs/lr1 and runs/lr2."""
+    said = f"run_dir={path} holds *, ?, [ or \\, which TensorFlow takes for a pattern"
+    with pytest.raises(UsageError, match=f"^{re.escape(said)} of names: rename it"):
+        check_tensorflow_path("run_dir", path)

@@ -24,6 +24,8 @@ def test_refuses_what_exists_or_is_none(tmp_path):
         check_version(tmp_path / "file", 1)
     with pytest.raises(UsageError, match="^output_dir"):
         check_version(tmp_path / "file" / "below", 1)
+    with pytest.raises(UsageError, match=r"^output_dir=.*/a\[1\] holds \*, \?, \[ or"):
+        check_version(tmp_path / "a[1]", 1)
     assert check_version(tmp_path / "new", 1) == tmp_path / "new" / "1"
 
 

@@ -587,6 +587,7 @@ def test_signals_are_passed_on(tmp_path, number, status):
             "Variant U512: also_score=attributes needs 8 unseen species, and of plumag",
         ),
         (["--study_dir="], "--study_dir is missing"),
+        (["--study_dir=lr[12]"], "study_dir=lr[12] holds *, ?, [ or \\, which Tensor"),
     ],
 )
 def test_it_refuses_before_any_run(fake, tmp_path, given, words):
