@@ -69,7 +69,7 @@ def build_index(
         count,
         next_id=count,
     )
-    with locked_index(target), replaced_folder(target) as folder:
+    with locked_index(target), replaced_folder(target, check_replaceable) as folder:
         index = chosen.create(dim, count)
         _train(index, chosen, shards)
         with rows_writer(folder, description, 0) as rows:

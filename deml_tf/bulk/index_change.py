@@ -85,7 +85,7 @@ def _change(
     if added:  # what is there is copied to where there is room for more
         need += kind.held_bytes(dim, count)
     require_memory(description.kind, need)
-    with replaced_folder(target) as folder:
+    with replaced_folder(target, check_replaceable) as folder:
         index = read_vectors(target / VECTORS, description.bytes, named)
         if removed:
             index.remove_ids(rows["id"].filter(gone).to_numpy())

@@ -5,10 +5,10 @@ import ctypes
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from deml_tf.errors import DataError
+from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.mount_point import refuse_mount_point
 from deml_tf.runs.to_disk import to_disk
@@ -17,7 +17,9 @@ _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
 
 
 @contextlib.contextmanager
-def replaced_folder(target: Path) -> Iterator[Path]:
+def replaced_folder(
+    target: Path, check: Callable[[Path], object] = lambda target: None
+) -> Iterator[Path]:
     """Make a hidden folder that takes the place of another when the block ends.
 
     A kill leaves the old folder or the new one, both whole. If the block raises, the
@@ -25,6 +27,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
 
     Args:
         target: The folder; it need not exist, and its parents are made.
+        check: Called with the folder before it is replaced; a UsageError refuses that.
 
     Yields:
         An empty folder, for all there is to write.
@@ -43,6 +46,7 @@ def replaced_folder(target: Path) -> Iterator[Path]:
         for path in [*temporary.rglob("*"), temporary]:
             to_disk(path)
         with kept_beside(temporary, target):
+            check(target)
             if target.exists():
                 _swap(temporary, target)  # the old one goes with the hidden folder
             else:
@@ -59,15 +63,17 @@ def kept_beside(folder: Path, target: Path) -> Iterator[None]:
         target: What it was to become.
 
     Raises:
-        DataError: The block raised an OSError; the folder is beside the target.
+        DataError: The block raised an OSError or a UsageError; the folder is beside
+            the target.
     """
     try:
         yield
-    except OSError as error:
+    except (OSError, UsageError) as error:
         kept = target.with_name(f"{target.name[:40]}.{secrets.token_hex(4)}")
         os.rename(folder, kept)
+        why = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
         raise DataError(
-            f"{target} cannot be written ({error.strerror}): what was made for it is "
+            f"{target} cannot be written ({why}): what was made for it is "
             f"whole, and now called {kept}."
         ) from error
 

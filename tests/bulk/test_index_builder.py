@@ -299,6 +299,34 @@ def test_what_is_no_index_is_never_replaced(tmp_path):
     assert (tmp_path / "link").is_symlink() and len(tree(tmp_path / "real")) == 3
 
 
+def test_what_comes_meanwhile_is_never_replaced(tmp_path, monkeypatch):
+    index, add = tmp_path / "index", Flat.add
+    shards = made(tmp_path / "shards", clusters(30, 8))
+    more = made(tmp_path / "more", clusters(3, 8), name="new")
+
+    def meanwhile(self, *given):
+        index.mkdir(exist_ok=True)
+        (index / "notes.txt").write_text("mine")
+        add(self, *given)
+
+    monkeypatch.setattr(Flat, "add", meanwhile)
+    said = r"index cannot be written \(output=.*index holds notes.txt, which is no .*\)"
+    with pytest.raises(DataError, match=f"{said}: what was made for it is whole, and"):
+        build_index(shards, index, "flat")
+    assert tree(index) == {"notes.txt": b"mine"}
+    (kept,) = tmp_path.glob("index.*")
+    assert IndexReader(kept).count == 30
+    (index / "notes.txt").unlink()
+    index.rmdir()
+    kept.rename(index)
+    before = tree(index)
+    with pytest.raises(DataError, match=said):
+        change_index(index, more)
+    assert tree(index) == before | {"notes.txt": b"mine"}
+    (kept,) = tmp_path.glob("index.*")
+    assert IndexReader(kept).count == 33
+
+
 def test_a_build_that_fails_leaves_the_old_index(tmp_path, monkeypatch):
     rows = clusters(30, 8)
     build_index(made(tmp_path / "shards", rows), tmp_path / "index", "flat")
