@@ -60,7 +60,8 @@ def write_description(output: Path, about: dict[str, Any]) -> None:
     """
     if not (output / DESCRIPTION).exists():
         text = json_text(about, indent=2) + "\n"
-        write_whole(output / DESCRIPTION, lambda file: file.write(text.encode()))
+        path = output / DESCRIPTION
+        write_whole(path, lambda file: file.write(text.encode()), may_replace=False)
     refuse_other(output, about)
 
 

@@ -9,7 +9,9 @@ from deml_tf.runs.hidden_folder import hidden_folder
 from deml_tf.runs.to_disk import to_disk
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(
+    path: Path, write: Callable[[BinaryIO], object], *, may_replace: bool = True
+) -> None:
     """Write a file that others see whole or not at all.
 
     What killed processes have left of it is removed.
@@ -17,6 +19,7 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Args:
         path: The file; its folder is made.
         write: Called with the open file.
+        may_replace: Whether a file that is there is replaced; otherwise it stays.
     """
     try:
         with hidden_folder(path) as folder:
@@ -25,9 +28,22 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
                 write(file)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(temporary, path)
+            if may_replace:
+                os.replace(temporary, path)
+            else:
+                _name_new(temporary, path)
     except OSError as error:
         if error.errno:
             error.filename = os.fspath(path)  # a full disk names no file
         raise
     to_disk(path.parent)
+
+
+def _name_new(temporary: Path, path: Path) -> None:
+    """Give a file its name unless another has it."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # a disk without links, on which the last one wins
+        os.replace(temporary, path)

@@ -8,6 +8,7 @@ from deml_tf.bulk.listed_images import ListedImage
 from deml_tf.bulk.served_export import Export
 from deml_tf.bulk.shard_format import KEYS
 from deml_tf.bulk.shard_plan import ShardPlan
+from deml_tf.bulk.whole_file import write_whole
 from deml_tf.errors import DataError, UsageError
 
 EXPORT = Export(
@@ -71,6 +72,18 @@ def test_another_command_is_refused(change, sentence, tmp_path):
     for hold in (refuse_other, write_description):
         with pytest.raises(UsageError, match=sentence):
             hold(tmp_path, about(**change))
+
+
+def test_another_command_that_was_faster_is_not_overwritten(tmp_path, monkeypatch):
+    def later(*given, **kind):
+        monkeypatch.undo()
+        write_description(tmp_path, about())
+        write_whole(*given, **kind)
+
+    monkeypatch.setattr("deml_tf.bulk.description.write_whole", later)
+    with pytest.raises(UsageError, match="of other images"):
+        write_description(tmp_path, about(images=IMAGES[:4]))
+    refuse_other(tmp_path, about())
 
 
 def test_shards_of_nobody_knows_what(tmp_path):

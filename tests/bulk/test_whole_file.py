@@ -18,6 +18,21 @@ def test_a_file_is_written_into_a_new_folder(tmp_path):
     assert path.read_bytes() == b"other" and listed(path.parent) == ["x"]
 
 
+@pytest.mark.parametrize("linkable", [True, False])
+def test_a_file_that_is_to_be_new(tmp_path, monkeypatch, linkable):
+    def refused(*paths):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not linkable:
+        monkeypatch.setattr(os, "link", refused)
+    path = tmp_path / "x"
+    write_whole(path, lambda file: file.write(b"all"), may_replace=False)
+    assert path.read_bytes() == b"all" and listed(tmp_path) == ["x"]
+    if linkable:
+        write_whole(path, lambda file: file.write(b"other"), may_replace=False)
+        assert path.read_bytes() == b"all" and listed(tmp_path) == ["x"]
+
+
 def test_content_is_on_disk_before_it_takes_the_name(tmp_path, disk_calls):
     write_whole(tmp_path / "x", lambda file: file.write(b"all of it"))
     assert disk_calls == ["sync", b"all of it", "sync"]
