@@ -37,6 +37,8 @@ from deml_tf.reports.study_table import study_table
 from deml_tf.runs.atomic import check_output, check_tensorflow_path
 from deml_tf.studies.extra_scores import read_extra_scores
 from deml_tf.studies.plan import (
+    PAGE,
+    RECORDS,
     PlannedRun,
     common_flags,
     of_variant,
@@ -52,7 +54,6 @@ from deml_tf.studies.train_runs import train_runs
 from deml_tf.training.build import check_choices
 from deml_tf.training.start import check_new, check_settings
 
-STUDY_FILE = "study.json"
 FLAGS = flags.FLAGS
 _MOST_NAMED = 4  # runs on one line
 SETTINGS = (
@@ -116,8 +117,8 @@ def main(arguments: Sequence[str]) -> None:
     if not FLAGS.study_dir:
         raise UsageError("--study_dir is missing: give it, or a --flagfile with it.")
     folder, output = Path(FLAGS.study_dir), Path(FLAGS.output or FLAGS.study_dir)
-    page = output / "study.html"
-    for path in (output / STUDY_FILE, page):
+    page = output / PAGE
+    for path in (output / RECORDS, page):
         check_output("output", path)
     common, seeds = common_flags(FLAGS), read_seeds(FLAGS.seeds)
     variants = read_variants(FLAGS.variant or (), common, FLAGS.reference)
@@ -126,7 +127,7 @@ def main(arguments: Sequence[str]) -> None:
         with of_variant(variant.name):
             check(variant.configs)
     also = read_extra_scores(FLAGS.also_score or (), variants)
-    file = StudyFile(output / STUDY_FILE, variants, seeds, common)
+    file = StudyFile(output / RECORDS, variants, seeds, common)
     runs = list(planned_runs(variants, seeds, folder))
     left, failed = _train(runs, file, also)
     rows = file.rows()

@@ -16,6 +16,7 @@ from deml_tf.errors import UsageError
 from deml_tf.runs.folder import RunFolder
 from deml_tf.runs.settings import changed_flags
 
+RECORDS, PAGE = "study.json", "study.html"  # files of a study, beside its variants
 _NAME = r"[A-Za-z0-9(][A-Za-z0-9_.(),-]{0,99}"
 _TRAIN = "deml_tf.train"
 
@@ -181,6 +182,11 @@ def _parts(line: str) -> tuple[str, str | None, list[str]]:
         raise UsageError(
             f"variant={line!r}: write NAME: --flag=value, or NAME @REFERENCE: "
             "--flag=value, with a name of letters, digits and _.-(), alone."
+        )
+    if name in (RECORDS, PAGE):
+        raise UsageError(
+            f"variant={name} is what a file of the study is called: give it another "
+            "name."
         )
     try:
         return name, reference[1:] or None, shlex.split(rest)

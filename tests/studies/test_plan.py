@@ -96,6 +96,8 @@ def test_wrong_seeds(text):
         (["a @b @c:"], "with a name of letters, digits"),
         (["../up: --scales=1"], "write NAME"),
         ([".hidden:"], "write NAME"),
+        (["a:", "study.html:"], "variant=study.html is what a file of the study is"),
+        (["study.json @a:", "a:"], "variant=study.json is what a file of the study is"),
         (["a: 'x"], "cannot be split into flags (No closing quotation): close every"),
         (
             ["a:", "a: --scales=1"],
