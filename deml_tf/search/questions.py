@@ -47,12 +47,17 @@ async def uploaded(request: Request) -> tuple[bytes, dict[str, Any]]:
     kind = request.headers.get("content-type", "")
     if not kind.startswith("multipart/form-data"):
         raise HTTPException(400, "The form did not come with an image: choose a file.")
-    async with request.form(max_files=1, max_fields=8, max_part_size=2**14) as form:
-        upload = form.get("image")
-        if upload is None or isinstance(upload, str):
-            raise HTTPException(400, "The form came without an image: choose a file.")
-        encoded = await upload.read()
-        others = {name: form.get(name) for name in ("k", "label")}
+    limits = {"max_files": 1, "max_fields": 8, "max_part_size": 2**14}
+    try:
+        async with request.form(**limits) as form:
+            upload = form.get("image")
+            if upload is None or isinstance(upload, str):
+                said = "The form came without an image: choose a file."
+                raise HTTPException(400, said)
+            encoded = await upload.read()
+            others = {name: form.get(name) for name in ("k", "label")}
+    except (LookupError, UnicodeError) as error:  # of a charset such as "undefined"
+        raise HTTPException(400, "The form is no text of its charset.") from error
     if not encoded:
         raise HTTPException(400, "No file is chosen, or it is empty: choose an image.")
     return encoded, others

@@ -318,6 +318,14 @@ def test_uploads_without_an_image(post, url):
         assert "Traceback" not in answer.text and "verdict" in answer.text
 
 
+def test_a_form_in_a_charset_that_decodes_nothing(url):
+    kind = {"content-type": "multipart/form-data; boundary=b; charset=undefined"}
+    head = b'Content-Disposition: form-data; name="image"; filename="a.png"'
+    body = b"--b\r\n%s\r\n\r\nx\r\n--b--\r\n" % head
+    answer = requests.post(f"{url}/similar", body, headers=kind, timeout=30)
+    assert answer.status_code == 400 and "no text of its charset" in answer.text
+
+
 def test_huge_uploads(post, url):
     said = {"error": "The upload is larger than 0.2 MB."}
     assert post(bytes(200_001)) == (413, said)
