@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 _LARGEST = 10**18
+_MOST_JSON = 2**16  # bytes: nothing else goes on while they are parsed
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = _LARGEST) -> int:
@@ -70,10 +71,13 @@ async def json_object(request: Request) -> dict[str, Any]:
         request: With the object as its body.
 
     Raises:
-        HTTPException: The body is something else.
+        HTTPException: The body is something else, or too large.
     """
+    body = await request.body()
+    if len(body) > _MOST_JSON:
+        raise HTTPException(413, "The JSON is larger than 64 KiB.")
     try:
-        found = json.loads(await request.body())
+        found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise HTTPException(400, "The body is no JSON.") from error
     if not isinstance(found, dict):

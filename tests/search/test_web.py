@@ -156,7 +156,7 @@ def test_wrong_parameters(post, given, status, said):
     ("body", "said"),
     [
         (b"{", "The body is no JSON."),
-        (b"[" * 100_000, "The body is no JSON."),
+        (b"[" * 2**16, "The body is no JSON."),
         (b"\xff", "The body is no JSON."),
         (b"[1]", 'The body is no JSON object such as {"row": 7}.'),
         (b"{}", 'The body names no row, such as {"row": 7}.'),
@@ -172,6 +172,12 @@ def test_wrong_json(url, body, said):
     kind = {"content-type": "application/json"}
     answer = requests.post(f"{url}/api/search", body, headers=kind, timeout=30)
     assert (answer.status_code, answer.json()) == (400, {"error": said})
+
+
+def test_huge_json(post):
+    """Nothing else would be answered while it is parsed."""
+    said = {"error": "The JSON is larger than 64 KiB."}
+    assert post(given={"row": 1, "more": "x" * 2**16}) == (413, said)
 
 
 def test_rows_that_are_not_there(post, url):
