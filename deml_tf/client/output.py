@@ -94,18 +94,18 @@ def _npz(names: list[str], embeddings: Embeddings, version: int) -> bytes:
 
 
 def _jsonl(names: list[str], embeddings: Embeddings, version: int) -> bytes:
-    rows = zip(
-        names,
-        embeddings.valid.tolist(),
-        embeddings.embedding.tolist(),
-        embeddings.boxes.tolist(),
-        embeddings.reasons,
-        [version] * len(names),
-        strict=True,
-    )
-    fields = ("path", "valid", "embedding", "boxes", "reason", "version")
-    lines = (json.dumps(dict(zip(fields, row, strict=True))) for row in rows)
-    return "".join(f"{line}\n" for line in lines).encode()
+    file = io.BytesIO()  # row by row: as Python's numbers all would take much memory
+    for n, name in enumerate(names):
+        row = {
+            "path": name,
+            "valid": bool(embeddings.valid[n]),
+            "embedding": embeddings.embedding[n].tolist(),
+            "boxes": embeddings.boxes[n].tolist(),
+            "reason": embeddings.reasons[n],
+            "version": version,
+        }
+        file.write(f"{json.dumps(row)}\n".encode())
+    return file.getvalue()
 
 
 def _parquet(names: list[str], embeddings: Embeddings, version: int) -> bytes:

@@ -102,7 +102,8 @@ def fingerprints(
         One for each path. An image that cannot be read has a `problem`.
     """
     found = []
-    workers = len(os.sched_getaffinity(0))  # pillow decodes without the GIL
+    # Pillow decodes without the GIL; each may hold a decoded image.
+    workers = min(16, len(os.sched_getaffinity(0)))
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # pillow's, on odd files that it does read
         blocks = range(0, len(paths), _BLOCK)

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 CONSTANT = 1e-6  # sides that deviate less do not vary
+_IMAGES = 1024  # whose maps are held in float64 at one time
 
 
 def score_attention(
@@ -92,8 +93,12 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 def _entropy(saliency: np.ndarray) -> np.ndarray:
     """Return (n, i) from (n, i, h, w); 0 for a map of one place."""
-    shares = saliency.reshape(*saliency.shape[:2], -1).astype(float)
-    places = shares.shape[-1]
-    shares = shares / shares.sum(axis=-1, keepdims=True)
-    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
-    return -(shares * logs).sum(axis=-1) / np.log(max(places, 2))
+    places = saliency.shape[2] * saliency.shape[3]
+    found = np.empty(saliency.shape[:2])
+    for start in range(0, len(saliency), _IMAGES):
+        part = slice(start, start + _IMAGES)
+        shares = saliency[part].reshape(-1, saliency.shape[1], places).astype(float)
+        shares /= shares.sum(axis=-1, keepdims=True)
+        logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+        found[part] = -(shares * logs).sum(axis=-1) / np.log(max(places, 2))
+    return found

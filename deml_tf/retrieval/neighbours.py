@@ -118,7 +118,8 @@ class Ranker:
         if lost.size and self._all_tie:
             indices[lost] = self._rank_ties(rows[lost], k)
             return indices, cosines
-        step = max(1, _ENTRIES // len(self._gallery))
+        # Some rows at least, for each such part reads the whole gallery.
+        step = max(16, _ENTRIES // len(self._gallery))
         for start in range(0, len(lost), step):
             part = lost[start : start + step]
             indices[part], cosines[part] = self._rank_whole(rows[part], k)
