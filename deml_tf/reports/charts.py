@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib
 import numpy as np
 from markupsafe import Markup
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -29,8 +30,11 @@ SPREAD = {
 }
 # Stand-ins that become the page's own colours, so that charts follow light and dark.
 INK, ACCENT = "#0a0b0c", "#0d0e0f"
+# A decorator: charts are made and saved alike whatever the user's matplotlibrc says.
+in_default_style = style.context("default")
 
 
+@in_default_style
 def curves(
     metrics: Sequence[Mapping[str, Any]], best_step: Any
 ) -> list[tuple[str, Markup]]:
@@ -68,6 +72,7 @@ def curves(
     return charts
 
 
+@in_default_style
 def bars(rows: tables.Rows) -> Markup | None:
     """Draw the recalls of every run, grouped by rank; None where no run has any."""
     scores = [tables.scores(results) for _, results in rows]

@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from deml_tf.reports.charts import ACCENT, INK, new_axes, svg
+from deml_tf.reports.charts import ACCENT, INK, in_default_style, new_axes, svg
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.summary import Row
 
@@ -61,6 +61,7 @@ def differences(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     )
 
 
+@in_default_style
 def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     """Draw a number's means and intervals over the GMAC of an image.
 
@@ -89,6 +90,7 @@ def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     return svg(figure)
 
 
+@in_default_style
 def learning_curves(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
     """Draw each variant's validation MAP@R by step, a line for each seed.
 
@@ -127,6 +129,7 @@ def _mean_curve(curves: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     return steps, sums / np.bincount(places, minlength=len(steps))
 
 
+@in_default_style
 def _dots(
     rows: Sequence[Row],
     label: str,

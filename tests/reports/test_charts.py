@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
@@ -51,3 +52,11 @@ def test_no_name_is_a_formula():
     axes.annotate("d $^$", (0.5, 0.5))
     drawn = svg(figure)
     assert all(f">{name}<" in drawn for name in ("a $^$", "b $x$", "c $^$", "d $^$"))
+
+
+def test_no_matplotlibrc_changes_a_chart():
+    metrics = [{"step": n, "loss": n, "validation_recall_at_1": 0.5} for n in (1, 2)]
+    rows = [("a", {"test": {"recall_at_1": 0.5}})]
+    plain = curves(metrics, 2), bars(rows)
+    with matplotlib.rc_context({"text.usetex": True, "lines.markersize": 20}):
+        assert (curves(metrics, 2), bars(rows)) == plain

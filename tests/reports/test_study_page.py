@@ -4,12 +4,13 @@ import io
 import re
 from typing import Any
 
+import matplotlib
 import pytest
 from rich.console import Console
 from test_run_page import Page
 
 from deml_tf.reports.study_attributes import attribute_tables
-from deml_tf.reports.study_charts import against_cost, learning_curves
+from deml_tf.reports.study_charts import against_cost, dots, learning_curves
 from deml_tf.reports.study_page import StudyFacts, write_study
 from deml_tf.reports.study_table import (
     diagnostic_cells,
@@ -353,3 +354,14 @@ def test_a_single_validation_is_drawn():
     (row,) = study(variant("a", None), seeds=(0,))
     ((_, two),) = learning_curves([row])
     assert one.count("<use") == two.count("<use") + 1  # a marker
+
+
+def test_no_matplotlibrc_changes_a_chart():
+    rows, score = study(*THREE), ("recall_at_1", "Recall@1")
+
+    def charts():
+        return dots(rows, *score), against_cost(rows, *score), learning_curves(rows)
+
+    plain = charts()
+    with matplotlib.rc_context({"text.usetex": True, "lines.markersize": 20}):
+        assert charts() == plain
