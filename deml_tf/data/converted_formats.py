@@ -11,6 +11,7 @@ import io
 import math
 import threading
 import warnings
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps, features
@@ -24,6 +25,9 @@ _JPEG_2000 = b"\0\0\0\x0cjP  "
 _PLUG_IN = "pi_heif"
 _LARGE = 20_000_000  # pixels: 60 MB, and as much again while it is turned or converted
 _LARGE_TURN = threading.Semaphore(1)
+_FILTERS = contextlib.ExitStack()
+_FILTERS_TURN = threading.Lock()
+_inside = 0  # threads that keep Pillow's warnings back
 
 HEADS = r"(II[*+]\x00|MM\x00[*+]|\x00\x00\x00\x0cjP  |\C{4}ftyp)\C*"
 """The first 12 bytes of such files, and of a few others, as a pattern of RE2."""
@@ -124,20 +128,40 @@ class _NotConverted(ValueError):
 def _png(encoded: bytes) -> bytes:
     if format_of(encoded) == "HEIC" and not register_plug_ins():
         raise _NotConverted('it is HEIC, which needs pip install "deml_tf[formats]"')
-    with warnings.catch_warnings():
-        # They concern sizes below our own limit, and odd metadata that is not used.
-        warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(encoded)) as image:
-            pixels = math.prod(image.size)
-            if pixels > MOST_PIXELS:
-                raise _NotConverted(
-                    f"it has more than {MOST_PIXELS // 10**6} million pixels"
-                )
-            file = io.BytesIO()
-            with _LARGE_TURN if pixels > _LARGE else contextlib.nullcontext():
-                ImageOps.exif_transpose(image, in_place=True)
-                _rgb(image).save(file, "PNG", compress_level=1)
+    with _quiet(), Image.open(io.BytesIO(encoded)) as image:
+        pixels = math.prod(image.size)
+        if pixels > MOST_PIXELS:
+            raise _NotConverted(
+                f"it has more than {MOST_PIXELS // 10**6} million pixels"
+            )
+        file = io.BytesIO()
+        with _LARGE_TURN if pixels > _LARGE else contextlib.nullcontext():
+            ImageOps.exif_transpose(image, in_place=True)
+            _rgb(image).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Pillow's warnings back, and no others.
+
+    The filters are those of all threads: the first one in sets them, the last one out
+    restores them.
+    """
+    global _inside
+    with _FILTERS_TURN:
+        if not _inside:
+            _FILTERS.enter_context(warnings.catch_warnings())
+            # They concern sizes below our own limit, and odd metadata that is not used.
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _FILTERS_TURN:
+            _inside -= 1
+            if not _inside:
+                _FILTERS.close()
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -2,6 +2,9 @@
 
 import base64
 import io
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 
 import numpy as np
@@ -285,3 +288,35 @@ def test_a_client_says_which_format_a_server_refused():
     answers = _send(lambda *_: outputs, images, cast(Any, Patient()))
     reasons = [answer.reason for _, answer in answers]
     assert reasons == ["it begins as HEIC, but cannot be decoded", "not an image"]
+
+
+def test_threads_keep_back_warnings_of_pillow_alone_and_for_a_while(monkeypatch):
+    """Of two, the first one to come is the first one to go."""
+    both, first_is_out = threading.Barrier(2, timeout=60), threading.Event()
+    rgb = converted_formats._rgb
+
+    def slow(image):
+        second = image.width == 2
+        both.wait()
+        if second:
+            assert first_is_out.wait(60)
+            warnings.warn("of the program", stacklevel=1)
+            warnings.warn_explicit("odd", UserWarning, "a.py", 1, "PIL.Image")
+        return rgb(image)
+
+    def first():
+        found = converted(stored(Image.new("RGB", (1, 1))))
+        first_is_out.set()
+        return found
+
+    def second():
+        return converted(stored(Image.new("RGB", (2, 2))))
+
+    monkeypatch.setattr(converted_formats, "_rgb", slow)
+    with warnings.catch_warnings(record=True) as seen, ThreadPoolExecutor(2) as pool:
+        warnings.simplefilter("always")
+        before = [*warnings.filters]
+        for job in [pool.submit(first), pool.submit(second)]:
+            assert job.result().startswith(b"\x89PNG")
+        assert warnings.filters == before
+    assert [str(warning.message) for warning in seen] == ["of the program"]
