@@ -48,6 +48,26 @@ def test_another_backend_is_refused(monkeypatch):
 
 
 @pytest.mark.slow
+def test_what_needs_tensorflow_says_so_on_another_backend():
+    names = ["callbacks", "data.pk_sampler", "layers", "models.embedder"]
+    code = f"""
+import importlib, keras
+keras.config.backend = lambda: "jax"
+for name in {names}:
+    try:
+        importlib.import_module("deml_tf." + name)
+    except ImportError as error:
+        print(name, error)
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True
+    )
+    said = process.stdout.splitlines()
+    assert [line.split()[0] for line in said] == names, process.stderr
+    assert all("only the losses run on jax" in line for line in said)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("floatx", ["float16", "int8"])
 def test_no_keras_json_and_no_variable_decides(tmp_path, floatx):
     settings = {"floatx": floatx, "image_data_format": "channels_first"}
