@@ -52,8 +52,8 @@ class PKSampler(keras.utils.PyDataset):
             that read.
 
     Raises:
-        UsageError: There are fewer than P classes, a class has fewer than K images, or
-            images and labels are not of this form.
+        UsageError: There are fewer than P classes, a class has fewer than K images,
+            images and labels are not of this form, or `use_multiprocessing` is given.
     """
 
     def __init__(
@@ -70,6 +70,11 @@ class PKSampler(keras.utils.PyDataset):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        if self.use_multiprocessing:
+            raise UsageError(
+                "use_multiprocessing=True forks TensorFlow, which then waits for ever: "
+                "give workers=N, which are threads."
+            )
         if isinstance(images, tf.data.Dataset):
             if labels is not None:
                 raise UsageError(

@@ -191,6 +191,7 @@ RAGGED = tf.data.Dataset.range(4).map(lambda n: (tf.zeros([n, 2]), n))
         (of("a", "a"), {}, "return_inverse"),
         ((IMAGES, LABELS[:4]), {}, r"shape \(4,\).* each of the 20 images"),
         ((IMAGES,), {}, "labels are missing"),
+        ((IMAGES, LABELS, 2), {"use_multiprocessing": True}, "give workers=N"),
         ((IMAGES, LABELS, 2), {"image_size": 8}, "image_size=8 is for files"),
         ((["a.png"], [1]), {"classes_per_batch": 1, "images_per_class": 1}, "image_si"),
         (([IMAGES[0], None], [1, 1]), {}, "images differ in size"),
