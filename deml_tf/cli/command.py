@@ -105,6 +105,11 @@ def _guarded(
         # Or the interpreter's last flush would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_UNREAD)
+    except SystemExit as error:
+        # How rich ends a program then; it has muted the standard output.
+        if isinstance(error.__context__, BrokenPipeError):
+            sys.exit(_UNREAD)
+        raise
     except UsageError as error:
         _fail(error, 2)
     except DataError as error:

@@ -4,6 +4,7 @@ import os
 
 import pytest
 from forks import Fork
+from rich.progress import track
 from rich.table import Table
 
 from deml_tf.cli import command
@@ -58,7 +59,16 @@ def printed_to_nobody(how):
     command._guarded(lambda _: how("a"), ["command"], "Interrupted.")
 
 
-@pytest.mark.parametrize("how", [say, print])
+def print_table(text):
+    console().print(Table(text))
+
+
+def show_bar(text):
+    for _ in track(text):
+        pass
+
+
+@pytest.mark.parametrize("how", [say, print, print_table, show_bar])
 def test_a_pipe_that_nobody_reads_ends_a_command_in_silence(how):
     """Such as that of `| head -1`."""
     process = Fork(printed_to_nobody, how)
