@@ -72,8 +72,8 @@ class PKSampler(keras.utils.PyDataset):
         super().__init__(**kwargs)
         if self.use_multiprocessing:
             raise UsageError(
-                "use_multiprocessing=True forks TensorFlow, which then waits for ever: "
-                "give workers=N, which are threads."
+                "use_multiprocessing=True forks TensorFlow, which may then wait for "
+                "ever: give workers=N, which are threads."
             )
         if isinstance(images, tf.data.Dataset):
             if labels is not None:
