@@ -1,5 +1,6 @@
-"""How often `deml_tf.launch` starts its workers again."""
+"""How often `deml_tf.launch` starts its workers again, and past which proxy."""
 
+import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
 from unittest import mock
@@ -8,6 +9,7 @@ import pytest
 
 from deml_tf import launch
 from deml_tf.errors import DataError, UsageError
+from deml_tf.training.worker_processes import start_worker
 
 AGAIN = pytest.raises(DataError, match="status 1.* goes on from the last checkpoint")
 MEND = pytest.raises(UsageError, match="status 2.* mend its flags")
@@ -31,3 +33,12 @@ def test_restarts(restarts, ends, outcome, monkeypatch):
     with outcome:
         launch.main(["--steps=1"])
     assert run_workers.call_args_list == [mock.call(2, ["--steps=1"])] * len(ends)
+
+
+def test_workers_find_each_other_past_a_proxy(monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", popen := mock.Mock())
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_grpc_proxy", "a.example")
+    start_worker(0, ["127.0.0.1:2"], [])
+    found = popen.call_args.kwargs["env"]["no_grpc_proxy"]
+    assert found == "a.example,localhost,127.0.0.1"

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+import urllib.request
 
 _HOST = re.compile(r"[^\s/@:\[\]]+|\[[\da-fA-F:.]+\]")  # a name, an IPv4 or an [IPv6]
 LAST_PORT = 2**16 - 1
@@ -28,6 +29,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def direct() -> dict[str, str]:
+    """Return what keeps TensorFlow's gRPC from asking a proxy for this machine itself.
+
+    Returns:
+        Variables for the environment, beside those that it has: none without a proxy.
+    """
+    known = urllib.request.getproxies_environment()
+    if not {"grpc", "https", "http"} & known.keys():
+        return {}
+    exceptions = known.get("no_grpc", known.get("no", "")).split(",")
+    names = dict.fromkeys([*exceptions, "localhost", "127.0.0.1"])
+    return {"no_grpc_proxy": ",".join(filter(None, names))}
 
 
 def split(address: str) -> tuple[str, int] | None:

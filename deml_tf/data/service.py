@@ -1,5 +1,6 @@
 """Have other machines read the batches (tf.data service), in the same order."""
 
+import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
@@ -7,7 +8,7 @@ from typing import Any, cast
 import tensorflow as tf
 
 from deml_tf.cli.error_text import why_not
-from deml_tf.data.address import MEND, split
+from deml_tf.data.address import MEND, direct, split
 from deml_tf.errors import DataError, UsageError
 
 _AHEAD = 64  # batches that may come before one that is waited for
@@ -78,6 +79,7 @@ def through_service(
             tf.data.Dataset.from_tensors(n), read(tf.data.Dataset.from_tensors(n))
         )
     )
+    os.environ.update(direct())
     try:
         served = numbered.apply(
             tf.data.experimental.service.distribute(

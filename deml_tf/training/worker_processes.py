@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from deml_tf.cli import termination
+from deml_tf.data.address import direct
 from deml_tf.training.cluster import VARIABLE
 
 _PATIENCE = 60  # seconds in which the others may end by themselves, saying why
@@ -82,7 +83,7 @@ def start_worker(
     """
     return subprocess.Popen(
         [sys.executable, "-m", "deml_tf.train", *arguments],
-        env={**os.environ, VARIABLE: tf_config(rank, addresses)},
+        env={**os.environ, **direct(), VARIABLE: tf_config(rank, addresses)},
         process_group=0,  # Ctrl-C reaches it as SIGTERM, which lets it save its step
         **options,
     )

@@ -1,14 +1,16 @@
 """Addresses of data services, and what is said of services that fail."""
 
 import contextlib
+import os
 import socket
 import threading
+from unittest import mock
 
 import pytest
 import tensorflow as tf
 
 from deml_tf.cli.error_text import service_error
-from deml_tf.data.address import is_host, is_loopback, split
+from deml_tf.data.address import direct, is_host, is_loopback, split
 from deml_tf.data.service import check_service, through_service
 from deml_tf.errors import DataError
 
@@ -74,6 +76,42 @@ def test_addresses():
 )
 def test_hosts_that_other_machines_do_not_reach(host, own):
     assert is_loopback(host) is own
+
+
+@pytest.mark.parametrize(
+    ("given", "exceptions"),
+    [
+        ({}, None),
+        ({"no_proxy": "a"}, None),
+        ({"http_proxy": "http://p:1"}, "localhost,127.0.0.1"),
+        ({"https_proxy": "p:1", "no_proxy": "a,b"}, "a,b,localhost,127.0.0.1"),
+        ({"http_proxy": "p:1", "NO_PROXY": "a"}, "a,localhost,127.0.0.1"),
+        (
+            {"grpc_proxy": "p:1", "no_proxy": "a", "no_grpc_proxy": "127.0.0.1,b"},
+            "127.0.0.1,b,localhost",
+        ),
+    ],
+)
+def test_no_proxy_is_asked_for_this_machine(given, exceptions):
+    with mock.patch.dict(os.environ, given, clear=True):
+        assert direct() == ({"no_grpc_proxy": exceptions} if exceptions else {})
+
+
+def test_a_service_here_is_reached_past_a_proxy(served, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_grpc_proxy", "a.example")
+    found, distribute = [], service.distribute
+
+    def reached(*arguments):
+        found.append(os.environ["no_grpc_proxy"])
+        assert "127.0.0.1" in found[0]  # else it would wait for ever
+        return distribute(*arguments)
+
+    monkeypatch.setattr(service, "distribute", reached)
+    address = served[0].replace("localhost", "127.0.0.1")
+    batches = through_service(tf.data.Dataset.range(3), read_number, address)
+    assert [int(n) for n in batches] == [0, 1, 4]
+    assert found == ["a.example,localhost,127.0.0.1"]
 
 
 def test_a_service_that_is_up(served):
