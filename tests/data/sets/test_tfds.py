@@ -5,6 +5,7 @@ import os
 import socket
 import sqlite3
 import tempfile
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -286,6 +287,7 @@ def test_a_failed_download_is_explained(name, layout, tmp_path, monkeypatch):
         raise socket.gaierror("no such host")
 
     monkeypatch.setattr(socket, "getaddrinfo", no_network)
+    monkeypatch.setattr(urllib.request, "getproxies", dict)
     with pytest.raises(DataError) as caught:
         read_tfds(name, tmp_path / "new")
     message = str(caught.value)
@@ -303,6 +305,18 @@ def test_any_failure_of_the_preparation_is_explained(tmp_path, monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments: [])
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(DataError, match=r"caltech_birds2011 \(install opencv\); get"):
+        read_tfds("caltech_birds2011", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["http", "https", "all"])
+def test_a_proxy_looks_names_up(kind, tmp_path, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError("tried")
+
+    monkeypatch.setattr(urllib.request, "getproxies", lambda: {kind: "http://p:1"})
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    with pytest.raises(DataError, match=r"caltech_birds2011 \(tried\); get"):
         read_tfds("caltech_birds2011", tmp_path)
 
 
