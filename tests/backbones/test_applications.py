@@ -406,6 +406,28 @@ def test_spoilt_weights(tmp_path):
         build("mobilenet_v2", weights=str(tmp_path / "w.h5"))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["imagenet", "file"])
+def test_weights_are_read_in_float32_under_any_policy(weights, keras_home, monkeypatch):
+    monkeypatch.setattr(
+        "keras.src.utils.file_utils.validate_file", lambda *_, **__: True
+    )
+    source = put(keras_home[0], MOBILENET, "mobilenet_v2")
+    if weights == "file":
+        weights = str(keras_home[0] / "models" / MOBILENET)
+    ours = build("mobilenet_v2", dtype="float32")
+    keras_applications.assign(source, APPLICATIONS["mobilenet_v2"], ours)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        found = build("mobilenet_v2", weights=weights, dtype="float32")
+        assert keras.config.dtype_policy().name == "bfloat16"
+    finally:
+        keras.config.set_dtype_policy(before)
+    for a, b in zip(values(found), values(ours), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_other_errors_pass():
     def function(**_):
         raise ValueError("ours")

@@ -42,7 +42,7 @@ def assign_imagenet(function: Callable[..., keras.Model], backbone: Backbone) ->
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, see above
-            source = function(include_top=False, weights="imagenet", input_shape=size)
+            source = _built(function, weights="imagenet", input_shape=size)
     except Exception as error:  # the network's and HDF5's are of a dozen kinds
         if (message := _explained(backbone.name, error)) is None:
             raise
@@ -64,7 +64,7 @@ def assign_h5(
         DataError: The file is not the network's.
     """
     shape = backbone.lower.input_shape[1:]
-    source = function(include_top=False, weights=None, input_shape=shape)
+    source = _built(function, weights=None, input_shape=shape)
     try:
         source.load_weights(path)
     except Exception as error:
@@ -102,6 +102,16 @@ def assign(
         layer.set_weights(arrays)
         if isinstance(layer, keras.layers.Normalization):
             layer.finalize_state()  # it computes with constants made from its weights
+
+
+def _built(function: Callable[..., keras.Model], **settings: Any) -> keras.Model:
+    """Build in float32: under a policy such as bfloat16, weights would be rounded."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        return function(include_top=False, **settings)
+    finally:
+        keras.config.set_dtype_policy(policy)
 
 
 def _explained(name: str, error: Exception) -> str | None:
