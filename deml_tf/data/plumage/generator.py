@@ -14,7 +14,6 @@ import csv
 import json
 import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
@@ -173,10 +172,8 @@ def _draw_all(
         _draw_species, str(folder), images=images, size=size, seed=seed, view=view
     )
     if workers is None:
-        cores = (
-            os.process_cpu_count() if sys.version_info >= (3, 13) else os.cpu_count()
-        )
-        workers = min(cores or 1, 1 + len(species) * images // _WORTH_A_WORKER)
+        cores = len(os.sched_getaffinity(0))
+        workers = min(cores, 1 + len(species) * images // _WORTH_A_WORKER)
     workers = min(workers, len(species))
     rows: list[_Row] = []
     with Progress(

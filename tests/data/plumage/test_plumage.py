@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -253,6 +254,16 @@ def test_layout_and_columns_match_the_species(tiny):
 def test_same_bytes_with_two_workers(tiny, draw, tmp_path):
     assert draw(tmp_path / "two", workers=2, **TINY).wait() == 0
     assert _files(tmp_path / "two") == _files(tiny)
+
+
+def test_as_many_workers_as_cores_that_it_may_use(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    monkeypatch.setattr(generator, "_WORTH_A_WORKER", 1)
+    monkeypatch.setattr(generator, "_run", run := mock.Mock(side_effect=KeyError))
+    with pytest.raises(KeyError):
+        write_plumage(tmp_path / "set", size=32, species=9, images=9)
+    assert run.call_args.args[-1] == 2
 
 
 def test_seed_and_image_change_the_image(tiny, tmp_path):
