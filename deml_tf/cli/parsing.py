@@ -100,6 +100,13 @@ def _check_flagfile(argument: str, including: tuple[Path, ...] = ()) -> None:
             f"--flagfile={path} cannot be read ({reason}): give a text file with one "
             "--flag=value a line."
         ) from error
+    try:
+        path.read_text()  # as absl will
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"--flagfile={path} has letters that the locale's encoding, "
+            f"{error.encoding}, lacks: set PYTHONUTF8=1."
+        ) from error
     for number, line in enumerate(lines, start=1):
         if line.strip() and not line.startswith(("#", "//")):
             if not line.strip().startswith("-"):

@@ -1,8 +1,14 @@
 """Sentences about the command line; tests/bad_input types whole commands."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from absl import flags
 
+from deml_tf.cli import parsing
 from deml_tf.cli.parsing import parse
 from deml_tf.errors import UsageError
 
@@ -49,3 +55,29 @@ def test_flagfiles_are_followed(joined, values, tmp_path):
     inner.write_text(f"--flagfile={outer}\n")
     with pytest.raises(UsageError, match="includes itself"):
         parse(values, ["train", *given])
+
+
+def test_a_flagfile_with_letters_that_the_locale_lacks(tmp_path):
+    outer, inner = tmp_path / "outer.cfg", tmp_path / "inner.cfg"
+    outer.write_text(f"--flagfile={inner}\n")
+    inner.write_text("--name=\u00e9\n", encoding="utf-8")
+    code = (
+        "import sys, types\n"
+        "sys.modules['deml_tf'] = package = types.ModuleType('deml_tf')\n"
+        "package.__path__ = [sys.argv[1]]\n"  # without TensorFlow
+        "from absl import flags\n"
+        "from deml_tf.cli.parsing import parse\n"
+        "parse(flags.FlagValues(), ['train', sys.argv[2]])\n"
+    )
+    package = Path(parsing.__file__).parents[1]
+    ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, package, f"--flagfile={outer}"],
+        env=os.environ | ascii_alone,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.stderr.endswith(
+        f"UsageError: --flagfile={inner} has letters that the locale's encoding, ascii,"
+        " lacks: set PYTHONUTF8=1.\n"
+    )
