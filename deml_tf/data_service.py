@@ -141,7 +141,7 @@ def check_port(port: int) -> None:
 
 
 def _worker(dispatcher: str, host: str, port: int) -> Any:
-    os.environ.update(address.direct())
+    os.environ.update(address.direct(host))
     service = tf.data.experimental.service
     return service.WorkerServer(
         service.WorkerConfig(

@@ -38,4 +38,4 @@ def test_the_first_worker_finds_its_service_past_a_proxy(config, monkeypatch):
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     monkeypatch.setenv("no_grpc_proxy", "a.example")
     data_service.start("here", 5050)
-    assert os.environ["no_grpc_proxy"] == "a.example,localhost,127.0.0.1"
+    assert os.environ["no_grpc_proxy"] == "a.example,localhost,127.0.0.1,here"

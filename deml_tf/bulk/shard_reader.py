@@ -167,8 +167,8 @@ class ShardReader:
             paths.append(self.folder / name)
             if not paths[-1].is_file():
                 raise DataError(
-                    f"{self._named} lacks {name} of {count} shards: give the same "
-                    "embed command again, which writes the missing ones."
+                    f"{self._named} lacks {name}, one of {count} shards: give the "
+                    "same embed command again, which writes the missing ones."
                 )
         return paths
 

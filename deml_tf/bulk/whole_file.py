@@ -1,5 +1,6 @@
 """Files that get their name when they are whole, and of which a kill leaves nothing."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,5 +46,7 @@ def _name_new(temporary: Path, path: Path) -> None:
         os.link(temporary, path)
     except FileExistsError:
         return
-    except OSError:  # a disk without links, on which the last one wins
-        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        os.replace(temporary, path)  # a disk without links, on which the last one wins

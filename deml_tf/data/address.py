@@ -31,8 +31,11 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-def direct() -> dict[str, str]:
+def direct(*hosts: str) -> dict[str, str]:
     """Return what keeps TensorFlow's gRPC from asking a proxy for this machine itself.
+
+    Args:
+        *hosts: Further machines that are reached without a proxy.
 
     Returns:
         Variables for the environment, beside those that it has: none without a proxy.
@@ -41,7 +44,7 @@ def direct() -> dict[str, str]:
     if not {"grpc", "https", "http"} & known.keys():
         return {}
     exceptions = known.get("no_grpc", known.get("no", "")).split(",")
-    names = dict.fromkeys([*exceptions, "localhost", "127.0.0.1"])
+    names = dict.fromkeys([*exceptions, "localhost", "127.0.0.1", *hosts])
     return {"no_grpc_proxy": ",".join(filter(None, names))}
 
 

@@ -69,8 +69,8 @@ def arcface(
 class ArcFace(ClassWeights):
     """ArcFace as a Keras layer; see `arcface` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
-    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
+    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
         num_classes: Classes trained on; the program fills it in.

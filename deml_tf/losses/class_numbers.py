@@ -24,8 +24,9 @@ def class_numbers(labels: Any) -> Any:
     Raises:
         UsageError: If they have another shape, are strings, or are numbers of a type
             that has rounded them, so that classes would merge. In a TensorFlow graph
-            the last is a `tf.errors.InvalidArgumentError` when it is run, and nothing
-            with `jit_compile=True`, since XLA drops assertions: give integers.
+            the last is a `tf.errors.InvalidArgumentError` when it is run; with
+            `jit_compile=True` nothing is raised, because XLA drops assertions: give
+            integers there.
     """
     labels = _tensor(labels)
     shape = tuple(labels.shape)

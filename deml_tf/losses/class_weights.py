@@ -94,7 +94,7 @@ class ClassWeights(LossLayer):
 
     Called as a layer it adds its loss, see `LossLayer`, so that `fit` trains the
     classes with the rest. The optimizer of deml_tf's trainer reads `rate_multiplier`
-    and `l2`; others do not: give `GroupedAdam` a multiplier for the layer's name.
+    and `l2`; others do not: give `GroupedAdam` both by the layer's name.
 
     Args:
         num_classes: Classes trained on; the program fills it in.

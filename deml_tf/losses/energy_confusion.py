@@ -9,7 +9,7 @@ from deml_tf.losses.replicas import gather_rows
 # The release's weight on Cars196 beside binomial deviance; `energy_confusion` does not
 # apply it.
 ENERGY_CONFUSION_WEIGHT = 0.13
-ROUNDING = 1e-12  # of float32, squared, in parts of the squared lengths
+ROUNDING = 1e-12  # squared rounding error of float32, as a share of squared lengths
 
 
 def energy_confusion(
@@ -41,8 +41,9 @@ def energy_confusion(
     pooled = ops.stop_gradient(ops.cast(pooled, "float32"))
     embeddings = ops.matmul(pooled, ops.cast(kernel, "float32"))  # (b, d)
     lengths = ops.sum(ops.square(embeddings), axis=-1)
-    # A common part, with which distances have nothing to do, costs digits.
-    embeddings -= ops.stop_gradient(ops.mean(gather_rows(embeddings), axis=0))
+    # Distances do not depend on the mean, and subtracting it saves digits.
+    rows = gather_rows(embeddings) if pairs == "global" else embeddings
+    embeddings -= ops.stop_gradient(ops.mean(rows, axis=0))
     batch = pairs_of(labels, embeddings, pairs)
     other = ops.cast(batch.other, "float32")
     squared = batch.squared_distances(normalise=False)[0]  # (b, B)

@@ -138,9 +138,10 @@ class CrossBatchMemory(LossLayer):
         steps = ops.convert_to_tensor(self.steps)
         first = ops.convert_to_tensor(self.remembered)
         count = ops.cast(ops.shape(labels)[0], "int64")
-        # What is no number would spoil each step that compares with it, even where the
-        # optimizer has passed over the batch's own.
-        started = ops.logical_and(steps >= self.start, ops.all(ops.isfinite(rows)))
+        # A NaN, or a row too long for float32, would spoil every later step, even where
+        # the optimizer skipped the step that it came from.
+        is_sound = ops.all(ops.isfinite(ops.sum(ops.square(rows), axis=-1)))
+        started = ops.logical_and(steps >= self.start, is_sound)
         # Which image of the batch comes to each place. No scatter, which TensorFlow
         # sends over the CPU where a GPU is to be deterministic.
         image = (ops.arange(self.size, dtype="int64") - first) % self.size

@@ -41,8 +41,8 @@ def normalised_softmax(
 class NormalisedSoftmax(ClassWeights):
     """Normalised softmax as a Keras layer; see `normalised_softmax` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
-    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
+    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
         num_classes: Classes trained on; the program fills it in.

@@ -82,8 +82,8 @@ def _log_one_plus_sum(exponents: Any, weights: Any, is_global: bool) -> Any:
 class ProxyAnchor(ClassWeights):
     """Proxy-Anchor as a Keras layer; see `proxy_anchor` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
-    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
+    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
         num_classes: Classes trained on; the program fills it in.

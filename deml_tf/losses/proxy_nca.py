@@ -49,8 +49,8 @@ def proxy_nca(labels: Any, embeddings: Any, weights: Any, *, scale: float = 1.0)
 class ProxyNCA(ClassWeights):
     """Proxy-NCA as a Keras layer; see `proxy_nca` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
-    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
+    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
         num_classes: Classes trained on, at least 2; the program fills it in.

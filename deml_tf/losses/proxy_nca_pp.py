@@ -44,8 +44,8 @@ def proxy_nca_pp(
 class ProxyNCAPP(ClassWeights):
     """ProxyNCA++ as a Keras layer; see `proxy_nca_pp` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
-    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
+    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
         num_classes: Classes trained on; the program fills it in.

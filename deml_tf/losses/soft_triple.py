@@ -79,8 +79,8 @@ def soft_triple(
 class SoftTriple(ClassWeights):
     """SoftTriple as a Keras layer; see `soft_triple` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere the optimizer has
-    them: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
+    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
         num_classes: Classes trained on; the program fills it in.

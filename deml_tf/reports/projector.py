@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from deml_tf.cli.printing import printable
 from deml_tf.data.example import Example
 from deml_tf.data.images import read_example
-from deml_tf.reports.charts import INK, new_axes, svg
+from deml_tf.reports.charts import INK, in_default_style, new_axes, svg
 from deml_tf.reports.page import write_page
 from deml_tf.runs.atomic import write_atomically
 
@@ -131,6 +131,7 @@ def make_sprite(
     return side, canvas
 
 
+@in_default_style
 def _map(places: np.ndarray, labels: Sequence[str]):
     """Draw the places, the classes of most images in colours."""
     names, numbers, counts = np.unique(

@@ -89,7 +89,8 @@ def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
 def check_tensorflow_path(argument: str, folder: str | os.PathLike[str]) -> None:
     """Refuse a folder whose path TensorFlow does not take, or takes for a pattern.
 
-    It finds, and removes, the files of a checkpoint by the pattern that its path is.
+    It uses a checkpoint's path as a pattern when it looks for its files, and when it
+    removes them.
 
     Args:
         argument: Name of the argument that names the folder.
@@ -107,7 +108,7 @@ def check_tensorflow_path(argument: str, folder: str | os.PathLike[str]) -> None
     if re.search(r"[*?[\\]", shown):
         raise UsageError(
             f"{argument}={shown} holds *, ?, [ or \\, which TensorFlow takes for a "
-            "pattern of names: rename it, or name another."
+            f"pattern: give {argument}=FOLDER without them."
         )
 
 

@@ -58,7 +58,9 @@ async def uploaded(request: Request) -> tuple[bytes, dict[str, Any]]:
             encoded = await upload.read()
             others = {name: form.get(name) for name in ("k", "label")}
     except (LookupError, UnicodeError) as error:  # of a charset such as "undefined"
-        raise HTTPException(400, "The form is no text of its charset.") from error
+        raise HTTPException(
+            400, "The form cannot be decoded in the charset that it names."
+        ) from error
     if not encoded:
         raise HTTPException(400, "No file is chosen, or it is empty: choose an image.")
     return encoded, others

@@ -125,6 +125,24 @@ def test_maps_are_keras_hubs(preset, cut):
         np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-4)
 
 
+def test_weights_are_read_in_float32_under_any_policy(preset):
+    _, name = preset
+    wanted = build_backbone(name, input_size=32)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("bfloat16")
+    try:
+        found = build_backbone(name, input_size=32, dtype="float32")
+    finally:
+        keras.config.set_dtype_policy(before)
+    for ours, theirs in zip(weights_of(found), weights_of(wanted), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def weights_of(backbone):
+    layers = backbone.layers().values()
+    return [np.asarray(weight) for layer in layers for weight in layer.weights]
+
+
 @pytest.mark.parametrize("kind", ["dinov2 registers", "dinov3", "siglip"])
 def test_another_size_of_the_images(kind, tmp_path):
     """As keras-hub itself resizes positions; SigLIP's are resized as ViT's."""

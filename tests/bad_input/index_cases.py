@@ -71,8 +71,8 @@ CASES = (
         "an embedding that is not finished",
         BUILD,
         1,
-        "--embeddings=made lacks shard_00001.parquet of 2 shards: give the same embed "
-        "command again, which writes the missing ones.",
+        "--embeddings=made lacks shard_00001.parquet, one of 2 shards: give the same "
+        "embed command again, which writes the missing ones.",
         also(shards(sizes=[10, 10]), without("made/shard_00001.parquet")),
     ),
     Case(

@@ -56,7 +56,7 @@ CASES = (
         "train TINY '--run_dir=runs/lr[12]'",
         2,
         "--run_dir=runs/lr[12] holds *, ?, [ or \\, which TensorFlow takes for a "
-        "pattern of names: rename it, or name another.",
+        "pattern: give --run_dir=FOLDER without them.",
     ),
     Case(
         "a run of other flags",

@@ -71,6 +71,7 @@ def test_a_flagfile_with_letters_that_the_locale_lacks(tmp_path):
     )
     package = Path(parsing.__file__).parents[1]
     ascii_alone = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    ascii_alone["PYTHON_COLORS"] = "0"
     ended = subprocess.run(
         [sys.executable, "-c", code, package, f"--flagfile={outer}"],
         env=os.environ | ascii_alone,

@@ -95,6 +95,8 @@ def test_hosts_that_other_machines_do_not_reach(host, own):
 def test_no_proxy_is_asked_for_this_machine(given, exceptions):
     with mock.patch.dict(os.environ, given, clear=True):
         assert direct() == ({"no_grpc_proxy": exceptions} if exceptions else {})
+        further = {"no_grpc_proxy": f"{exceptions},here"} if exceptions else {}
+        assert direct("here", "127.0.0.1") == further
 
 
 def test_a_service_here_is_reached_past_a_proxy(served, monkeypatch):

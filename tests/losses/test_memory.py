@@ -59,11 +59,12 @@ def test_the_loss_is_that_of_batch_and_past(kind):
         past = held(layer)
 
 
-def test_a_batch_that_is_no_number_is_not_remembered():
-    layer = made()
+@pytest.mark.parametrize("number", [np.nan, np.inf, 3e19])
+def test_a_batch_that_is_no_number_is_not_remembered(number):
+    layer = made(loss=BinomialDeviance())
     for step in range(3):
         labels, embeddings = batch(step)
-        spoiled = tf.where(step == 1, np.inf, embeddings)
+        spoiled = tf.where(step == 1, number, embeddings)
         values = layer.call(labels, spoiled, training=True)
         assert np.all(np.isfinite(values)) == (step != 1)
     labels = np.concatenate([batch(0)[0], batch(2)[0]])

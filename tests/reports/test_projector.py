@@ -4,6 +4,7 @@ import csv
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -87,6 +88,16 @@ def test_classes_stay_apart_on_the_map():
     assert (near.argmin(1) % 2 == np.arange(60) % 2).all()
     assert 1 < 3 * spread < np.linalg.norm(centres[0] - centres[1])
     np.testing.assert_array_equal(flattened(apart(60)), places)  # the same again
+
+
+def test_no_matplotlibrc_changes_the_map(examples, tmp_path):
+    pages = []
+    for usetex in (False, True):
+        folder = tmp_path / str(usetex)
+        with matplotlib.rc_context({"text.usetex": usetex, "lines.markersize": 20}):
+            write_projector(folder, apart(10), examples)
+        pages.append((folder / "map.html").read_text())
+    assert pages[0] == pages[1]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])

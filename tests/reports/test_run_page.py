@@ -165,7 +165,7 @@ def test_figures_of_the_run_are_there(tmp_path):
     assert "1 0.371 0.372 – 0.257 0.169 2 0.373 0.374 0.375 0.358 –" in cells
 
 
-def test_charts_of_what_was_recorded_and_the_chosen_step(tmp_path):
+def test_charts_of_what_was_recorded_and_the_best_step(tmp_path):
     page = report(tmp_path)
     assert len(page.all("svg")) == 5  # validation, three losses, speed
     for title in ("Recall@1 on validation", "Total loss", "Metric loss", "Adversary"):

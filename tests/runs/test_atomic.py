@@ -162,5 +162,5 @@ def test_a_folder_that_tensorflow_does_not_take():
 def test_a_folder_that_tensorflow_takes_for_a_pattern(path):
     """It would restore nothing, and remove the checkpoints of runs/lr1 and runs/lr2."""
     said = f"run_dir={path} holds *, ?, [ or \\, which TensorFlow takes for a pattern"
-    with pytest.raises(UsageError, match=f"^{re.escape(said)} of names: rename it"):
+    with pytest.raises(UsageError, match=f"^{re.escape(said)}: give run_dir="):
         check_tensorflow_path("run_dir", path)

@@ -137,7 +137,10 @@ def _network(which: str, is_known: bool, load_weights: bool) -> tuple[Network, A
     """Return what reads a preset's network, and that network, without its text."""
     from keras_hub.models import Backbone
 
-    read = functools.partial(Backbone.from_preset, load_weights=load_weights)
+    # Under a policy such as bfloat16, weights would be rounded.
+    read = functools.partial(
+        Backbone.from_preset, load_weights=load_weights, dtype="float32"
+    )
     source = _read(which, is_known, read)
     return NETWORKS[type(source).__name__], getattr(source, "vision_encoder", source)
 

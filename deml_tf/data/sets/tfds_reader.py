@@ -172,10 +172,11 @@ def _prepare(name: str, builder: Any) -> None:
 
 def _check_network(builder: Any) -> None:
     """Fail at once where tensorflow-datasets would try for minutes."""
-    if {"http", "https", "all"} & urllib.request.getproxies().keys():
+    urls = [urlsplit(url) for url in getattr(type(builder), "url_infos", None) or {}]
+    proxies = urllib.request.getproxies()
+    if any({url.scheme, "all"} & proxies.keys() for url in urls):
         return  # the proxy looks names up
-    urls = getattr(type(builder), "url_infos", None) or {}
-    hosts = {urlsplit(url).hostname for url in urls}
+    hosts = {url.hostname for url in urls}
     error: OSError | None = None
     for host in hosts - {None}:
         try:
