@@ -33,6 +33,18 @@ def test_a_file_that_is_to_be_new(tmp_path, monkeypatch, linkable):
         assert path.read_bytes() == b"all" and listed(tmp_path) == ["x"]
 
 
+def test_a_disk_that_fails_replaces_nothing(tmp_path, monkeypatch):
+    def fail(*paths):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_whole(path, lambda file: file.write(b"all"), may_replace=False)
+    assert path.read_bytes() == b"old" and listed(tmp_path) == ["x"]
+
+
 def test_content_is_on_disk_before_it_takes_the_name(tmp_path, disk_calls):
     write_whole(tmp_path / "x", lambda file: file.write(b"all of it"))
     assert disk_calls == ["sync", b"all of it", "sync"]
