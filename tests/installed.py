@@ -22,20 +22,20 @@ import deml_tf  # noqa: F401
 
 
 def helps_by_command(scripts):
-    """Each command's help, twice, in forks: the imports take seconds."""
+    """Status and output of each command's help, twice, in forks: imports take long."""
     found = metadata.distribution("deml_tf").entry_points
     modules = {s.name: s.module for s in found.select(group="console_scripts")}
     for module in modules.values():
         import_module(module)
     return {
         name: [
-            run(["--help"], runpy.run_path, str(scripts / name))[1],
+            run(["--help"], runpy.run_path, str(scripts / name))[:2],
             run(
                 ["--help"],
                 runpy.run_module,
                 module.removesuffix(".__main__"),
                 alter_sys=True,
-            )[1],
+            )[:2],
         ]
         for name, module in modules.items()
     }

@@ -220,8 +220,9 @@ def test_scripts_are_the_commands(environment, tried):
     assert set(helps) == {f"deml-tf-{n.replace('_', '-')}" for n in commands()}
     for name, path in commands().items():
         # The flags stand below the program's name, which differs.
-        texts = helps[f"deml-tf-{name.replace('_', '-')}"]
-        script, module = (re.sub(r"\n\S+:\n", "\n", text) for text in texts)
+        said = helps[f"deml-tf-{name.replace('_', '-')}"]
+        assert [status for status, _ in said] == [0, 0]
+        script, module = (re.sub(r"\n\S+:\n", "\n", text) for _, text in said)
         assert script == module and "\n  --" in script
         purpose = ast.get_docstring(ast.parse(path.read_text())) or ""
         assert script.startswith(purpose.splitlines()[0])
@@ -244,10 +245,10 @@ def test_the_pages_name_flags_that_there_are(tried):
     flags = {
         name.removeprefix("deml-tf-").replace("-", "_"): {
             prefix + flag
-            for no, flag in re.findall(r"^  --(\[no\])?(\w+)", texts[0], re.M)
+            for no, flag in re.findall(r"^  --(\[no\])?(\w+)", said[0][1], re.M)
             for prefix in ("", "no" if no else "")
         }
-        for name, texts in helps.items()
+        for name, said in helps.items()
     }
     everywhere = {"flagfile", "help"}
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]

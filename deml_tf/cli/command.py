@@ -26,10 +26,10 @@ def run(
 ) -> None:
     """Parse the flags and call a command.
 
-    The exit status is 0 when it is done, 2 for wrong usage, 1 for wrong data, 130 after
-    Ctrl-C and 143 after SIGTERM or SIGHUP; all but the first with one sentence on the
-    standard error and no traceback. It is 141, without a word, where nobody reads the
-    standard output any more.
+    The exit status is 0 when it is done or has given help, 2 for wrong usage, 1 for
+    wrong data, 130 after Ctrl-C and 143 after SIGTERM or SIGHUP; all but the first with
+    one sentence on the standard error and no traceback. It is 141, without a word,
+    where nobody reads the standard output any more.
 
     Args:
         main: Function of the arguments that are no flags.
@@ -83,6 +83,8 @@ def _introduce(module: str) -> None:
 def _parse(argv: Sequence[str], hint: str) -> list[str]:
     try:
         return parse(flags.FLAGS, argv, hint=hint)
+    except SystemExit:  # absl has given help, which it calls a failure
+        sys.exit(0)
     except UsageError as error:
         _fail(error, 2)
         raise

@@ -28,6 +28,9 @@ class Journal(keras.callbacks.Callback):
             step with it, because all must reset a Keras metric together.
         forward: Given the step and the numbers of each line as well; None, the default,
             for nobody.
+
+    Attributes:
+        images_per_second: In the present window, or in the last one if none is open.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class Journal(keras.callbacks.Callback):
         self.writes = workers.is_writer
         self.forward = forward
         self.window = [0, 0.0]  # steps, seconds
+        self.images_per_second = 0.0
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Open the TensorBoard log."""
@@ -63,7 +67,8 @@ class Journal(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Write a line at the end of each window."""
         passed = time.perf_counter() - self.began
-        self.window = [self.window[0] + 1, self.window[1] + passed]
+        steps, seconds = self.window = [self.window[0] + 1, self.window[1] + passed]
+        self.images_per_second = steps * self.train.batch_size / seconds
         self.step += 1
         if self.step % self.train.log_every and self.step != self.train.steps:
             return
@@ -93,12 +98,11 @@ class Journal(keras.callbacks.Callback):
         self.writer.close()
 
     def _close_window(self, logs: dict | None) -> None:
-        steps, seconds = self.window
         record = {
             **{name: float(value) for name, value in (logs or {}).items()},
             "learning_rate": float(tf.convert_to_tensor(self.rate)),
-            "seconds": seconds,
-            "images_per_second": steps * self.train.batch_size / seconds,
+            "seconds": self.window[1],
+            "images_per_second": self.images_per_second,
         }
         self.write(record)
         self.window = [0, 0.0]

@@ -1,7 +1,5 @@
 """A progress bar with step, losses, images a second and time left."""
 
-import time
-
 import keras
 from rich.progress import (
     BarColumn,
@@ -14,6 +12,7 @@ from rich.progress import (
 
 from deml_tf.config import TrainConfig
 from deml_tf.training.batch_diagnostics import DIAGNOSTICS
+from deml_tf.training.journal import Journal
 
 
 class ProgressBar(keras.callbacks.Callback):
@@ -21,13 +20,15 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
         first_step: Steps done before this `fit`.
-        train: Its steps, batches, and `log_every`, the steps between lines.
+        train: Its steps, and `log_every`, the steps between lines.
+        journal: Called before it; knows the images a second.
     """
 
-    def __init__(self, first_step: int, train: TrainConfig):
+    def __init__(self, first_step: int, train: TrainConfig, journal: Journal):
         super().__init__()
         self.step = first_step
         self.train = train
+        self.journal = journal
         self.bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(),
@@ -47,14 +48,11 @@ class ProgressBar(keras.callbacks.Callback):
         """Show the bar; other output goes above it."""
         if self.bar.console.is_terminal:
             self.bar.start()
-        self.before = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move on by one step."""
         self.step += 1
-        now = time.perf_counter()
-        rate = self.train.batch_size / (now - self.before)
-        self.before = now
+        rate = self.journal.images_per_second
         losses = "  ".join(
             f"{name} {value:.3f}"
             for name, value in (logs or {}).items()

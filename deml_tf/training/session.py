@@ -159,7 +159,7 @@ class Session:
 
         journal = Journal(self.run, first_step, train, len(images), workers, forward)
         choice.begin(first_step, journal.write)
-        bar = ProgressBar(first_step, train)
+        bar = ProgressBar(first_step, train, journal)
         callbacks = [
             StopOnNonFinite(first_step, files_of),
             journal,

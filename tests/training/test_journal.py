@@ -14,6 +14,7 @@ from deml_tf.runs.folder import RunFolder
 from deml_tf.training import journal, loop
 from deml_tf.training.final_scores import training_facts
 from deml_tf.training.journal import Journal
+from deml_tf.training.progress import ProgressBar
 from deml_tf.training.workers import Workers
 
 WAIT, STEP, OTHERS = 5.0, 2.0, 100.0  # seconds: images, step, validation and checkpoint
@@ -68,7 +69,8 @@ def fit(run, clock, train, stops_at=None, first_step=0):
                 self.model.stop_training = True
 
     logged = Journal(run, first_step, train, 12, Workers())
-    loop.fit(Trainer(), batches(), [Compute(), logged, Others()])
+    bar = ProgressBar(first_step, train, logged)
+    loop.fit(Trainer(), batches(), [Compute(), logged, Others(), bar])
     return [record for record in run.metrics() if "seconds" in record]
 
 
@@ -82,6 +84,16 @@ def test_the_wait_for_images_counts_and_other_callbacks_do_not(run, clock):
     ]
     assert {r["images_per_second"] for r in found} == {2.0}  # 14 images in 7 seconds
     assert found[0]["loss"] == 3.0 and found[0]["learning_rate"] == 0.5
+
+
+def test_a_line_shows_the_speed_of_its_window(run, clock, capsys):
+    """Not that of a step whose time holds a validation."""
+    train = TrainConfig(steps=5, log_every=2, classes_per_batch=7)
+    fit(run, clock, train)
+    lines = [line for line in capsys.readouterr().out.splitlines() if "step" in line]
+    assert [line.split("  ")[:3] for line in lines] == [
+        [f"step {step}/5", "loss 3.000", "2.0 images/s"] for step in (2, 4, 5)
+    ]
 
 
 def test_the_learning_rate_is_that_of_the_step(run, clock, monkeypatch):
