@@ -63,6 +63,19 @@ def locked_beside(path: Path) -> Iterator[None]:
         time.sleep(_PAUSE)
 
 
+@contextlib.contextmanager
+def locked_if_possible(path: Path) -> Iterator[None]:
+    """Hold the lock of `locked_beside`, or none where its folder takes none.
+
+    Args:
+        path: The file or folder, which need not be there.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError, DataError):
+            held.enter_context(locked_beside(path))
+        yield
+
+
 def is_still_at(handle: int, place: Path) -> bool:
     """Tell whether what is open has been neither removed nor replaced since.
 

@@ -5,6 +5,7 @@ import os
 import re
 import socket
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ from deml_tf.data.sets.tfds import BENCHMARKS
 from deml_tf.data.sets.tfds_records import Images, find_images
 from deml_tf.data.splits import SIDES
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs.file_lock import locked_if_possible
 
 # For names of other forms tensorflow-datasets would ask the network.
 _NAME = re.compile(r"(\w+)(/[\w.\-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
@@ -46,10 +48,11 @@ def read_tfds(
         UsageError: There is no such set, or it has no images or no classes.
         DataError: It cannot be prepared, or what is prepared cannot be used.
     """
-    builder = _builder(name, os.fspath(data_dir) if data_dir else None)
+    data_dir = os.fspath(data_dir) if data_dir else None
+    builder = _builder(name, data_dir)
     image, label, box = _features(name, builder.info.features)
     if not builder.is_prepared():
-        _prepare(name, builder)
+        builder = _prepared(name, data_dir, builder)
     kind = builder.info.file_format
     if kind != tfds.core.FileFormat.TFRECORD:
         raise DataError(
@@ -152,15 +155,22 @@ def _features(name: str, features: Any) -> tuple[str, str, str | None]:
     return image, label, of(tfds.features.BBoxFeature, "bbox")
 
 
-def _prepare(name: str, builder: Any) -> None:
-    """Download and prepare a set; if that fails, explain how to do without."""
+def _prepared(name: str, data_dir: str | None, builder: Any) -> Any:
+    """Download and prepare a set; if that fails, explain how to do without.
+
+    Of several processes one does, and the others wait for it.
+    """
     base = builder.name
     layout = BENCHMARKS.get(base, "folder")
     try:
         _check_network(builder)
         # Without a network it would wait for its second source, a bucket of its own.
         config = tfds.download.DownloadConfig(try_download_gcs=False)
-        builder.download_and_prepare(download_config=config)
+        with locked_if_possible(Path(builder.data_dir)):
+            builder = _builder(name, data_dir)  # it looks once, when it is made
+            if not builder.is_prepared():
+                builder.download_and_prepare(download_config=config)
+            return builder
     except Exception as error:  # of any kind: network, disk, formats, missing packages
         what = "its official layout" if layout != "folder" else "one folder a class"
         raise DataError(

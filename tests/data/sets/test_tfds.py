@@ -5,7 +5,9 @@ import os
 import socket
 import sqlite3
 import tempfile
+import threading
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from deml_tf.data.batches import class_ids, training_dataset
 from deml_tf.data.image_bytes import read_bytes, shard_place
 from deml_tf.data.images import decode_bytes
 from deml_tf.data.selection import read_examples
-from deml_tf.data.sets import tfds_records
+from deml_tf.data.sets import tfds_reader, tfds_records
 from deml_tf.data.sets.tfds_reader import read_tfds
 from deml_tf.data.sets.tfds_records import find_images
 from deml_tf.data.splits import zero_shot_split
@@ -32,9 +34,9 @@ F = tfds.features
 NAMES = ["wren", "auk", "tern", "gull"]  # by number, which is not by name
 
 
-def prepared(data_dir, name, features, splits, **options):
-    """Writes a set as a user finds it: without the code that made it."""
-    with registered.skip_registration():  # else tensorflow-datasets knows its code
+def code(name, features, splits):
+    """The code that makes a set, of which tensorflow-datasets does not know."""
+    with registered.skip_registration():
 
         class TestSet(tfds.core.GeneratorBasedBuilder):
             VERSION = tfds.core.Version("1.2.0")
@@ -54,7 +56,12 @@ def prepared(data_dir, name, features, splits, **options):
                 raise NotImplementedError
 
     TestSet.name = name
-    builder = TestSet(data_dir=str(data_dir), **options)
+    return TestSet
+
+
+def prepared(data_dir, name, features, splits, **options):
+    """Writes a set as a user finds it: without the code that made it."""
+    builder = code(name, features, splits)(data_dir=str(data_dir), **options)
     builder.download_and_prepare()
     return builder
 
@@ -330,6 +337,17 @@ def test_a_proxy_looks_names_up(kind, reason, tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
     with pytest.raises(DataError, match=rf"caltech_birds2011 \({reason}\); get"):
         read_tfds("caltech_birds2011", tmp_path)
+
+
+def test_two_processes_that_find_a_set_unprepared(tmp_path, monkeypatch):
+    features = {"image": F.Image(), "label": F.ClassLabel(num_classes=4)}
+    made = code("tiny_new", features, {"train": rows(range(8))})
+    monkeypatch.setattr(tfds, "builder", lambda _, data_dir: made(data_dir=data_dir))
+    both = threading.Barrier(2, timeout=60)
+    monkeypatch.setattr(tfds_reader, "_check_network", lambda _: both.wait())
+    with ThreadPoolExecutor(2) as pool:
+        found, same = pool.map(read_tfds, ["tiny_new"] * 2, [tmp_path] * 2)
+    assert len(found) == 8 and found == same
 
 
 def test_other_formats(data_dir):
