@@ -71,7 +71,7 @@ def take_out_bad(
     """
     paths = [example.path for role in ROLES for example in getattr(split, role)]
     bad = find_bad(paths)
-    if writes and not bad:
+    if writes and not bad and os.path.lexists(listing):  # its disk may be read-only
         listing.unlink(missing_ok=True)
     if not bad:
         return split

@@ -47,7 +47,8 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno:
             error.filename = os.fspath(path)  # a full disk names no file
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # missing, or a disk gone read-only
+            temporary.unlink()
         raise
     to_disk(path.parent)
 

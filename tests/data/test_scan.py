@@ -1,12 +1,14 @@
 """Images as people have them: which are good, which are bad, and why."""
 
 import csv
+import errno
 import io
 import os
 import sqlite3
 import struct
 import zlib
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -350,6 +352,17 @@ def test_skip_takes_them_out_and_says_so(split, tmp_path, capsys):
             file.write(PNG)
     assert scan.take_out_bad(split, "skip", listing) == split
     assert not listing.exists()
+
+
+def test_a_list_that_is_not_there_is_not_removed(split, tmp_path, monkeypatch):
+    """A read-only disk would refuse even that."""
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    good = Split(split.train[:-1], (), ())
+    assert scan.take_out_bad(good, "fail", tmp_path / "bad_images.csv") == good
 
 
 def test_skip_needs_two_classes_to_be_left(split, tmp_path):

@@ -33,6 +33,17 @@ def test_failing_write_leaves_the_old_file_whole(tmp_path, monkeypatch, failing)
     assert [entry.name for entry in (tmp_path / "a").iterdir()] == ["model.bin"]
 
 
+def test_a_read_only_disk_names_the_file(tmp_path, monkeypatch):
+    def refuse(path, *_, **__):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for name in ("open", "unlink"):
+        monkeypatch.setattr(Path, name, refuse)
+    with pytest.raises(OSError) as caught:
+        write_atomically(tmp_path / "x", b"all")
+    assert caught.value.filename == str(tmp_path / "x")
+
+
 def test_content_is_on_disk_before_it_takes_the_name(tmp_path, disk_calls):
     write_atomically(tmp_path / "x", b"all of it")
     assert disk_calls == ["sync", b"all of it", "sync"]
