@@ -44,6 +44,7 @@ def finished_runs(folders: Sequence[str]) -> dict[str, RunFolder]:
 
     Raises:
         UsageError: There is no folder, or one is no finished run.
+        DataError: The results of one cannot be read.
     """
     if not folders:
         raise UsageError("No run given: name the folders of finished runs.")

@@ -86,7 +86,11 @@ class RunFiles:
 
     @property
     def finished(self) -> bool:
-        """Whether the run wrote its results, whole."""
+        """Whether the run wrote its results, whole.
+
+        Raises:
+            DataError: They are there and cannot be read.
+        """
         return self._is_object(self.results_path)
 
     # What is in them.
@@ -134,8 +138,13 @@ class RunFiles:
         """Whether a file holds a JSON object, to its end."""
         try:
             return isinstance(json.loads(path.read_bytes()), dict)
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
             return False
+        except OSError as error:
+            raise DataError(
+                f"{path} cannot be read ({error.strerror}): see to it that it can be, "
+                "or name another run."
+            ) from error
 
     def write_json(self, name: str, data: object) -> None:
         """Write JSON atomically; numpy values as numbers and lists, NaN as null."""

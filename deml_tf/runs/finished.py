@@ -19,7 +19,8 @@ def open_finished(path: str | os.PathLike[str]) -> tuple[RunFolder, Configs]:
 
     Raises:
         UsageError: The run is not finished.
-        DataError: Its flags are not what a training writes.
+        DataError: Its results cannot be read, or its flags are not what a training
+            writes.
     """
     run = RunFolder(path)
     if not run.finished:

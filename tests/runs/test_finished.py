@@ -1,9 +1,12 @@
 """Finished runs, of this version and of older ones."""
 
+from pathlib import Path
+
 import pytest
 from absl import flags
 
 from deml_tf.cli.flags import as_flags, define_flags
+from deml_tf.compare import finished_runs
 from deml_tf.config import (
     CONFIGS,
     Configs,
@@ -125,6 +128,19 @@ def test_other_flags_are_refused(finished, text, words):
 def test_unfinished_runs_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no finished run"):
         open_finished(tmp_path)
+
+
+@pytest.mark.parametrize("opened", [open_finished, lambda path: finished_runs([path])])
+def test_a_finished_run_of_somebody_else(finished, monkeypatch, opened):
+    """Who keeps it for himself; tests run as root may read all."""
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    path = finished(OLD)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(DataError, match=r"results.json cannot be read \(Permission d"):
+        opened(path)
 
 
 def test_an_older_run_has_the_flags_of_today(finished):
