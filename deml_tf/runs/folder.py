@@ -50,12 +50,13 @@ class RunFolder(RunFiles):
                 as an absl list flag, everything else by `str`.
 
         Returns:
-            The open folder.
+            The open folder; without a lock if it cannot be written, and is finished.
 
         Raises:
             UsageError: The folder cannot be made, is something else than a run, was
                 made with other flags, or is in use by another process; or a value does
                 not fit on a line of a flagfile.
+            DataError: A file of the folder cannot be read, or its disk has no locks.
         """
         run = cls(path)
         check_tensorflow_path("run_dir", run.path)
@@ -71,6 +72,9 @@ class RunFolder(RunFiles):
             run._refuse_foreign()
             run._take_lock()
         except OSError as error:
+            if run.finished:
+                run._refuse_other_flags(wanted)
+                return run
             raise UsageError(
                 f"Run folder {run.path} cannot be made or written "
                 f"({error.strerror}): name another with run_dir=FOLDER."

@@ -1,5 +1,6 @@
 """What is refused before the data are read."""
 
+import errno
 import os
 import shutil
 
@@ -167,6 +168,24 @@ def test_a_finished_run_needs_no_weights(tmp_path, capsys):
     run.close()
     assert train(given, DistributionConfig()) is None
     assert "is finished" in capsys.readouterr().out
+
+
+def test_a_finished_run_on_a_read_only_disk(tmp_path, monkeypatch, capsys):
+    given = configs(tmp_path)
+    run = RunFolder.open(tmp_path / "run", as_flags(*given))
+    run.close()
+
+    def refuse(_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(RunFolder, "_take_lock", refuse)
+    with pytest.raises(UsageError, match="cannot be made or written .Read-only file"):
+        train(given, DistributionConfig())
+    run.write_json("results.json", {})
+    assert train(given, DistributionConfig()) is None
+    assert "is finished" in capsys.readouterr().out
+    with pytest.raises(UsageError, match=r"made with other flags \(seed: 0 -> 1\)"):
+        train(configs(tmp_path, seed=1), DistributionConfig())
 
 
 def test_a_finished_run_waits_for_no_other_worker(tmp_path, monkeypatch, capsys):
