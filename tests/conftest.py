@@ -5,11 +5,13 @@ import runpy
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from forks import ROOT, Fork
 from PIL import Image
+from rich import get_console
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
@@ -38,6 +40,14 @@ def paint(folder, classes=8, images=5, side=56, seed=0):
             image[y : y + side // 2, x : x + side // 2] = colour
             Image.fromarray(image.astype("uint8")).save(place / f"{n}.png")
     return Path(folder)
+
+
+@pytest.fixture
+def bar_clock(monkeypatch):
+    """The clock of all bars, whose seconds `now` a test moves on."""
+    clock = SimpleNamespace(now=7.0)
+    monkeypatch.setattr(get_console(), "get_time", lambda: clock.now)
+    return clock
 
 
 @pytest.fixture

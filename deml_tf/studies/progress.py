@@ -9,10 +9,11 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
 
 from deml_tf.cli.printing import printable, say
+from deml_tf.cli.time_left import TimeLeft
 from deml_tf.studies.plan import PlannedRun
 from deml_tf.studies.records import Record
 
@@ -29,15 +30,21 @@ class StudyProgress:
 
     def __init__(self, total: int, done: int):
         """Show nothing yet."""
+        self.left = TimeLeft(total, done)
+        whole = Column(no_wrap=True)  # only the names are cut
         self.bar = Progress(
             TextColumn("runs"),
-            MofNCompleteColumn(),
+            MofNCompleteColumn(table_column=whole),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[current]}", markup=False),
-            TimeElapsedColumn(),
+            TextColumn(
+                "{task.fields[current]}",
+                markup=False,
+                table_column=Column(no_wrap=True, ratio=1),
+            ),
+            TimeElapsedColumn(table_column=whole),
             TextColumn("left"),
-            TimeRemainingColumn(),
-            speed_estimate_period=float("inf"),
+            self.left,
+            expand=True,
         )
         self.task = self.bar.add_task("", total=total, completed=done, current="")
         self.total, self.done = total, done
@@ -50,7 +57,8 @@ class StudyProgress:
 
     def __exit__(self, *error: object) -> None:
         """Leave the bar on the screen."""
-        self.bar.stop()
+        if self.bar.console.is_terminal:  # elsewhere it would print an empty line
+            self.bar.stop()
 
     def show(self, current: Sequence[PlannedRun]) -> None:
         """Show what is under way."""
@@ -60,6 +68,7 @@ class StudyProgress:
     def finish(self, record: Record) -> None:
         """Move on by a finished run, and say its score."""
         self.done += 1
+        self.left.move(self.done)
         self.bar.update(self.task, completed=self.done)
         recall = record.numbers.get("recall_at_1")
         scored = "" if recall is None else f": Recall@1 {recall:.3f}"

@@ -7,9 +7,10 @@ from rich.progress import (
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.table import Column
 
+from deml_tf.cli.time_left import TimeLeft
 from deml_tf.config import TrainConfig
 from deml_tf.training.batch_diagnostics import DIAGNOSTICS
 from deml_tf.training.journal import Journal
@@ -29,16 +30,20 @@ class ProgressBar(keras.callbacks.Callback):
         self.step = first_step
         self.train = train
         self.journal = journal
+        self.left = TimeLeft(train.steps, first_step)
+        whole = Column(no_wrap=True)  # only the losses are cut
         self.bar = Progress(
             TextColumn("step"),
-            MofNCompleteColumn(),
+            MofNCompleteColumn(table_column=whole),
             BarColumn(bar_width=24),
-            TextColumn("{task.fields[losses]}"),
+            TextColumn(
+                "{task.fields[losses]}", table_column=Column(no_wrap=True, ratio=1)
+            ),
             TextColumn("{task.fields[rate]:.1f} images/s"),
-            TimeElapsedColumn(),
+            TimeElapsedColumn(table_column=whole),
             TextColumn("left"),
-            TimeRemainingColumn(),
-            speed_estimate_period=120,
+            self.left,
+            expand=True,
         )
         self.task = self.bar.add_task(
             "train", total=train.steps, completed=first_step, losses="", rate=0.0
@@ -52,6 +57,9 @@ class ProgressBar(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
         """Move on by one step."""
         self.step += 1
+        self.left.move(self.step)
+        if not batch:  # the first step is compiled: its time says nothing of the others
+            self.left.start(self.step)
         rate = self.journal.images_per_second
         losses = "  ".join(
             f"{name} {value:.3f}"
@@ -59,11 +67,11 @@ class ProgressBar(keras.callbacks.Callback):
             if name not in DIAGNOSTICS
         )
         self.bar.update(self.task, completed=self.step, losses=losses, rate=rate)
-        last = self.step == self.train.steps
+        last = self.step == self.train.steps or self.model.stop_training
         if not self.bar.console.is_terminal and (
             last or self.step % self.train.log_every == 0
         ):
-            left = self.bar.tasks[0].time_remaining
+            left = None if self.model.stop_training else self.left.seconds
             self.bar.console.print(
                 f"step {self.step}/{self.train.steps}  {losses}  {rate:.1f} images/s"
                 + ("" if left is None else f"  {left:.0f} s left"),
@@ -76,4 +84,5 @@ class ProgressBar(keras.callbacks.Callback):
 
     def stop(self) -> None:
         """Give the terminal back, after an error too."""
-        self.bar.stop()
+        if self.bar.console.is_terminal:  # elsewhere it would print an empty line
+            self.bar.stop()
