@@ -50,16 +50,17 @@ def main(arguments: Sequence[str]) -> None:
     progress = None
     if missing:
         total = sum(len(plan.rows(shard)) for shard in missing)
-        with EmbeddingProgress(total) as progress:
-            work = (images, plan, missing, output, progress)
-            if FLAGS.engine == "ray":
-                with RayCluster(FLAGS.workers or _WORKERS) as cluster:
-                    write_description(output, about)
-                    cluster.embed_shards(export, *work)
-            else:
-                served = ServedExport(export)
+        work = (images, plan, missing, output)
+        if FLAGS.engine == "ray":
+            with RayCluster(FLAGS.workers or _WORKERS) as cluster:
                 write_description(output, about)
-                embed_shards(served, *work)
+                with EmbeddingProgress(total) as progress:
+                    cluster.embed_shards(export, *work, progress)
+        else:
+            served = ServedExport(export)
+            write_description(output, about)
+            with EmbeddingProgress(total) as progress:
+                embed_shards(served, *work, progress)
     report(output, plan, shards, progress)
 
 

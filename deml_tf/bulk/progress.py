@@ -1,23 +1,22 @@
 """How far embedding is: a bar on a terminal, elsewhere a line for each shard."""
 
-import time
-
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from deml_tf.cli.printing import say
+from deml_tf.cli.time_left import TimeLeft
 
 
 class EmbeddingProgress:
     """Shows images, images a second and the time left.
 
-    Use it as a context manager, which gives the terminal back.
+    Use it as a context manager, which gives the terminal back. Its clock starts when it
+    is made: make it when the export is loaded.
 
     Args:
         total: Images to embed.
@@ -25,6 +24,7 @@ class EmbeddingProgress:
 
     def __init__(self, total: int):
         """Show nothing yet."""
+        self.left = TimeLeft(total)
         self.bar = Progress(
             TextColumn("images"),
             MofNCompleteColumn(),
@@ -32,16 +32,15 @@ class EmbeddingProgress:
             TextColumn("{task.fields[rate]:.1f} images/s"),
             TimeElapsedColumn(),
             TextColumn("left"),
-            TimeRemainingColumn(),
-            speed_estimate_period=120,
+            self.left,
         )
         self.task = self.bar.add_task("", total=total, rate=0.0)
-        self.total, self.done, self.started = total, 0, time.monotonic()
+        self.total, self.done = total, 0
 
     @property
     def rate(self) -> float:
-        """Images a second since the start."""
-        return self.done / max(time.monotonic() - self.started, 1e-6)
+        """Images a second, until the last batch or shard was done."""
+        return self.left.per_second
 
     def __enter__(self) -> "EmbeddingProgress":
         """Show the bar, on a terminal."""
@@ -57,13 +56,14 @@ class EmbeddingProgress:
     def advance(self, images: int) -> None:
         """Move on by a batch."""
         self.done += images
+        self.left.move(self.done)
         self.bar.update(self.task, completed=self.done, rate=self.rate)
 
     def finish(self, name: str) -> None:
         """Tell, where there is no terminal, that a shard was written."""
+        self.left.move(self.done)
         if not self.bar.console.is_terminal:
-            left = (self.total - self.done) / self.rate
             say(
                 f"{name}: {self.done}/{self.total} images, {self.rate:.1f} images/s, "
-                f"{left:.0f} s left"
+                f"{self.left.seconds:.0f} s left"
             )

@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+from absl.flags import FlagValues
 from dying import embed_and_die, embed_limited
 from forks import Fork
 from pyarrow import parquet
@@ -11,6 +12,8 @@ from pyarrow import parquet
 from deml_tf import embed
 from deml_tf.bulk.shard_format import KEYS, shard_name
 from deml_tf.bulk.shard_plan import ShardPlan
+from deml_tf.cli.flags import define
+from deml_tf.cli.parsing import parse
 
 pytestmark = pytest.mark.slow
 
@@ -55,6 +58,34 @@ def test_what_is_there_and_what_is_said(undisturbed, mixed):
     assert lines[5].endswith("09.jpg: cannot be read (it is a folder)")
     assert lines[6].startswith("11 images in 3 of 3 shards, 3 not valid, ")
     assert lines[6].endswith(f" images/s: {output}") and len(lines) == 7
+
+
+def test_the_rate_is_that_of_embedding(flags, tmp_path, monkeypatch, bar_clock, capsys):
+    """Without the loading of the export, and without the reading of the shards."""
+
+    def load(export):
+        bar_clock.now += 100
+
+    def embed_two_shards(served, images, plan, shards, output, progress):
+        for shard, images in enumerate((4, 7)):
+            bar_clock.now += images / 2
+            progress.advance(images)
+            progress.finish(shard_name(shard))
+
+    def read_all(folder, shards):
+        bar_clock.now += 100
+        return []
+
+    monkeypatch.setattr(embed, "ServedExport", load)
+    monkeypatch.setattr(embed, "embed_shards", embed_two_shards)
+    monkeypatch.setattr(embed, "invalid_images", read_all)
+    values = FlagValues()
+    monkeypatch.setattr(embed, "FLAGS", values)
+    define(*embed.SETTINGS, flag_values=values)
+    embed.main(parse(values, ["embed", *flags, f"--output={tmp_path / 'out'}"])[1:])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("4/11 images, 2.0 images/s, 4 s left")
+    assert ", 2.0 images/s: " in lines[-1]
 
 
 def test_of_many_images_not_valid_some_are_named(tmp_path, monkeypatch, capsys):
