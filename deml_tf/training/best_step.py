@@ -104,6 +104,16 @@ class ChooseBestStep(keras.callbacks.Callback):
         """Put the weights of the best step into the embedder."""
         core_of(self.embedder).set_weights([v.numpy() for v in self.kept.weights])
 
+    def why_stopped(self) -> str:
+        """Say why the training ended before its last step; nothing if it did not."""
+        step, steps = int(self.kept.scored_step), self.train.steps
+        if step == steps or not self._has_no_patience():
+            return ""
+        return (
+            f"Stopped at step {step} of {steps}: no better MAP@R since step "
+            f"{int(self.state.best_step)} (patience={self.train.patience})."
+        )
+
     def on_train_begin(self, logs: dict | None = None) -> None:
         """Score now where SIGTERM came before the last step was scored."""
         if self._is_due() and int(self.kept.scored_step) < self.step:
@@ -144,8 +154,11 @@ class ChooseBestStep(keras.callbacks.Callback):
         else:
             state.scorings_since.assign_add(1)
         self.kept.scored_step.assign(self.step)
+        return self._has_no_patience()
+
+    def _has_no_patience(self) -> bool:
         patience = self.train.patience
-        return bool(patience) and int(state.scorings_since) >= patience
+        return bool(patience) and int(self.state.scorings_since) >= patience
 
     def _is_due(self) -> bool:
         every = cast(int, self.train.evaluate_every)

@@ -123,6 +123,8 @@ class Session:
                 raise termination.Terminated
         if self.split.validation and self.workers.is_writer:
             choice.take_best()
+            if why := choice.why_stopped():
+                say(why)
             say(
                 f"Best step: {int(choice.state.best_step)}, MAP@R "
                 f"{float(choice.state.best):.3f} on the validation classes."

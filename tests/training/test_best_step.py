@@ -85,9 +85,13 @@ def test_patience_counts_scorings_without_a_better_one(choose, plan):
     choice = choose(evaluate_every=1, patience=2)
     stops = []
     for _ in range(5):
+        assert choice.why_stopped() == ""
         choice.on_train_batch_end(0)
         stops.append(choice.model.stop_training)
     assert stops == [False, False, False, False, True]
+    assert choice.why_stopped() == (
+        "Stopped at step 5 of 9: no better MAP@R since step 3 (patience=2)."
+    )
 
     plan((0.3, 0.8), (0.2, 0.8), (0.1, 0.8))
     choice = choose(evaluate_every=1)

@@ -1,5 +1,6 @@
 """What a session hands on and refuses before its first step."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest import mock
 
@@ -63,6 +64,17 @@ def test_batches_are_those_of_the_flags(begun, monkeypatch):
         "share": (0, 4, 4),
         "service": "host:5050",
     }
+
+
+def test_why_a_training_stopped_is_said_before_its_best_step(
+    begun, monkeypatch, capsys
+):
+    choice = mock.MagicMock()
+    choice.why_stopped.return_value = "Stopped at step 7."
+    monkeypatch.setattr(session, "ChooseBestStep", lambda *_: choice)
+    replace(begun(Workers()), split=Split(IMAGES, IMAGES, ())).fit()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2] == "Stopped at step 7." and lines[-1].startswith("Best step: ")
 
 
 @pytest.mark.parametrize(
