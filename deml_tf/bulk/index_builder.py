@@ -9,8 +9,9 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from deml_tf.bulk.available_memory import require_memory
-from deml_tf.bulk.index_files import write_vectors
+from deml_tf.bulk.index_files import hash_files, write_vectors
 from deml_tf.bulk.index_folder import (
+    ROWS,
     VECTORS,
     IndexDescription,
     RowsWriter,
@@ -127,8 +128,8 @@ def write_files(
 
     Args:
         index: The FAISS index.
-        description: But for the bytes of index.faiss.
-        folder: Of the index.
+        description: But for the bytes and the hash.
+        folder: Of the index, where rows.parquet is whole.
 
     Returns:
         The description with them.
@@ -142,7 +143,8 @@ def write_files(
             "folder has changed meanwhile, so give the same command again."
         )
     size = write_vectors(index, folder / VECTORS)
-    description = replace(description, bytes=size)
+    sha256 = hash_files(folder / VECTORS, folder / ROWS)
+    description = replace(description, bytes=size, sha256=sha256)
     description.write(folder)
     return description
 

@@ -11,7 +11,7 @@ import pyarrow.compute
 
 from deml_tf.bulk.available_memory import require_memory
 from deml_tf.bulk.index_builder import add_rows, rows_writer, write_files
-from deml_tf.bulk.index_files import read_rows, read_vectors
+from deml_tf.bulk.index_files import check_files, read_rows, read_vectors
 from deml_tf.bulk.index_folder import (
     DESCRIPTION,
     ROWS,
@@ -72,6 +72,7 @@ def _change(
     check_replaceable(target)
     if added:
         require_same(str(added), added.model, named, description.model_id)
+    check_files(target / VECTORS, target / ROWS, description, named)
     rows = read_rows(target / ROWS, named)
     gone = _gone(rows, removed, named)
     kept = rows.filter(_compute.invert(gone)) if removed else rows
@@ -86,7 +87,7 @@ def _change(
         need += kind.held_bytes(dim, count)
     require_memory(description.kind, need)
     with replaced_folder(target, check_replaceable) as folder:
-        index = read_vectors(target / VECTORS, description.bytes, named)
+        index = read_vectors(target / VECTORS, named)
         if removed:
             index.remove_ids(rows["id"].filter(gone).to_numpy())
         if added:

@@ -1,10 +1,11 @@
-"""Reads the rows and the vectors of an index, and writes the vectors.
+"""Reads the rows and the vectors of an index, and writes and compares them.
 
 Libraries get files that Python has opened. Of paths, pyarrow takes `a:b` for an address
 of the net, and neither pyarrow nor FAISS takes one that is no UTF-8.
 """
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,9 +15,12 @@ import faiss
 import pyarrow as pa
 from pyarrow import parquet
 
-from deml_tf.bulk.index_folder import VECTORS
+from deml_tf.bulk.index_folder import VECTORS, IndexDescription
+from deml_tf.bulk.shard_format import WEIGHTS
 from deml_tf.bulk.unreadable import unreadable
 from deml_tf.errors import DataError
+
+_BLOCKS, _BLOCK = 16, 2**18  # of index.faiss, and the bytes of each
 
 
 def read_rows(path: Path, named: str) -> Any:
@@ -36,12 +40,11 @@ def read_rows(path: Path, named: str) -> Any:
         return parquet.read_table(file)
 
 
-def read_vectors(path: Path, size: int, named: str, flags: int = 0) -> Any:
+def read_vectors(path: Path, named: str, flags: int = 0) -> Any:
     """Read index.faiss.
 
     Args:
         path: The file.
-        size: Its bytes, as index.json has them.
         named: What a message calls the index.
         flags: Of `faiss.read_index`; 0 reads all of it into memory.
 
@@ -49,20 +52,14 @@ def read_vectors(path: Path, size: int, named: str, flags: int = 0) -> Any:
         The FAISS index.
 
     Raises:
-        DataError: It is missing, broken, or of another size.
+        DataError: It is missing or broken.
     """
     with _explained(named), open(path, "rb") as file:
-        found = os.fstat(file.fileno()).st_size
-        if found != size:
-            raise DataError(
-                f"{named}: its {VECTORS} has {found:,} bytes of {size:,}: copy it "
-                "anew, or build it again."
-            )
         return faiss.read_index(f"/proc/self/fd/{file.fileno()}", flags)
 
 
 def write_vectors(index: Any, path: Path) -> int:
-    """Write index.faiss.
+    """Write index.faiss, and behind what FAISS reads of it the hash of that.
 
     Args:
         index: The FAISS index.
@@ -74,12 +71,72 @@ def write_vectors(index: Any, path: Path) -> int:
     Raises:
         OSError: The disk is full, say.
     """
+    digest = hashlib.sha256()
     with open(path, "wb") as file:
+
+        def write(block: bytes) -> int:
+            digest.update(block)
+            return file.write(block)
+
         # FAISS's own writer says nothing where its last bytes cannot be written.
-        writer = faiss.PyCallbackIOWriter(file.write, 2**20)  # pyright: ignore[reportAttributeAccessIssue]
+        writer = faiss.PyCallbackIOWriter(write, 2**20)  # pyright: ignore[reportAttributeAccessIssue]
         faiss.write_index(index, writer)
+        file.write(digest.digest())
         file.flush()
         return os.fstat(file.fileno()).st_size
+
+
+def hash_files(vectors: Path, rows: Path) -> str:
+    """Hash what tells two indexes apart, without reading all vectors.
+
+    Args:
+        vectors: index.faiss, of which blocks and the hash at its end are read.
+        rows: rows.parquet.
+
+    Returns:
+        SHA-256 in hexadecimal digits.
+    """
+    with open(rows, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    with open(vectors, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        places = range(0, size, max(size // _BLOCKS, _BLOCK))
+        for place in (*places, max(0, size - digest.digest_size)):
+            file.seek(place)
+            digest.update(file.read(_BLOCK))
+    return digest.hexdigest()
+
+
+def check_files(
+    vectors: Path, rows: Path, description: IndexDescription, named: str
+) -> None:
+    """Refuse files that are cut off, or of two indexes.
+
+    Args:
+        vectors: index.faiss.
+        rows: rows.parquet.
+        description: What index.json says.
+        named: What a message calls the index.
+
+    Raises:
+        DataError: They are, or cannot be read.
+    """
+    with _explained(named):
+        found = vectors.stat().st_size
+        if found != description.bytes:
+            raise DataError(
+                f"{named}: its {VECTORS} has {found:,} bytes of "
+                f"{description.bytes:,}: copy it anew, or build it again."
+            )
+        with open(rows, "rb") as file:
+            metadata = parquet.read_schema(file).metadata or {}
+        same = metadata.get(WEIGHTS.encode()) == description.weights_sha256.encode()
+        if description.sha256:  # older versions wrote none
+            same = same and hash_files(vectors, rows) == description.sha256
+    if not same:
+        raise DataError(
+            f"{named}: its files are not of one index: copy it anew, or build it again."
+        )
 
 
 @contextlib.contextmanager

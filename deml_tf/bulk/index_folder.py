@@ -44,6 +44,8 @@ class IndexDescription:
         count: Images, n.
         next_id: Greater than every id that was ever given.
         bytes: Of index.faiss: FAISS maps a file that is cut off without a word.
+        sha256: Of both other files, as `hash_files` computes it; empty if an older
+            version wrote the index.
         format: `FORMAT`.
     """
 
@@ -58,6 +60,7 @@ class IndexDescription:
     count: int
     next_id: int
     bytes: int = 0
+    sha256: str = ""
     format: int = FORMAT
 
     @property

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike
 from pyarrow import compute
 
-from deml_tf.bulk.index_files import read_rows, read_vectors
+from deml_tf.bulk.index_files import check_files, read_rows, read_vectors
 from deml_tf.bulk.index_folder import DESCRIPTION, ROWS, VECTORS, read_description
 from deml_tf.bulk.model_id import ModelId, require_same
 from deml_tf.cli.printing import decodable, printable
@@ -92,8 +92,9 @@ class IndexReader:
         return files
 
     def _read(self, files: Mapping[str, Path]) -> None:
-        size, mapped = self.description.bytes, faiss.IO_FLAG_MMAP_IFC
-        self._index = read_vectors(files[VECTORS], size, self._named, mapped)
+        check_files(files[VECTORS], files[ROWS], self.description, self._named)
+        mapped = faiss.IO_FLAG_MMAP_IFC
+        self._index = read_vectors(files[VECTORS], self._named, mapped)
         table = read_rows(files[ROWS], self._named)
         for name in ("path", "label"):  # with room for more than 2 GiB of text
             large = table[name].cast(pa.large_string())

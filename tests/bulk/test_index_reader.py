@@ -4,6 +4,7 @@ import json
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 
 import faiss
@@ -20,7 +21,7 @@ from made_shards import (
     write_shards,
 )
 
-from deml_tf.bulk import index_reader
+from deml_tf.bulk import index_files, index_reader
 from deml_tf.bulk.hnsw import Hnsw
 from deml_tf.bulk.index_builder import build_index
 from deml_tf.bulk.index_change import change_index
@@ -283,6 +284,59 @@ def test_files_that_do_not_fit_together_are_refused(tmp_path):
         (folder / "index.faiss").write_bytes(vectors[:cut])
         with pytest.raises(DataError, match="cannot be read|bytes of"):
             IndexReader(folder)
+
+
+@pytest.fixture
+def two(tmp_path):
+    """The folders of two indexes of 50 rows, which differ in one image."""
+    rows = clusters(51, 8)
+    for name, invalid in (("old", 50), ("new", 0)):
+        (tmp_path / name).mkdir()
+        build(tmp_path / name, rows, invalid=(invalid,))
+    return tmp_path / "old" / "index", tmp_path / "new" / "index"
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [["index.faiss"], ["index.faiss", "index.json"], ["index.json"], ["rows.parquet"]],
+)
+def test_a_copy_that_was_cut_off_is_refused(two, copied):
+    old, new = two
+    for name in copied:
+        shutil.copy(new / name, old / name)
+    said = "its files are not of one index: copy it anew, or build it again"
+    with pytest.raises(DataError, match=f"index={old}: {said}"):
+        IndexReader(old)
+    with pytest.raises(DataError, match=f"output={old}: {said}"):
+        change_index(old, removed=paths_of(5)[4:])
+
+
+def test_vectors_that_differ_between_the_blocks_are_told_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_files, "_BLOCK", 1)
+    rows = clusters(50, 8)
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        build(tmp_path / name, rows)
+        rows[20:22] *= -1
+    old, new = tmp_path / "old" / "index", tmp_path / "new" / "index"
+    assert (old / "rows.parquet").read_bytes() == (new / "rows.parquet").read_bytes()
+    shutil.copy(new / "index.faiss", old / "index.faiss")
+    with pytest.raises(DataError, match="its files are not of one index"):
+        IndexReader(old)
+
+
+def test_an_index_of_an_older_version_opens(tmp_path):
+    rows = clusters(50, 8)
+    build(tmp_path, rows)
+    folder = tmp_path / "index"
+    described = json.loads((folder / "index.json").read_text())
+    without = {name: value for name, value in described.items() if name != "sha256"}
+    (folder / "index.json").write_text(json.dumps(without))
+    assert IndexReader(folder).search(rows, 1)[1].ids[:, 0].tolist() == [*range(50)]
+    without["weights_sha256"] = OTHER_WEIGHTS
+    (folder / "index.json").write_text(json.dumps(without))
+    with pytest.raises(DataError, match="its files are not of one index"):
+        IndexReader(folder)
 
 
 def test_an_index_that_is_replaced_while_it_is_opened(tmp_path, monkeypatch):
