@@ -14,7 +14,7 @@ def locked_index(target: Path) -> Iterator[None]:
     """Keep other processes from changing an index until the block ends.
 
     Readers are not kept out: they find the old index or the new one. A killed process
-    lets go. A folder that is not there yet is not locked.
+    lets go. A folder that is not there yet is not locked: who ends second is told.
 
     Args:
         target: Folder of the index.

@@ -35,19 +35,24 @@ def replaced_folder(
     Raises:
         UsageError: The folder is a mount point; nothing was changed.
         DataError: The disk cannot swap two folders, and nothing was changed; or the
-            folder could not be replaced in the end, and the new one is beside it.
+            folder could not be replaced in the end, as where another one has taken
+            the name meanwhile, and the new one is beside it.
     """
     target = Path(os.path.realpath(target))
+    before = _identity(target)
     refuse_mount_point(target)
     with hidden_folder(target) as temporary:
-        if target.exists():  # before long work
+        if before:  # before long work
             _try_to_swap(temporary, target)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             to_disk(path)
         with kept_beside(temporary, target):
             check(target)
-            if target.exists():
+            now = _identity(target)
+            if now not in (before, None):
+                raise UsageError("another process has written it meanwhile")
+            if now:
                 _swap(temporary, target)  # the old one goes with the hidden folder
             else:
                 os.rename(temporary, target)
@@ -76,6 +81,14 @@ def kept_beside(folder: Path, target: Path) -> Iterator[None]:
             f"{target} cannot be written ({why}): what was made for it is "
             f"whole, and now called {kept}."
         ) from error
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    """Return what no other folder has; None where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        found = os.stat(folder)
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _try_to_swap(folder: Path, target: Path) -> None:

@@ -153,3 +153,18 @@ def test_what_cannot_take_its_place_in_the_end_is_kept(tmp_path, monkeypatch):
     one, two = sorted(tmp_path.iterdir())
     assert one == target and text_of(one) == "one"
     assert two.match("target.????????") and text_of(two) == "two"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_another_process_wrote_meanwhile_is_not_replaced(there, tmp_path):
+    target = tmp_path / "target"
+    if there:
+        fill(target, "zero")
+    said = r"target cannot be written \(another process has written it meanwhile\): "
+    with pytest.raises(DataError, match=said), replaced_folder(target) as slow:
+        with replaced_folder(target) as quick:
+            fill(quick, "one")
+        fill(slow, "two")
+    one, two = sorted(tmp_path.iterdir())
+    assert one == target and text_of(one) == "one"
+    assert two.match("target.????????") and text_of(two) == "two"
