@@ -26,6 +26,7 @@ from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.errors import UsageError
 from deml_tf.runs.replaced_folder import replaced_folder
 
+_MEND = "copy it to a disk of this machine, change it there, and copy it back"
 _compute: Any = pyarrow.compute  # its functions are made as it is imported
 
 
@@ -51,7 +52,8 @@ def change_index(
         UsageError: The target is no index, its kind forgets no rows, a path is none of
             the index's, or one to add is there already; memory is short; or another
             process is changing the index.
-        DataError: The embeddings come from other weights, or a file is broken.
+        DataError: The embeddings come from other weights, a file is broken, or the
+            disk cannot swap two folders.
     """
     target = Path(target)
     with locked_index(target):
@@ -86,7 +88,7 @@ def _change(
     if added:  # what is there is copied to where there is room for more
         need += kind.held_bytes(dim, count)
     require_memory(description.kind, need)
-    with replaced_folder(target, check_replaceable) as folder:
+    with replaced_folder(target, check_replaceable, _MEND) as folder:
         index = read_vectors(target / VECTORS, named)
         if removed:
             index.remove_ids(rows["id"].filter(gone).to_numpy())

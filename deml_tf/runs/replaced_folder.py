@@ -14,11 +14,14 @@ from deml_tf.runs.mount_point import refuse_mount_point
 from deml_tf.runs.to_disk import to_disk
 
 _HERE, _EXCHANGE = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+_ELSEWHERE = "name a new folder, or one on another disk"
 
 
 @contextlib.contextmanager
 def replaced_folder(
-    target: Path, check: Callable[[Path], object] = lambda target: None
+    target: Path,
+    check: Callable[[Path], object] = lambda target: None,
+    mend: str = _ELSEWHERE,
 ) -> Iterator[Path]:
     """Make a hidden folder that takes the place of another when the block ends.
 
@@ -28,6 +31,7 @@ def replaced_folder(
     Args:
         target: The folder; it need not exist, and its parents are made.
         check: Called with the folder before it is replaced; a UsageError refuses that.
+        mend: What to do where the disk cannot swap two folders.
 
     Yields:
         An empty folder, for all there is to write.
@@ -43,7 +47,7 @@ def replaced_folder(
     refuse_mount_point(target)
     with hidden_folder(target) as temporary:
         if before:  # before long work
-            _try_to_swap(temporary, target)
+            _try_to_swap(temporary, target, mend)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             to_disk(path)
@@ -91,7 +95,7 @@ def _identity(folder: Path) -> tuple[int, int] | None:
     return None
 
 
-def _try_to_swap(folder: Path, target: Path) -> None:
+def _try_to_swap(folder: Path, target: Path, mend: str) -> None:
     pair = [folder / "a", folder / "b"]
     for each in pair:
         each.mkdir()
@@ -100,7 +104,7 @@ def _try_to_swap(folder: Path, target: Path) -> None:
     except OSError as error:
         raise DataError(
             f"{target} cannot be replaced, for its disk cannot swap two folders "
-            f"({error.strerror}): name a new folder, or one on another disk."
+            f"({error.strerror}): {mend}."
         ) from error
     for each in pair:
         each.rmdir()

@@ -1,6 +1,7 @@
 """Building and changing an index: what is in the folder, and when."""
 
 import contextlib
+import errno
 import os
 import re
 import resource
@@ -30,6 +31,7 @@ from deml_tf.bulk.ivfpq import IvfPq
 from deml_tf.bulk.kinds import KINDS
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.errors import DataError, UsageError
+from deml_tf.runs import replaced_folder
 
 SMALL = {
     "flat": Flat(),
@@ -325,6 +327,23 @@ def test_what_comes_meanwhile_is_never_replaced(tmp_path, monkeypatch):
     assert tree(index) == before | {"notes.txt": b"mine"}
     (kept,) = tmp_path.glob("index.*")
     assert IndexReader(kept).count == 33
+
+
+def test_an_index_on_a_disk_that_cannot_swap(tmp_path, monkeypatch):
+    shards = made(tmp_path / "shards", clusters(30, 8))
+    build_index(shards, tmp_path / "index", "flat")
+    before = tree(tmp_path / "index")
+
+    def refused(first, second):
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+
+    monkeypatch.setattr(replaced_folder, "_swap", refused)
+    said = r"index cannot be replaced, for its disk cannot swap two .*argument\): "
+    with pytest.raises(DataError, match=f"{said}copy it to a disk of this machine, ch"):
+        change_index(tmp_path / "index", removed=paths_of(1))
+    with pytest.raises(DataError, match=f"{said}name a new folder, or one on another"):
+        build_index(shards, tmp_path / "index", "flat")
+    assert tree(tmp_path / "index") == before
 
 
 def test_a_build_that_fails_leaves_the_old_index(tmp_path, monkeypatch):
