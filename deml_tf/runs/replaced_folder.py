@@ -64,12 +64,13 @@ def replaced_folder(
 
 
 @contextlib.contextmanager
-def kept_beside(folder: Path, target: Path) -> Iterator[None]:
+def kept_beside(folder: Path, target: Path, mend: str = "") -> Iterator[None]:
     """Keep what long work has made if the block cannot give it its name.
 
     Args:
         folder: What was made, in a hidden folder.
         target: What it was to become.
+        mend: What to do then, as the end of a sentence.
 
     Raises:
         DataError: The block raised an OSError or a UsageError; the folder is beside
@@ -83,7 +84,7 @@ def kept_beside(folder: Path, target: Path) -> Iterator[None]:
         why = error.strerror if isinstance(error, OSError) else str(error).rstrip(".")
         raise DataError(
             f"{target} cannot be written ({why}): what was made for it is "
-            f"whole, and now called {kept}."
+            f"whole, and now called {kept}{mend}."
         ) from error
 
 

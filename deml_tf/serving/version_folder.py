@@ -13,6 +13,9 @@ from deml_tf.runs.replaced_folder import kept_beside
 from deml_tf.runs.to_disk import to_disk
 
 EXTRA = "assets.extra"
+_MEND = (  # renamed by hand, it would say inside that it is another version
+    ": give the same command again for the next version, and delete that folder"
+)
 
 
 def next_version(base: str | os.PathLike[str]) -> int:
@@ -76,6 +79,6 @@ def published(target: Path) -> Iterator[Path]:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             to_disk(path)
-        with kept_beside(temporary, target):
+        with kept_beside(temporary, target, _MEND):
             os.rename(temporary, target)
         to_disk(target.parent)
