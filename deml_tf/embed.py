@@ -10,7 +10,11 @@ from deml_tf.bulk.embed_shards import embed_shards
 from deml_tf.bulk.listed_images import list_images
 from deml_tf.bulk.progress import EmbeddingProgress
 from deml_tf.bulk.ray_engine import RayCluster
-from deml_tf.bulk.served_export import ServedExport, read_export
+from deml_tf.bulk.served_export import (
+    ServedExport,
+    read_export,
+    warn_of_other_version,
+)
 from deml_tf.bulk.shard_plan import ShardPlan, read_part
 from deml_tf.bulk.whole_shards import invalid_images, missing_shards
 from deml_tf.cli import command
@@ -41,6 +45,7 @@ def main(arguments: Sequence[str]) -> None:
     folder = Path(FLAGS.export)
     # Ray's actors run in folders of their own.
     export = read_export(folder.absolute() if FLAGS.engine == "ray" else folder)
+    warn_of_other_version(export)
     images = list_images(FLAGS.images)
     plan = ShardPlan(len(images), FLAGS.shard_size, FLAGS.batch_size)
     about = describe(export, images, plan)

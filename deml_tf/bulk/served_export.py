@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from deml_tf.cli.error_text import first_sentence
+from deml_tf.cli.printing import say
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.atomic import check_tensorflow_path
 from deml_tf.serving.metadata import FILE
@@ -86,6 +87,23 @@ def read_export(folder: str | os.PathLike[str]) -> Export:
         raise DataError(
             f"{path} is not what an export writes ({what}): export the run again."
         ) from error
+
+
+def warn_of_other_version(export: Export) -> None:
+    """Warn of a folder that bears another version's number, as a copy may.
+
+    Its embeddings name the version of deml.json, and a server goes by the folder.
+
+    Args:
+        export: As `read_export` gives it.
+    """
+    folder, version = export.folder, export.version
+    if folder.name.isdecimal() and int(folder.name) != version:
+        say(
+            f"WARNING: {folder} is version {version} by its {FILE}, and version "
+            f"{folder.name} to a model server: to search with --server later, call the "
+            f"folder {version}, or export the run again with --version={folder.name}."
+        )
 
 
 class ServedExport:

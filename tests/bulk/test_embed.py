@@ -88,6 +88,21 @@ def test_the_rate_is_that_of_embedding(flags, tmp_path, monkeypatch, bar_clock, 
     assert ", 2.0 images/s: " in lines[-1]
 
 
+def test_an_export_under_another_number(
+    undisturbed, exported, flags, command, tmp_path
+):
+    """The same one: nothing is embedded again."""
+    (tmp_path / "7").symlink_to(exported)
+    given = [f"--export={tmp_path}/7", *flags[1:], f"--output={undisturbed[0]}"]
+    status, printed, errors = command("embed", *given)
+    assert status == 0, errors
+    assert printed.startswith(
+        f"WARNING: {tmp_path}/7 is version 3 by its deml.json, and version 7 to a "
+        "model server: to search with --server later, call the folder 3, or export "
+        "the run again with --version=7.\n"
+    )
+
+
 def test_of_many_images_not_valid_some_are_named(tmp_path, monkeypatch, capsys):
     found = [(f"{n}.jpg", "it is empty") for n in range(25)]
     monkeypatch.setattr(embed, "invalid_images", lambda folder, shards: found)
