@@ -28,12 +28,13 @@ def main(arguments: Sequence[str]) -> None:
     runs = finished_runs(arguments)
     if output:
         check_output("output", output)
-    for warning in unlike_tests(runs):
+    warnings = unlike_tests(runs)
+    for warning in warnings:
         say(f"WARNING: {warning}")
     rows = comparison_rows({name: results_of(run) for name, run in runs.items()})
     if output:
         links = {name: run.report_path for name, run in runs.items()}
-        write_comparison(output, rows, links=links)
+        write_comparison(output, rows, links=links, warnings=warnings)
     console().print(comparison_table(rows))
     if output:
         say(f"Comparison: {output}")

@@ -1,7 +1,7 @@
 """Several runs side by side, on a page and in the terminal."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -33,6 +33,7 @@ def write_comparison(
     rows: tables.Rows,
     *,
     links: Mapping[str, str | os.PathLike[str]] | None = None,
+    warnings: Sequence[str] = (),
 ) -> None:
     """Write a page with several runs in one table and their recalls as bars.
 
@@ -41,6 +42,7 @@ def write_comparison(
         rows: Name and results of each run. A row's scores are its "test", or its
             "frozen" where it has no test.
         links: For a name its report's file; the page links it relative to `path`.
+        warnings: Sentences, without a full stop, on what cannot be compared.
     """
     columns, cells, best = _comparison(rows)
     folder = Path(path).absolute().parent
@@ -64,6 +66,7 @@ def write_comparison(
             for r, (name, _) in enumerate(rows)
         ],
         bars=bars(rows),
+        warnings=warnings,
     )
 
 

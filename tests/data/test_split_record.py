@@ -4,9 +4,11 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from deml_tf import compare
 from deml_tf.compare import unlike_tests
 from deml_tf.config import (
     Configs,
@@ -173,7 +175,7 @@ def test_a_run_whose_images_vanish_is_not_resumed(tmp_path, data):
     assert not images.held_out and "cannot be read" in images.why_none
 
 
-def test_runs_tested_on_other_images_are_told(tmp_path, data):
+def test_runs_tested_on_other_images_are_told(tmp_path, data, monkeypatch):
     runs = {name: RunFolder(tmp_path / name) for name in ("a", "b", "c", "old")}
     for name, share in (("a", 0.5), ("b", 0.0)):
         read(configs(replace(data, validation_classes=share)), runs[name])
@@ -181,6 +183,14 @@ def test_runs_tested_on_other_images_are_told(tmp_path, data):
     read(configs(data), runs["c"])
     (sentence,) = unlike_tests(runs)
     assert sentence.startswith("c was tested on other images than a")
+
+    page = tmp_path / "page.html"
+    monkeypatch.setattr(compare, "finished_runs", lambda folders: runs)
+    monkeypatch.setattr(compare, "results_of", lambda run: {"frozen": {}, "test": {}})
+    given = SimpleNamespace(FLAGS=SimpleNamespace(output=page))
+    monkeypatch.setattr(compare, "flags", given)
+    compare.main([])
+    assert f"{sentence}." in page.read_text()
 
 
 def test_data_above_where_a_link_leads(tmp_path, data):

@@ -263,13 +263,14 @@ def test_comparison_page(tmp_path):
     links = {"DeML(2,3)": tmp_path / "a run" / "report.html", "U512": tmp_path / "u"}
     links["frozen"] = tmp_path / "caf\udce9" / "r"  # no UTF-8
     path = tmp_path / "pages" / "all.html"
-    write_comparison(path, ROWS, links=links)
+    write_comparison(path, ROWS, links=links, warnings=["<a> was tested alone"])
     page = Page(path.read_text(encoding="utf-8"))
     assert [a["href"] for a in page.all("a")] == [
         "../caf%E9/r",
         "../u",
         "../a%20run/report.html",
     ]
+    assert "Warning: <a> was tested alone." in page.text
     assert "Runs side by side" in page.text and len(page.all("svg")) == 1
     assert not re.search(r"https?:", page.source)
     assert "U512 0.500 0.600 0.700 0.800 0.400 0.300 900 –" in spaced(page.source)
