@@ -25,6 +25,7 @@ from deml_tf.reports.audit_tables import (
     names_table,
     verdict,
 )
+from tests.reports.heard import nameless
 
 NASTY = '<script>alert(1)</script> & "x"\n[red]é\u202e\udcff'
 
@@ -277,6 +278,7 @@ def test_page_shows_pairs_and_escapes_every_name(tmp_path):
     assert "--accent" in text  # the look of the runs' report
     assert any(title.endswith("b.png") for title in page.titles)
     assert "http" not in path.read_text()
+    assert not nameless(path.read_text(encoding="utf-8"))
 
 
 def test_page_shows_so_many_and_says_how_many_more(tmp_path):

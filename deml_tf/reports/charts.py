@@ -7,14 +7,19 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from deml_tf.cli.printing import printable
 from deml_tf.reports import drawing, tables
 
+VALIDATION = {
+    "validation_recall_at_1": "Recall@1 on validation classes",
+    "validation_map_at_r": "MAP@R on validation classes",
+}
 LOSSES = {
     "loss": "Total loss",
     "metric_loss": "Metric loss",
@@ -28,6 +33,9 @@ SPREAD = {
     "embedding_variance": "Variance of the embedding in a batch",
     "effective_rank": "Effective rank of a batch",
 }
+_BY_STEP = {**LOSSES, **SPREAD, "images_per_second": "Images a second"}
+_MOST = 400  # steps that are drawn one by one
+_LONGEST = 30  # characters of a name in a chart
 # Stand-ins that become the page's own colours, so that charts follow light and dark.
 INK, ACCENT = "#0a0b0c", "#0d0e0f"
 # A decorator: charts are made and saved alike whatever the user's matplotlibrc says.
@@ -40,25 +48,15 @@ def curves(
 ) -> list[tuple[str, Markup]]:
     """Draw a run's charts: validation first, then losses, spread and speed."""
     charts = []
-    steps, recalls = _series(metrics, "validation_recall_at_1")
-    if steps.size:
-        figure, axes = new_axes()
-        axes.plot(steps, recalls, color=ACCENT, marker="o", markersize=3.5)
-        if tables.finite(best_step):
-            axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
-            at = np.flatnonzero(steps == best_step)
-            value = f": {recalls[at[-1]]:.3f}" if at.size else ""
-            title = f"best step {best_step:,}{value}"
-            axes.set_title(title, loc="right", color=INK, fontsize=9)
-            if at.size:
-                axes.plot(best_step, recalls[at[-1]], "o", color=INK, markersize=7)
-        charts.append(("Recall@1 on validation classes", svg(figure)))
-    rest = {**LOSSES, **SPREAD, "images_per_second": "Images a second"}
-    for key, title in rest.items():
+    for key, title in VALIDATION.items():
+        steps, scores = _series(metrics, key)
+        if steps.size:
+            charts.append((title, _validation(steps, scores, best_step, title)))
+    for key, title in _BY_STEP.items():
         steps, values = _series(metrics, key)
         if values.any():
             figure, axes = new_axes()
-            if steps.size > 400:  # means of 200 stretches over the band they span
+            if steps.size > _MOST:  # means of 200 stretches over the band they span
                 stretches = np.array_split(values, 200)
                 steps = np.array([part.mean() for part in np.array_split(steps, 200)])
                 values = np.array([part.mean() for part in stretches])
@@ -68,8 +66,46 @@ def curves(
             axes.plot(steps, values, color=ACCENT, marker=mark, linewidth=1.5)
             if key in SPREAD or key == "images_per_second":
                 axes.set_ylim(bottom=0)
-            charts.append((title, svg(figure)))
+            charts.append((title, svg(figure, title)))
     return charts
+
+
+def _validation(
+    steps: np.ndarray, scores: np.ndarray, best_step: Any, title: str
+) -> Markup:
+    """Draw scores of validation classes, and the best step where it is known."""
+    figure, axes = new_axes()
+    axes.plot(steps, scores, color=ACCENT, marker="o", markersize=3.5)
+    if tables.finite(best_step):
+        axes.axvline(best_step, color=INK, linestyle="--", linewidth=1, alpha=0.7)
+        at = np.flatnonzero(steps == best_step)
+        value = f": {scores[at[-1]]:.3f}" if at.size else ""
+        said = f"best step {best_step:,}{value}"
+        axes.set_title(said, loc="right", color=INK, fontsize=9)
+        if at.size:
+            axes.plot(best_step, scores[at[-1]], "o", color=INK, markersize=7)
+    return svg(figure, title)
+
+
+def notes(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return sentences on what the charts of `curves` do not say themselves.
+
+    Args:
+        metrics: The records that were drawn.
+    """
+    said = []
+    if _series(metrics, "validation_map_at_r")[0].size:
+        said.append(
+            "The best step, whose weights are kept, is that of the highest MAP@R on "
+            "validation classes."
+        )
+    drawn = [values for key in _BY_STEP if (values := _series(metrics, key)[1]).any()]
+    if any(values.size > _MOST for values in drawn):
+        said.append(
+            "Of many steps, a line shows the means of 200 stretches, and the band "
+            "around it their lowest and highest values."
+        )
+    return said
 
 
 @in_default_style
@@ -100,7 +136,7 @@ def bars(rows: tables.Rows) -> Markup | None:
     axes.set_xticks(range(len(columns)), [name for _, name in columns])
     axes.set_xlabel("")
     axes.grid(False, axis="x")
-    return svg(figure)
+    return svg(figure, "Recalls of every run")
 
 
 def new_axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
@@ -122,11 +158,12 @@ def new_axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def svg(figure: Figure) -> Markup:
+def svg(figure: Figure, title: str) -> Markup:
     """Return the figure as SVG inside HTML: no addresses, the page's colours.
 
     Args:
         figure: Drawn in INK and ACCENT alone, or in colours for light and dark pages.
+        title: What a screen reader calls it.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -138,7 +175,17 @@ def svg(figure: Figure) -> Markup:
     text = text[text.index("<svg") :]
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
     text = text.replace(INK, "currentColor").replace(ACCENT, "var(--accent)")
-    return Markup(text)
+    label = escape(printable(title))
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))
+
+
+def short(name: str) -> str:
+    """Return a name as it is, or its beginning where it is too long for a chart.
+
+    Args:
+        name: Printable.
+    """
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _series(

@@ -13,7 +13,7 @@ from sklearn.manifold import TSNE
 from deml_tf.cli.printing import printable
 from deml_tf.data.example import Example
 from deml_tf.data.images import read_example
-from deml_tf.reports.charts import INK, in_default_style, new_axes, svg
+from deml_tf.reports.charts import INK, in_default_style, new_axes, short, svg
 from deml_tf.reports.page import write_page
 from deml_tf.runs.atomic import write_atomically
 
@@ -151,8 +151,8 @@ def _map(places: np.ndarray, labels: Sequence[str]):
     )
     # Not as labels: those that begin with _ would be left out.
     for text, number in zip(legend.get_texts(), shown, strict=True):
-        text.set(text=_cell(str(names[number])), color=INK)
-    return svg(figure)
+        text.set(text=short(_cell(str(names[number]))), color=INK)
+    return svg(figure, "Map of the embeddings")
 
 
 def _cell(text: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from deml_tf.reports import drawing, tables
-from deml_tf.reports.charts import curves
+from deml_tf.reports.charts import curves, notes
 from deml_tf.reports.examples import AttentionExample, Retrieval
 from deml_tf.reports.page import data_url, write_page
 from deml_tf.reports.run_facts import learner_facts, run_facts, scale_facts
@@ -70,6 +70,7 @@ def write_report(
         left_out=tables.number(test.get("queries_left_out")),
         facts=run_facts(results, environment or {}),
         charts=curves(metrics, (results.get("train") or {}).get("best_step")),
+        notes=notes(metrics),
         scales=scale_facts(results),
         learners=learner_facts(results),
         retrievals=[_retrieval(retrieval) for retrieval in retrievals],

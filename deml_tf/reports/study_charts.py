@@ -6,11 +6,16 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from deml_tf.reports.charts import ACCENT, INK, in_default_style, new_axes, svg
+from deml_tf.reports.charts import (
+    ACCENT,
+    INK,
+    in_default_style,
+    new_axes,
+    short,
+    svg,
+)
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.summary import Row
-
-_LONGEST = 30  # characters of a name beside a chart
 
 
 def dots(rows: Sequence[Row], number: str, label: str) -> Markup | None:
@@ -56,7 +61,7 @@ def differences(rows: Sequence[Row], number: str, label: str) -> Markup | None:
         label,
         lambda row: row.differences.get(number),
         of_seeds,
-        name_of=lambda row: f"{_short(row.name)} − {_short(str(row.reference))}",
+        name_of=lambda row: f"{short(row.name)} − {short(str(row.reference))}",
         zero=True,
     )
 
@@ -87,7 +92,7 @@ def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     _label(axes, {r.name: (r.means["gmacs"].mean, r.means[number].mean) for r in drawn})
     axes.set_xlabel("GMAC an image", color=INK, fontsize=9)
     axes.set_ylabel(label, color=INK, fontsize=9)
-    return svg(figure)
+    return svg(figure, f"{label} by GMAC an image")
 
 
 @in_default_style
@@ -117,7 +122,7 @@ def learning_curves(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
         mark = "_" if len(steps) == 1 else None
         axes.plot(steps, means, "--", color=INK, marker=mark, linewidth=1, alpha=0.7)
         axes.set_ylim(0, 1.05 * highest or 1)
-        charts.append((row.name, svg(figure)))
+        charts.append((row.name, svg(figure, f"Validation MAP@R of {row.name}")))
     return charts
 
 
@@ -135,7 +140,7 @@ def _dots(
     label: str,
     estimate_of: Callable[[Row], Estimate | None],
     seeds_of: Callable[[Row], list[float]],
-    name_of: Callable[[Row], str] = lambda row: _short(row.name),
+    name_of: Callable[[Row], str] = lambda row: short(row.name),
     zero: bool = False,
 ) -> Markup | None:
     """Draw a line for each row: interval, mean and the value of each seed."""
@@ -154,7 +159,7 @@ def _dots(
     axes.set_ylim(len(drawn) - 0.5, -0.5)
     axes.grid(False, axis="y")
     axes.set_xlabel(label, color=INK, fontsize=9)
-    return svg(figure)
+    return svg(figure, label)
 
 
 def _interval(axes: Axes, place: float, found: Estimate) -> None:
@@ -174,7 +179,7 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
         place = max([y, *(b + height for b in below)])
         taken.append((x, place))
         axes.annotate(
-            _short(name),
+            short(name),
             (x, place),
             xytext=(6, 0),
             textcoords="offset points",
@@ -182,7 +187,3 @@ def _label(axes: Axes, points: Mapping[str, tuple[float, float]]) -> None:
             color=INK,
             fontsize=8,
         )
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"

@@ -69,8 +69,8 @@ def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     Args:
         rows: Of the study.
     """
-    titles = ["n", "compared with", "Recall@1", "difference", "MAP@R", "difference"]
-    titles.append("R-precision")
+    titles = ["n", "compared with", "Recall@1", "R@1 difference", "MAP@R"]
+    titles += ["MAP@R difference", "R-precision"]
     cells = []
     for row in rows:
         own = [Cell(str(len(row.runs))), Cell(row.reference or tables.MISSING)]

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from deml_tf.reports.charts import LOSSES, bars, curves, new_axes, svg
+from deml_tf.reports.charts import LOSSES, bars, curves, new_axes, notes, svg
 
 
 def labels(svg):
@@ -45,12 +45,36 @@ def test_many_steps_are_drawn_as_means_over_their_band(monkeypatch):
     np.testing.assert_array_equal(drawn["fill_between"], band)
 
 
+def test_the_best_step_is_shown_where_it_was_chosen():
+    metrics = [
+        {"step": n, "validation_recall_at_1": r, "validation_map_at_r": m}
+        for n, r, m in ((1, 0.6, 0.3), (2, 0.5, 0.4), (3, 0.4, 0.2))
+    ]
+    (recall, _), (score, drawn) = curves(metrics, 2)
+    assert recall == "Recall@1 on validation classes"
+    assert score == "MAP@R on validation classes" and "best step 2: 0.400" in drawn
+    (note,) = notes(metrics)
+    assert "highest MAP@R" in note
+
+
+def test_line_and_band_are_explained_where_they_are():
+    metrics = [{"step": n, "loss": n} for n in range(1, 402)]
+    assert notes(metrics[:-1]) == []
+    (note,) = notes(metrics)
+    assert "band" in note
+
+
+def test_the_name_of_a_chart_is_escaped():
+    drawn = svg(new_axes()[0], '<"a">\n')
+    assert 'role="img" aria-label="&lt;&#34;a&#34;&gt;\\n"' in drawn
+
+
 def test_no_name_is_a_formula():
     figure, axes = new_axes()
     axes.set_yticks([0, 1], ["a $^$", "b $x$"])
     axes.set_xlabel("c $^$")
     axes.annotate("d $^$", (0.5, 0.5))
-    drawn = svg(figure)
+    drawn = svg(figure, "all")
     assert all(f">{name}<" in drawn for name in ("a $^$", "b $x$", "c $^$", "d $^$"))
 
 

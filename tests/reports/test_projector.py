@@ -1,6 +1,8 @@
 """Embeddings for TensorBoard's projector, and their map."""
 
 import csv
+import re
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from deml_tf.data.example import Example
 from deml_tf.data.image_files import find_image_files
 from deml_tf.reports import projector
 from deml_tf.reports.projector import flattened, make_sprite, write_projector
+from tests.reports.heard import nameless
 
 
 @pytest.fixture
@@ -58,6 +61,17 @@ def test_the_map_names_classes_as_they_are(examples, tmp_path):
     write_projector(tmp_path / "p", apart(10), examples)
     page = (tmp_path / "p" / "map.html").read_text()
     assert all(f">{name}<" in page for name in names)
+    assert not nameless(page)
+
+
+def test_long_names_leave_the_map_its_room():
+    names = [f"{n:02d}{'_of_a_family' * 30}"[:231] for n in range(12)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        drawn = projector._map(apart(60)[:, :2], [*names] * 5)
+    (width,) = re.findall(r'viewBox="0 0 ([\d.]+) ', drawn)
+    dots = [float(x) for x in re.findall(r'<use[^>]* x="([\d.]+)"', drawn)]
+    assert len(dots) >= 60 and max(dots) - min(dots) > float(width) / 2
 
 
 def test_tensorboard_reads_the_description(examples, tmp_path):

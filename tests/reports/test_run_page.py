@@ -11,6 +11,7 @@ from rich.console import Console
 from deml_tf.reports.comparison import comparison_table, write_comparison
 from deml_tf.reports.examples import AttentionExample, Neighbour, Retrieval
 from deml_tf.reports.run_page import write_report
+from tests.reports.heard import nameless
 
 
 def scores(recall):
@@ -163,6 +164,12 @@ def test_figures_of_the_run_are_there(tmp_path):
     cells = spaced(page.source)
     assert "R@1 of learner 3 mean cosine predictability" in cells
     assert "1 0.371 0.372 – 0.257 0.169 2 0.373 0.374 0.375 0.358 –" in cells
+
+
+def test_charts_and_rows_have_names_to_hear(tmp_path):
+    assert not nameless(report(tmp_path).source)
+    write_comparison(tmp_path / "all.html", ROWS)
+    assert not nameless((tmp_path / "all.html").read_text(encoding="utf-8"))
 
 
 def test_charts_of_what_was_recorded_and_the_best_step(tmp_path):

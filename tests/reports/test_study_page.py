@@ -24,6 +24,7 @@ from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.plan import Variant
 from deml_tf.studies.records import Record
 from deml_tf.studies.summary import summarise
+from tests.reports.heard import nameless
 
 NUMBERS = {
     "recall_at_1": 0.5,
@@ -87,6 +88,14 @@ def test_page_is_whole_without_a_network(tmp_path):
     assert len(page.all("svg")) == 3 + 3  # dots, differences, cost; curves
     assert "currentColor" in page.source and "var(--accent)" in page.source
     assert "prefers-color-scheme: dark" in page.source
+
+
+def test_charts_rows_and_columns_have_names_to_hear(tmp_path):
+    source = page_of(tmp_path, study(*THREE)).source
+    assert not nameless(source)
+    for head in re.findall(r"<thead>.*?</thead>", source):
+        titles = re.findall(r"<th[^>]*>(.*?)</th>", head)
+        assert len({*titles}) == len(titles)
 
 
 def test_figures_of_the_study_are_there(tmp_path):
