@@ -172,6 +172,23 @@ def test_charts_and_rows_have_names_to_hear(tmp_path):
     assert not nameless((tmp_path / "all.html").read_text(encoding="utf-8"))
 
 
+def test_a_printed_page_is_whole(tmp_path):
+    style = report(tmp_path).source.partition("</style>")[0]
+    printed = style.partition("@media print {")[2]
+    assert ".scroll { overflow: visible; }" in printed
+    assert "figure, .panel, .retrieval, tr { break-inside: avoid; }" in printed
+    (kept,) = re.findall(r"(.*){ -webkit-print-color-adjust: exact", style)
+    assert kept.strip() == ".swatch, .framed b"
+
+
+def test_numbers_stay_whole_beside_long_names(tmp_path):
+    """The name gives way, which a phone breaks; flags come before their values."""
+    style = report(tmp_path).source.partition("</style>")[0]
+    (facts, listed) = re.findall(r"^((?:details )?dl) .*columns: (.*?);", style, re.M)
+    assert facts == ("dl", "minmax(0, 1fr) fit-content(60%)")
+    assert listed == ("details dl", "auto 1fr")
+
+
 def test_charts_of_what_was_recorded_and_the_best_step(tmp_path):
     page = report(tmp_path)
     assert len(page.all("svg")) == 5  # validation, three losses, speed

@@ -20,6 +20,7 @@ from deml_tf.reports.study_table import (
     study_table,
     with_half,
 )
+from deml_tf.studies.extra_scores import LAID_OUT
 from deml_tf.studies.intervals import Estimate
 from deml_tf.studies.plan import Variant
 from deml_tf.studies.records import Record
@@ -96,6 +97,19 @@ def test_charts_rows_and_columns_have_names_to_hear(tmp_path):
     for head in re.findall(r"<thead>.*?</thead>", source):
         titles = re.findall(r"<th[^>]*>(.*?)</th>", head)
         assert len({*titles}) == len(titles)
+
+
+def test_a_printed_study_is_wide_and_its_widest_table_small(tmp_path):
+    source = page_of(tmp_path, study(*THREE)).source
+    assert "@page { size: landscape;" in source and '<table class="wide">' not in source
+    scores = {
+        f"{layout}/object_attention/{key}": 0.5
+        for layout in LAID_OUT
+        for key in ("fallback_share", "iou", "iou_of_centre", "entropy")
+    }
+    source = page_of(tmp_path, study(*THREE, **scores)).source
+    assert source.count('<table class="wide">') == 1
+    assert ".wide { font-size: .52rem; }" in source.partition("@media print {")[2]
 
 
 def test_figures_of_the_study_are_there(tmp_path):
