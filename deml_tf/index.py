@@ -13,7 +13,7 @@ from deml_tf.bulk.kinds import KINDS, RULE, kind_for
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.cli.command import no_words, run
 from deml_tf.cli.flags import choice_settings, define, refuse_not_chosen
-from deml_tf.cli.printing import say
+from deml_tf.cli.printing import say, so_many
 from deml_tf.cli.settings import Setting, constructor_settings
 from deml_tf.data.regular_files import open_regular
 from deml_tf.errors import DataError, UsageError, arguments_of
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str]) -> None:
         refuse_not_chosen("kind", KINDS, kind, FLAGS)
         description = build_index(shards, FLAGS.output, kind, read_parameters(kind))
     say(
-        f"{FLAGS.output}: {description.count:,} images, {description.kind}, in "
-        f"{time.monotonic() - started:.0f} s."
+        f"{FLAGS.output}: {so_many(description.count, 'image', 'images')}, "
+        f"{description.kind}, in {time.monotonic() - started:.0f} s."
     )
 
 

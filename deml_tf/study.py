@@ -25,7 +25,7 @@ from absl import flags
 
 from deml_tf.cli.command import console, no_words, run
 from deml_tf.cli.flags import define, define_flags
-from deml_tf.cli.printing import say
+from deml_tf.cli.printing import say, so_many
 from deml_tf.cli.settings import Setting
 from deml_tf.config import CONFIGS, Configs, DataConfig, DistributionConfig
 from deml_tf.data.data_folder import data_path
@@ -149,13 +149,19 @@ def main(arguments: Sequence[str]) -> None:
         say(f"WARNING: {said}.")
     console().print(study_table(rows))
     say(f"Study: {page}")
+    of_all = f"of {so_many(len(runs), 'run', 'runs')}"
     if left:
-        said = f"{len(left)} of {len(runs)} runs are left ({_names(left)})"
-        say(f"{said}: the same command goes on with them.")
+        are, them = ("is", "it") if len(left) == 1 else ("are", "them")
+        command = "the same command" + " without --summary_only" * FLAGS.summary_only
+        say(
+            f"{len(left)} {of_all} {are} left ({_names(left)}): {command} goes on with "
+            f"{them}."
+        )
     if failed:
+        them = "it" if len(failed) == 1 else "them"
         raise DataError(
-            f"{len(failed)} of {len(runs)} runs failed ({_names(failed)}): see what "
-            "was said above; the same command tries them again."
+            f"{len(failed)} {of_all} failed ({_names(failed)}): see what was said "
+            f"above; the same command tries {them} again."
         )
 
 

@@ -48,6 +48,17 @@ def cell(text: str) -> str:
     return "'" * text.startswith(_FORMULA) + printable(text)
 
 
+def so_many(number: int, one: str, several: str) -> str:
+    """Return a number with its noun, as in `1 image` and `1,000 images`.
+
+    Args:
+        number: Of the things.
+        one: What one of them is called.
+        several: What any other number of them is called.
+    """
+    return f"{number:,} {one if number == 1 else several}"
+
+
 def say(line: str, file: TextIO | None = None) -> None:
     """Print a line, and nothing else than this one line, at once.
 

@@ -9,7 +9,7 @@ from rich.progress import track
 
 from deml_tf.cli import command, termination
 from deml_tf.cli.flags import define
-from deml_tf.cli.printing import say
+from deml_tf.cli.printing import say, so_many
 from deml_tf.cli.settings import Setting
 from deml_tf.client.answers import Answer, stack
 from deml_tf.client.connection import Client
@@ -111,7 +111,8 @@ def report(
         seconds: Duration.
     """
     wrong = [(p, a.reason) for p, a in zip(paths, answers, strict=True) if not a.valid]
-    say(f"{len(paths) - len(wrong)} of {len(paths)} images in {seconds:.1f} s")
+    of_all = f"of {so_many(len(paths), 'image', 'images')}"
+    say(f"{len(paths) - len(wrong):,} {of_all} in {seconds:.1f} s")
     if retried:
         codes = ", ".join(f"{count} {code}" for code, count in sorted(retried.items()))
         say(f"requests sent again: {codes}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from deml_tf.cli.printing import so_many
 from deml_tf.data.duplicates import MOST_PAIRS, Fingerprint, near_pairs, same_bytes
 from deml_tf.data.example import Example
 
@@ -99,12 +100,12 @@ def spoilers(findings: Mapping[str, Any]) -> list[str]:
     )
     said = []
     if shared:
-        said.append(f"{_so_many(shared, 'class', 'classes')} in two roles")
+        said.append(f"{so_many(shared, 'class', 'classes')} in two roles")
     if alike:
-        names = _so_many(alike, "class name", "class names")
+        names = so_many(alike, "class name", "class names")
         said.append(f"{names} in both halves but for case, spaces or Unicode form")
     if exact:
-        images = _so_many(exact, "image", "images")
+        images = so_many(exact, "image", "images")
         said.append(f"{images} in both halves, byte for byte")
     return said
 
@@ -246,7 +247,3 @@ def _sizes(readable: Sequence[Fingerprint], input_size: int) -> dict[str, Any]:
         },
         "below_input_size": int((sides.min(axis=1) < input_size).sum()),
     }
-
-
-def _so_many(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"

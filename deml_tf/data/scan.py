@@ -15,7 +15,7 @@ from PIL import Image
 from rich.progress import track
 
 from deml_tf.cli.error_text import why_not
-from deml_tf.cli.printing import cell, say
+from deml_tf.cli.printing import cell, say, so_many
 from deml_tf.data.converted_formats import decoders, why_not_converted
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
@@ -82,9 +82,10 @@ def take_out_bad(
             f"cannot read the image {first_of(bad)}, of {len(set(paths))}; "
             f"mend or remove what {listing} lists, or give bad_images=skip"
         )
+    are, they = ("is", "it") if len(bad) == 1 else ("are", "they")
     say(
-        f"{len(bad)} of {len(set(paths))} images are left out because they cannot be "
-        f"read; see {listing}."
+        f"{len(bad):,} of {len(set(paths)):,} images {are} left out because {they} "
+        f"cannot be read; see {listing}."
     )
     kept = {
         role: tuple(e for e in getattr(split, role) if e.path not in bad)
@@ -94,8 +95,8 @@ def take_out_bad(
         classes = {example.label for example in examples}
         if getattr(split, role) and len(classes) < 2:
             raise DataError(
-                f"bad_images=skip leaves {len(classes)} classes to {role}, which needs "
-                f"two or more; mend what {listing} lists"
+                f"bad_images=skip leaves {so_many(len(classes), 'class', 'classes')} "
+                f"to {role}, which needs two or more; mend what {listing} lists"
             )
     left = Split(**kept)
     for role in roles_without_pairs(left):

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
-from deml_tf.cli.printing import say
+from deml_tf.cli.printing import say, so_many
 from deml_tf.config import DataConfig
 from deml_tf.data.example import Example
 from deml_tf.data.object_crops import refuse_without_boxes
@@ -127,9 +127,9 @@ def fill_batches(split: Split, classes_per_batch: int, images_per_class: int) ->
         return split
     classes = len({e.label for e in split.train}) - len({e.label for e in kept})
     say(
-        f"left out of training: {classes} classes with fewer than "
+        f"left out of training: {so_many(classes, 'class', 'classes')} with fewer than "
         f"{images_per_class} images (images_per_class), "
-        f"{len(split.train) - len(kept)} images"
+        f"{so_many(len(split.train) - len(kept), 'image', 'images')}"
     )
     return dataclasses.replace(split, train=kept)
 

@@ -344,8 +344,12 @@ def test_skip_takes_them_out_and_says_so(split, tmp_path, capsys):
     kept = scan.take_out_bad(split, "skip", listing)
     assert kept.train == split.train[:-1]
     assert kept.test == split.test[:1] + split.test[2:]
-    assert "2 of 13 images are left out" in capsys.readouterr().out
+    said = "images are left out because they cannot be read; see"
+    assert f"2 of 13 {said}" in capsys.readouterr().out
     assert len(listed(listing)) == 2
+    scan.take_out_bad(replace(kept, test=split.test), "skip", listing)
+    said = "images is left out because it cannot be read; see"
+    assert f"1 of 12 {said}" in capsys.readouterr().out
     # All mended: the list is gone, and the split is whole.
     for example in (split.train[-1], split.test[1]):
         with open(example.path, "wb") as file:
@@ -368,7 +372,7 @@ def test_a_list_that_is_not_there_is_not_removed(split, tmp_path, monkeypatch):
 def test_skip_needs_two_classes_to_be_left(split, tmp_path):
     for example in split.test[3:]:
         os.truncate(example.path, 0)
-    with pytest.raises(DataError, match="leaves 1 classes to test"):
+    with pytest.raises(DataError, match="leaves 1 class to test"):
         scan.take_out_bad(split, "skip", tmp_path / "bad_images.csv")
 
 

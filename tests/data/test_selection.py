@@ -97,6 +97,9 @@ def test_small_classes_are_left_out_and_told(capsys):
         "left out of training: 2 classes with fewer than 2 images (images_per_class), "
         "2 images\n"
     )
+    fill_batches(Split(tuple(e for e in train if e.label != "d"), (), ()), 3, 2)
+    said = "1 class with fewer than 2 images (images_per_class), 1 image\n"
+    assert capsys.readouterr().out == f"left out of training: {said}"
     assert fill_batches(split, 3, 2) is split
     assert capsys.readouterr().out == ""
     with pytest.raises(UsageError, match="leaves 3 of the 4 classes of a batch"):

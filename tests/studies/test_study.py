@@ -265,8 +265,16 @@ def test_other_flags_train_anew_and_say_so(fake, tmp_path, capsys):
     fake("--summary_only", "--steps=6", "--seeds=1")
     output = capsys.readouterr().out
     assert "steps: 4 -> 6): it is left out" in output
-    assert "2 of 2 runs are left (U512, seed 1; DeML(2,2), seed 1): " in output
+    assert (
+        "2 of 2 runs are left (U512, seed 1; DeML(2,2), seed 1): the same command "
+        "without --summary_only goes on with them."
+    ) in output
     assert {(r["variant"], r["seed"]) for r in records(folder)} == set(steps)
+    fake("--summary_only", "--seeds=1", "--variant=three: --scales=3")
+    assert (
+        "1 of 3 runs is left (three, seed 1): the same command without --summary_only "
+        "goes on with it."
+    ) in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("undrawn")
