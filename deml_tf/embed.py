@@ -19,7 +19,7 @@ from deml_tf.bulk.shard_plan import ShardPlan, read_part
 from deml_tf.bulk.whole_shards import invalid_images, missing_shards
 from deml_tf.cli import command
 from deml_tf.cli.flags import define
-from deml_tf.cli.printing import say
+from deml_tf.cli.printing import say, so_many
 from deml_tf.cli.settings import Setting
 from deml_tf.errors import UsageError
 from deml_tf.runs.atomic import check_output_folder
@@ -83,21 +83,25 @@ def report(
         shards: Numbers of the shards of this process.
         progress: Of what was embedded; None if all shards were there.
     """
+    of_all = f"of {so_many(plan.shards, 'shard', 'shards')}"
+    if not shards:
+        say(f"part={FLAGS.part} holds 0 {of_all}: nothing to do.")
+        return
     invalid = 0
     for path, reason in invalid_images(output, shards):
         invalid += 1
         if invalid <= _MOST_LISTED:
             say(f"not valid: {path}: {reason}")
     if invalid > _MOST_LISTED:
-        say(f"... and {invalid - _MOST_LISTED} more, which the shards name")
+        say(f"... and {invalid - _MOST_LISTED:,} more, which the shards name")
     images = sum(len(plan.rows(shard)) for shard in shards)
-    facts = [f"{images} images in {len(shards)} of {plan.shards} shards"]
-    facts.append(f"{invalid} not valid")
+    facts = [f"{so_many(images, 'image', 'images')} in {len(shards)} {of_all}"]
+    facts.append(f"{invalid:,} not valid")
     if progress is None:
         facts.append("all there before")
     else:
         if progress.total < images:
-            facts.append(f"{progress.total} embedded now")
+            facts.append(f"{progress.total:,} embedded now")
         facts.append(f"{progress.rate:.1f} images/s")
     say(f"{', '.join(facts)}: {output}")
 

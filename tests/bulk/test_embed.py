@@ -2,6 +2,7 @@
 
 import json
 import signal
+from types import SimpleNamespace
 
 import pytest
 from absl.flags import FlagValues
@@ -112,6 +113,17 @@ def test_of_many_images_not_valid_some_are_named(tmp_path, monkeypatch, capsys):
     assert lines[20] == "... and 5 more, which the shards name"
     facts = "30 images in 3 of 3 shards, 25 not valid, all there before"
     assert lines[21:] == [f"{facts}: {tmp_path}"]
+
+
+def test_a_part_of_one_image_and_one_without_a_shard(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(embed, "invalid_images", lambda folder, shards: [])
+    monkeypatch.setattr(embed, "FLAGS", SimpleNamespace(part="4/4"))
+    embed.report(tmp_path, ShardPlan(1, 10, 5), [0], None)
+    embed.report(tmp_path, ShardPlan(30, 10, 5), [], None)
+    assert capsys.readouterr().out == (
+        f"1 image in 1 of 1 shard, 0 not valid, all there before: {tmp_path}\n"
+        "part=4/4 holds 0 of 3 shards: nothing to do.\n"
+    )
 
 
 def test_killed_in_the_midst_of_writing(undisturbed, flags, command, tmp_path):
