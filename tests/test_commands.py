@@ -139,7 +139,7 @@ def test_embedder_loads_and_scores_the_same(run, bare, odd):
     assert status == 0, errors
     assert "Hardest classes" in output
     for name in ("class 05\\n\\x1b[31m", "class 06 [red]", "class 07 \\xe9"):
-        assert f" {name} " in output
+        assert f"|{name} " in output
     scores = folder.read_json("scores_test.json")
     assert scores["joined"] == pytest.approx(expected, abs=1e-9)
     assert len(scores["classes"]) == 4

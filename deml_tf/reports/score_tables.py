@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from deml_tf.cli.printing import printable
+from deml_tf.cli.printing import printable, so_many
 from deml_tf.reports import tables
 from deml_tf.reports.run_facts import MEASURES
 
@@ -31,7 +31,7 @@ def score_tables(
         yield attention_table(scores["object_attention"])
     if "attributes" in scores:
         yield attribute_table(scores["attributes"], scored)
-    if "classes" in scores:
+    if classes and "classes" in scores:
         yield class_table(scores["classes"], classes)
 
 
@@ -43,16 +43,18 @@ def summary_table(scores: Mapping[str, Any], title: str) -> Table:
         title: Which classes were scored.
     """
     joined = scores["joined"]
-    names = [name for name in joined if not name.startswith("queries")]
-    table = Table("", *names, title=title)
+    columns = tables.columns([joined])
+    table = tables.plain_table(name for _, name in columns)
+    table.title = title
     rows = [("joined", joined)]
     rows += [(f"scale {row['scale']}", row) for row in scores["per_scale"]]
     for row_title, row in rows:
-        values = [row.get(name) for name in names]
+        values = [row.get(key) for key, _ in columns]
         table.add_row(row_title, *("" if v is None else f"{v:.4f}" for v in values))
     table.caption = (
-        f"{joined['queries']} queries, {joined['queries_left_out']} left out (the only "
-        "image of their class)"
+        f"{so_many(joined['queries'], 'query', 'queries')}, "
+        f"{joined['queries_left_out']:,} left out (no other image of their class to "
+        "find)"
     )
     return table
 
@@ -65,7 +67,8 @@ def class_table(classes: Sequence[Mapping[str, Any]], count: int) -> Table:
         count: How many to show.
     """
     hardest = sorted(classes, key=lambda row: row["recall_at_1"])[:count]
-    table = Table("class", "queries", "R@1", "RP", "MAP@R", title="Hardest classes")
+    table = tables.plain_table(["queries", "R@1", "RP", "MAP@R"])
+    table.title = "Hardest classes"
     for row in hardest:
         values = (row[name] for name in ("recall_at_1", "r_precision", "map_at_r"))
         cells = map(tables.number, values)
@@ -80,8 +83,8 @@ def attention_table(attention: Mapping[str, Any]) -> Table:
         attention: What `deml_tf.retrieval.attention_scores.score_attention` gives.
     """
     measures = [key for key in MEASURES if attention[key] is not None]
-    names = (MEASURES[key] for key in measures)
-    table = Table("", *names, title="Where each scale looks")
+    table = tables.plain_table(MEASURES[key] for key in measures)
+    table.title = "Where each scale looks"
     for i in range(len(attention["side"])):
         cells = (tables.number(attention[key][i]) for key in measures)
         table.add_row(f"scale {i + 1}", *cells)
@@ -99,8 +102,9 @@ def attribute_table(attributes: Mapping[str, Mapping[str, Any]], scored: str) ->
     """
     parts = next(iter(attributes.values()))["parts"] if attributes else []
     names = [f"{i + 1}.{j + 1}" for i, row in enumerate(parts) for j in range(len(row))]
-    title = f"{scored}: attributes, balanced accuracy"
-    table = Table("attribute", "chance", "frozen", "whole", *names, title=title)
+    table = tables.plain_table(["chance", "frozen", "whole", *names])
+    table.padding = 0  # so that nine parts fit beside a name
+    table.title = f"{scored}: attributes, balanced accuracy"
     for name, row in attributes.items():
         values = [row[key] for key in ("chance", "frozen", "whole")]
         values += [value for scale in row["parts"] for value in scale]
