@@ -48,18 +48,18 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments:
         raise UsageError(f"No flags for {_TRAIN}: write them after --.")
     check(arguments)
-    for left in range(FLAGS.restarts, -1, -1):
+    for begun in range(1, FLAGS.restarts + 2):
         status = run_workers(FLAGS.workers, arguments)
         if not any(status):
             return
         said = what_failed(status)
         if _WRONG_USAGE in status:
             raise UsageError(f"{said}, and mend its flags.")
-        if not left:
+        if begun > FLAGS.restarts:
             raise DataError(
                 f"{said}; the same command goes on from the last checkpoint."
             )
-        say(f"{said}; all start again, {left} restarts left.")
+        say(f"{said}; all start again (restart {begun} of {FLAGS.restarts}).")
 
 
 def what_failed(status: Sequence[int | None]) -> str:

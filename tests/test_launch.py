@@ -1,5 +1,6 @@
 """How often `deml_tf.launch` starts its workers again, and past which proxy."""
 
+import re
 import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -24,7 +25,7 @@ MEND = pytest.raises(UsageError, match="status 2.* mend its flags")
         (9, [[2, 0]], MEND),
     ],
 )
-def test_restarts(restarts, ends, outcome, monkeypatch):
+def test_restarts(restarts, ends, outcome, monkeypatch, capsys):
     given = SimpleNamespace(workers=2, restarts=restarts)
     run_workers = mock.Mock(side_effect=ends)
     monkeypatch.setattr(launch, "FLAGS", given)
@@ -33,6 +34,9 @@ def test_restarts(restarts, ends, outcome, monkeypatch):
     with outcome:
         launch.main(["--steps=1"])
     assert run_workers.call_args_list == [mock.call(2, ["--steps=1"])] * len(ends)
+    assert re.findall(r"again \(restart (.*)\)\.", capsys.readouterr().out) == [
+        f"{n} of {restarts}" for n in range(1, len(ends))
+    ]
 
 
 def test_workers_find_each_other_past_a_proxy(monkeypatch):

@@ -185,7 +185,8 @@ def _train(
         keras.utils.set_random_seed(configs.train.seed)
         if configs.train.deterministic:
             tf.config.experimental.enable_op_determinism()
-        session = Session.build(configs, run, workers)
+        with workers.one_voice():
+            session = Session.build(configs, run, workers)
     track = devices.track if workers.is_writer else None
     given = {k: v for k, v in as_flags(*configs).items() if v is not None}
     with tracked(track, run, given) as forward:

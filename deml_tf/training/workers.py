@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import io
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -91,6 +92,12 @@ class Workers:
     def wait(self) -> None:
         """Return when all workers have called it."""
         self._sum(0)
+
+    def one_voice(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which only the writer prints; errors still reach all."""
+        if self.is_writer:
+            return contextlib.nullcontext()
+        return contextlib.redirect_stdout(io.StringIO())
 
     def leave(self) -> None:
         """Return when all workers have called it, the last that they do together.

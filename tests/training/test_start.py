@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from unittest import mock
 
 import pytest
 import tensorflow as tf
@@ -28,6 +29,10 @@ from deml_tf.training.session import Session
 from deml_tf.training.start import train
 from deml_tf.training.worker_processes import free_addresses, tf_config
 from deml_tf.training.workers import Workers
+
+
+class Begun(Exception):
+    """An embedder would be built."""
 
 
 @pytest.mark.parametrize(
@@ -135,6 +140,20 @@ def test_of_several_workers_one_names_the_image_that_went_away(
     with pytest.raises(DataError, match="cannot read the image .* and 9 more"):
         built.fit()
     run.close()
+
+
+def test_of_several_workers_one_tells_of_the_data(
+    tmp_path, monkeypatch, capsys, painted
+):
+    sizes = {"classes_per_batch": 2, "images_per_class": 2}
+    asked = configs(tmp_path, data={"data_dir": str(painted)}, **sizes)
+    monkeypatch.setattr(session, "build_embedder", mock.Mock(side_effect=Begun))
+    for rank in (0, 1):
+        workers = Workers(Cluster(("a:1", "b:1"), rank))
+        monkeypatch.setattr(Workers, "start", lambda *_, found=workers: found)
+        with pytest.raises(Begun):
+            train(asked, DistributionConfig())
+        assert ("train: " in capsys.readouterr().out) == (rank == 0)
 
 
 def test_a_record_of_this_very_run_is_none_of_an_earlier_one(

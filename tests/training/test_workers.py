@@ -90,7 +90,8 @@ def two(flags, tmp_path_factory):
     said, other = chief.communicate(), worker.communicate()
     assert chief.returncode == 0, "\n".join(said)
     assert worker.returncode == 0, "\n".join(other)
-    assert "Worker 1 of 2" in other[0]
+    assert "train: " in said[0]
+    assert "Worker 1 of 2" in other[0] and "train: " not in other[0]
     return run
 
 
