@@ -26,7 +26,7 @@ def test_an_index_is_built_and_changed(tmp_path, command):
     )
     assert (status, errors) == (0, "")
     assert "An index of kind flat: about 0.15 GB of memory, of" in output
-    assert f"{index}: 59 images, flat, in " in output
+    assert f"indexing: 59/59\n{index}: 59 images, flat, in " in output
     gone = tmp_path / "gone.txt"
     gone.write_text("\n".join(paths_of(60)[:7]))
     flags = (f"--output={index}", f"--add={more}", f"--remove={gone}")

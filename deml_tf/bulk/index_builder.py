@@ -6,8 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
 from deml_tf.bulk.available_memory import require_memory
 from deml_tf.bulk.index_files import hash_files, write_vectors
 from deml_tf.bulk.index_folder import (
@@ -22,6 +20,7 @@ from deml_tf.bulk.index_lock import locked_index
 from deml_tf.bulk.kinds import KINDS
 from deml_tf.bulk.shard_reader import ShardReader
 from deml_tf.cli.printing import say
+from deml_tf.cli.progress import track
 from deml_tf.errors import DataError, UsageError, arguments_of
 from deml_tf.runs.replaced_folder import replaced_folder
 
@@ -112,13 +111,11 @@ def add_rows(
         shards: The embeddings.
         rows: Gives the ids, and writes what is no embedding.
     """
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn()) as bar:
-        task = bar.add_task("indexing", total=shards.count)
-        for block in shards.blocks():
-            ids = rows.add(block.paths, block.labels, block.boxes)
-            kind.add(index, block.embeddings, ids)
-            bar.advance(task, len(ids))
+    for block in track(
+        shards.blocks(), "indexing", shards.count, size=lambda block: len(block.paths)
+    ):
+        ids = rows.add(block.paths, block.labels, block.boxes)
+        kind.add(index, block.embeddings, ids)
 
 
 def write_files(

@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 from absl import flags
-from rich.progress import track
 
 from deml_tf.cli import command, termination
 from deml_tf.cli.flags import define
 from deml_tf.cli.printing import say, so_many
+from deml_tf.cli.progress import track
 from deml_tf.cli.settings import Setting
 from deml_tf.client.answers import Answer, stack
 from deml_tf.client.connection import Client
@@ -80,9 +80,7 @@ def receive(
     images = [on_disk(path, FLAGS.max_side) for path in paths]
     answers: dict[int, Answer] = {}
     try:
-        for index, answer in track(
-            client.answers(images), "embedding", total=len(images)
-        ):
+        for index, answer in track(client.answers(images), "embedding", len(images)):
             answers[index] = answer
     except BaseException as error:
         client.close()  # else threads wait for their answers

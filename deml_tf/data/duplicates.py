@@ -26,8 +26,8 @@ import faiss
 import imagehash
 import numpy as np
 from PIL import Image, ImageOps
-from rich.progress import track
 
+from deml_tf.cli.progress import track
 from deml_tf.data.converted_formats import converted, format_of, why_not_converted
 from deml_tf.data.image_bytes import read_bytes
 from deml_tf.data.image_files import FORMATS
@@ -106,10 +106,9 @@ def fingerprints(
     workers = min(16, len(os.sched_getaffinity(0)))
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
         warnings.simplefilter("ignore")  # pillow's, on odd files that it does read
-        blocks = range(0, len(paths), _BLOCK)
-        with_bar = track(blocks, progress or "", disable=progress is None)
-        for start in with_bar:
-            found += pool.map(fingerprint, paths[start : start + _BLOCK])
+        blocks = (paths[n : n + _BLOCK] for n in range(0, len(paths), _BLOCK))
+        for block in track(blocks, progress, len(paths), size=len):
+            found += pool.map(fingerprint, block)
     return found
 
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 from PIL import Image
-from rich.progress import track
 
 from deml_tf.cli.error_text import why_not
 from deml_tf.cli.printing import cell, say, so_many
+from deml_tf.cli.progress import track
 from deml_tf.data.converted_formats import decoders, why_not_converted
 from deml_tf.data.decoding import decode_as_stored
 from deml_tf.data.disk_cache import DiskCache, file_state
@@ -146,13 +146,10 @@ def find_bad(paths: Iterable[str]) -> dict[str, str]:
                 found[path] = known.decode() if known else ""
                 if known is None:
                     unknown.append((path, state))
-        title = "checking images"
         judged = _judge_all([path for path, _ in unknown])
         news = []
         for (path, state), verdict in zip(
-            unknown,
-            track(judged, title, total=len(unknown), disable=not unknown),
-            strict=True,
+            unknown, track(judged, "checking images", len(unknown)), strict=True
         ):
             found[path] = verdict.reason
             if verdict.lasts:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 from sklearn.manifold import TSNE
 
 from deml_tf.cli.printing import printable
+from deml_tf.cli.progress import track
 from deml_tf.data.example import Example
 from deml_tf.data.images import read_example
 from deml_tf.reports.charts import INK, in_default_style, new_axes, short, svg
@@ -123,7 +123,7 @@ def make_sprite(
     across = int(np.ceil(len(chosen) ** 0.5))
     side = min(_TILE, _SPRITE // across)
     canvas = Image.new("RGB", (across * side, across * side), "white")
-    for i, place in enumerate(track(chosen.tolist(), "projector")):
+    for i, place in enumerate(track(chosen.tolist(), "projector", len(chosen))):
         image = read_example(examples[place])
         image = layout(image, place) if layout else image
         square = Image.fromarray(image).resize((side, side))

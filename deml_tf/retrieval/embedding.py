@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from rich.progress import track
 
+from deml_tf.cli.progress import track
 from deml_tf.data.batches import scoring_dataset
 from deml_tf.data.example import Example
 from deml_tf.data.images import explain_unreadable
@@ -80,9 +80,8 @@ def embed(
         batch_size=batch_size,
         layout=layout,
     )
-    batches = -(-len(examples) // batch_size)
     outputs = []
-    shown = track(dataset, progress or "", total=batches, disable=progress is None)
+    shown = track(dataset, progress, len(examples), size=lambda batch: len(batch[1]))
     try:
         for images, shapes in shown:
             found = forward(images)

@@ -68,7 +68,7 @@ def test_a_failure_is_looked_for_in_its_batch_alone(
 
 
 @pytest.mark.parametrize("fit", ["squash", "pad"])
-def test_embed_gives_boxes_on_the_images_themselves(tmp_path, fit):
+def test_embed_gives_boxes_on_the_images_themselves(tmp_path, fit, capsys):
     """The middle quarter of the square is another part of each padded image."""
     shapes = [(40, 80), (80, 40), (60, 60)]
     examples = []
@@ -81,7 +81,9 @@ def test_embed_gives_boxes_on_the_images_themselves(tmp_path, fit):
     def forward(images):
         return {"boxes": tf.tile(middle[None], [len(images), 1, 1])}
 
-    found = embed(forward, examples, resize_size=16, fit=fit, batch_size=2)
+    how = {"resize_size": 16, "fit": fit, "batch_size": 2}
+    found = embed(forward, examples, **how, progress="scoring")
+    assert capsys.readouterr().out == "scoring: 3/3\n"  # images, not batches
     boxes = found["boxes"]
     expected = {
         "squash": [middle] * 3,

@@ -20,14 +20,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-)
 
+from deml_tf.cli.progress import track
 from deml_tf.data.plumage.render import draw_image
 from deml_tf.data.plumage.species import ATTRIBUTES, Species, choose_species
 from deml_tf.errors import DataError, UsageError
@@ -176,17 +170,9 @@ def _draw_all(
         workers = min(cores, 1 + len(species) * images // _WORTH_A_WORKER)
     workers = min(workers, len(species))
     rows: list[_Row] = []
-    with Progress(
-        TextColumn("Drawing Plumage"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("images"),
-        TimeRemainingColumn(),
-    ) as progress:
-        bar = progress.add_task("", total=len(species) * images)
-        for done in _run(job, species, workers):
-            rows.extend(done)
-            progress.advance(bar, images)
+    drawn = _run(job, species, workers)
+    for done in track(drawn, "Drawing Plumage", len(species) * images, size=len):
+        rows.extend(done)
     return sorted(rows)
 
 
