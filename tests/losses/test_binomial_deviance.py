@@ -57,7 +57,10 @@ def test_known_answers(cost_negative, known, lengths):
     given = (FAN * np.array(lengths)[:, None]).astype("float32")
     assert float(loss([0, 0, 1, 1], given)) == pytest.approx(known, abs=5e-6)
     three = np.repeat(given[:, None], 3, axis=1)
-    assert float(loss([0, 0, 1, 1], three)) == pytest.approx(known, abs=5e-6)
+    # A CPU may round the cosines of a batch of products otherwise: by two units in the
+    # last place, which the loss magnifies by alpha * cost_negative.
+    rounding = 2 * float(np.finfo("float32").eps) * loss.alpha * cost_negative
+    assert float(loss([0, 0, 1, 1], three)) == pytest.approx(known, abs=rounding)
 
 
 def test_defaults_are_the_release_s():

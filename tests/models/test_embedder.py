@@ -181,10 +181,12 @@ def test_core_runs_anywhere():
 
 
 def test_bfloat16_keeps_walk_and_parts_in_float32():
+    # At a width of .25, oneDNN is wrong on CPUs with AMX: docs/limits.md.
+    settings = {"scales": 1, "learners": 2, "explain": True, "width": 0.5}
     keras.utils.set_random_seed(0)
-    full = tiny(scales=1, learners=2, explain=True)
+    full = tiny(**settings)
     keras.utils.set_random_seed(0)
-    half = tiny(scales=1, learners=2, explain=True, precision="bfloat16")
+    half = tiny(**settings, precision="bfloat16")
     images = random_images()
     a, b = full(images), half(images)
     for name in ("embedding", "parts", "boxes", "saliency"):
