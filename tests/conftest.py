@@ -17,6 +17,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores already
     for name in ("TF_NUM_INTRAOP_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
+for name in ("FORCE_COLOR", "TTY_COMPATIBLE"):  # rich takes a pipe for a terminal then
+    os.environ.pop(name, None)
+
 # Before any file of tests imports Keras. To import deml_tf for it would take seconds.
 runpy.run_path(f"{ROOT}/deml_tf/kernels/onednn.py")["prefer_onednn"]()
 

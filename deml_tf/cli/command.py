@@ -83,8 +83,6 @@ def _introduce(module: str) -> None:
 def _parse(argv: Sequence[str], hint: str) -> list[str]:
     try:
         return parse(flags.FLAGS, argv, hint=hint)
-    except SystemExit:  # absl has given help, which it calls a failure
-        sys.exit(0)
     except UsageError as error:
         _fail(error, 2)
         raise

@@ -40,6 +40,8 @@ def parse(
         _check_flagfile(f"--flagfile={following}" if bare else argument)
     try:
         return values(argv)
+    except SystemExit:  # absl has given help, which it calls a failure
+        raise SystemExit(0) from None
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), 1)
         mend = "".join(f"did you mean --{name}, or " for name in near)

@@ -1,9 +1,7 @@
 import re
-import threading
 import urllib.error
 import warnings
 from functools import cache
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,7 +13,6 @@ from deml_tf.backbones.graph_cut import clean_cuts
 from deml_tf.backbones.weights import keras_applications
 from deml_tf.errors import DataError, UsageError
 from deml_tf.models.embedder import build_deml
-from deml_tf.runs import file_lock
 
 # Sides at which each has a final map of more than one position.
 SIZES = {name: 64 for name in CUTS} | {"inception_v3": 107}
@@ -431,36 +428,7 @@ def test_weights_are_read_in_float32_under_any_policy(weights, keras_home, monke
         np.testing.assert_array_equal(a, b)
 
 
-def test_one_at_a_time_downloads_weights(keras_home, monkeypatch):
-    """Whoever came second would read a file that is not whole yet."""
-    lock, second_came, inside, most = file_lock.try_to_lock, threading.Event(), [], []
-
-    def tried(*arguments):
-        taken = lock(*arguments)
-        if not taken:
-            second_came.set()
-        return taken
-
-    def function(**_):
-        inside.append(1)
-        most.append(len(inside))
-        if len(most) == 1:
-            second.start()
-            second_came.wait(60)
-        second_came.set()
-        inside.pop()
-
-    lower = SimpleNamespace(input_shape=(None, 64, 64, 3))
-    given = (function, SimpleNamespace(name="mobilenet", lower=lower))
-    second = threading.Thread(target=keras_applications.assign_imagenet, args=given)
-    monkeypatch.setattr(file_lock, "try_to_lock", tried)
-    monkeypatch.setattr(keras_applications, "assign", lambda *_: None)
-    keras_applications.assign_imagenet(*given)
-    second.join()
-    assert most == [1, 1]
-
-
-def test_other_errors_pass(keras_home):
+def test_other_errors_pass():
     def function(**_):
         raise ValueError("ours")
 

@@ -47,7 +47,9 @@ def test_time_left_where_some_steps_are_validated(made, bar_clock, capsys, first
     for step in range(first_step + 1, 401):
         bar_clock.now += 3 + 200 * (step % 10 == 0)
         bar.on_train_batch_end(step - first_step - 1, {"loss": 1.0})
-    for line in capsys.readouterr().out.splitlines():
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 400 - first_step
+    for line in lines:
         step = int(re.match(r"step (\d+)/", line)[1])
         if step % 10 == 0 and step >= first_step + 40:
             truth = (400 - step) * 23

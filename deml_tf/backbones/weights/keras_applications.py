@@ -8,12 +8,10 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.backend.config import keras_home
 
 from deml_tf.backbones.backbone import Backbone
 from deml_tf.backbones.graph_names import named_layers
 from deml_tf.errors import DataError
-from deml_tf.runs.file_lock import locked_if_possible
 
 # With ImageNet weights Keras divides EfficientNet's normalised pixels once more, by the
 # root of these; its network without them lacks the layer that does.
@@ -41,10 +39,8 @@ def assign_imagenet(function: Callable[..., keras.Model], backbone: Backbone) ->
     # NASNet's weights Keras gives at the default size alone.
     whole = backbone.name.startswith("nasnet")
     size = None if whole else backbone.lower.input_shape[1:]
-    # Keras downloads into the file's place, where another process would read a part.
-    place = Path(str(keras_home()), "models", backbone.name)
     try:
-        with locked_if_possible(place), warnings.catch_warnings():
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the size, see above
             source = _built(function, weights="imagenet", input_shape=size)
     except Exception as error:  # the network's and HDF5's are of a dozen kinds

@@ -10,11 +10,12 @@ is read.
     plumage.json       the settings it was drawn with; written last
 """
 
+import contextlib
 import csv
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -170,15 +171,15 @@ def _draw_all(
         workers = min(cores, 1 + len(species) * images // _WORTH_A_WORKER)
     workers = min(workers, len(species))
     rows: list[_Row] = []
-    drawn = _run(job, species, workers)
-    for done in track(drawn, "Drawing Plumage", len(species) * images, size=len):
-        rows.extend(done)
+    with contextlib.closing(_run(job, species, workers)) as drawn:
+        for done in track(drawn, "Drawing Plumage", len(species) * images, size=len):
+            rows.extend(done)
     return sorted(rows)
 
 
 def _run(
     job: Callable[[Species], list[_Row]], species: list[Species], workers: int
-) -> Iterator[list[_Row]]:
+) -> Generator[list[_Row], None, None]:
     if workers == 1:
         yield from map(job, species)
         return
