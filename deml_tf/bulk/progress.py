@@ -16,7 +16,7 @@ class EmbeddingProgress:
     """Shows images, images a second and the time left.
 
     Use it as a context manager, which gives the terminal back. Its clock starts when it
-    is made: make it when the export is loaded.
+    is made: make it when the export is loaded, or Ray, whose workers load it, started.
 
     Args:
         total: Images to embed.
