@@ -1,10 +1,10 @@
 """Decoupled Metric Learning (DeML) for zero-shot image retrieval, in Keras 3.
 
 Importing the package registers its layers, losses and optimizer with Keras, so that
-saved models load, in safe mode too. It also settles Keras's global settings.
+saved models load, in safe mode too. It also changes some of Keras's global settings.
 
-Where Keras runs on JAX or PyTorch already, or TensorFlow is not installed, there is
-`deml_tf.losses` alone.
+If Keras already runs on JAX or PyTorch, or TensorFlow is not installed, only
+`deml_tf.losses` is available.
 """
 
 import importlib.util
@@ -18,7 +18,7 @@ HAS_TENSORFLOW = (
 )
 
 if TYPE_CHECKING or HAS_TENSORFLOW:
-    from deml_tf import kernels  # noqa: F401  settles Keras before anything is made
+    from deml_tf import kernels  # noqa: F401  sets Keras up before anything is built
 
 from deml_tf import losses  # noqa: E402
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str):
-        """Import `retrieval` at its first use: embedding alone does not need faiss."""
-        if name in __all__:  # the others are there, or cannot be
+        """Import `retrieval` on first use: embedding alone does not need faiss."""
+        if name in __all__:  # any other that is missing needs TensorFlow
             module = name if name == "retrieval" else "kernels"
             return importlib.import_module(f"{__name__}.{module}")
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
