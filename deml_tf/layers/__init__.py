@@ -22,8 +22,8 @@ REGION_RULES = {
 """Region rules by name: Keras layers that propose where the next scale looks.
 
 A rule is called with the last map of learner 1, `(b, h, w, c)`, and its middle map; it
-gives a dict of `boxes` `(b, 4)`, `saliency` `(b, h, w)` and `fallback` `(b,)`. One with
-an attribute `multi_layer` that is false is called with the last map alone. Its
+returns a dict of `boxes` `(b, 4)`, `saliency` `(b, h, w)` and `fallback` `(b,)`. A rule
+whose attribute `multi_layer` is false is called with the last map alone. Its
 constructor takes `resolution`, the side in pixels of the image that the map stands for;
 its other arguments become flags, `--NAME_ARGUMENT`.
 """

@@ -1,4 +1,4 @@
-"""The adversary: it tries to predict each learner from each other one."""
+"""The adversary, which tries to predict each learner from every other one."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +17,7 @@ class Adversary(keras.layers.Layer):
 
     prediction_ab = normalise(W2_ab relu(W1_ab e_a + b1_ab) + b2_ab), e_a normalised,
     for each ordered pair (a, b), a != b. Chen & Deng (CVPR 2019) train an adversarial
-    network against the embedder; its shape is not published, this one is ours. Its
+    network against the embedder; its shape is not published, so this one is ours. Its
     loss is `deml_tf.losses.adversary_loss`. Every scale has an adversary of its own.
 
     The pairs are computed together, with weights stacked in the order of
@@ -27,7 +27,7 @@ class Adversary(keras.layers.Layer):
         num_learners: J, at least 2.
         part_dim: d, the size of one learner's part of the embedding.
         hidden: Units of the hidden layer; default 256.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Call arguments:
         parts: `(b, j, d)`, the learners' embeddings, of any length.
@@ -36,7 +36,7 @@ class Adversary(keras.layers.Layer):
         `(b, j * (j - 1), d)`, predictions of length one, in the compute dtype.
 
     Raises:
-        UsageError: If a size is too small, or `parts` has other sizes.
+        UsageError: If a size is too small, or the shape of `parts` does not match.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class Adversary(keras.layers.Layer):
         )
 
     def call(self, parts: tf.Tensor) -> tf.Tensor:
-        """Predict; `p` is an ordered pair and `u` a hidden unit."""
+        """Predict the targets; `p` is an ordered pair and `u` a hidden unit."""
         source, _ = ordered_pairs(self.num_learners)
         unit = tf.cast(unit_vectors(parts), self.compute_dtype)
         sources = tf.gather(unit, source, axis=1)  # (b, p, d)

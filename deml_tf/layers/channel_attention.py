@@ -20,22 +20,22 @@ class ChannelAttention(keras.layers.Layer):
 
     Args:
         num_learners: J, the number of gates.
-        reduction: Channels of U over channels of the hidden layer; default 8.
+        reduction: Ratio of U's channels to the hidden layer's; default 8.
         hidden: Channels of each gate's hidden layer; by default c // reduction. (The
             release's other place has 480 -> 64 -> 480.)
-        pooled: Whether U is averaged over space first, so that a gate is one number a
-            channel (the squeeze-and-excitation reading); default False, the release.
-        bias: Where the output's bias starts. 0, the default and the release, has every
-            gate start near one half; 3 has them near one, for backbones whose frozen
-            BatchNorm was not made for halved features.
+        pooled: Whether U is first averaged over space, so that a gate is one number per
+            channel, as in squeeze-and-excitation; default False, as in the release.
+        bias: Initial bias of the gates' output. 0, the default and the release's value,
+            starts every gate near one half; 3 starts them near one, for backbones whose
+            frozen BatchNorm does not expect halved features.
         **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a count is below 1.
 
     Departures from the release: both weights have Glorot's uniform range, sqrt(6 / (fan
-    in + fan out)), where Caffe's xavier filler looks at the fan in alone; `bias`,
-    `pooled` and `hidden` are free.
+    in + fan out)), whereas Caffe's xavier filler uses the fan in alone; `bias`,
+    `pooled` and `hidden` can be chosen.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ChannelAttention(keras.layers.Layer):
         self.bias = bias
 
     def build(self, features_shape: tuple[Any, ...]) -> None:
-        """Make the weights, with fans counted for each learner by itself.
+        """Make the weights, with fans counted for each learner separately.
 
         Args:
             features_shape: (b, h, w, c).
@@ -100,7 +100,7 @@ class ChannelAttention(keras.layers.Layer):
             (b, j, h, w, c) within [0, 1]; (b, j, 1, 1, c) when pooled.
         """
         weights = self.hidden_kernel, self.hidden_bias, self.gate_kernel, self.gate_bias
-        # As Keras does within `call`.
+        # Cast as Keras does within `call`.
         features, hidden_kernel, hidden_bias, gate_kernel, gate_bias = (
             tf.cast(tensor, self.compute_dtype) for tensor in (features, *weights)
         )

@@ -1,14 +1,14 @@
-"""Regions of the pixels of a bilinearly resized map, from few of its pixels.
+"""Find the regions of a bilinearly resized map from a few of its pixels.
 
-Between two neighbouring grid points the resized map is bilinear, so on a rectangle of
+Between neighbouring grid points the resized map is bilinear, so on a rectangle of
 pixels that lies within one grid cell
 
-* pixels in a row above the mean form a run that touches the rectangle's left or right
-  edge, pixels of that edge above the mean a run that touches one of its corners: every
-  region of pixels contains a *knot*, the corner pixel of some cell, and belongs to it;
-* two corners of one edge that are both above the mean are joined by that edge; two
-  opposite corners alone above it are joined if and only if the two pixels next to the
-  saddle point, in their direction, are above it too.
+* the pixels of a row above the threshold form a run that touches the rectangle's left
+  or right edge, and the pixels of that edge above it form a run that touches one of its
+  corners: so every region contains a *knot*, the corner pixel of some cell;
+* two corners of one edge that are both above the threshold are joined by that edge; if
+  only two opposite corners are above it, they are joined if and only if the two pixels
+  next to the saddle point, in their direction, are above it too.
 
 So 8-connectivity of all the pixels equals connectivity of the knots, two per axis and
 cell: 16 x 16 of them for a 7 x 7 map. Sizes and extents follow from lengths of runs.
@@ -22,12 +22,12 @@ import tensorflow as tf
 
 
 class Axis(NamedTuple):
-    """Where the pixels of one axis lie on its grid: constants, alike for all maps."""
+    """Where the pixels of one axis lie on its grid, the same for all maps."""
 
     weights: np.ndarray  # (pixels, side), bilinear, half-pixel centres
     knots: np.ndarray  # (knots,), the first and last pixel of every cell
-    before: np.ndarray  # (pixels,), number of the last knot at or before a pixel
-    after: np.ndarray  # (pixels,), number of the first knot at or after a pixel
+    before: np.ndarray  # (pixels,), index of the last knot at or before a pixel
+    after: np.ndarray  # (pixels,), index of the first knot at or after a pixel
 
 
 @functools.lru_cache(maxsize=64)
@@ -39,7 +39,7 @@ def pixel_axis(side: int, resolution: int) -> Axis:
         resolution: Number of pixels.
 
     Returns:
-        The axis. It is cached, so nobody may write into its arrays.
+        The axis. It is cached: do not write to its arrays.
     """
     pixels = np.arange(resolution)
     source = (pixels + 0.5) * side / resolution - 0.5
@@ -61,9 +61,9 @@ def interior_runs(values: Any, knots: np.ndarray) -> tuple[tf.Tensor, tf.Tensor]
         knots: (knots,), pixel positions.
 
     Returns:
-        Two (..., knots) float tensors: pixels above the threshold between a knot and
-        the one before it, and between it and the one after, that are joined to it. Runs
-        that span the gap are given to the earlier knot.
+        Two (..., knots) float tensors: how many pixels above the threshold are joined
+        to each knot, between it and the knot before, and between it and the knot after.
+        A run that spans the gap counts for the earlier knot.
     """
     gap = tf.constant(np.diff(knots), values.dtype)
     left, right = values[..., :-1], values[..., 1:]
@@ -116,8 +116,8 @@ def label_regions(above: Any, falling: Any, rising: Any) -> tf.Tensor:
     """Label every knot with the largest number of a knot in its region, 0 outside.
 
     Knots with the same label form a group; at first each knot is a group of its own. In
-    a round every group takes the largest label next to any of its knots, and a chain of
-    such groups becomes one. The number of rounds grows about as the logarithm of a
+    each round every group takes the largest label next to any of its knots, and chains
+    of such groups merge. The number of rounds grows roughly with the logarithm of a
     region's length, and is at most the number of knots.
 
     Args:
@@ -131,11 +131,11 @@ def label_regions(above: Any, falling: Any, rising: Any) -> tf.Tensor:
     rows, columns = above.shape[1], above.shape[2]
     count = rows * columns
     batch = tf.shape(above)[0]
-    # Numbers that no other image of the batch uses; an image's first means outside.
+    # Numbers unique within the batch; the first of each image means outside.
     outside = (count + 1) * tf.range(batch)[:, None, None]
     own = outside + tf.reshape(tf.range(1, count + 1), (1, rows, columns))
     falling, rising = tf.cast(falling, tf.int32), tf.cast(rising, tf.int32)
-    # For each knot 1 where it is linked with the neighbour on that diagonal, else 0.
+    # 1 for each knot that is linked to its neighbour on that diagonal, else 0.
     from_upper_left = tf.pad(falling, [[0, 0], [1, 0], [1, 0]])
     from_lower_right = tf.pad(falling, [[0, 0], [0, 1], [0, 1]])
     from_upper_right = tf.pad(rising, [[0, 0], [1, 0], [0, 1]])

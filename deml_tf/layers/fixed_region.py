@@ -1,4 +1,4 @@
-"""A region that depends on no image: what object attention is compared with."""
+"""A region that is the same in every image, to compare object attention with."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from deml_tf.layers.grid import check_grid
 
 
 def check_share(name: str, value: float, *, or_zero: bool = False) -> None:
-    """Refuse what is no share of a side.
+    """Refuse a value that is not a share of a side.
 
     Args:
-        name: Of the argument.
+        name: Name of the argument.
         value: Its value.
         or_zero: Whether it may be 0.
 
@@ -26,7 +26,7 @@ def check_share(name: str, value: float, *, or_zero: bool = False) -> None:
 
 
 def uniform_saliency(features: Any) -> tf.Tensor:
-    """Return the map that prefers no position.
+    """Return the uniform saliency map.
 
     Args:
         features: (b, h, w, c), h and w static.
@@ -40,11 +40,11 @@ def uniform_saliency(features: Any) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class FixedRegion(keras.layers.Layer):
-    """Proposes the same square of every view, whatever it shows.
+    """Proposes the same square in every view, whatever the view shows.
 
-    A control for object attention, whose scales also differ from one another by their
-    magnification alone. With `side=1` all scales see the whole image, and DeML(I, 1) is
-    I networks U512 joined. The paper has no such rule.
+    A control for object attention: the scales differ in magnification alone. With
+    `side=1` all scales see the whole image, and DeML(I, 1) is I U512 networks joined.
+    The paper has no such rule.
 
     Args:
         side: Side of the square as a share of the side of the view, above 0, at most 1;

@@ -1,4 +1,4 @@
-"""Gradient reversal: what trains an adversary and its opponent in one backward pass."""
+"""Gradient reversal, to train an adversary and its opponent in one backward pass."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ def reverse_gradient(x: tf.Tensor, scale: tf.Tensor) -> Any:
     """Pass values on and reverse their gradient.
 
     Forward y = x, backward dx = -scale * dy (Ganin & Lempitsky, ICML 2015, section 3.2;
-    the `reversal` way to decouple the learners).
+    used by the decoupling `reversal`).
 
     Args:
         x: Tensor of any shape and floating type.
@@ -32,8 +32,8 @@ def reverse_gradient(x: tf.Tensor, scale: tf.Tensor) -> Any:
 class GradientReversal(keras.layers.Layer):
     """Identity whose gradient is multiplied by -scale.
 
-    Not in the release, whose decoupling is the hinge; our reading of the paper's
-    adversary trained without alternation.
+    Not in the release, which decouples by the hinge. This is our reading of the paper's
+    adversary, trained without alternation.
 
     Args:
         scale: Factor of the reversed gradient, used unless `call` is given another;
@@ -50,8 +50,8 @@ class GradientReversal(keras.layers.Layer):
 
         Args:
             x: Tensor of any shape.
-            scale: Scalar, number or tensor, that takes the place of the layer's own in
-                this call, such as a ramp over the training.
+            scale: Scalar, a number or a tensor, used instead of the layer's own in this
+                call, such as a ramp over training; None, the default, for the layer's.
 
         Returns:
             A tensor equal to x.

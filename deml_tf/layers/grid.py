@@ -6,14 +6,14 @@ from deml_tf.errors import UsageError
 
 
 def check_grid(name: str, *shapes: tuple[Any, ...] | None) -> None:
-    """Refuse a shape of which more than the size of the batch is not known.
+    """Refuse a shape in which more than the batch size is unknown.
 
     Args:
-        name: What is of these shapes.
+        name: What has these shapes, for the message.
         *shapes: (b, h, w, c) each, or None.
 
     Raises:
-        UsageError: One of them has no four axes, or h, w or c is not known.
+        UsageError: A shape does not have four axes, or h, w or c is not known.
     """
     for shape in shapes:
         if shape is not None and (len(shape) != 4 or None in tuple(shape[1:])):

@@ -31,7 +31,7 @@ def resize_map(maps: Any, h: int, w: int) -> Any:
 
 
 def evened_map(maps: Any, h: int, w: int) -> Any:
-    """Min-max maps, resize them to (h, w) and make them sum to 1.
+    """Scale maps to 0..1, resize them to (h, w) and make them sum to 1.
 
     Args:
         maps: (b, rows, columns) float32.
@@ -57,18 +57,20 @@ class ObjectAttention(keras.layers.Layer):
     P = D / column sums, m_{t+1} = P m_t, m_0 = 1/n; then the square around the largest
     region of m above its mean (Chen & Deng, CVPR 2019, object attention; constants as
     in the authors' release). The chain is reversible, so it ends at m = row sums of D /
-    sum of D. Ten steps are within about 1e-3 (L1) of that on random features; on
-    photographs, whose neighbours are alike, within 1e-3 at each position, 2e-2 in all.
+    sum of D. Ten steps come within about 1e-3 (L1) of that on random features; on
+    photographs, where neighbouring positions are alike, within 1e-3 at each position
+    and 2e-2 in total.
 
-    With `lower_features`, maps of two layers are fused. For a number of steps, as in
-    the release: the map of the lower ones, min-maxed, resized and made to sum to 1, is
-    where the walk on the upper ones starts. For the exact end, where the start does not
-    matter: the mean of both maps, each min-maxed, brought to the upper grid and made to
-    sum to 1, so that both have an equal say; with `prior_correction`, of both corrected
-    maps. A lower map that says nothing has no influence.
+    With `lower_features`, the maps of two layers are fused. With a number of steps, as
+    in the release, the walk on the upper features starts from the map of the lower
+    ones, scaled to 0..1, resized and made to sum to 1. With the exact end, where the
+    start does not matter, the result is the mean of both maps, each scaled to 0..1,
+    resized to the upper grid and made to sum to 1, so that both count equally;
+    `prior_correction` then corrects both first. A constant lower map leaves the box as
+    it is.
 
-    All of it is float32 whatever the policy and the features' type, and no gradient
-    flows through. A GPU that multiplies in TensorFloat-32 does so here too.
+    Everything is computed in float32, whatever the policy and the features' type, and
+    no gradient flows through. A GPU that multiplies in TensorFloat-32 does so here too.
 
     Args:
         steps: Number of steps, 10 in the release; None, the default, for the exact end.
@@ -92,7 +94,7 @@ class ObjectAttention(keras.layers.Layer):
         UsageError: If an argument is out of its range.
 
     Departures from the release: the exact end, `border="shift"`, `prior_correction` and
-    `threshold` are ours, as are maps in floats where it truncates them to 8 bit.
+    `threshold` are ours, as are maps in floats, which it truncates to 8 bits.
     """
 
     def __init__(
@@ -147,7 +149,7 @@ class ObjectAttention(keras.layers.Layer):
         Returns:
             A dict: `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the
             image; `saliency` (b, h, w) float32, summing to 1; `fallback` (b,)
-            boolean, true where the features are not finite or all the same or the map
+            boolean, true where the features are not finite or all the same, or the map
             is constant: then the box is the whole image and the saliency uniform.
         """
         features = tf.stop_gradient(features)
@@ -171,7 +173,7 @@ class ObjectAttention(keras.layers.Layer):
         boxes, found = region_boxes(
             saliency, self.resolution, self.border, self.threshold
         )
-        # The regions' loop forgets the batch, by which costs are counted.
+        # The regions' loop loses the static batch size, which counting costs needs.
         boxes = tf.ensure_shape(boxes, (saliency.shape[0], 4))
         good = informed & tf.ensure_shape(found, saliency.shape[:1])
         return {

@@ -1,7 +1,7 @@
 """From any RGB image to the square the network reads, and boxes back again.
 
-Nothing here compiles with XLA: an antialiased resize has no kernel there. Everything
-after it does.
+XLA cannot compile this part, as it has no kernel for an antialiased resize. It can
+compile everything that follows.
 """
 
 from typing import Any
@@ -39,21 +39,21 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
 
     "squash" ignores the shape of the image. "pad" scales the longer side to `size`
     and lays the image in the middle of a black square (the odd pixel of padding
-    goes below and to the right). An image of that size already keeps its values.
+    goes below and to the right). An image that already has that size keeps its values.
 
     The paper does not describe this step; the authors' release pads with zeros (to 256)
-    without scaling, on images that were scaled by hand before.
+    without scaling, on images that were scaled by hand beforehand.
 
     Args:
         images: (h, w, c) or (b, h, w, c), any number type, any size.
         size: Side of the square, in pixels.
-        fit: "squash" or "pad".
+        fit: "squash" (default) or "pad".
 
     Returns:
         float32 (size, size, c) or (b, size, size, c), in the units of `images`.
 
     Raises:
-        UsageError: Unknown `fit`, images of another rank, or no pixel at all.
+        UsageError: Unknown `fit`, images of another rank, or without a pixel.
     """
     check_geometry(size, size, fit)
     images = tf.convert_to_tensor(images)
@@ -82,17 +82,17 @@ def fit_square(images: Any, size: int, fit: str = "squash") -> tf.Tensor:
 def center_crop(images: Any, size: int) -> tf.Tensor:
     """Cut out the middle `size` x `size` pixels.
 
-    Of an odd number of pixels to drop, one more is dropped at the end.
+    If the number of pixels to drop is odd, the odd one is dropped at the end.
 
     Args:
         images: (..., h, w, c), both sides at least `size`.
-        size: Side of the cut, in pixels.
+        size: Side of the crop, in pixels.
 
     Returns:
         (..., size, size, c), same type.
 
     Raises:
-        UsageError: A side known to be smaller than `size`.
+        UsageError: A side is known to be smaller than `size`.
     """
     images = tf.convert_to_tensor(images)
     for side in images.shape[-3:-1]:
@@ -125,8 +125,8 @@ def boxes_to_original(
             first index of boxes (b, i, 4).
         resize_size: Side of the square before the centre crop, in pixels.
         input_size: Side of the centre crop, in pixels.
-        fit: How the image was made square, "squash" or "pad".
-        clip: Whether boxes are clipped to the image, which the padding is not part of.
+        fit: How the image was made square, "squash" (default) or "pad".
+        clip: Whether boxes are clipped to the image without its padding; default True.
 
     Returns:
         float32 (..., 4), relative to the image; within [0, 1] if they are clipped.
@@ -149,7 +149,7 @@ def boxes_to_original(
 
 
 class _OfSquares(keras.layers.Layer):
-    """What the layers to the square and back have in common; see `Prepare`."""
+    """What `Prepare` and `RestoreBoxes` have in common."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class _OfSquares(keras.layers.Layer):
         super().__init__(dtype=dtype, **kwargs)
         check_geometry(resize_size, input_size, fit)
         self.resize_size, self.input_size, self.fit = resize_size, input_size, fit
-        # Else Keras has XLA compile whole models on a GPU, which fails in `Prepare`.
+        # Else Keras compiles whole models with XLA on a GPU, which fails in `Prepare`.
         self.supports_jit = False
 
     def get_config(self) -> dict[str, Any]:
@@ -178,7 +178,7 @@ class _OfSquares(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class Prepare(_OfSquares):
-    """Make the network's square input of RGB images of any size.
+    """Turn RGB images of any size into the network's square input.
 
     `fit_square` to `resize_size`, then the centre `input_size` pixels: the test-time
     preparation of the paper (256 and 227 in the authors' release). Colours stay
@@ -187,9 +187,9 @@ class Prepare(_OfSquares):
     Args:
         resize_size: Side of the square before the centre crop, in pixels.
         input_size: Side of the output, in pixels; at most `resize_size`.
-        fit: "squash" or "pad".
+        fit: "squash" (default) or "pad"; see `fit_square`.
         dtype: Leave at float32; eight bits of colour do not fit into bfloat16.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: Unknown `fit`, or sizes that do not fit each other.
@@ -223,7 +223,7 @@ class RestoreBoxes(_OfSquares):
         input_size: As in `Prepare`.
         fit: As in `Prepare`.
         dtype: Leave at float32; pixels do not fit into bfloat16.
-        **kwargs: Of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: Unknown `fit`, or sizes that do not fit each other.

@@ -10,9 +10,8 @@ import tensorflow as tf
 class Projection(keras.layers.Layer):
     """Project each learner's pooled features, without bias.
 
-    e_j = W x_j, with x_j = mean_hw(V_j) (Chen & Deng, CVPR 2019). The
-    release shares one W among the learners of a scale, which then differ by their
-    gates alone.
+    e_j = W x_j, with x_j = mean_hw(V_j) (Chen & Deng, CVPR 2019). The release shares
+    one W among the learners of a scale, which then differ in their gates alone.
 
     Args:
         units: d, the size of one learner's part.
@@ -21,8 +20,8 @@ class Projection(keras.layers.Layer):
         **kwargs: As for any Keras layer.
 
     Departure from the release: Glorot's uniform range is sqrt(6 / (fan in + fan out)),
-    where Caffe's xavier filler looks at the fan in alone. Rows begin longer for it: of
-    1024 features and d = 56, their squared norm is 1.9 in place of 1.
+    whereas Caffe's xavier filler uses the fan in alone. So rows start longer: with 1024
+    features and d = 56, their squared norm is 1.9 instead of 1.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Projection(keras.layers.Layer):
         """
         _, learners, channels = input_shape
         shape = (channels, self.units)
-        # One weight a kernel, so that the initializer sees fans of (c, d).
+        # One weight per kernel, so that the initializer sees fans of (c, d).
         self.kernels = [
             self.add_weight(name=f"kernel_{j}", shape=shape, initializer=self._drawn(j))
             for j in range(1 if self.shared else learners)
@@ -72,7 +71,7 @@ class Projection(keras.layers.Layer):
         initializer: Any = self.kernel_initializer
         config = initializer.get_config() if learner else {}
         if "seed" not in config or isinstance(config["seed"], dict):
-            return initializer  # a SeedGenerator gives another seed each time
+            return initializer  # a SeedGenerator gives a new seed each time
         if config["seed"] is not None:
             config["seed"] += learner
         return type(initializer).from_config(config)

@@ -1,4 +1,4 @@
-"""A region at a random place of each image: what object attention is compared with."""
+"""A region at a random place in each image, to compare object attention with."""
 
 from typing import Any
 
@@ -11,30 +11,30 @@ from deml_tf.layers.fixed_region import check_share, uniform_saliency
 from deml_tf.layers.grid import check_grid
 from deml_tf.layers.regions import WHOLE
 
-_TURNS = 4.0  # back and forth, while a number goes up by one
+_TURNS = 4.0  # periods of the triangle wave while a number grows by one
 _PLACES = 9  # on each axis
-_FLAT = 1e-3  # contrast of a map, relative to its size, below which it says less
+_FLAT = 1e-3  # contrast of a map, relative to its norm, below which its numbers shrink
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class RandomRegion(keras.layers.Layer):
-    """Proposes a square at a place that is random from image to image.
+    """Proposes a square at a place that varies randomly from image to image.
 
-    A control for object attention: as many boxes of one size, in places that have
+    A control for object attention: as many boxes, all of one size, in places that have
     nothing to do with the object. The paper has no such rule.
 
     The place is one of 9 x 9, evenly spread over the view, and a function of the
-    features alone. Fixed random directions turn the map F, less its mean over
+    features alone. Fixed random directions turn the map F, minus its mean over
     positions, into two numbers, t_k = sum_pc a_kp b_kc F_pc / ||F - mean||. A triangle
-    wave folds each, times 4, into [0, 1], which leaves next to nothing of where it was,
-    so that all places are as likely; then it is rounded to a place. So an image has the
-    same box whenever its features are the same: in training, scoring and an export, on
-    any number of replicas. Training moves the features, and with them the boxes.
+    wave folds each, times 4, into [0, 1], which leaves almost no trace of its value, so
+    that all places are equally likely; then it is rounded to a place. So an image has
+    the same box whenever its features are the same: in training, scoring and an export,
+    on any number of replicas. Training changes the features, and with them the boxes.
 
-    Rounding errors of the features matter only where a number lies between two places:
-    in float32 for one box in thousands. Features rounded to bfloat16 move one in five,
-    by one place. A map of one position is its own mean, and all of its boxes are the
-    same.
+    Rounding errors of the features matter only where a number lies on the border of two
+    places: in float32 for one box in thousands. Features rounded to bfloat16 move one
+    box in five, by one place. A map of one position equals its mean, so that all images
+    then get the same box.
 
     Args:
         side: Side of the square as a share of the side of the view, above 0, at most 1;
@@ -76,7 +76,7 @@ class RandomRegion(keras.layers.Layer):
         # NumPy keeps this generator's numbers from version to version.
         random = np.random.RandomState(self.seed)
         positions = random.standard_normal((h, w, 2))
-        positions -= positions.mean(axis=(0, 1))  # takes the mean of F out
+        positions -= positions.mean(axis=(0, 1))  # removes the mean of F
         self._positions = positions.astype(np.float32)
         self._channels = random.standard_normal((c, 2)).astype(np.float32)
         self.built = True

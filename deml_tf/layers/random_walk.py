@@ -1,4 +1,4 @@
-"""The random walk on a feature map: where it ends up most often stands out."""
+"""The random walk on a feature map: the positions it visits most often stand out."""
 
 from typing import Any
 
@@ -7,22 +7,22 @@ import tensorflow as tf
 
 
 def location_kernel(h: int, w: int, epsilon: float) -> np.ndarray:
-    """Weigh pairs of grid positions by their closeness, and a position itself by 0.
+    """Weight pairs of grid positions by their closeness; a position with itself by 0.
 
     K_pq = exp(-((dy/h)^2 + (dx/w)^2) / (2 epsilon^2)) for p != q: with h = w the
     release's exp(-(dy^2 + dx^2) / (2 eps^2)), eps = epsilon * side. On other grids each
-    axis is measured in its own side, as if the image were squashed to a square, which
-    is how the map is read as an image too.
+    axis is measured in units of its own side, as if the image were squashed to a
+    square; the map is turned into an image in the same way.
 
     Args:
         h: Rows of the grid.
         w: Columns of the grid.
-        epsilon: Width of the kernel as a part of the side.
+        epsilon: Width of the kernel as a share of the side.
 
     Returns:
-        (n, n) float32, n = h * w. The diagonal plays no part in the walk, as no
-        position differs from itself. It is 0, so that the row sums are those of D where
-        all features differ alike.
+        (n, n) float32, n = h * w. The diagonal does not affect the walk, as no position
+        differs from itself. It is 0, so that the row sums are those of D where all
+        features are equally far apart.
     """
     row, column = np.divmod(np.arange(h * w), w)
     square = ((row[:, None] - row) / h) ** 2 + ((column[:, None] - column) / w) ** 2
@@ -41,15 +41,15 @@ def feature_distances(features: Any) -> tuple[tf.Tensor, tf.Tensor]:
         features: (b, n, c) float32.
 
     Returns:
-        `distances` (b, n, n) float32; `differ` (b,) boolean. It is false where features
-        or their squares are not finite, and where all features are equal but for the
+        `distances` (b, n, n) float32; and `differ` (b,) boolean, false where features
+        or their squares are not finite, or where all features are equal up to the
         rounding of their mean. Distances are 0 there.
     """
     n = features.shape[1]
     mean = tf.reduce_mean(features, axis=1, keepdims=True)
     features -= mean
     gram = tf.linalg.matmul(features, features, transpose_b=True)  # (b, n, n)
-    # The diagonal, by operations that LiteRT has too.
+    # The diagonal, by operations that LiteRT supports too.
     square = tf.reduce_sum(tf.where(np.eye(n, dtype=bool), gram, 0.0), axis=2)  # (b, n)
     rounding = (n * 2.0**-24) ** 2 * tf.reduce_sum(mean**2, axis=(1, 2))
     differ = tf.math.is_finite(tf.reduce_sum(square, axis=1))
@@ -114,22 +114,22 @@ def saliency_map(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the saliency of each position of a feature map.
 
-    D_pq = ||f_p - f_q|| K_pq; m = the walk's state after `steps` from m_0, or where it
-    ends (Chen & Deng, CVPR 2019, object attention).
+    D_pq = ||f_p - f_q|| K_pq; m is the walk's state after `steps` steps from m_0, or
+    where it ends (Chen & Deng, CVPR 2019, object attention).
 
     Args:
         features: (b, h, w, c), h and w static, any floating type.
         steps: Number of steps, or None for the exact end.
-        epsilon: Width of the location kernel as a part of the side.
+        epsilon: Width of the location kernel as a share of the side.
         prior_correction: Whether m is divided by the end of a walk on the kernel alone,
-            so that features without information give an even map and not a centred one;
-            default False.
-        start: (b, h, w), m_0, summing to 1; uniform by default. Without `steps` it
-            plays no part.
+            so that features without information give a uniform map instead of a centred
+            one; default False.
+        start: (b, h, w), m_0, summing to 1; uniform by default. Not used without
+            `steps`.
 
     Returns:
         (b, h, w) float32, summing to 1; and `informed` (b,) boolean, false where the
-        features tell nothing: the map is 1/n everywhere then.
+        features carry no information: the map is then 1/n everywhere.
     """
     _, h, w, channels = features.shape
     n = h * w

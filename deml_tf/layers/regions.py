@@ -20,7 +20,7 @@ from deml_tf.layers.connectivity import (
 )
 
 BORDERS = ("shift", "clip")
-WHOLE = np.array([0, 0, 1, 1], "float32")  # the box of all there is
+WHOLE = np.array([0, 0, 1, 1], "float32")  # the box of the whole image
 FLAT = 1e-5  # relative range of a map below which its differences may be rounding
 
 
@@ -58,7 +58,8 @@ def region_sizes(labels: Any, heights: Any, rows: Axis, columns: Axis) -> tf.Ten
 
     Args:
         labels: (b, k, l) int32, of the knots.
-        heights: (b, p, l) float32, above the mean, of all pixels of the knots' columns.
+        heights: (b, p, l) float32, above the threshold, of all pixels of the knots'
+            columns.
         rows: Where pixels p and knots k lie.
         columns: Where knots l lie.
 
@@ -68,7 +69,7 @@ def region_sizes(labels: Any, heights: Any, rows: Axis, columns: Axis) -> tf.Ten
     _, height, width = labels.shape
     backward, forward = interior_runs(heights, columns.knots)
     pixels = tf.where(heights > 0, 1.0 + backward + forward, 0.0)
-    # All pixels above the mean between two knots are of the region of one of the two.
+    # Every pixel above the threshold between two knots is of the region of one of them.
     stretch = (rows.before == np.arange(height)[:, None]).astype("float32")  # (k, p)
     below = tf.pad(labels[:, 1:], [[0, 0], [0, 1], [0, 0]])
     owners = tf.maximum(labels, below)
@@ -77,7 +78,7 @@ def region_sizes(labels: Any, heights: Any, rows: Axis, columns: Axis) -> tf.Ten
     sizes = tf.math.unsorted_segment_sum(
         tf.reshape(stretch @ pixels, (-1,)), tf.reshape(segments, (-1,)), batch * count
     )
-    # Where no knot is above the mean, a pixel may still be by rounding.
+    # Where no knot is above the threshold, a pixel may still be, by rounding.
     has_label = (np.arange(count) > 0).astype("float32")
     return tf.reshape(sizes, (-1, count)) * has_label
 
@@ -94,7 +95,7 @@ def first_region(
     Args:
         is_candidate: (b, k, l) boolean, the knots of the regions to choose from.
         labels: (b, k, l) int32, of the knots.
-        tops: (b, k, l) int32, in a knot's column the first row of its run of pixels.
+        tops: (b, k, l) int32, the first row of each knot's run of pixels in its column.
         heights: (b, p, l) float32, as for `region_sizes`.
         columns: Where knots l lie.
 
@@ -118,8 +119,8 @@ def largest_region(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Find the extents of the largest 8-connected region above the threshold.
 
-    Exact: what labelling all `resolution`^2 pixels of the bilinearly resized map
-    (half-pixel centres) gives, up to rounding of pixels that equal the threshold.
+    Exact: the result is that of labelling all `resolution`^2 pixels of the bilinearly
+    resized map (half-pixel centres), up to rounding of pixels that equal the threshold.
 
     Args:
         maps: (b, h, w) float32, h and w static.
@@ -130,7 +131,7 @@ def largest_region(
     Returns:
         `extents` (b, 4) int32, ymin, xmin, ymax, xmax in pixels, the last two one past
         the end; `sizes` (b,) int32, its number of pixels, 0 for a map that is constant
-        or not finite. Largest means most pixels; of equals, the first in raster order.
+        or not finite. Largest means most pixels; of ties, the first in raster order.
     """
     _, h, w = maps.shape
     rows, columns = pixel_axis(h, resolution), pixel_axis(w, resolution)
@@ -208,8 +209,8 @@ def region_boxes(
     Raises:
         UsageError: For an unknown border, a resolution below one, or unknown h or w.
 
-    Departures from the release: the map stays in floats, where the release truncates it
-    to 8 bit; and "shift" is the default.
+    Departures from the release: the map stays in floats, whereas the release truncates
+    it to 8 bits; and "shift" is the default.
     """
     check_region_arguments(resolution, border)
     if maps.shape.rank != 3 or None in maps.shape[1:]:

@@ -1,4 +1,4 @@
-"""The square that best tells its inside from its outside, on one map or on two."""
+"""The square that best separates its inside from its outside, on one or two maps."""
 
 import math
 from typing import Any
@@ -12,12 +12,12 @@ from deml_tf.layers.fixed_region import check_share
 from deml_tf.layers.grid import check_grid
 from deml_tf.layers.regions import FLAT, WHOLE
 
-_CHANNELS = 64  # of maps that have twice as many or more
+_CHANNELS = 64  # that maps with twice as many or more are projected to
 
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class SeparationRegion(keras.layers.Layer):
-    """Proposes the square whose inside and outside the features tell apart best.
+    """Proposes the square whose inside and outside the features separate best.
 
     For each square on a grid, eta is the share of the features' variance that its
     inside and outside explain:
@@ -25,16 +25,16 @@ class SeparationRegion(keras.layers.Layer):
         eta = a (1 - a) ||mean inside - mean outside||^2 / mean ||f - mean||^2,
 
     with a the square's share of the area: Otsu's criterion (1979) with squares in place
-    of thresholds. No threshold is left to set, and the size comes out with the place:
-    a square too small leaves some of the object outside, one too large takes some of
-    the ground in. With two maps the shares are multiplied: the deep map tells what the
-    image is of, the middle one has the sharper edges. The box is the mean of all
+    of thresholds. There is no threshold to set, and the size is found with the place: a
+    square too small leaves part of the object outside, one too large takes in some
+    background. With two maps the shares are multiplied: the deep map knows what the
+    image shows, the middle one has the sharper edges. The box is the mean of all
     squares, each weighted by its product of shares to the power of `sharpness`, so it
-    lies between the lines of the grid where they are coarse, and moves little by
-    rounding. The rule is ours; the paper has the walk of `ObjectAttention`.
+    can lie between the lines of a coarse grid, and rounding moves it little. The rule
+    is ours; the paper has the walk of `ObjectAttention`.
 
-    Maps of many channels are first projected to 64 by fixed random signs, which keeps
-    distances about as they are (Achlioptas, 2003).
+    Maps of 128 channels or more are first projected to 64 by fixed random signs, which
+    roughly preserves distances (Achlioptas, 2003).
 
     Args:
         sharpness: Power of the shares; default 20. The higher, the closer to the best
@@ -88,7 +88,7 @@ class SeparationRegion(keras.layers.Layer):
         self.resolution = resolution
 
     def build(self, features_shape: Any, middle_shape: Any = None) -> None:
-        """Check that the grids are known, and make the weights of the channels.
+        """Check that the grids are known, and make the channels' weights if learned.
 
         Args:
             features_shape: (b, h, w, c).
@@ -119,9 +119,9 @@ class SeparationRegion(keras.layers.Layer):
         Returns:
             A dict: `boxes` (b, 4) float32, ymin, xmin, ymax, xmax relative to the view;
             `saliency` (b, h, w) float32, summing to 1: how far the features of the last
-            map go from the mean towards those inside the box; `fallback` (b,) boolean,
-            true where a map is not finite or flat, or the best share is below `least`:
-            then the box is the whole view and the saliency uniform.
+            map lie from their mean towards those inside the box; `fallback` (b,)
+            boolean, true where a map is flat or not finite, or the best share is not
+            above `least`: then the box is the whole view and the saliency uniform.
         """
         maps = [features] if middle is None else [features, middle]
         maps = [_few_channels(m) for m in maps]
@@ -173,7 +173,7 @@ class SeparationRegion(keras.layers.Layer):
 
 
 def _sides(grid: int, smallest: float) -> range:
-    """List the sides of the squares on a grid, in cells; without the whole of it."""
+    """List the sides of the squares on a grid, in cells, without the whole grid."""
     return range(min(math.ceil(smallest * grid), grid - 1), grid)
 
 
@@ -181,7 +181,7 @@ def squares(grid: int, smallest: float) -> np.ndarray:
     """List the squares on a grid, by side, then row by row.
 
     Args:
-        grid: Number of its cells on a side.
+        grid: Number of cells on a side.
         smallest: Side of the smallest square as a share of the grid's.
 
     Returns:
@@ -213,7 +213,7 @@ def _few_channels(maps: Any) -> Any:
 def _centred(maps: Any) -> tuple[Any, Any]:
     """Return deviations (b, h, w, c) from the mean, and their mean square (b,).
 
-    The mean square is 0 where it may be rounding.
+    The mean square is 0 where it may be rounding error.
     """
     deviations = maps - tf.reduce_mean(maps, axis=(1, 2), keepdims=True)
     size, variance = (
@@ -224,9 +224,9 @@ def _centred(maps: Any) -> tuple[Any, Any]:
 
 
 def _between(deviations: Any, grid: int, smallest: float) -> tf.Tensor:
-    """Return the square of the integral of deviations over each square: (b, k).
+    """Return the squared norm of the deviations' integral over each square: (b, k).
 
-    By a summed-area table: what lies above and left of each crossing of the grid.
+    It comes from a summed-area table: what lies above and left of each grid crossing.
     """
     _, h, w, c = deviations.shape
     cells = tf.reshape(deviations, (-1, h * w, c))
@@ -242,10 +242,12 @@ def _between(deviations: Any, grid: int, smallest: float) -> tf.Tensor:
 
 
 def _below(cells: int, grid: int) -> np.ndarray:
-    """Return (grid + 1, cells): the part of each cell below each line, on an axis of 1.
+    """Return (grid + 1, cells): how much of each cell lies below each grid line.
+
+    The axis has length 1.
 
     Args:
-        cells: Of a map's axis.
+        cells: Number of cells on an axis of the map.
         grid: Number of cells of the grid.
     """
     lines = np.arange(grid + 1)[:, None] / grid * cells
@@ -253,7 +255,7 @@ def _below(cells: int, grid: int) -> np.ndarray:
 
 
 def _likeness(deviations: Any, box: Any) -> tf.Tensor:
-    """Say how far features go from their mean towards the mean inside a box.
+    """Measure how far features lie from their mean towards the mean inside a box.
 
     Args:
         deviations: (b, h, w, c).

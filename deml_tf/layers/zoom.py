@@ -1,9 +1,8 @@
 """Zoom: cut a box out of each image and resize it, by gathers and small products.
 
-A sample of the zoomed image is a mean of few pixels, and `BLOCK` neighbouring samples
-need little more: one window of pixels is gathered and multiplied by their weights.
-Matrices of weights for the whole axis would be nearly empty and take three times as
-long.
+A sample of the zoomed image is a weighted mean of a few pixels, and `BLOCK` neighbours
+need few more: one window of pixels is gathered and multiplied by their weights. Weight
+matrices for the whole axis would be almost all zeros and take three times as long.
 """
 
 import math
@@ -38,10 +37,10 @@ def hat_windows(
     Returns:
         `weights` (b, blocks, `BLOCK`, window) float32, each row summing to 1, the last
         block filled up with copies of the last sample; `window` (b, blocks, window)
-        float32, the pixels they are for.
+        float32, the pixels that the weights are for.
     """
     blocks = -(-size // BLOCK)
-    # Of all spans the whole axis needs the widest window.
+    # The whole axis is the span that needs the widest window.
     widest = (BLOCK - 1) * pixels / size + 2.0 * max(1.0, pixels / size)
     width = min(pixels, math.ceil(widest) + 1)
     start = tf.clip_by_value(start, 0.0, 1.0)[:, None, None] * pixels  # (b, 1, 1)
@@ -89,14 +88,14 @@ def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
     """Cut boxes out of images and resize them bilinearly to a square.
 
     x_{i+1} = zoom(x_i, box_i), the step from one scale to the next (Chen & Deng, CVPR
-    2019, object attention). Half-pixel centres and hats that widen when
-    the crop shrinks, as in `tf.image.resize(crop, antialias=True)`, which XLA cannot
-    compile.
+    2019, object attention). Pixel centres are at half pixels, and the hat-shaped
+    weights widen when the crop shrinks, as in `tf.image.resize(crop, antialias=True)`,
+    which XLA cannot compile.
 
     Args:
-        images: (b, h, w, c), h, w and c static; gradient flows to them.
-        boxes: (b, 4), ymin, xmin, ymax, xmax relative to the image; cut off outside it.
-            Gradient flows to them, for region rules that learn.
+        images: (b, h, w, c), h, w and c static; gradients flow to them.
+        boxes: (b, 4), ymin, xmin, ymax, xmax relative to the image, and clipped to it.
+            Gradients flow to them, for region rules that learn.
         size: Side of the result in pixels.
 
     Returns:
@@ -117,7 +116,7 @@ def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
 
 
 def compose_boxes(outer: Any, inner: Any) -> Any:
-    """Convert boxes relative to a crop to boxes relative to the crop's image.
+    """Convert boxes relative to a crop to boxes relative to the image it is cut from.
 
     Args:
         outer: (..., 4), the crop's box: ymin, xmin, ymax, xmax relative to the image.
