@@ -1,7 +1,8 @@
 """Decoupled Metric Learning (DeML) for zero-shot image retrieval, in Keras 3.
 
 Importing the package registers its layers, losses and optimizer with Keras, so that
-saved models load, in safe mode too. It also changes some of Keras's global settings.
+saved models load, in safe mode too. It also pins Keras to TensorFlow and to its default
+image data format, floatx and epsilon.
 
 If Keras already runs on JAX or PyTorch, or TensorFlow is not installed, only
 `deml_tf.losses` is available.

@@ -1,4 +1,4 @@
-"""Losses of Decoupled Metric Learning: one a file, each a function of tensors."""
+"""Losses of Decoupled Metric Learning, one per file: functions and Keras classes."""
 
 import keras
 
@@ -31,7 +31,7 @@ from deml_tf.losses.supervised_contrastive import (
 from deml_tf.losses.triplet import Triplet, triplet
 from deml_tf.losses.unit_rows import unit_rows
 
-# The value of the setting `loss`, and the class behind it: a `keras.losses.Loss`, or a
+# Values of the setting `loss` and the classes behind them: a `keras.losses.Loss`, or a
 # `keras.layers.Layer` with the same `call`, `build(labels_shape, embeddings_shape)` and
 # the attributes `rate_multiplier` and `l2`.
 METRIC_LOSSES: dict[str, type[keras.losses.Loss] | type[keras.layers.Layer]] = {

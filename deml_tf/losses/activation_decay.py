@@ -9,7 +9,7 @@ ACTIVATION_DECAY_WEIGHT = 0.014
 
 
 def activation_decay(pooled: Any, kernel: Any) -> Any:
-    """Penalise large embeddings, without reaching the features under them.
+    """Penalise large embeddings, without training the features under them.
 
     ||W x||^2 / d with the gradient of x stopped; from the authors' release, which
     applies it to learner 1 of each scale.
@@ -19,7 +19,7 @@ def activation_decay(pooled: Any, kernel: Any) -> Any:
         kernel: `(c, d)`, the embedding matrix as Keras keeps it, W transposed.
 
     Returns:
-        `(b,)`, float32, without `ACTIVATION_DECAY_WEIGHT`.
+        `(b,)`, float32, without the factor `ACTIVATION_DECAY_WEIGHT`.
     """
     pooled = ops.stop_gradient(ops.cast(pooled, "float32"))
     kernel = ops.cast(kernel, "float32")

@@ -3,8 +3,8 @@
     import deml_tf.losses.addons_names
 
 registers `Addons>TripletSemiHardLoss` and the others with Keras. A model whose
-configuration names one is then loaded with ours in its place, and saved again under our
-names. Nothing else of the package imports this module.
+configuration names one of them is then loaded with our loss in its place, and is saved
+again under our names. Nothing else in the package imports this module.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ _SQUARED = {"L2": False, "squared-L2": True}
 
 
 def _common(config: dict[str, Any], kind: str) -> dict[str, Any]:
-    # Theirs say "none", for they give a scalar; ours give one value an anchor.
+    # Theirs say "none", as they return a scalar; ours return one value per anchor.
     own = config.get("reduction", "none")
     reduction = "sum_over_batch_size" if own in ("none", "auto") else own
     return {"reduction": reduction, "name": config.get("name") or kind}
@@ -72,7 +72,7 @@ _SUCCESSORS: dict[str, Callable[[dict[str, Any]], Any]] = {
 }
 
 for _name, _make in _SUCCESSORS.items():
-    # Only read: what comes of it is one of ours. Keras wants both methods.
+    # Only for loading: the result is one of our losses. Keras requires both methods.
     _methods = {"from_config": staticmethod(_make), "get_config": lambda self: {}}
     _class = type(_name, (), _methods)
     keras.saving.register_keras_serializable(package="Addons", name=_name)(_class)

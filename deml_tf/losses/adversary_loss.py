@@ -31,7 +31,7 @@ def adversary_loss(predictions: Any, parts: Any) -> Any:
     1 - mean over ordered pairs (a, b) of cosine(prediction_ab, e_b), e_b without
     gradient: 0 for learners that can be computed from one another, about 1 for
     independent ones, 2 at most. Chen & Deng (CVPR 2019) decouple the learners with an
-    adversarial network; its norm and weight are not published, this form is ours. It
+    adversarial network; its norm and weight are not published, so this form is ours. It
     has no trivial solution: no constant prediction fits embeddings that differ.
 
     The adversary minimises it over the predictors; the embedder minimises
@@ -40,7 +40,7 @@ def adversary_loss(predictions: Any, parts: Any) -> Any:
     prediction.
 
     Args:
-        predictions: `(b, j * (j - 1), d)`, by `Adversary`, in the order of
+        predictions: `(b, j * (j - 1), d)`, from `Adversary`, in the order of
             `ordered_pairs`; of any length and floating type.
         parts: `(b, j, d)`, the learners' embeddings of one scale, of any length and
             floating type.
@@ -49,7 +49,7 @@ def adversary_loss(predictions: Any, parts: Any) -> Any:
         `(b,)`, float32; zeros for a single learner.
 
     Raises:
-        UsageError: If the shapes do not fit each other.
+        UsageError: If the shapes do not match.
     """
     learners = parts.shape[1] if len(parts.shape) == 3 else None
     if learners is None:

@@ -24,13 +24,13 @@ def angular(
 ) -> Any:
     """Return each anchor's share of the angular loss of the batch.
 
-    The mean over the learners of, over ordered pairs (a, p) of one class and with x the
-    unit vectors,
+    The mean over the learners of the following mean over ordered pairs (a, p) of one
+    class, with x the unit vectors:
 
         mean log(1 + sum_{n of another class} exp(f(a, p, n)))
         f(a, p, n) = 4 tan^2(alpha) (x_a + x_p) . x_n - 2 (1 + tan^2(alpha)) x_a . x_p
 
-    Wang, Zhou, Wen, Liu & Lin (ICCV 2017), the form over several classes, for every
+    Wang, Zhou, Wen, Liu & Lin (ICCV 2017), in the form for several classes, with every
     pair of a class. Alpha bounds the angle at the negative in the triangle; the paper
     tries 36 to 55 degrees, and 40 is the default of pytorch-metric-learning. A pair
     without a negative costs 0. A batch without pairs of one class contributes 0.
@@ -38,12 +38,13 @@ def angular(
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         alpha: In degrees, above 0, at most 60.
         pairs: Under several replicas, "global" for the images of the whole batch, or
             "replica" for those of one replica alone.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, from which p and n then come; takes memory for j * m * m numbers.
+            images, from which p and n then come. This takes memory for j * m * m
+            numbers.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -80,7 +81,7 @@ class Angular(PairLoss):
         pairs: "global", or "replica" for images of each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -20,9 +20,10 @@ def arcface(
     margin: float = 0.5,
     scale: float = 64.0,
 ) -> Any:
-    """Return what each image costs in a softmax whose own angle is made larger.
+    """Return each image's loss in a softmax that widens the angle to its own class.
 
-    The mean over the learners of, with t_c the angle to the weights of class c,
+    The mean over the learners of the following, with t_c the angle to the weights of
+    class c:
 
         -log( exp(scale * m(t_y))
               / (exp(scale * m(t_y)) + sum_{other c} exp(scale * cos(t_c))) )
@@ -31,14 +32,15 @@ def arcface(
         m(t) = cos(t) - margin * sin(margin)       beyond, where the cosine would rise
 
     Deng et al. (CVPR 2019) with their constants; the second line is that of their
-    release, which calls it the margin that is not easy. Where an image and its class's
-    weights point the same way, the angle has no slope and gives no gradient.
+    release where its "easy margin" is off. Where an image and its class's weights point
+    the same way, the angle has no slope and gives no gradient.
 
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
-        weights: `(n, d)`, or `(j, n, d)`, of any length.
+            and floating type: normalised internally, in float32.
+        weights: Of the classes, `(n, d)`, or `(j, n, d)` for several learners; of any
+            length.
         margin: Added to the angle to the own class, in radians, in [0, pi / 2].
         scale: Factor on the cosines, above 0.
 
@@ -51,7 +53,7 @@ def arcface(
     classes = classes_of(labels, embeddings, weights)
     cosines, own = classes.cosines(), classes.own
     cosine = ops.sum(own * cosines, axis=-1)  # (j, b)
-    # Of sum and difference: 1 - cosine^2 has few digits where the cosine is near 1.
+    # From sum and difference: 1 - cosine^2 loses digits where the cosine is near 1.
     rows, centres = unit_vectors(classes.rows), unit_vectors(classes.weights)
     centres = ops.einsum("bn,jnd->bjd", own, centres)
     squared = (
@@ -69,17 +71,19 @@ def arcface(
 class ArcFace(ClassWeights):
     """ArcFace as a Keras layer; see `arcface` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         margin: Added to the angle to the own class, in radians, in [0, pi / 2].
         scale: Factor on the cosines, above 0.
         rate_multiplier: Factor on the learning rate of the classes' weights; the
             paper has none.
         l2: L2 penalty on the classes' weights, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -22,23 +22,24 @@ def binomial_deviance(
 ) -> Any:
     """Return each anchor's share of the binomial deviance of the batch.
 
-    The mean over the learners of, over unordered pairs p < q with s = cosine,
+    The mean over the learners of the following, over unordered pairs p < q with s their
+    cosine:
 
         (1/N+) sum_{same class}  log(1 + exp(-alpha * cost_positive * (s - beta)))
       + (1/N-) sum_{other class} log(1 + exp( alpha * cost_negative * (s - beta)))
 
-    Chen & Deng (CVPR 2019) take it as their metric loss; constants from the authors'
+    Chen & Deng (CVPR 2019) use it as their metric loss; constants from the authors'
     release. A batch without pairs of one kind contributes 0 for that kind.
 
-    Under a strategy of several replicas, call it in the replica context: rows are
-    the replica's own, columns and counts are of all replicas. The mean over all rows
-    is then the formula on the global batch, and so are the gradients once each
+    Under a strategy of several replicas, call it in the replica context: the rows are
+    the replica's own, the columns and counts those of all replicas. The mean over all
+    rows is then the formula on the global batch, and so are the gradients once each
     replica's mean has been divided by the number of replicas, as Keras losses do.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         alpha: Slope, above 0.
         beta: Cosine at which both kinds of pair cost log 2.
         cost_positive: Weight of pairs of one class in the exponent, above 0.
@@ -48,7 +49,7 @@ def binomial_deviance(
             "replica" for those that lie on one replica alone (the release), whose
             losses the replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another.
+            images, to compare the batch with instead of itself.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -56,8 +57,8 @@ def binomial_deviance(
     Raises:
         UsageError: If the shapes are not those above.
 
-    Departure from the release: it logs another number, whose gradient it does not
-    use; this is the function whose gradient it follows.
+    Departure from the release: the number it logs is another, whose gradient it does
+    not use; this is the function whose gradient it follows.
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     same, other = (ops.cast(m, "float32") for m in (batch.same, batch.other))
@@ -83,10 +84,9 @@ class BinomialDeviance(PairLoss):
             the default of a training with one scale and one learner.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`. "sum_over_batch_size", the default, is
-            the formula; under several replicas Keras has then divided it by their
-            number already.
+            the formula, which Keras also divides by the number of replicas.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -1,4 +1,4 @@
-"""Pairs weighted by how far they are from their best: the circle loss."""
+"""Circle loss: pairs weighted by how far they are from their optimum."""
 
 from typing import Any
 
@@ -21,30 +21,30 @@ def circle(
 ) -> Any:
     """Return each anchor's share of the circle loss of the batch.
 
-    The mean over the learners, and over anchors that have a positive and a negative,
-    of, with s the cosine of the anchor and another image,
+    The mean of the following over the learners and over the anchors that have a
+    positive and a negative, with s the cosine of the anchor and another image:
 
         log(1 + sum_{n} exp( gamma * a_n * (s_n - margin))
               * sum_{p} exp(-gamma * a_p * (s_p - 1 + margin)))
 
         a_n = max(0, s_n + margin)        a_p = max(0, 1 + margin - s_p)
 
-    Sun et al. (CVPR 2020); constants of their retrieval of fine-grained classes, for
-    faces they have a margin of .25 and gamma 256. The weights a are constants for the
-    gradient, as in the paper; Keras's `circle`, which has the same values, lets the
-    gradient through. Other anchors contribute 0 and are not counted.
+    Sun et al. (CVPR 2020), with their constants for fine-grained retrieval; for faces
+    they use a margin of .25 and a gamma of 256. The gradient takes the weights a as
+    constants, as in the paper; Keras's `circle`, which has the same values,
+    differentiates them. Other anchors contribute 0 and are not counted.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         margin: Relaxation m, in cosine, in [-1, 1].
         gamma: Scale, above 0.
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone, whose losses the
             replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another.
+            images, to compare the batch with instead of itself.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.

@@ -1,4 +1,4 @@
-"""Labels as whole numbers that no type has rounded."""
+"""Labels as whole numbers, unless their type has rounded them."""
 
 from typing import Any
 
@@ -12,21 +12,21 @@ _ROUNDED_FROM = {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16
 
 
 def class_numbers(labels: Any) -> Any:
-    """Flatten labels to `(b,)`, each still the number that it was.
+    """Flatten labels to `(b,)` without changing any number.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
 
     Returns:
-        `(b,)`: int64, or float64 if they came as floats (on JAX without
-        `jax_enable_x64` of 32 bits).
+        `(b,)`: int64, or float64 if they are given as floats; on JAX, which may lack 64
+        bits, of the type that JAX gives them.
 
     Raises:
         UsageError: If they have another shape, are strings, or are numbers of a type
             that has rounded them, so that classes would merge. In a TensorFlow graph
-            the last is a `tf.errors.InvalidArgumentError` when it is run; with
-            `jit_compile=True` nothing is raised, because XLA drops assertions: give
-            integers there.
+            the last case is a `tf.errors.InvalidArgumentError` when the graph runs;
+            with `jit_compile=True` nothing is raised, because XLA drops assertions:
+            give integers there.
     """
     labels = _tensor(labels)
     shape = tuple(labels.shape)
@@ -40,13 +40,13 @@ def class_numbers(labels: Any) -> Any:
     on_jax = keras.backend.backend() == "jax"  # which may have no 64 bits
     if "float" not in kind:
         return labels if on_jax else ops.cast(labels, "int64")
-    # Such a type has rounded whole numbers from here on, and classes have merged.
+    # From this number on such a type rounds whole numbers, and classes have merged.
     limit = _ROUNDED_FROM[kind]
     return _exact(labels if on_jax else ops.cast(labels, "float64"), limit)
 
 
 def _tensor(labels: Any) -> Any:
-    """Return the labels as a tensor, none with a digit lost on the way."""
+    """Return the labels as a tensor, without losing a digit."""
     if not keras.ops.is_tensor(labels):
         given = np.asarray(labels)
         if given.dtype.kind in "OSUT":
@@ -66,7 +66,7 @@ def _tensor(labels: Any) -> Any:
 
 
 def _exact(labels: Any, limit: int) -> Any:
-    """Return the labels, unless one is beyond what its type can hold."""
+    """Return the labels, unless one is beyond what its type holds exactly."""
     beyond = f"labels are floats beyond {limit}; give integers."
     is_exact = ops.all(ops.abs(labels) < limit)
     if keras.backend.backend() == "tensorflow":
@@ -76,7 +76,7 @@ def _exact(labels: Any, limit: int) -> Any:
             return tf.identity(labels)
     try:
         known = bool(is_exact)
-    except Exception as error:  # JAX traces: there is no number yet
+    except Exception as error:  # JAX is tracing: there is no number yet
         raise UsageError(
             "labels are floats, which JAX cannot check while it compiles; give "
             "integers."

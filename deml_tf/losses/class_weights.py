@@ -41,7 +41,7 @@ class Classes:
         return ops.relu(lengths - 2 * self.cosines())
 
     def cross_entropy(self, logits: Any) -> Any:
-        """Return what the softmax over classes costs each image.
+        """Return each image's cross-entropy in the softmax over classes.
 
         Args:
             logits: `(j, b, n)`.
@@ -54,11 +54,11 @@ class Classes:
 
 
 def classes_of(labels: Any, embeddings: Any, weights: Any) -> Classes:
-    """Take the rows of this replica against the weights of all classes.
+    """Compare the rows of this replica with the weights of all classes.
 
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n of any type. Any other
-            number makes its image's loss NaN: no class is meant by it.
+            number makes its image's loss NaN, as it names no class.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners, of any floating
             type.
         weights: `(n, d)`, or `(j, n, d)` for several learners.
@@ -81,7 +81,7 @@ def classes_of(labels: Any, embeddings: Any, weights: Any) -> Classes:
     every = ops.arange(weights.shape[1], dtype=numbers.dtype)
     own = ops.cast(ops.expand_dims(numbers, 1) == every, "float32")
     known = ops.sum(own, axis=1)
-    # Without a Python branch, which a graph has not: 1, or 0 / 0.
+    # Without a Python branch, which a graph cannot have: 1, or 0 / 0.
     rows = rows * (known / known)[:, None, None]
     return Classes(rows, weights, own)
 
@@ -90,19 +90,18 @@ class ClassWeights(LossLayer):
     """A function of labels, embeddings and the weights of classes as a Keras layer.
 
     A subclass names its `function`, writes out the function's arguments in its own
-    constructor, checks them and hands them on.
+    constructor, checks them and passes them on.
 
-    Called as a layer it adds its loss, see `LossLayer`, so that `fit` trains the
-    classes with the rest. The optimizer of deml_tf's trainer reads `rate_multiplier`
-    and `l2`; others do not: give `GroupedAdam` both by the layer's name.
+    Called as a layer it adds its loss to the model's (see `LossLayer`), so that `fit`
+    trains the weights of the classes too. Only the optimizer of deml_tf's trainer reads
+    `rate_multiplier` and `l2`; elsewhere give `GroupedAdam` both by the layer's name.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         rate_multiplier: Factor on the learning rate of the classes' weights.
         l2: L2 penalty on the classes' weights, added to their gradients.
-        arguments: Of the function; each becomes an attribute.
-        **kwargs: Further arguments of `keras.layers.Layer`. The type is float32, unless
-            it is given.
+        arguments: Arguments of the function; each becomes an attribute.
+        **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 
     Raises:
         UsageError: If a constant is out of its range.
@@ -131,7 +130,7 @@ class ClassWeights(LossLayer):
         check_not_negative(l2=l2)
 
     def build(self, labels_shape: Any, embeddings_shape: Any) -> None:
-        """Make the weights, at first about as long as unit vectors.
+        """Make the weights, initially about as long as unit vectors.
 
         Args:
             labels_shape: Not used.

@@ -24,8 +24,8 @@ def contrastive(
 ) -> Any:
     """Return each anchor's share of the contrastive loss of the batch.
 
-    The mean over the learners of, over unordered pairs p < q with D the Euclidean
-    distance of the unit vectors,
+    The mean over the learners of the following, over unordered pairs p < q with D the
+    Euclidean distance of the unit vectors:
 
         (1/N+) sum_{same class}  max(0, D - positive_margin)^2
       + (1/N-) sum_{other class} max(0, margin - D)^2
@@ -38,7 +38,7 @@ def contrastive(
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         margin: Distance beyond which pairs of two classes cost nothing, at least 0.
         positive_margin: Distance within which pairs of one class cost nothing, at
             least 0.
@@ -50,7 +50,7 @@ def contrastive(
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another.
+            images, to compare the batch with instead of itself.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -74,13 +74,13 @@ def hinges(
     """Return each anchor's share of the two hinges on distances.
 
     Args:
-        batch: Says which pairs are of one class, and which of two; `(b, B)`, or
+        batch: Says which pairs are of one class, and which of two: `(b, B)`, or
             `(j, b, B)` where it depends on the learner.
         distances: `(j, b, B)`.
-        margin: As `contrastive`, like the next three.
-        positive_margin: See there.
-        squared: See there.
-        average: See there.
+        margin: As in `contrastive`.
+        positive_margin: As in `contrastive`.
+        squared: As in `contrastive`.
+        average: As in `contrastive`.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the loss.
@@ -117,7 +117,7 @@ class Contrastive(PairLoss):
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -16,9 +16,10 @@ def cosface(
     margin: float = 0.35,
     scale: float = 64.0,
 ) -> Any:
-    """Return what each image costs in a softmax whose own cosine is made smaller.
+    """Return each image's loss in a softmax that lowers the cosine to its own class.
 
-    The mean over the learners of, with s_c the cosine to the weights of class c,
+    The mean over the learners of the following, with s_c the cosine to the weights of
+    class c:
 
         -log( exp(scale * (s_y - margin))
               / (exp(scale * (s_y - margin)) + sum_{other c} exp(scale * s_c)) )
@@ -28,8 +29,9 @@ def cosface(
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
-        weights: `(n, d)`, or `(j, n, d)`, of any length.
+            and floating type: normalised internally, in float32.
+        weights: Of the classes, `(n, d)`, or `(j, n, d)` for several learners; of any
+            length.
         margin: Taken from the cosine to the own class, at least 0.
         scale: Factor on the cosines, above 0.
 
@@ -47,17 +49,19 @@ def cosface(
 class CosFace(ClassWeights):
     """CosFace as a Keras layer; see `cosface` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         margin: Taken from the cosine to the own class, at least 0.
         scale: Factor on the cosines, above 0.
         rate_multiplier: Factor on the learning rate of the classes' weights; the
             paper has none.
         l2: L2 penalty on the classes' weights, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

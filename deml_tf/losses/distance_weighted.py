@@ -6,8 +6,8 @@ from deml_tf.losses.keras_ops import ops
 from deml_tf.losses.marked import FAR
 from deml_tf.losses.pairs import Pairs
 
-# Of the authors' release: nearer negatives count as if this far, for the gradients of
-# near ones are noise; farther ones than the second are never drawn.
+# From the authors' release: negatives nearer than the first count as if that far, since
+# the gradients of near ones are noise; those beyond the second are never drawn.
 NEAREST, FARTHEST = 0.5, 1.4
 
 
@@ -20,14 +20,14 @@ def negative_shares(batch: Pairs) -> Any:
 
     is the density of the distances of points spread evenly over the unit sphere in d
     dimensions. Distances are cut off below at 0.5; a negative beyond 1.4 is not drawn.
-    Wu, Manmatha, Smola & Krahenbuhl (ICCV 2017), constants of the authors' release.
+    Wu, Manmatha, Smola & Krahenbuhl (ICCV 2017), constants from the authors' release.
 
     Args:
         batch: The rows are the anchors.
 
     Returns:
-        `(j, b, B)`, float32, each row's sum 1, or 0 for an anchor that has no negative
-        to draw. It has no gradient.
+        `(j, b, B)`, float32; each row sums to 1, or to 0 for an anchor that has no
+        negative to draw. It has no gradient.
     """
     distances = ops.stop_gradient(batch.distances())
     dimensions = float(batch.rows.shape[-1])

@@ -15,14 +15,14 @@ ROUNDING = 1e-12  # squared rounding error of float32, as a share of squared len
 def energy_confusion(
     labels: Any, pooled: Any, kernel: Any, *, pairs: str = "global"
 ) -> Any:
-    """Return how far apart images of different classes lie, to make it smaller.
+    """Return how far apart images of different classes lie, as a loss to minimise.
 
     log( mean over pairs of images p, q of two classes of ||W x_p - W x_q||^2 / 2 )
 
     with the gradient of x stopped. Chen & Deng (AAAI 2019, ECAML) add it to a metric
-    loss, against which it works, so that the embedding does not rely on what tells the
-    classes of training apart. The logarithm, whose gradient the release follows, and
-    that the features under the embedding have no part in it, are their release's.
+    loss, against which it works, so that the embedding relies less on what separates
+    only the training classes. The logarithm, whose gradient the release follows, and
+    the stopped gradient are from their release.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
@@ -32,8 +32,12 @@ def energy_confusion(
             "replica" for those that lie on one replica alone.
 
     Returns:
-        `(b,)`, float32, the same for each image, without `ENERGY_CONFUSION_WEIGHT`; 0
-        for a batch of one class, or of images that are all alike.
+        `(b,)`, float32, the same for each image, without the factor
+        `ENERGY_CONFUSION_WEIGHT`; 0 for a batch of one class, or of images that are all
+        alike.
+
+    Raises:
+        UsageError: If the labels or `pairs` are not those above.
 
     Departure from the release: it draws ten images of other classes for each; this is
     the expectation over such draws.

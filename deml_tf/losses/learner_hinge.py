@@ -10,8 +10,8 @@ from deml_tf.losses.pairs import unit_vectors
 
 # The release's weight on CUB-200-2011; `learner_hinge` does not apply it.
 LEARNER_HINGE_WEIGHT = 0.2
-# Squared distance of unit vectors up to which they are equal but for rounding: XLA may
-# round the two ends of a pair differently.
+# Squared distance up to which unit vectors are equal but for rounding: XLA may round
+# the two ends of a pair differently.
 _ROUNDING = 1e-13
 
 
@@ -19,8 +19,8 @@ def learner_hinge(parts: Any) -> Any:
     """Penalise learners that embed the same image alike.
 
     sum over learner pairs a < b of 1/2 max(0, 2 - ||e_a - e_b||)^2, e normalised:
-    2 for equal embeddings, 0 for opposite ones. The authors' release decouples the
-    learners of a scale in this way; the paper describes an adversary instead
+    2 per pair of equal embeddings, 0 for opposite ones. The authors' release decouples
+    the learners of a scale in this way; the paper describes an adversary instead
     (`adversary_loss`).
 
     Args:
@@ -28,7 +28,8 @@ def learner_hinge(parts: Any) -> Any:
             floating type.
 
     Returns:
-        `(b,)`, float32, without `LEARNER_HINGE_WEIGHT`; zeros for a single learner.
+        `(b,)`, float32, without the factor `LEARNER_HINGE_WEIGHT`; zeros for a single
+        learner.
 
     Raises:
         UsageError: If the shape is not the one above.

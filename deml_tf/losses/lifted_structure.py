@@ -22,7 +22,8 @@ def lifted_structure(
 ) -> Any:
     """Return each anchor's share of the lifted structure loss of the batch.
 
-    The mean over the learners of, over the unordered pairs p < q of one class,
+    The mean over the learners of the following, over the unordered pairs p < q of one
+    class:
 
         1 / (2 N+) sum max(0, J(p, q))^2
         J(p, q) = D(p, q) + log( sum_{k of another class than p} exp(margin - D(p, k))
@@ -35,13 +36,13 @@ def lifted_structure(
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any floating
-            type, in float32 inside.
+            type; computed in float32.
         margin: In units of D, at least 0.
         normalise: Whether distances are of the unit vectors.
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another: q and k are references,
+            images, to compare the batch with instead of itself: q and k are references,
             which takes memory for j * m * m numbers.
 
     Returns:
@@ -101,7 +102,7 @@ class LiftedStructure(PairLoss):
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.

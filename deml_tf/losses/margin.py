@@ -26,26 +26,27 @@ def margin(
 ) -> Any:
     """Return each anchor's share of the margin loss of the batch.
 
-    The mean over the learners of, over ordered pairs (a, p) of one class, each with one
-    negative n drawn for the anchor, and with D the distance of the unit vectors,
+    The mean over the learners of the following, over ordered pairs (a, p) of one class,
+    each with one negative n drawn for the anchor, and with D the distance of the unit
+    vectors:
 
         1/C sum ( max(0, margin + D(a, p) - beta_a) + max(0, margin - D(a, n) + beta_a)
                   + nu * beta_a )
 
-    where C is the number of hinges that cost something, and beta_a the boundary of the
-    anchor's class, or of all. Wu, Manmatha, Smola & Krahenbuhl (ICCV 2017). The
-    negatives' part is its expectation over the draws, and so is C: there are no random
-    numbers. An anchor without a positive or without a negative contributes 0.
+    where C is the number of hinges that are not 0, and beta_a the boundary of the
+    anchor's class, or that of all classes. Wu, Manmatha, Smola & Krahenbuhl (ICCV
+    2017). The negatives' terms and C are expectations over the draws: there are no
+    random numbers. An anchor without a positive or without a negative contributes 0.
 
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n of any type. Any other
             number makes its image's loss NaN, unless there is one boundary for all.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
-        boundaries: `(j, n)`, beta of each class, or `(j, 1)`, of all.
-        margin: At least 0.
+            and floating type: normalised internally, in float32.
+        boundaries: `(j, n)`, beta of each class, or `(j, 1)`, one for all classes.
+        margin: Distance on either side of the boundary, at least 0.
         sampling: "distance_weighted", the paper's, see `negative_shares`; or "all",
-            every negative alike.
+            every negative with the same weight.
         nu: Weight of the boundaries themselves, at least 0.
         pairs: Under several replicas, "global" for the images of the whole batch, or
             "replica" for those of one replica alone.
@@ -65,7 +66,7 @@ def margin(
     if drawn is None:
         other = ops.cast(batch.other, "float32")
         drawn = ops.divide_no_nan(other, ops.sum(other, axis=-1, keepdims=True))
-    positives = ops.sum(same, axis=-1, keepdims=True)  # (b, 1): as many are drawn
+    positives = ops.sum(same, axis=-1, keepdims=True)  # (b, 1), also negatives drawn
     total = positives[:, 0] * nu * beta[..., 0]
     active = ops.zeros_like(total)
     for weights, excess in (
@@ -93,7 +94,7 @@ def _boundary_of_each(batch: Pairs, boundaries: Any) -> Any:
     every = ops.arange(classes, dtype=batch.labels.dtype)
     own = ops.cast(ops.expand_dims(batch.labels, 1) == every, "float32")  # (b, n)
     known = ops.sum(own, axis=1)
-    # Without a Python branch, which a graph has not: 1, or 0 / 0.
+    # Without a Python branch, which a graph cannot have: 1, or 0 / 0.
     return (ops.einsum("jn,bn->jb", boundaries, own) * (known / known))[..., None]
 
 
@@ -101,11 +102,13 @@ def _boundary_of_each(batch: Pairs, boundaries: Any) -> Any:
 class Margin(ClassWeights):
     """Margin loss as a Keras layer; see `margin` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         margin: Distance of unit vectors on either side of the boundary, at least 0.
         beta: Boundary at the start, above 0.
         per_class: Whether each class learns a boundary of its own.
@@ -115,7 +118,7 @@ class Margin(ClassWeights):
         rate_multiplier: Factor on the learning rate of the boundaries. The release
             trains them by another optimizer than the network, at 0.1.
         l2: L2 penalty on the boundaries, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.
@@ -145,7 +148,7 @@ class Margin(ClassWeights):
         check_one_of(PAIRS, pairs=pairs)
 
     def build(self, labels_shape: Any, embeddings_shape: Any) -> None:
-        """Make the boundaries, all `beta` at first.
+        """Make the boundaries, all initially `beta`.
 
         Args:
             labels_shape: Not used.

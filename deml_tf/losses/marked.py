@@ -1,10 +1,10 @@
-"""Largest values and sums over the pairs of an anchor that are marked."""
+"""Largest values and sums over the marked pairs of an anchor."""
 
 from typing import Any
 
 from deml_tf.losses.keras_ops import ops
 
-# What is beyond any cosine, distance or exponent of one, and yet a number.
+# Beyond any cosine, distance or exponent of one, and yet finite.
 FAR = 1e30
 
 
@@ -58,6 +58,6 @@ def _counted(exponents: Any, marked: Any, floor: float = -FAR) -> tuple[Any, Any
     largest = ops.stop_gradient(largest_marked(exponents, marked))
     largest = ops.maximum(largest, floor)
     zeros = ops.zeros_like(exponents)
-    # Inner `where`: what is not marked could overflow, and its gradient be NaN.
+    # Inner `where`: unmarked exponents could overflow, and their gradient be NaN.
     below = ops.where(marked, exponents - largest[..., None], zeros)
     return ops.where(marked, ops.exp(below), zeros), largest

@@ -25,24 +25,24 @@ class CrossBatchMemory(LossLayer):
 
         loss among the batch + weight * loss against the memory
 
-    after which the whole batch, that of all replicas, takes the place of the oldest
-    images in the memory. From the memory no gradient comes. Wang et al. (CVPR 2020)
-    call it XBM: embeddings drift slowly once training has settled, hence the first
-    `start` steps without it. Called as a layer it adds its loss, see `LossLayer`.
+    after which the whole batch, over all replicas, replaces the oldest images in the
+    memory. No gradient flows to the memory. Wang et al. (CVPR 2020) call it XBM:
+    embeddings drift slowly once training has settled, so the first `start` steps go
+    without it. Called as a layer it adds its loss to the model's, see `LossLayer`.
 
-    Departure from the authors' release: it puts a batch into the memory first and
-    compares it with itself there, too.
+    Departure from the authors' release: the release puts a batch into the memory first,
+    and so compares it with itself there too.
 
     Args:
-        loss: What compares: any pair loss of deml_tf.
+        loss: Any pair loss of deml_tf, such as `MultiSimilarity()`.
         size: Number of images remembered, at least 1.
         weight: Weight of the loss against the memory, at least 0.
         start: Number of training steps before the memory begins to fill, by default
             1,000: give less in a shorter training.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
-        UsageError: If the loss is no pair loss, or a number is out of its range.
+        UsageError: If the loss is not a pair loss, or a number is out of its range.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class CrossBatchMemory(LossLayer):
         for name, shape, dtype in (
             ("embeddings", (self.size, learners, embeddings_shape[-1]), "float32"),
             ("labels", (self.size,), "int64"),
-            ("remembered", (), "int64"),  # images so far, also those forgotten
+            ("remembered", (), "int64"),  # images so far, including those replaced
             ("steps", (), "int64"),
         ):
             variable = self.add_weight(
@@ -84,8 +84,8 @@ class CrossBatchMemory(LossLayer):
                 dtype=dtype,
                 initializer="zeros",
                 trainable=False,
-                # All replicas put the same there, each into its own copy: the whole
-                # memory is not sent from one to the others.
+                # All replicas write the same values, each into its own copy: the memory
+                # is not sent from one to the others.
                 aggregation="none",
             )
             setattr(self, name, variable)
@@ -96,8 +96,8 @@ class CrossBatchMemory(LossLayer):
         Args:
             labels: `(b,)` or `(b, 1)`, whole numbers.
             embeddings: `(b, d)` or `(b, j, d)`.
-            training: Whether the batch is put into the memory. Keras's `fit` says so;
-                other calls put nothing there, unless it is given.
+            training: Whether the batch is put into the memory; default False. Keras's
+                `fit` sets it; in a training loop of your own, pass `training=True`.
         """
         values = self.loss.call(labels, embeddings)
         remembered = ops.convert_to_tensor(self.remembered)
@@ -111,7 +111,7 @@ class CrossBatchMemory(LossLayer):
     def compute_output_spec(
         self, labels: Any, embeddings: Any, training: bool = False
     ) -> Any:
-        """Return `(b,)`, without a call that would remember what is no batch."""
+        """Return `(b,)`, without a call that would remember a symbolic batch."""
         return keras.KerasTensor((embeddings.shape[0],), "float32")
 
     def get_config(self) -> dict[str, Any]:
@@ -126,24 +126,24 @@ class CrossBatchMemory(LossLayer):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "CrossBatchMemory":
-        """Make it again from what `get_config` gives."""
+        """Make the layer again from what `get_config` returns."""
         loss: Any = keras.saving.deserialize_keras_object(config["loss"])
         return cls(**{**config, "loss": loss})
 
     def _remember(self, labels: Any, embeddings: Any) -> None:
-        """Put the batch of all replicas in the place of the oldest images."""
-        # Of a batch larger than the memory the last ones.
+        """Replace the oldest images by the batch of all replicas."""
+        # Of a batch larger than the memory, only the last images.
         labels = ops.cast(gather_rows(class_numbers(labels)), "int64")[-self.size :]
         rows = ops.stop_gradient(gather_rows(by_learner(embeddings)))[-self.size :]
         steps = ops.convert_to_tensor(self.steps)
         first = ops.convert_to_tensor(self.remembered)
         count = ops.cast(ops.shape(labels)[0], "int64")
-        # A NaN, or a row too long for float32, would spoil every later step, even where
+        # A NaN, or a row too long for float32, would spoil every later step, even if
         # the optimizer skipped the step that it came from.
         is_sound = ops.all(ops.isfinite(ops.sum(ops.square(rows), axis=-1)))
         started = ops.logical_and(steps >= self.start, is_sound)
-        # Which image of the batch comes to each place. No scatter, which TensorFlow
-        # sends over the CPU where a GPU is to be deterministic.
+        # Which image of the batch goes to each place. No scatter, which TensorFlow
+        # runs on the CPU if a GPU has to be deterministic.
         image = (ops.arange(self.size, dtype="int64") - first) % self.size
         comes = ops.logical_and(started, image < count)
         image = ops.minimum(image, count - 1)

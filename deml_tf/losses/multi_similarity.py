@@ -1,4 +1,4 @@
-"""Pairs weighted by themselves and by the others of their anchor: multi-similarity."""
+"""Multi-similarity: pairs weighted by themselves and by their anchor's other pairs."""
 
 from typing import Any
 
@@ -29,35 +29,36 @@ def multi_similarity(
 ) -> Any:
     """Return each anchor's multi-similarity loss on the pairs that are informative.
 
-    The mean over the learners of, with s the cosine of the anchor and another image,
+    The mean over the learners of the following, with s the cosine of the anchor and
+    another image:
 
         (1/alpha) * log(1 + sum_{P} exp(-alpha * (s - base)))
       + (1/beta)  * log(1 + sum_{N} exp( beta  * (s - base)))
 
-    P are the anchor's positives with s - epsilon below its most alike negative, N its
-    negatives with s + epsilon above its least alike positive. Wang et al. (CVPR 2019).
-    alpha, beta and epsilon are the paper's, base is their release's, whose beta is 40.
-    Without mining, P and N are all of them.
+    P are the anchor's positives with s - epsilon below the s of its most similar
+    negative, N its negatives with s + epsilon above that of its least similar positive.
+    Wang et al. (CVPR 2019). alpha, beta and epsilon are the paper's; base is that of
+    their release, whose beta is 40. Without mining, P are all positives and N all
+    negatives.
 
-    An anchor without a positive or without a negative in the batch costs 0 under
-    mining, which compares the two; an anchor whose P or N alone is empty costs the
-    other's part.
+    With mining, which compares the two kinds, an anchor without a positive or without a
+    negative in the batch costs 0; one with only P or only N empty costs the other term.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         alpha: Slope of positive pairs, above 0.
         beta: Slope of negative pairs, above 0.
         base: Cosine that pairs are compared with (lambda in the paper).
         epsilon: How far below the hardest pair of the other kind a pair may lie and
             still be informative, at least 0.
-        mining: Whether pairs are chosen.
+        mining: Whether informative pairs are chosen.
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone, whose losses the
             replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another.
+            images, to compare the batch with instead of itself.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -66,8 +67,8 @@ def multi_similarity(
         UsageError: If the shapes are not those above.
 
     Departures from the release: it leaves out pairs of one class with a cosine above
-    1 - 1e-5, to find an image and itself, which are told by their place here; and it
-    leaves out anchors of which either P or N is empty, though it divides by all.
+    1 - 1e-5, to exclude an image and itself, which are recognised by their index here;
+    and it leaves out anchors whose P or N is empty, though it divides by all anchors.
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     cosines = batch.cosines()  # (j, b, B)
@@ -77,7 +78,7 @@ def multi_similarity(
             largest_marked(sign * cosines, marked)[..., None]
             for sign, marked in ((1, negative), (-1, positive))
         ]
-        # Of an anchor without one of the kinds neither has any; NaN stays in.
+        # An anchor that lacks one of the kinds keeps no pair at all; NaN stays in.
         easy = cosines - epsilon >= bounds[0]
         positive = ops.logical_and(positive, ops.logical_not(easy))
         easy = cosines + epsilon <= -bounds[1]

@@ -20,27 +20,27 @@ def n_pairs(
 ) -> Any:
     """Return each anchor's share of the n-pairs loss of the batch.
 
-    The mean over the learners of, over anchors p that have P(p), the other images of
-    their class, and with s = dot product of the embeddings as they are,
+    The mean over the learners of the following, over anchors p that have P(p), other
+    images of their class, and with s the dot product of the embeddings as they are:
 
         mean ( log sum_{q != p} exp(s(p, q)) - mean_{q in P(p)} s(p, q) )
       + norm_weight / 2 * mean over all images ||x||^2
 
     Sohn (NeurIPS 2016), with the softmax cross-entropy over all other images whose
-    target the positives share, as in TensorFlow Addons; the weight of the norms is
-    that of the loss in tf.contrib, and 0 that of Addons. An anchor without a positive
-    has no part in the first term.
+    target the positives share, as in TensorFlow Addons; the default weight of the norms
+    is that of the loss in tf.contrib, while that of Addons is 0. An anchor without a
+    positive is left out of the first term.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any floating
-            type, in float32 inside, not normalised.
+            type, not normalised; computed in float32.
         norm_weight: Weight of the squared lengths, at least 0.
         pairs: Under several replicas, "global" for the images of the whole batch, or
             "replica" for those of one replica alone.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another. The term of
-            the norms is then left out: it belongs to the batch's own loss.
+            images, to compare the batch with instead of itself. The term of the norms
+            is then left out: it belongs to the batch's own loss.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -65,7 +65,7 @@ def n_pairs_costs(similarities: Any, same: Any, other: Any) -> Any:
     Args:
         similarities: `(..., b, B)`, the logits.
         same: `(b, B)`, bool, the positives.
-        other: `(b, B)`, bool, the negatives; what is neither has no part.
+        other: `(b, B)`, bool, the negatives; what is neither is ignored.
 
     Returns:
         `(..., b)`; 0 for a row without a positive.
@@ -75,7 +75,7 @@ def n_pairs_costs(similarities: Any, same: Any, other: Any) -> Any:
     targets = ops.divide_no_nan(positives, count)
     there = ops.logical_or(same, other)
     logits = ops.where(there, similarities, -FAR * ops.ones_like(similarities))
-    # One column more that is nothing: there may be none.
+    # One column more that counts nothing: there may be no other.
     nothing = -FAR * ops.ones_like(ops.sum(similarities, axis=-1, keepdims=True))
     logits = ops.concatenate([logits, nothing], axis=-1)
     surplus = ops.logsumexp(logits, axis=-1, keepdims=True) - similarities
@@ -92,7 +92,7 @@ class NPairs(PairLoss):
         pairs: "global", or "replica" for images of each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -1,4 +1,4 @@
-"""Classification by cosines, sharp: the normalised softmax."""
+"""Normalised softmax: classification by sharpened cosines."""
 
 from typing import Any
 
@@ -11,9 +11,10 @@ from deml_tf.losses.pair_loss import check_above_zero
 def normalised_softmax(
     labels: Any, embeddings: Any, weights: Any, *, temperature: float = 0.05
 ) -> Any:
-    """Return what each image costs in the softmax over the cosines to all classes.
+    """Return each image's loss in the softmax over its cosines to all classes.
 
-    The mean over the learners of, with s_c the cosine to the weights of class c,
+    The mean over the learners of the following, with s_c the cosine to the weights of
+    class c:
 
         -log( exp(s_y / temperature) / sum_c exp(s_c / temperature) )
 
@@ -23,8 +24,9 @@ def normalised_softmax(
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
-        weights: `(n, d)`, or `(j, n, d)`, of any length.
+            and floating type: normalised internally, in float32.
+        weights: Of the classes, `(n, d)`, or `(j, n, d)` for several learners; of any
+            length.
         temperature: Divides the cosines, above 0.
 
     Returns:
@@ -41,15 +43,17 @@ def normalised_softmax(
 class NormalisedSoftmax(ClassWeights):
     """Normalised softmax as a Keras layer; see `normalised_softmax` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         temperature: Divides the cosines, above 0.
         rate_multiplier: Factor on the learning rate of the classes' weights.
         l2: L2 penalty on the classes' weights, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

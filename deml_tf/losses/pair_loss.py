@@ -1,4 +1,4 @@
-"""What the pair losses have in common as losses of Keras."""
+"""What the pair losses have in common as Keras losses."""
 
 import math
 from collections.abc import Callable
@@ -14,17 +14,17 @@ class PairLoss(keras.losses.Loss):
     """A function of labels and embeddings as a Keras loss.
 
     A subclass names its `function`, writes out the function's arguments in its own
-    constructor, checks them and hands them on. Labels stay the numbers they are,
+    constructor, checks them and passes them on. Labels stay the numbers they are,
     whatever Keras's `floatx` is.
 
     Args:
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone.
-        reduction: As in `keras.losses.Loss`. "sum_over_batch_size" is the formula;
-            under several replicas Keras has then divided it by their number already.
+        reduction: As in `keras.losses.Loss`. "sum_over_batch_size" is the formula,
+            which Keras also divides by the number of replicas.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
-        **arguments: Of the function; each becomes an attribute.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
+        **arguments: Arguments of the function; each becomes an attribute.
 
     Raises:
         UsageError: If `pairs` is unknown.
@@ -32,7 +32,7 @@ class PairLoss(keras.losses.Loss):
 
     function: ClassVar[Callable[..., Any]]
     takes_lengths: bool = False
-    """Whether the lengths of the embeddings matter; training then leaves them."""
+    """Whether the lengths of the embeddings matter; training then keeps them."""
 
     def __init__(
         self, pairs: str, reduction: str, name: str, dtype: Any, **arguments: Any
@@ -45,12 +45,12 @@ class PairLoss(keras.losses.Loss):
         self._given = {"dtype": self.dtype} if dtype else {}
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        """Return the reduced loss, as every loss of Keras does.
+        """Return the reduced loss, as every Keras loss does.
 
         Args:
-            y_true: Labels, which Keras itself would make floats of: large class
-                numbers would merge.
-            y_pred: Embeddings.
+            y_true: Labels, `(b,)` or `(b, 1)`. Keras itself would turn them into
+                floats, so that large class numbers would merge.
+            y_pred: Embeddings, `(b, d)` or `(b, j, d)`.
             sample_weight: A factor on each anchor; None, the default, is 1.
         """
         return _Labelled(self, y_true)((), y_pred, sample_weight)
@@ -61,7 +61,8 @@ class PairLoss(keras.losses.Loss):
         Args:
             y_true: Labels, `(b,)` or `(b, 1)`.
             y_pred: Embeddings, `(b, d)` or `(b, j, d)`.
-            references: Labels and embeddings to compare with instead.
+            references: Labels and embeddings to compare the batch with instead of
+                itself; default None.
         """
         try:
             return type(self).function(
@@ -89,7 +90,7 @@ class _Labelled(keras.losses.Loss):
 
 
 def check_above_zero(**constants: float) -> None:
-    """Refuse constants that are no numbers above 0.
+    """Refuse constants that are not finite numbers above 0.
 
     Args:
         **constants: By the names of their arguments.
@@ -103,7 +104,7 @@ def check_above_zero(**constants: float) -> None:
 
 
 def check_not_negative(**constants: float) -> None:
-    """Refuse constants that are no numbers of at least 0.
+    """Refuse constants that are not finite numbers of at least 0.
 
     Args:
         **constants: By the names of their arguments.
@@ -134,10 +135,10 @@ def check_cosine(**constants: float) -> None:
 
 
 def check_one_of(choices: tuple[str, ...], **arguments: str) -> None:
-    """Refuse a choice that there is not.
+    """Refuse a value that is not one of the choices.
 
     Args:
-        choices: What there is.
+        choices: What is allowed.
         **arguments: By their names.
 
     Raises:

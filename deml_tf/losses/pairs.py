@@ -1,4 +1,4 @@
-"""Pairs of images in a batch: who is compared with whom, and how alike they are."""
+"""Pairs of images in a batch: which are compared, and how alike they are."""
 
 import dataclasses
 from typing import Any
@@ -22,7 +22,7 @@ class Pairs:
         columns: `(B, j, d)`, float32: the images of all replicas, or references.
         labels: `(b,)`, of the rows.
         column_labels: `(B,)`, of the columns.
-        same: `(b, B)`, bool: pairs of one class, without an image and itself.
+        same: `(b, B)`, bool: pairs of one class, except an image and itself.
         other: `(b, B)`, bool: pairs of two classes.
         is_global: Whether sums over rows are sums over the rows of all replicas.
     """
@@ -43,7 +43,7 @@ class Pairs:
         """Return the Euclidean distances `(j, b, B)`, with a gradient of 0 at 0.
 
         Args:
-            normalise: Whether of the unit vectors.
+            normalise: Whether they are those of the unit vectors.
         """
         return safe_sqrt(self.squared_distances(normalise))
 
@@ -51,7 +51,7 @@ class Pairs:
         """Return the squared distances `(j, b, B)`, at least 0.
 
         Args:
-            normalise: Whether of the unit vectors.
+            normalise: Whether they are those of the unit vectors.
         """
         rows, columns = self.rows, self.columns
         if normalise:
@@ -63,7 +63,7 @@ class Pairs:
         return ops.relu(lengths[0][:, :, None] + lengths[1][:, None, :] - 2 * dots)
 
     def total(self, values: Any) -> Any:
-        """Add values up over the rows of all replicas, if they are compared.
+        """Add values up over the rows, of all replicas if these are compared.
 
         Args:
             values: `(..., b)`, one for each row.
@@ -75,11 +75,11 @@ class Pairs:
         return sum_over_replicas(summed) if self.is_global else summed
 
     def count(self, marked: Any) -> Any:
-        """Count marked pairs over the rows of all replicas, if they are compared.
+        """Count marked pairs over the rows, of all replicas if these are compared.
 
         Args:
             marked: `(..., b, B)`, bool, as `same` and `other`; each unordered pair
-                of a batch stands there twice.
+                of a batch appears twice.
 
         Returns:
             `(...)`, float32: whole numbers, exact up to 4,096 images.
@@ -104,7 +104,7 @@ class Pairs:
 def pairs_of(
     labels: Any, embeddings: Any, pairs: str = "global", references: Any = None
 ) -> Pairs:
-    """Take the rows of this replica against the columns of all, or against references.
+    """Compare the rows of this replica with the columns of all, or with references.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
@@ -114,8 +114,8 @@ def pairs_of(
             "replica" for those that lie on one replica alone, whose losses the
             replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, the same on every replica, to compare with instead of one another;
-            a third, `(m,)` of bool, may say which of them there are.
+            images, the same on every replica, to compare the batch with instead of
+            itself; a third, `(m,)` of bool, may say which of them are present.
 
     Returns:
         The pairs.
@@ -144,7 +144,7 @@ def pairs_of(
 
 
 def pairs_among(references: Any) -> Pairs:
-    """Take references against one another, as losses do that ask for their negatives.
+    """Compare references with one another, for losses that ask for their negatives.
 
     Args:
         references: As in `pairs_of`.
@@ -170,7 +170,7 @@ def by_learner(embeddings: Any) -> Any:
     Raises:
         UsageError: If the shape is another.
     """
-    # Float32 here already, for a gather's gradient is a sum over replicas.
+    # Float32 already here, since a gather's gradient is a sum over replicas.
     embeddings = ops.cast(ops.convert_to_tensor(embeddings), "float32")
     if len(embeddings.shape) not in (2, 3):
         raise UsageError(
@@ -195,7 +195,7 @@ def unit_vectors(vectors: Any) -> Any:
     """
     vectors = ops.cast(vectors, "float32")
     squared = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-    # One too long for float32 would become zero without a word.
+    # One too long for float32 would silently become zero.
     squared = ops.where(ops.isfinite(squared), squared, float("nan"))
     # NaN must stay NaN, hence "too short" and not "long enough".
     short = squared < SQUARED_LENGTH_FLOOR

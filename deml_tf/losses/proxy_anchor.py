@@ -22,19 +22,20 @@ def proxy_anchor(
 ) -> Any:
     """Return the Proxy-Anchor loss of the batch, once for each image.
 
-    The mean over the learners of, with s the cosine of an image x and a proxy p,
+    The mean over the learners of the following, with s the cosine of an image x and a
+    proxy p:
 
         (1/|P+|) sum_{p in P+} log(1 + sum_{x of p's class} exp(-alpha * (s - margin)))
       + (1/|P|)  sum_{p in P}  log(1 + sum_{other x} exp(alpha * (s + margin)))
 
     where P are all proxies and P+ those with an image in the batch. Kim et al. (CVPR
-    2020), with their constants. Each image is given the whole loss: its parts belong
-    to proxies, not to images.
+    2020), with their constants. Each image is given the whole loss, whose terms belong
+    to proxies and not to images.
 
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         weights: The proxies, `(n, d)` or `(j, n, d)`, of any length.
         margin: Added to and taken from the cosines, in [-1, 1].
         alpha: Slope, above 0.
@@ -66,9 +67,9 @@ def _log_one_plus_sum(exponents: Any, weights: Any, is_global: bool) -> Any:
     Args:
         exponents: `(j, b, n)`.
         weights: `(b, n)`, 0 or 1.
-        is_global: Whether over the images of all replicas.
+        is_global: Whether the images are those of all replicas.
     """
-    # The exponent of the 1 is 0: that of what does not count may be so, too.
+    # The exponent of the 1 is 0: that of what does not count may be 0 too.
     counted = ops.where(weights > 0, exponents, ops.zeros_like(exponents))
     largest = ops.relu(ops.max(ops.stop_gradient(counted), axis=1))
     if is_global:
@@ -82,17 +83,19 @@ def _log_one_plus_sum(exponents: Any, weights: Any, is_global: bool) -> Any:
 class ProxyAnchor(ClassWeights):
     """Proxy-Anchor as a Keras layer; see `proxy_anchor` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         margin: Added to and taken from the cosines, in [-1, 1].
         alpha: Slope, above 0.
         pairs: "global", or "replica" for the images of each replica alone.
         rate_multiplier: Factor on the learning rate of the proxies, the paper's.
         l2: L2 penalty on the proxies, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -12,10 +12,10 @@ from deml_tf.losses.pair_loss import check_above_zero
 
 
 def proxy_nca(labels: Any, embeddings: Any, weights: Any, *, scale: float = 1.0) -> Any:
-    """Return what each image costs beside the proxies of all other classes.
+    """Return each image's loss against the proxies of all other classes.
 
-    The mean over the learners of, with d_c the squared Euclidean distance of the unit
-    vectors of the image and of the proxy of class c,
+    The mean over the learners of the following, with d_c the squared Euclidean distance
+    of the unit vectors of the image and of the proxy of class c:
 
         -log( exp(-scale * d_y) / sum_{c other than y} exp(-scale * d_c) )
 
@@ -25,7 +25,7 @@ def proxy_nca(labels: Any, embeddings: Any, weights: Any, *, scale: float = 1.0)
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         weights: The proxies, `(n, d)` or `(j, n, d)`, of any length; n at least 2.
         scale: Factor on the squared distances, above 0; the paper has none.
 
@@ -33,7 +33,7 @@ def proxy_nca(labels: Any, embeddings: Any, weights: Any, *, scale: float = 1.0)
         `(b,)`, float32; its mean over the batch is the formula.
 
     Raises:
-        UsageError: If the shapes are not those above.
+        UsageError: If the shapes are not those above, or n is 1.
     """
     classes = classes_of(labels, embeddings, weights)
     if classes.own.shape[1] < 2:
@@ -49,15 +49,18 @@ def proxy_nca(labels: Any, embeddings: Any, weights: Any, *, scale: float = 1.0)
 class ProxyNCA(ClassWeights):
     """Proxy-NCA as a Keras layer; see `proxy_nca` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on, at least 2; the program fills it in.
+        num_classes: Number of training classes, at least 2; `deml_tf.train` fills it
+            in.
         scale: Factor on the squared distances, above 0.
         rate_multiplier: Factor on the learning rate of the proxies; the paper has none.
         l2: L2 penalty on the proxies, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -11,22 +11,23 @@ from deml_tf.losses.pair_loss import check_above_zero
 def proxy_nca_pp(
     labels: Any, embeddings: Any, weights: Any, *, temperature: float = 1 / 9
 ) -> Any:
-    """Return what each image costs in the softmax over its nearness to all proxies.
+    """Return each image's loss in the softmax over its nearness to all proxies.
 
-    The mean over the learners of, with d_c the squared Euclidean distance of the unit
-    vectors of the image and of the proxy of class c,
+    The mean over the learners of the following, with d_c the squared Euclidean distance
+    of the unit vectors of the image and of the proxy of class c:
 
         -log( exp(-d_y / temperature) / sum_c exp(-d_c / temperature) )
 
     Teh, DeVries & Taylor (ECCV 2020): unlike in `proxy_nca` the sum is over all
-    classes, so that it is the logarithm of a probability. Of the paper's further
-    changes, balanced batches are `classes_per_batch` and `images_per_class`, and fast
-    proxies are `rate_multiplier`; global max pooling and layer norm belong to networks.
+    classes, so that the loss is minus the logarithm of a probability. Of the paper's
+    further changes, balanced batches are `classes_per_batch` and `images_per_class`,
+    and fast proxies are `rate_multiplier`; global max pooling and layer norm belong to
+    the network.
 
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         weights: The proxies, `(n, d)` or `(j, n, d)`, of any length.
         temperature: Divides the squared distances, above 0; the paper's is 1/9.
 
@@ -44,17 +45,19 @@ def proxy_nca_pp(
 class ProxyNCAPP(ClassWeights):
     """ProxyNCA++ as a Keras layer; see `proxy_nca_pp` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         temperature: Divides the squared distances, above 0.
         rate_multiplier: Factor on the learning rate of the proxies. The release has
             100,000, but for an Adam whose epsilon is 1; with Adam's usual epsilon,
             which makes steps alike, Proxy-Anchor's 100 takes its place.
         l2: L2 penalty on the proxies, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -1,10 +1,10 @@
-"""Rows of all replicas: the one place where a loss knows that there are others.
+"""Rows of all replicas: the only place where losses know of other replicas.
 
-A pair loss takes the rows `p` of its own replica against the columns `q` of all
+A pair loss compares the rows `p` of its own replica with the columns `q` of all
 replicas. Divided by the global number of pairs, the gradients of the replicas then
 sum to the gradient one device would have had on the whole batch. All replicas must
-hold the same number of rows (`drop_remainder`); one replica is the identity. Only
-TensorFlow's strategies are known: on another backend of Keras there is one replica.
+hold the same number of rows (`drop_remainder`). With one replica nothing is exchanged.
+Only TensorFlow's strategies are known: another backend of Keras has one replica.
 """
 
 from typing import Any
@@ -74,7 +74,7 @@ def sum_over_replicas(values: Any) -> Any:
 
 
 def replica_number() -> int:
-    """Return which replica is being traced; 0 where one trace is for all."""
+    """Return which replica is being traced; 0 where one trace serves all."""
     replica = _replica_among_others()
     if replica is None:
         return 0
@@ -85,7 +85,7 @@ def replica_number() -> int:
 
 
 def _replica_among_others() -> Any:
-    """Return the replica context when more than one replica is in step."""
+    """Return the replica context, or None where there is no other replica."""
     if keras.backend.backend() != "tensorflow":
         return None
     import tensorflow as tf

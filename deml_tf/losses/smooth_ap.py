@@ -33,13 +33,13 @@ def smooth_ap(
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         temperature: Divides the differences of cosines, above 0.
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone, whose losses the
             replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another.
+            images, to compare the batch with instead of itself.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -47,17 +47,17 @@ def smooth_ap(
     Raises:
         UsageError: If the shapes are not those above.
 
-    Departure from the release: it ranks the anchor among its own positives, which makes
-    all precisions higher, and it wants as many images of each class.
+    Departure from the release: it ranks the anchor among its own positives, which
+    raises all precisions, and it requires the same number of images of each class.
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     same, other = (ops.cast(m, "float32") for m in (batch.same, batch.other))
     cosines = batch.cosines()  # (j, b, B)
     above = ops.sigmoid((cosines[..., None, :] - cosines[..., None]) / temperature)
-    # (j, b, p, q). With itself a positive has h = 1/2, which is not of the sum.
+    # (j, b, p, q). With itself a positive has h = 1/2, which the sum leaves out.
     among = 0.5 + ops.einsum("jbpq,bq->jbp", above, same)
     beyond = ops.einsum("jbpq,bq->jbp", above, other)
-    # Elsewhere than at positives the first may be anything, but is not used.
+    # Only at positives is the first a rank; elsewhere it is not used.
     precision = same * among / (among + beyond)
     positives = ops.sum(same, axis=-1)  # (b,)
     counted = ops.cast(positives > 0, "float32")

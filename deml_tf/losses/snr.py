@@ -28,8 +28,8 @@ def snr(
 ) -> Any:
     """Return each anchor's share of the contrastive loss of SNR distances.
 
-    The mean over the learners of, over ordered pairs of an anchor p and another image
-    q, and with var the variance over the d dimensions,
+    The mean over the learners of the following, over ordered pairs of an anchor p and
+    another image q, and with var the variance over the d dimensions:
 
         D(p, q) = var(x_p - x_q) / var(x_p)
         (1/N+) sum_{same class}  max(0, D - positive_margin)
@@ -44,7 +44,7 @@ def snr(
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any floating
-            type, in float32 inside.
+            type; computed in float32.
         margin: Ratio beyond which pairs of two classes cost nothing, at least 0.
         positive_margin: Ratio within which pairs of one class cost nothing, at
             least 0.
@@ -55,8 +55,8 @@ def snr(
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another. The term of
-            the means is then left out: it belongs to the batch's own loss.
+            images, to compare the batch with instead of itself. The term of the means
+            is then left out: it belongs to the batch's own loss.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.
@@ -104,7 +104,7 @@ class SNR(PairLoss):
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.

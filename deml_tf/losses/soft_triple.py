@@ -20,9 +20,10 @@ def soft_triple(
     margin: float = 0.01,
     tau: float = 0.2,
 ) -> Any:
-    """Return what each image costs in a softmax over classes of several centres.
+    """Return each image's loss in a softmax over classes of several centres.
 
-    The mean over the learners of, with s_ck the cosine to centre k of class c,
+    The mean over the learners of the following, with s_ck the cosine to centre k of
+    class c:
 
         s_c = sum_k softmax_k(s_ck / gamma) * s_ck
 
@@ -31,14 +32,14 @@ def soft_triple(
       + tau / (n * K * (K - 1)) * sum_c sum_{k < l} |w_ck - w_cl|
 
     where w are the centres as unit vectors: the last line lets centres that are not
-    needed fall together. Qian et al. (ICCV 2019), with the constants of their release
-    (lambda there is `scale`). With one centre a class the last line is 0, and the loss
-    is that of `cosface`.
+    needed merge. Qian et al. (ICCV 2019), with the constants of their release (lambda
+    there is `scale`). With one centre per class the last line is 0, and the loss is
+    that of `cosface`.
 
     Args:
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         weights: The centres, `(n, K, d)` or `(j, n, K, d)`, of any length.
         scale: Factor on the cosines, above 0.
         gamma: Temperature of the choice among a class's centres, above 0.
@@ -52,7 +53,7 @@ def soft_triple(
         UsageError: If the shapes are not those above.
 
     Departure from the release: it adds 1e-5 under the root of those distances; here
-    centres that are equal have no gradient from one another.
+    equal centres have no gradient from one another.
     """
     weights = ops.convert_to_tensor(weights)
     weights = weights[None] if len(weights.shape) == 3 else weights
@@ -68,10 +69,10 @@ def soft_triple(
     dots = ops.einsum("jnkd,jnld->jnkl", centres, centres)
     lengths = ops.sum(ops.square(centres), axis=-1)
     lengths = lengths[..., :, None] + lengths[..., None, :]
-    # A centre and itself are no pair, though rounding may part them.
+    # A centre and itself are not a pair, though rounding may separate them.
     pairs = 1 - ops.eye(count, dtype="float32")
     apart = safe_sqrt(ops.relu(lengths - 2 * dots) * pairs)
-    # Each pair stands there twice.
+    # Each pair appears twice.
     return costs + tau / 2 * ops.mean(apart) * count / (count - 1)
 
 
@@ -79,11 +80,13 @@ def soft_triple(
 class SoftTriple(ClassWeights):
     """SoftTriple as a Keras layer; see `soft_triple` for the formula.
 
-    Only `deml_tf.train` reads `rate_multiplier` and `l2`; elsewhere give them to the
-    optimizer by the layer's name: `GroupedAdam(multipliers=..., own_l2=...)`.
+    Call it on labels and embeddings: it returns one value per image and adds their mean
+    to the model's losses. Only `deml_tf.train` reads `rate_multiplier` and `l2`;
+    elsewhere give both to the optimizer by the layer's name:
+    `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Classes trained on; the program fills it in.
+        num_classes: Number of training classes; `deml_tf.train` fills it in.
         centres: Number of centres of each class, at least 1.
         scale: Factor on the cosines, above 0.
         gamma: Temperature of the choice among a class's centres, above 0.
@@ -92,7 +95,7 @@ class SoftTriple(ClassWeights):
         rate_multiplier: Factor on the learning rate of the centres, the release's, but
             for an Adam whose epsilon is 0.01.
         l2: L2 penalty on the centres, added to their gradients.
-        **kwargs: Further arguments of `keras.layers.Layer`.
+        **kwargs: As for any Keras layer.
 
     Raises:
         UsageError: If a constant is out of its range.

@@ -20,12 +20,12 @@ def supervised_contrastive(
 ) -> Any:
     """Return each anchor's share of the supervised contrastive loss of the batch.
 
-    The mean over the learners, over anchors that have a positive, and over the
-    positives p of each, of, with s the cosine of the anchor and another image,
+    The mean of the following over the learners, over anchors that have a positive, and
+    over the positives p of each, with s the cosine of the anchor and another image:
 
         -log( exp(s_p / temperature) / sum_{all other images a} exp(s_a / temperature) )
 
-    Khosla et al. (NeurIPS 2020), the sum over positives outside of the logarithm, with
+    Khosla et al. (NeurIPS 2020), with the sum over positives outside the logarithm and
     the paper's temperature; their release has .07. Where each class has two images, two
     views of one, it is NT-Xent (Chen et al., ICML 2020). Anchors without a positive
     contribute 0 and are not counted; the release counts them.
@@ -33,13 +33,13 @@ def supervised_contrastive(
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         temperature: Divides the cosines, above 0.
         pairs: Under several replicas, "global" for the pairs of the whole batch, or
             "replica" for those that lie on one replica alone, whose losses the
             replicas then average.
         references: Labels `(m,)` and embeddings `(m, d)` or `(m, j, d)` of other
-            images, to compare with instead of one another.
+            images, to compare the batch with instead of itself.
 
     Returns:
         `(b,)`, float32; its mean over the batch is the formula.

@@ -31,7 +31,7 @@ def triplet(
 
         max(0, D(a, p) - D(a, n) + margin)    or, soft, log(1 + exp(D(a, p) - D(a, n)))
 
-    with D the Euclidean distance of the unit vectors. The triplets are, by sampling:
+    with D the Euclidean distance of the unit vectors. `sampling` chooses the triplets:
 
     - "semi_hard": each positive pair (a, p) with the nearest n beyond p, however far
       beyond, or with the farthest n if there is none; mean over positive pairs.
@@ -46,18 +46,18 @@ def triplet(
     - "all": every triplet; mean over those that cost something. Hermans et al., batch
       all.
 
-    An anchor without a positive or without a negative contributes 0, also where it is
+    An anchor without a positive or without a negative contributes 0, even where it is
     counted in the mean. "distance_weighted" takes memory for j * b * B * B numbers, the
-    others for j * b * B. "all", if soft, has no second derivatives. Under several
-    replicas "nearest" is over the images of all.
+    others for j * b * B. "all", if soft, has no second derivatives. With "global" pairs
+    nearest and farthest are those among the images of all replicas.
 
     Args:
         labels: `(b,)` or `(b, 1)`, whole numbers of any type.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
-            and floating type: normalised inside, in float32.
+            and floating type: normalised internally, in float32.
         margin: In units of D, at least 0; not used if soft.
         sampling: See above.
-        soft: Whether to take the softplus in place of the hinge.
+        soft: Whether to use the softplus instead of the hinge.
         squared: Whether D is the squared distance.
         pairs: Under several replicas, "global" for the triplets of the whole batch, or
             "replica" for those that lie on one replica alone.
@@ -91,7 +91,7 @@ def triplet(
 
 
 def _one_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> Any:
-    """Return the cost of one triplet an anchor, `(j, b)`."""
+    """Return the cost of one triplet per anchor, `(j, b)`."""
     same, other = batch.same, batch.other
     if sampling == "hard":
         positive = largest_marked(distances, same)
@@ -106,7 +106,7 @@ def _one_triplet(batch: Pairs, distances: Any, cost: Any, sampling: str) -> Any:
         )
     is_triplet = ops.logical_and(ops.any(same, axis=-1), ops.any(other, axis=-1))
     zeros = ops.zeros_like(positive)
-    # Inner `where`: no gradient comes from what is no distance.
+    # Inner `where`: no gradient comes from what is not a distance.
     positive = ops.where(is_triplet, positive, zeros)
     negative = ops.where(is_triplet, negative, zeros)
     return ops.where(is_triplet, cost(positive, negative), zeros)
@@ -116,7 +116,7 @@ def _semi_hard(batch: Pairs, distances: Any, cost: Any) -> Any:
     """Return each anchor's share, `(j, b)`, of the mean over positive pairs.
 
     Columns are sorted by distance, so that the nearest negative beyond a positive is
-    the next one: no tensor of all triplets. At one distance negatives come first,
+    the next one: no tensor of all triplets. At equal distances negatives come first,
     because they do not lie beyond.
     """
     shape = ops.shape(distances)
@@ -145,8 +145,8 @@ def _every_hinge(batch: Pairs, distances: Any, margin: float) -> Any:
 
     What a positive costs follows from how many negatives lie within its margin and
     from the sum of their distances: columns are sorted by where they begin to count,
-    and there is no tensor of all triplets. At one place positives come first, because
-    a negative there costs nothing.
+    and there is no tensor of all triplets. At equal places positives come first,
+    because a negative there costs nothing.
     """
     shape = ops.shape(distances)
     same, other = (
@@ -180,8 +180,9 @@ def _every_softplus(batch: Pairs, distances: Any) -> Any:
 def _sum_of_softplus(distances: Any, same: Any, other: Any) -> Any:
     """Sum softplus(D(a, p) - D(a, n)) over the triplets of each anchor, `(j, b)`.
 
-    One positive of every anchor after the other, with the derivatives, which no backend
-    could take of a loop whose length hangs on the labels. No tensor of all triplets.
+    The loop takes one positive of every anchor at a time and computes the derivatives
+    too, since no backend can differentiate a loop whose length depends on the labels.
+    There is no tensor of all triplets.
     """
     columns = ops.arange(ops.shape(distances)[-1], dtype="int32")
     order = ops.cast(ops.argsort(-same, axis=-1), "int32")  # positives first
@@ -245,7 +246,7 @@ class Triplet(PairLoss):
         pairs: "global", or "replica" for triplets within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
-        dtype: As in `keras.losses.Loss`: of the embeddings it is given and of the sum.
+        dtype: As in `keras.losses.Loss`: the type of its embeddings and of the sum.
 
     Raises:
         UsageError: If a constant is out of its range.
