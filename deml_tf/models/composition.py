@@ -26,14 +26,14 @@ def compose(
     Args:
         source: `(b, s, s, 3)`, the prepared images.
         scales: In order, from the first.
-        kept: For each scale the places of the learners whose parts are kept, among
+        kept: For each scale the indices of the learners whose parts are kept, among
             those that it computes; None for a scale that only shows the next one where
             to look.
-        first_view: Brings the source to the size that scales see; None if it has it.
+        first_view: Resizes the source to what scales see; None if it has that size.
         zoom_source: "original" cuts each view from the source, "previous" from the
             view before.
         unit: Scales the embedding to length one.
-        explain: Whether the maps of the region rules are asked for.
+        explain: Whether all outputs are returned; default True.
 
     Returns:
         `embedding` `(b, i * j * d)` and `boxes` `(b, i, 4)` (ymin, xmin, ymax, xmax

@@ -1,4 +1,4 @@
-"""What a model costs: parameters, and multiply-accumulates an image."""
+"""What a model costs: parameters, and multiply-accumulates per image."""
 
 import math
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Shape = tuple[int, ...]
 def parameters(model: keras.Model) -> int:
     """Count a model's parameters, trainable or not, shared ones once.
 
-    Moving averages of BatchNorm and the state of random generators are none, as in
+    BatchNorm's moving averages and the state of random generators are left out, as in
     the usual counts (EfficientNet-Lite0 with its classifier: 4,652,008).
 
     Args:
@@ -36,8 +36,8 @@ def gmacs(model: keras.Model, *input_shape: int) -> float:
     graph leaves open counts as one image.
 
     Args:
-        model: Any Keras model of one input.
-        *input_shape: The input's shape without the batch axis, say 224, 224, 3.
+        model: Any Keras model with one input.
+        *input_shape: The input's shape without the batch axis, such as 224, 224, 3.
 
     Raises:
         ValueError: A product has no static shape, so that it cannot be counted.
@@ -50,8 +50,8 @@ def gmacs(model: keras.Model, *input_shape: int) -> float:
 def graph_gmacs(function: Any) -> float:
     """Count the multiply-accumulates of one call of a traced function, in 1e9.
 
-    Those of `gmacs`, and those of the gradients of convolutions and matrix products:
-    what a training step costs.
+    What `gmacs` counts, and the gradients of convolutions and matrix products: together
+    the cost of a training step.
 
     Args:
         function: A concrete function, traced for inputs of static shape.
@@ -86,7 +86,7 @@ def graph_gmacs(function: Any) -> float:
 
 
 def _shapes(attributes: Any) -> list[Shape | None]:
-    """Read a node's output shapes; None stands for one that is not wholly static."""
+    """Read a node's output shapes; None stands for one that is not fully static."""
     shapes = []
     for shape in attributes["_output_shapes"].list.shape:
         # The graph is traced for one image: a batch axis left open is that one.

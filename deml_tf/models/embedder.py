@@ -22,10 +22,10 @@ RESTORE = "restore_boxes"
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """How an image is made a square before the network sees it.
+    """How an image is made square before the network sees it.
 
     Attributes:
-        resize_size: Side in pixels that the image is brought to.
+        resize_size: Side in pixels that the image is resized to.
         input_size: Side in pixels of the centre crop.
         fit: "squash" or "pad".
     """
@@ -55,20 +55,21 @@ def build_deml(*, seed: int = 0, explain: bool = False, **settings: Any) -> kera
         embeddings = embedder(images)  # RGB 0..255, (b, h, w, 3) of any size
 
     Args:
-        seed: Of the random initial weights.
-        explain: Return a model that gives a dict, see Returns.
+        seed: Seed of the random initial weights; default 0.
+        explain: Whether the model returns a dict, see Returns; default False.
         **settings: {settings}
-            Arguments of the region rule follow its name: `walk_steps=10`.
+            Arguments of the region rule are prefixed with its name: `walk_steps=10`.
 
     Returns:
         A functional `keras.Model` on RGB images `(b, h, w, 3)`, 0..255, of any size,
-        which gives the embedding `(b, I * J * d)`; with `explain`, a dict of
+        which returns the embedding `(b, I * J * d)`; with `explain`, a dict of
         `embedding`, `parts` `(b, i, j, d)` (normalised), `boxes` `(b, i, 4)` (ymin,
         xmin, ymax, xmax relative to the original image: what each scale saw),
-        `saliency` `(b, i, h, w)` and `fallback` `(b, i)`.
+        `saliency` `(b, i, h, w)` (summing to 1) and `fallback` `(b, i)` (boolean:
+        whether the region rule found no region in that scale's view).
 
     Raises:
-        UsageError: A setting is unknown or wrong.
+        UsageError: A setting is unknown or wrong, or two do not go together.
         DataError: The weights cannot be read, or do not fit.
     """
     before = random.getstate()
@@ -87,8 +88,8 @@ def build_embedder(
 ) -> keras.Model:
     """Build the embedder that `build_deml` describes, from a `ModelConfig`.
 
-    The seed decides the backbones alone. Gates and projections are drawn as Keras's
-    `set_random_seed` has it.
+    The seed determines the backbones alone. Gates and projections follow
+    `keras.utils.set_random_seed`.
     """
     check(settings)
     check_together(settings)
@@ -127,8 +128,8 @@ def build_frozen(settings: ModelConfig, seed: int = 0) -> keras.Model:
     One scale without gate and projection: what every trained model must beat.
 
     Args:
-        settings: Of the embedder; its scales, learners and precision are not used.
-        seed: Of the random weights, where `weights` is "none".
+        settings: Those of the embedder; scales, learners and precision are not used.
+        seed: Seed of the random weights, where `weights` is "none".
 
     Returns:
         A `keras.Model` on images `(b, h, w, 3)` giving `(b, c)` features.
@@ -148,18 +149,19 @@ def build_frozen(settings: ModelConfig, seed: int = 0) -> keras.Model:
 
 
 def explainer(embedder: keras.Model) -> keras.Model:
-    """Give the same network with all its outputs, whatever the embedder gives.
+    """Return the same network with all its outputs, whatever the embedder returns.
 
     Args:
         embedder: What `build_deml` built, or the same loaded from a file.
 
     Returns:
-        A model on the same weights that gives the dict of `build_deml(explain=True)`.
+        A model with the same weights that returns the dict of
+        `build_deml(explain=True)`.
     """
     return _around(core_of(embedder), geometry_of(embedder), explain=True)
 
 
-def core_of(embedder: keras.Model) -> Any:  # a model, whose hints hide its dict
+def core_of(embedder: keras.Model) -> Any:  # a model, whose type hints hide its dict
     """Find the part of an embedder that runs on prepared images `(b, s, s, 3)`."""
     return embedder.get_layer(CORE)
 
@@ -209,7 +211,7 @@ def check_together(settings: ModelConfig) -> None:
 
 
 def check_used(settings: ModelConfig) -> None:
-    """Refuse settings that would do nothing, in what is built for the first time.
+    """Refuse settings that would have no effect, when an embedder is first built.
 
     Raises:
         UsageError: There is one.
@@ -269,7 +271,7 @@ def _resize_size(settings: ModelConfig) -> int:
 
 
 def _document() -> None:
-    """Say the settings in the docstring and the signature of `build_deml`."""
+    """Write the settings into the docstring and the signature of `build_deml`."""
     text = describe(ModelConfig, indent=12)
     build_deml.__doc__ = (build_deml.__doc__ or "").replace("{settings}", text)
     keyword = inspect.Parameter.KEYWORD_ONLY

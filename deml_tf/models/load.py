@@ -1,4 +1,4 @@
-"""An embedder from its file."""
+"""Load an embedder from its file."""
 
 import os
 import zipfile
@@ -23,7 +23,8 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
         The embedder, as `build_deml` builds it.
 
     Raises:
-        DataError: The file is missing or no embedder, or a weight is not finite.
+        DataError: The file is missing, damaged or not an embedder, or holds a weight
+            that is not finite.
     """
     if not Path(path).is_file():
         raise DataError(f"There is no embedder at {path}: name an embedder.keras.")
@@ -31,7 +32,7 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
         _check_sums(path)
         embedder = cast(keras.Model, keras.saving.load_model(path, compile=False))
         embedder.get_layer(CORE)
-    except Exception as error:  # Keras, zip and HDF5 raise a dozen kinds
+    except Exception as error:  # Keras, zip and HDF5 raise a dozen kinds of error
         reason = first_sentence(error)
         if not zipfile.is_zipfile(path):
             reason = "it is cut short, or no .keras file"
@@ -48,7 +49,7 @@ def load_embedder(path: str | os.PathLike[str]) -> keras.Model:
 
 
 def _check_sums(path: str | os.PathLike[str]) -> None:
-    """Refuse a file with a damaged member, which Keras would load all the same."""
+    """Refuse a file with a damaged member, which Keras would load nonetheless."""
     with zipfile.ZipFile(path) as archive:
         damaged = archive.testzip()
     if damaged:

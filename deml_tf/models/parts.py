@@ -53,15 +53,15 @@ def part_core(
     """Compose some parts of an embedder's core, and compute nothing else.
 
     Scales after the last chosen one are dropped. So is every learner that is not
-    chosen, but for the first of a scale whose map the region rule needs: to find the
-    view of the next scale, or with `explain` to show it.
+    chosen, except the first of a scale whose region rule needs its maps: to find the
+    view of the next scale, or with `explain` to return the saliency.
 
     Args:
-        core: As `core_of` gives it; the result shares its weights, but for the gates
-            and projections of scales that keep some learners only.
+        core: As `core_of` returns it; the result shares its weights, except the gates
+            and projections of scales that keep only some learners.
         scales: Sorted indices from 0.
         learners: Sorted indices from 0, the same for every scale.
-        explain: Whether the maps of the region rules are asked for as well.
+        explain: Whether parts, saliency and fallback are returned too; default False.
 
     Returns:
         A model on the input of the core, giving a dict: `embedding`, the chosen parts
@@ -77,7 +77,7 @@ def part_core(
 
 
 def precision_of(embedder: keras.Model) -> str:
-    """Find the arithmetic of an embedder's backbones, as `ModelConfig` names it."""
+    """Find the precision of an embedder's backbones, as `ModelConfig` names it."""
     upper: Any = core_of(embedder).get_layer("scale1_upper")
     types = {layer.compute_dtype for layer in upper.layers}
     return next((name for name in ("bfloat16", "float64") if name in types), "float32")
@@ -86,7 +86,7 @@ def precision_of(embedder: keras.Model) -> str:
 def with_precision(
     embedder: keras.Model, settings: ModelConfig, precision: str
 ) -> keras.Model:
-    """Build the same embedder in another arithmetic; walk and parts stay float32.
+    """Build the same embedder in another precision; walk and parts stay float32.
 
     Args:
         embedder: The trained one.

@@ -20,7 +20,7 @@ from deml_tf.layers.zoom import Zoom
 POLICIES = {
     "float32": "float32",
     "bfloat16": "mixed_bfloat16",
-    "float64": "float64",  # tells rounding from error; walk and zoom stay float32
+    "float64": "float64",  # to tell rounding from errors; walk and zoom stay float32
 }
 
 
@@ -93,8 +93,8 @@ class Scale:
         """Propose a region from the maps of learner 1.
 
         Args:
-            middle: Of `features`.
-            last: Of `features`.
+            middle: As `features` returns it.
+            last: As `features` returns it.
 
         Returns:
             A dict of `boxes` `(b, 4)`, relative to the view, `saliency` `(b, h, w)`
@@ -123,7 +123,7 @@ class Scale:
 
     @property
     def _maps(self) -> int:
-        """Count the maps that `upper` makes of an image."""
+        """Count the maps that `upper` makes for an image."""
         return 1 if self.gates is None else self.learners
 
     def _of_first_learner(self, maps: Any) -> Any:
@@ -144,10 +144,11 @@ def build_scale(
     """Build a scale with weights of its own.
 
     Args:
-        settings: Of the embedder.
+        settings: Those of the embedder.
         part_dim: d, the size of one learner's part.
-        seed: Of the random weights; scales with one seed start with equal backbones.
-        prefix: Of all layers' names: `scale1_`.
+        seed: Seed of the random weights; with the same seed scales start with equal
+            backbones.
+        prefix: Prefix of all layers' names, such as `scale1_`.
         is_last: Whether no scale follows, so that no zoom is made.
 
     Raises:
@@ -181,7 +182,7 @@ def build_scale(
             dtype=policy,
             name=f"{prefix}channel_attention",
         )
-        # Now, so that one seed draws gates and projection in the order of the scales.
+        # Built now, so that one seed draws gates and projection in scale order.
         gates.build(backbone.lower.output_shape)
     region_rule = build_region_rule(
         settings.region_rule,
@@ -189,7 +190,7 @@ def build_scale(
         resolution=settings.input_size,
         name=f"{prefix}object_attention",
     )
-    if is_last:  # nothing comes of its proposal that a loss could be about
+    if is_last:  # its proposal is not used, so that no loss could train it
         region_rule.trainable = False
     zoom = Zoom(settings.input_size, dtype="float32", name=f"{prefix}zoom")
     return Scale(
@@ -218,9 +219,9 @@ def build_region_rule(
 
     Args:
         rule: A key of `deml_tf.layers.REGION_RULES`.
-        arguments: Of its constructor, those that are given.
+        arguments: Arguments of its constructor, those that are given.
         resolution: Side in pixels of the image that its map stands for.
-        name: Of the layer.
+        name: Name of the layer.
 
     Raises:
         UsageError: There is no such rule, or it has no such argument.
@@ -248,8 +249,8 @@ def scale_of(core: keras.Model, number: int) -> Scale:
     """Find the layers of one scale in the core of an embedder.
 
     Args:
-        core: As `deml_tf.models.embedder.core_of` gives it.
-        number: Of the scale, from 1.
+        core: As `deml_tf.models.embedder.core_of` returns it.
+        number: Number of the scale, from 1.
     """
     prefix = f"scale{number}_"
     found = {
