@@ -7,7 +7,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str):
-        """Import what is used: a client reads files without TensorFlow."""
+        """Import on first use, so that a client reads files without TensorFlow."""
         if name == "PKSampler":
             from deml_tf.data.pk_sampler import PKSampler
 

@@ -17,43 +17,44 @@ from deml_tf.layers.prepare import check_geometry, fit_square
 class PKSampler(keras.utils.PyDataset):
     """Draw batches of P classes x K images, without end, for `keras.Model.fit`.
 
-    Metric losses compare the images of a batch: in a batch drawn at random from many
-    classes hardly two images share one. Here each batch holds P different classes, all
-    equally likely, and K different images of each (Hermans et al., "In Defense of the
-    Triplet Loss for Person Re-Identification", 2017, section 2).
+    Metric losses compare the images of a batch, but a batch drawn at random from many
+    classes rarely holds two images of one class. Here each batch holds P different
+    classes, all equally likely, and K different images of each (Hermans et al., "In
+    Defense of the Triplet Loss for Person Re-Identification", 2017, section 2).
 
     Give `fit` the number of `steps_per_epoch`, as with every input that has no end:
 
         sampler = PKSampler(images, labels, 32, 4)
         model.fit(sampler, epochs=10, steps_per_epoch=100, shuffle=False)
 
-    The batch of a step follows from the seed and the step alone, and an epoch goes on
-    where the one before ended. A training that is resumed at epoch `e` sees what an
-    uninterrupted one sees, given `first_step=e * steps_per_epoch`. Keras shuffles no
-    input without an end; without `shuffle=False` it says so.
+    The batch of a step depends on the seed and the step alone, and an epoch continues
+    where the one before ended. A training that is resumed at epoch `e` with
+    `first_step=e * steps_per_epoch` sees the same batches as an uninterrupted one.
+    Keras cannot shuffle an input without an end, and warns unless given
+    `shuffle=False`.
 
     Args:
-        images: What is drawn from: an array `(n, ...)`, which may be a `np.memmap`; n
+        images: What to draw from: an array `(n, ...)`, which may be a `np.memmap`; n
             names of image files; or a finite `tf.data.Dataset` of pairs (image, label),
             batched or not, with images of one size. Such a dataset is read once and
             kept in memory: for more than fits there, give files.
-        labels: `(n,)` or `(n, 1)` integers, the class of each image. They are handed on
-            as they are, in their own type. None if `images` is a dataset, which has
-            its own.
+        labels: `(n,)` or `(n, 1)` integers, the class of each image. They are passed on
+            as they are, in their own type. None, the default, if `images` is a dataset,
+            which has its own.
         classes_per_batch: P, default 32.
         images_per_class: K, default 2.
-        seed: Any integer of 64 bits, default 0.
-        first_step: Step of the first batch, default 0; for a training that is resumed.
-        image_size: Side in pixels of the square that images from files become; needed
-            for files and for them alone.
+        seed: Any 64-bit integer, default 0.
+        first_step: Step of the first batch, default 0; another to resume a training.
+        image_size: Side in pixels of the square that images from files become; required
+            for files, and refused for anything else.
         fit: "squash" (default) or "pad": how images from files become square; see
             `deml_tf.layers.prepare.fit_square`.
-        **kwargs: Of `keras.utils.PyDataset`, such as `workers`, the number of threads
-            that read.
+        **kwargs: As for `keras.utils.PyDataset`, such as `workers`, the number of
+            threads that read.
 
     Raises:
-        UsageError: There are fewer than P classes, a class has fewer than K images,
-            images and labels are not of this form, or `use_multiprocessing` is given.
+        UsageError: There are fewer than P classes, a class has fewer than K images, the
+            arguments are not of this form, or `use_multiprocessing` is given.
     """
 
     def __init__(
@@ -121,10 +122,10 @@ class PKSampler(keras.utils.PyDataset):
             step: From 0.
 
         Returns:
-            Images `(P * K, ...)` of the array's type, or of files float32
+            Images `(P * K, ...)` of the array's type, or from files float32
             `(P * K, image_size, image_size, 3)`, RGB 0..255; and their labels
             `(P * K,)`, or `(P * K, 1)` if they were given so. The K images of a class
-            lie together.
+            are adjacent.
 
         Raises:
             DataError: A file cannot be read.
@@ -141,13 +142,13 @@ class PKSampler(keras.utils.PyDataset):
     def dataset(self, first_step: int | None = None) -> tf.data.Dataset:
         """Return the same batches as a `tf.data.Dataset`, without end.
 
-        It reads several batches at once, and takes `map`, `take` and so on.
+        It loads several batches in parallel.
 
         Args:
             first_step: Step of the first batch; by default the sampler's own.
 
         Returns:
-            Images and labels as of `sampler[step]`.
+            Images and labels as in `sampler[step]`.
         """
         first = self.first_step if first_step is None else first_step
         batches = tf.data.Dataset.counter(first).map(
@@ -163,7 +164,7 @@ class PKSampler(keras.utils.PyDataset):
             paths = self._paths_of(indices)
             decoded = tf.map_fn(plain(self._decoded), paths, fn_output_signature=spec)
             return decoded, labels
-        # Not as a constant, of which TensorFlow would make a copy.
+        # Not as a constant, which TensorFlow would copy.
         images: Any = tf.numpy_function(
             self.images.__getitem__, [indices], self.images.dtype, stateful=False
         )
