@@ -1,11 +1,11 @@
-"""How well object attention finds the object: boxes, saliency, and what is listed."""
+"""How well object attention finds the object: boxes, saliency and listed boxes."""
 
 from typing import Any
 
 import numpy as np
 
-CONSTANT = 1e-6  # sides that deviate less do not vary
-_IMAGES = 1024  # whose maps are held in float64 at one time
+CONSTANT = 1e-6  # sides that deviate less count as constant
+_IMAGES = 1024  # whose maps are held in float64 at a time
 
 
 def score_attention(
@@ -17,8 +17,8 @@ def score_attention(
     """Measure the boxes that each scale saw, and the maps they come from.
 
     Side means the square root of a box's area, as a share of the image. Attention that
-    reads the image has sides that go with the listed ones, an IoU above that of a box
-    of the same size in the middle of the image, and an entropy well below 1.
+    reads the image has sides correlated with the listed ones, an IoU above that of a
+    box of the same size in the middle of the image, and an entropy well below 1.
 
     Args:
         boxes: (n, i, 4), ymin, xmin, ymax, xmax relative to the image: what each scale
@@ -26,10 +26,10 @@ def score_attention(
         saliency: (n, i, h, w), at least 0.
         fallback: (n, i), whether no region was found. The last scale's proposal is
             not used.
-        listed: (n, 4), the objects' boxes; None, the default, where they are not known.
+        listed: (n, 4), the objects' boxes; None, the default, if they are not known.
 
     Returns:
-        `fallback_share`, of the views whose box is zoomed to; and for each scale, over
+        `fallback_share`, of the proposals that are zoomed to; and for each scale, over
         the images, `mean_box`, `side` (mean), `side_deviation` (standard deviation),
         `entropy` (mean, of the saliency divided by its sum, over log(h w): 1 where all
         places are alike), and with listed boxes `iou` (mean), `iou_of_centre` (mean

@@ -17,16 +17,16 @@ def nmi_of_kmeans(units: np.ndarray, codes: np.ndarray, seed: int = 0) -> float:
 
     2 I(clusters; classes) / (H(clusters) + H(classes)), with as many clusters as
     classes. Lloyd's k-means on unit rows, the best of three k-means++ starts; beyond
-    about 2^28 numbers (rows x clusters x width), where those would take hours, one
+    about 2^28 numbers (rows x clusters x width), where three would take hours, one
     random start and 20 rounds, as is usual for Stanford Online Products.
 
     Args:
         units: (n, d) rows of length 1.
         codes: (n,) class numbers.
-        seed: of k-means' starts.
+        seed: Seed of k-means' starts; default 0.
 
     Returns:
-        From 0 to 1; 1 where there is but one class.
+        From 0 to 1; 1 if there is only one class.
     """
     clusters = len(np.unique(codes))
     careful = units.size * clusters <= _CAREFUL
@@ -38,7 +38,7 @@ def nmi_of_kmeans(units: np.ndarray, codes: np.ndarray, seed: int = 0) -> float:
         max_iter=100 if careful else 20,
         random_state=seed,
     )
-    # A small problem's threads mostly wait for one another, for long on busy cores.
+    # In a small problem threads mostly wait for one another, for long on busy cores.
     threads = 1 if careful else None
     with threadpool_limits(threads), warnings.catch_warnings():
         # It warns of fewer distinct rows than classes; the score shows that too.

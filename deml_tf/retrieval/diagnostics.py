@@ -1,4 +1,4 @@
-"""Whether an embedding has collapsed, and whether its learners say different things."""
+"""Whether an embedding has collapsed, and whether its learners differ."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from deml_tf.retrieval.grouped_ridge import fit_ridge
 from deml_tf.retrieval.inputs import unit_rows_float32
 
-MOST_IMAGES = 2000  # that `learner_predictability` looks at
+MOST_IMAGES = 2000  # that `learner_predictability` uses
 CONSTANT = 1e-12  # variance below which unit vectors differ by rounding alone
 
 
@@ -19,10 +19,10 @@ def embedding_spread(embeddings: np.ndarray) -> dict[str, float]:
         embeddings: (n, d), of any length, no row of zeros.
 
     Returns:
-        Of the vectors scaled to length one, `variance`, 1 - |their mean|^2: 0 where
+        For the vectors scaled to length one: `variance`, 1 - |their mean|^2: 0 where
         all are the same, 1 where they cancel out; and `effective_rank`, the
         participation ratio (sum of l)^2 / sum of l^2 of the eigenvalues l of their
-        covariance: k where they spread alike in k directions, 0 where all are the same.
+        covariance: k where they spread equally in k directions, 0 where all are equal.
     """
     units = unit_rows_float32(embeddings)
     mean = units.mean(axis=0, dtype=np.float64)
@@ -40,8 +40,8 @@ def learner_cosine(parts: np.ndarray) -> list[float | None]:
         parts: (n, i, j, d), of length one.
 
     Returns:
-        For each scale the mean cosine over images and pairs of learners; None for one
-        learner alone.
+        For each scale the mean cosine over images and pairs of learners; None for a
+        single learner.
     """
     learners = parts.shape[2]
     if learners == 1:
@@ -58,21 +58,20 @@ def learner_predictability(
     """Measure how well one learner's part can be computed from another's.
 
     Ridge regression from a part to the others of its scale is fitted on the images of
-    one half of the classes, and its R^2 taken on those of the other half: 1 - squared
-    error / squared error of the first half's mean. Its penalty is chosen among classes
-    of the first half, left out in turns. At most `MOST_IMAGES` images, chosen at
-    random, are looked at: some seconds at most.
+    one half of the classes and scored on those of the other half by R^2: 1 - squared
+    error / squared error of the first half's mean. Its penalty is chosen by
+    cross-validation over classes of the first half. At most `MOST_IMAGES` images are
+    used, chosen at random, so that it takes a few seconds at most.
 
     Args:
         parts: (n, i, j, d), as they are in the embedding.
         labels: (n,), the images' classes.
-        seed: Of the choice of images and of the halves.
+        seed: Seed of the choice of images and of the halves; default 0.
 
     Returns:
         For each scale the mean over ordered pairs of learners: 1 where each is a linear
-        map of any other, about 0, or below, where they know nothing of one another.
-        None for one learner alone, for fewer than 4 classes, or where all parts are
-        constant.
+        map of any other, about 0 or below where none predicts another. None for a
+        single learner, for fewer than 4 classes, or where all parts are constant.
     """
     scales, learners = parts.shape[1:3]
     random = np.random.default_rng(seed)

@@ -18,8 +18,8 @@ from deml_tf.layers.prepare import boxes_to_original
 def inference(model: keras.Model) -> Callable[[], Callable[[Any], Any]]:
     """Return a function that begins a pass of a model over images.
 
-    The pass runs in the model's inference twin, which folds the weights once a pass and
-    not once a batch (`deml_tf.kernels.inference_twin`).
+    The pass runs in the model's inference twin, which folds the weights once per pass
+    and not once per batch (`deml_tf.kernels.inference_twin`).
 
     Args:
         model: A functional model of images (b, h, w, 3).
@@ -58,20 +58,21 @@ def embed(
     Args:
         forward: A function of images (b, h, w, 3), such as `inference(model)()`.
         examples: The images.
-        resize_size: Side in pixels that the images are brought to beforehand.
+        resize_size: Side in pixels that the images are resized to beforehand.
         fit: "squash" or "pad": how an image becomes square.
-        batch_size: Images at once; default 64.
+        batch_size: Images per batch; default 64.
         progress: Title of a progress bar; None, the default, shows none.
         layout: As in `scoring_dataset`; None, the default, takes the images as they
             are.
 
     Returns:
         The output for all images as one array (n, ...), or a dict of such arrays, whose
-        `boxes` are relative to the images as they were before they became square. Of
-        padded images, `views` are the same boxes with what they hold of the padding.
+        `boxes` are relative to the images as they were before they became square. For
+        padded images, `views` are the same boxes including what they hold of the
+        padding.
 
     Raises:
-        DataError: An image cannot be read (any more).
+        DataError: An image cannot be read.
     """
     dataset = scoring_dataset(
         examples,

@@ -1,4 +1,4 @@
-"""Ridge regression whose penalty is chosen for classes that it is not fitted on."""
+"""Ridge regression whose penalty is chosen on classes left out of the fit."""
 
 import numpy as np
 from sklearn.linear_model import Ridge
@@ -11,9 +11,9 @@ FOLDS = 3
 def fit_ridge(inputs: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> Ridge:
     """Fit linear maps with an intercept, one penalty for all targets.
 
-    Each third of the groups is left out in turns, and the penalty taken whose squared
-    error on what is left out is least. The greatest predicts little but the mean. The
-    scale of the inputs does not matter.
+    Each third of the groups is left out in turn, and the penalty with the least squared
+    error on what is left out is taken. The greatest penalty predicts little but the
+    mean. The scale of the inputs does not matter.
 
     Args:
         inputs: (n, d).
@@ -21,7 +21,7 @@ def fit_ridge(inputs: np.ndarray, targets: np.ndarray, groups: np.ndarray) -> Ri
         groups: (n,), such as classes; at least two.
 
     Returns:
-        The regression, fitted on all.
+        The regression, fitted on all rows.
     """
     folds = GroupKFold(min(FOLDS, len(np.unique(groups))))
     penalties = PENALTIES * (np.square(inputs).sum() or 1.0)

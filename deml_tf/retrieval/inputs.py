@@ -24,7 +24,8 @@ class QueriesAndGallery:
         gallery: (m, d); the queries themselves where no gallery is given.
         gallery_codes: (m,) int32 class numbers, none of them -1.
         classes: (c,) the sorted distinct labels that the class numbers index.
-        leaves_itself_out: No gallery is given, so a query must not find itself.
+        leaves_itself_out: Whether no gallery is given, so that a query must not find
+            itself.
     """
 
     queries: np.ndarray
@@ -45,16 +46,16 @@ def check_inputs(
 
     Args:
         embeddings: (n, d) numbers of any real type, n and d at least 1.
-        labels: (n,) integers or strings; None where labels play no part.
-        gallery_embeddings: (m, d); None: the embeddings are their own gallery.
-        gallery_labels: (m,) given exactly where both of the two before are.
+        labels: (n,) integers or strings; None if labels are not used.
+        gallery_embeddings: (m, d); None if the embeddings are their own gallery.
+        gallery_labels: (m,) given if and only if both of the two before are.
 
     Returns:
-        Them, checked.
+        The checked arrays.
 
     Raises:
-        UsageError: Arrays of the wrong kind or shape, or that do not fit together.
-        DataError: A row that holds NaN or inf, or nothing but zeros.
+        UsageError: Arrays have the wrong kind or shape, or do not fit together.
+        DataError: A row holds NaN or inf, or nothing but zeros.
     """
     alone = gallery_embeddings is None
     if (gallery_labels is None) != (alone or labels is None):
@@ -89,15 +90,15 @@ def check_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
 
     Args:
         embeddings: (n, d) numbers of any real type.
-        name: What a message calls them.
+        name: What an error message calls them.
 
     Returns:
-        (n, d): the array itself if it is float32 or float64; float64 made of integers,
-        float32 made of narrower floats.
+        (n, d): the array itself if it is float32 or float64; integers as float64,
+        narrower floats as float32.
 
     Raises:
-        UsageError: Another shape, or no real numbers.
-        DataError: A row that holds NaN or inf, or nothing but zeros.
+        UsageError: The shape is another, or they are not real numbers.
+        DataError: A row holds NaN or inf, or nothing but zeros.
     """
     values = np.asarray(embeddings)
     kind, size = values.dtype.kind, values.dtype.itemsize  # of either byte order
@@ -114,7 +115,7 @@ def check_rows(embeddings: ArrayLike, name: str) -> np.ndarray:
         ) from error
     largest = np.concatenate(
         [np.abs(values[i : i + _CHUNK]).max(axis=1) for i in _starts(values)]
-    )  # (n,): NaN and inf reach the maximum
+    )  # (n,): NaN and inf show in the maximum
     _refuse(~np.isfinite(largest), name, "hold NaN or inf")
     _refuse(largest == 0, name, "are all zero and so have no direction")
     return values
@@ -155,7 +156,7 @@ def unit_rows_float32(values: np.ndarray) -> np.ndarray:
 def _check_labels(labels: ArrayLike, n: int, name: str, rows: str) -> np.ndarray:
     """Return labels as an array of numbers or, as objects, of Python's strings."""
     try:
-        # Of a list NumPy makes one type: floats of 2**63 beside -1, strings of 1.
+        # NumPy gives a list one type: 2**63 beside -1 as floats, 1 beside "a" as text.
         values = np.asarray(labels, None if hasattr(labels, "dtype") else object)
     except ValueError as error:
         raise UsageError(f"{name} is no list; give one label an image.") from error
@@ -209,7 +210,7 @@ def _plain(label: Any) -> Any:
 
 
 def _joined(names: np.ndarray, gallery_names: np.ndarray) -> np.ndarray:
-    """Join labels of one kind, exactly: of uint64 and int64 NumPy makes floats."""
+    """Join labels of one kind exactly: NumPy would join uint64 and int64 as floats."""
     kinds = [isinstance(each[0], str) for each in (names, gallery_names)]
     if kinds[0] != kinds[1]:
         raise UsageError(
@@ -231,7 +232,7 @@ def check_ranks(ranks: Sequence[int] | int) -> tuple[int, ...]:
         The same.
 
     Raises:
-        UsageError: None at all, or one that is no whole number from 1 up.
+        UsageError: There are none, or one is not a whole number of at least 1.
     """
     values: list[Any] = np.atleast_1d(np.asarray(ranks, object)).tolist()
     if not values:

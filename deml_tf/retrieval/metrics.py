@@ -118,7 +118,7 @@ def score_queries(
 ) -> QueryScores:
     """Rank all images for every query once, for a summary and a table by class.
 
-    Beside the embeddings this holds one float32 copy of the gallery and one block of
+    Besides the embeddings this holds one float32 copy of the gallery and one block of
     neighbours in memory.
 
     Args:
@@ -156,31 +156,33 @@ def evaluate(
 
     Every image is a query against all others (the protocol of the paper's section
     on experiments), left out of its own ranking by its index. An image of the
-    query's class comes before another class's only if its cosine is greater by more
-    than `neighbours.TIE`. Queries whose class has no other image are left out of
-    every mean but NMI's and counted.
+    query's class is ranked before one of another class only if its cosine is greater
+    by more than `neighbours.TIE`. Queries whose class has no other image are counted,
+    and left out of every mean; NMI includes them.
 
     Args:
         embeddings: (n, d) real numbers of any type; rows need not be normalised.
         labels: (n,) integers or strings.
-        ranks: the K of Recall@K. A K beyond the images there are to find means all
-            of them, so that its recall is 1.
-        gallery_embeddings: (m, d) what to search, where that is another set (In-Shop
-            Clothes); nothing is then left out by index.
+        ranks: the K of Recall@K, by default 1, 2, 4 and 8. A K above the number of
+            images to search means all of them, so that its recall is 1.
+        gallery_embeddings: (m, d) what to search, if that is another set (In-Shop
+            Clothes); no image is then left out by its index.
         gallery_labels: (m,) the gallery's labels.
-        nmi: also cluster the images, those of queries and gallery together.
-        seed: of the clustering.
-        block_size: queries ranked at a time, at most; no result depends on it.
+        nmi: whether to compute NMI too, which clusters the images of queries and
+            gallery together; default False.
+        seed: seed of the clustering; default 0.
+        block_size: queries ranked at a time, at most; default 4096. No result depends
+            on it.
 
     Returns:
-        `recall_at_K` for each K, `r_precision`, `map_at_r` and, where asked for,
-        `nmi`, from 0 to 1; the counts `queries` and `queries_left_out`.
+        `recall_at_K` for each K, `r_precision`, `map_at_r` and, if asked for, `nmi`,
+        from 0 to 1; the counts `queries` and `queries_left_out`.
 
     Raises:
-        UsageError: arrays that are not of this form, do not fit together, or a rank
+        UsageError: arrays are not of this form or do not fit together, or a rank is
             below 1.
-        DataError: rows that hold NaN or inf, or only zeros; no class with anything
-            to find.
+        DataError: a row holds NaN or inf, or only zeros; or no class has anything to
+            find.
     """
     ranks = check_ranks(ranks)
     inputs = check_inputs(embeddings, labels, gallery_embeddings, gallery_labels)
@@ -195,7 +197,7 @@ def evaluate(
 
 
 def check_labels(labels: ArrayLike, images: int, ranks: Sequence[int]) -> None:
-    """Refuse what `evaluate` would, before there are embeddings.
+    """Refuse the labels and ranks that `evaluate` would, before there are embeddings.
 
     Args:
         labels: (n,), as in `evaluate`.
@@ -227,7 +229,7 @@ def per_class(
         labels: (n,), as in `evaluate`.
         gallery_embeddings: (m, d), as in `evaluate`.
         gallery_labels: (m,), as in `evaluate`.
-        block_size: queries ranked at a time, at most.
+        block_size: queries ranked at a time, at most; default 4096.
 
     Returns:
         A dict of `label`, `queries`, `recall_at_1`, `r_precision` and `map_at_r` for

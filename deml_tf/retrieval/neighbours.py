@@ -25,13 +25,13 @@ from deml_tf.retrieval.inputs import (
 )
 
 TIE = 2.0**-23
-"""Cosines no further apart than float32's step at 1 (1.2e-7) are equal."""
+"""Cosines no further apart than float32's step at 1 (1.2e-7) count as equal."""
 
-_ENTRIES = 2**22  # neighbours held at one time: with all their arrays about 0.2 GB
-_PAIRS = 2**8  # pairs of rows held in float64 at one time: they fit in the cache
+_ENTRIES = 2**22  # neighbours held at a time: with all their arrays about 0.2 GB
+_PAIRS = 2**8  # pairs of rows held in float64 at a time: they fit in the cache
 _ROWS = 4096  # queries in a block at most
-_FEW = 1000  # queries, of which many may tie in a whole embedding
-_PART = 256  # of them put in order at one time: their neighbours fit in the cache
+_FEW = 1000  # queries, of which many may tie in a sound embedding
+_PART = 256  # queries put in order at a time: their neighbours fit in the cache
 
 
 class Ranker:
@@ -100,7 +100,7 @@ class Ranker:
             )
 
     def _fetched(self, k: int) -> int:
-        # Some more than k: the k-th is then clear of what was not fetched.
+        # Slightly more than k, so that the k-th is clear of what was not fetched.
         return min(k + 16 + k // 16, self.available) + self._alone
 
     def _rank(self, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +118,7 @@ class Ranker:
         if lost.size and self._all_tie:
             indices[lost] = self._rank_ties(rows[lost], k)
             return indices, cosines
-        # Some rows at least, for each such part reads the whole gallery.
+        # At least some rows, since each such part reads the whole gallery.
         step = max(16, _ENTRIES // len(self._gallery))
         for start in range(0, len(lost), step):
             part = lost[start : start + step]
@@ -132,7 +132,7 @@ class Ranker:
         found, similar = indices, cosines
         if self._alone:
             keep = found != rows[:, None]
-            keep[keep.all(axis=1), -1] = False  # itself beyond the cut, behind equals
+            keep[keep.all(axis=1), -1] = False  # itself is beyond the cut, after equals
             found = found[keep].reshape(len(rows), -1)
             similar = similar[keep].reshape(len(rows), -1)
         relevant = self._relevant(rows, found)
@@ -170,7 +170,7 @@ class Ranker:
         flat = np.flatnonzero(relevant)
         if not flat.size:
             return
-        # Ascending over all rows: these are 4 apart, cosines at most 2.
+        # Ascending over all rows: rows are 4 apart, cosines at most 2.
         keys = (4.0 * np.arange(len(rows))[:, None] - cosines).ravel()
         first = np.searchsorted(keys, keys[flat] - self._near, side="left")
         last = np.searchsorted(keys, keys[flat] + self._near, side="right")
@@ -186,7 +186,7 @@ class Ranker:
             np.searchsorted(keys, centre + 2 * self._near, side="right"),
         )
         row, place = wide // cosines.shape[1], np.searchsorted(wide, near)
-        # Both are views of rows that lie one after the other.
+        # Both are views of contiguous rows.
         flat_indices, flat_cosines = indices.reshape(-1), cosines.reshape(-1)
         exact = flat_cosines[wide].astype(np.float64)
         exact[place] = self._pairs(rows[row[place]], flat_indices[near])
@@ -195,7 +195,7 @@ class Ranker:
         flat_cosines[wide] = exact[order]
 
     def _pairs(self, rows: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Return cosines (p,) of pairs, in float64; faster where equal rows adjoin."""
+        """Return cosines (p,) of pairs, in float64; faster if equal rows adjoin."""
         cosines = np.empty(len(rows))
         for start in range(0, len(rows), _PAIRS):
             part = slice(start, start + _PAIRS)
@@ -276,21 +276,21 @@ def nearest(
 
     Args:
         embeddings: (n, d) embeddings, of any length.
-        k: neighbours a query, at least 1.
+        k: neighbours per query, at least 1.
         labels: (n,) labels. With them ties are decided as in scoring, against the
             query, so that the first neighbour is a hit exactly where Recall@1 counts
             one. Without them ties come in no particular order.
-        gallery_embeddings: (m, d) what is searched; by default the embeddings
+        gallery_embeddings: (m, d) what to search; by default the embeddings
             themselves, each query left out by its index.
-        gallery_labels: (m,) the gallery's labels, where both are given.
+        gallery_labels: (m,) the gallery's labels, if labels and a gallery are given.
         queries: (r,) indices of the embeddings to search for; all by default.
 
     Returns:
         Indices (r, k) int64 into the gallery, and cosines (r, k) float32.
 
     Raises:
-        UsageError: k or an index out of range, or arrays that do not fit together.
-        DataError: rows that hold NaN or inf, or only zeros.
+        UsageError: k or an index is out of range, or arrays do not fit together.
+        DataError: a row holds NaN or inf, or only zeros.
     """
     inputs = check_inputs(embeddings, labels, gallery_embeddings, gallery_labels)
     ranker = Ranker(inputs)

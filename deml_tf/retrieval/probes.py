@@ -23,24 +23,24 @@ def probe_attributes(
 ) -> dict[str, Any]:
     """Read attributes of unseen classes from each part, and from the whole.
 
-    A linear probe is fitted on one half of the classes and measured on the other, so
-    that it reads the attribute and not the class: ridge regression onto an indicator of
-    each value, which it divides by the value's share; the greatest wins. Means over
-    `HALVINGS` halvings are given. An attribute that no half holds in two values is left
-    out.
+    A linear probe is fitted on one half of the classes and tested on the other, so that
+    it reads the attribute and not the class: a ridge regression onto an indicator of
+    each value, divided by the value's share; the greatest output wins. The results are
+    means over `HALVINGS` halvings. An attribute that has a single value in every tested
+    half is left out.
 
     Args:
         parts: (n, i, j, d).
-        embedding: (n, e), the whole.
+        embedding: (n, e), the whole embedding.
         labels: (n,), the images' classes.
         attributes: For each class the values of its attributes, by name.
         frozen: (n, c), features to compare with; None, the default, for none.
-        seed: Of the halvings.
+        seed: Seed of the halvings; default 0.
 
     Returns:
         For each attribute its balanced accuracy (the mean over values of the share of
-        images that are recognised): `chance`, 1 over the number of values, `whole`, of
-        the embedding, `parts`, (i, j), and `frozen`, None without such features.
+        images that are recognised): `chance`, 1 over the number of values; `whole`, of
+        the embedding; `parts`, (i, j); and `frozen`, None without such features.
 
     Raises:
         UsageError: Fewer than `LEAST_CLASSES` classes.
@@ -85,7 +85,7 @@ def probe_attributes(
 
 
 def check_probed(labels: Sequence[str] | np.ndarray) -> np.ndarray:
-    """Return the sorted classes, if they are enough for `probe_attributes`.
+    """Return the sorted classes, if there are enough for `probe_attributes`.
 
     Args:
         labels: The images' classes.

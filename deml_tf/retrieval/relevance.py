@@ -1,8 +1,8 @@
-"""Scores of queries, computed from which neighbours are of the query's class.
+"""Scores of queries, from which of their neighbours are of the query's class.
 
 `relevant` is (b, k) booleans, best neighbour first, without the query itself. `counts`
 is (b,), the number R of images of its class that each query could find, at least 1.
-Each function returns one number a query; the metric is their mean.
+Each function returns one number per query; the metric is their mean.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""From an embedder and images, in whatever layout, to its scores."""
+"""From an embedder and images, in any layout, to its scores."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -20,14 +20,14 @@ class Images:
     """The images to score, in their layout.
 
     Args:
-        queries: What is searched for, and in where there is no gallery.
-        gallery: What the queries search, if it is something else.
+        queries: The images to search for, and to search if there is no gallery.
+        gallery: The images to search, if they are others; else empty.
         layout: One of `LAYOUTS`.
-        seed: Of the layout and of the clustering.
+        seed: Seed of the layout and of the clustering.
 
     Attributes:
         queries: The queries, with the boxes of their layout.
-        gallery: The gallery, likewise.
+        gallery: The gallery.
         layouts: Of both, for `embed`; None where the images are taken as they are.
     """
 
@@ -48,7 +48,7 @@ class Images:
 
 
 class Embedded(NamedTuple):
-    """What an explainer gives for queries, and for the gallery if there is one."""
+    """What an explainer returns for queries, and for the gallery if there is one."""
 
     queries: Mapping[str, np.ndarray]
     gallery: Mapping[str, np.ndarray] | None
@@ -61,8 +61,8 @@ def embed_images(
 
     Args:
         embedder: What `build_deml` built.
-        images: Which.
-        scoring: The size of a batch.
+        images: The images.
+        scoring: Says the batch size.
     """
     how = embedding_of(embedder, scoring)
     forward = inference(explainer(embedder))()
@@ -81,13 +81,13 @@ def score_images(
     """Score an embedder on images.
 
     Args:
-        images: Which.
-        embedded: What `embed_images` gives for them.
-        scoring: Ranks of Recall@K.
+        images: The images.
+        embedded: What `embed_images` returns for them.
+        scoring: Says the ranks of Recall@K.
 
     Returns:
-        What `score` gives, and `classes`, one record for each class. Of images without
-        an object, the layout `empty`, `object_attention` alone.
+        What `score` returns, and `classes`, one record for each class. For images
+        without an object, the layout `empty`, `object_attention` alone.
     """
     queries, gallery = images.queries, images.gallery
     if images.layout == "empty":
@@ -115,7 +115,7 @@ def embedding_of(model: keras.Model, scoring: ScoreConfig) -> dict[str, Any]:
 
     Args:
         model: An embedder or a frozen start.
-        scoring: The size of a batch.
+        scoring: Says the batch size.
     """
     geometry = geometry_of(model)
     return {

@@ -34,19 +34,19 @@ def score(
     Args:
         outputs: What `embed` returns for an `explainer`.
         examples: The images, in the same order.
-        ranks: K of Recall@K.
-        seed: Of k-means; default 0.
-        gallery_outputs: As `outputs`, of the images that are searched, where these
-            are others; by default each image is searched for in all others.
+        ranks: The K of Recall@K.
+        seed: Seed of k-means; default 0.
+        gallery_outputs: As `outputs`, of the images to search if they are others; by
+            default each image is searched for among all others.
         gallery: The examples of the gallery.
 
     Returns:
         `joined` (metrics of the embedding, with NMI), `per_scale` (for each scale the
-        metrics of its parts, none for a scale without a direction); `learners` (for
-        each scale their `cosine` and `predictability`, see `diagnostics`, None for one
-        learner alone, and the `recall_at_1` of each part (i, j), None for a part
-        without a direction); `embedding` (its `variance` and `effective_rank`, see
-        `embedding_spread`) and `object_attention` (what `score_attention` gives).
+        metrics of its parts, none for a scale that gives zeros); `learners` (for each
+        scale their `cosine` and `predictability`, see `diagnostics`, None for a single
+        learner, and the `recall_at_1` of each part (i, j), None for a part that gives
+        zeros); `embedding` (its `variance` and `effective_rank`, see
+        `embedding_spread`) and `object_attention` (what `score_attention` returns).
     """
     labels, gallery_labels = labels_of(examples, gallery)
 
@@ -104,7 +104,8 @@ def attention_of(
         examples: The images, in the same order.
 
     Returns:
-        What `score_attention` gives; without listed boxes unless all examples have one.
+        What `score_attention` returns, without listed boxes unless all examples have
+        one.
     """
     boxes = [example.box for example in examples]
     return score_attention(
@@ -118,15 +119,15 @@ def attention_of(
 def labels_of(
     examples: Sequence[Example], gallery: Sequence[Example] = ()
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Give the classes of queries and gallery numbers, the same in both.
+    """Assign numbers to the classes of queries and gallery.
 
     Args:
         examples: The queries.
-        gallery: The images that are searched, where these are others.
+        gallery: The images to search, if they are others.
 
     Returns:
-        (n,) and (m,) int32, the same number for a class in both; None in place of the
-        second where there is no gallery.
+        (n,) and (m,) int32, the same number for a class in both; None instead of the
+        second if there is no gallery.
     """
     numbers, _ = class_ids([*examples, *gallery])
     n = len(examples)
