@@ -15,10 +15,10 @@ from deml_tf.backbones.architecture import Architecture
 from deml_tf.backbones.weights import keras_applications
 from deml_tf.errors import UsageError
 
-# The default first: the last block on the grid of 16 pixels a position, as the authors'
-# inception_4b lies on that grid. So the learners share all but the last stage, and
-# each still has that to itself. Then places on the same grid that leave a learner
-# more, and one on the grid of 8 pixels, the authors' other place (pool3).
+# The default comes first: the last block on the grid of 16 pixels per position, where
+# the authors' inception_4b lies. So the learners share all but the last stage, which
+# each still has to itself. Then follow places on the same grid that leave a learner
+# more, and one on the grid of 8 pixels, like the authors' other place (pool3).
 CUTS = {
     "resnet50": (
         "conv4_block6_out",
@@ -52,7 +52,7 @@ _MINIMUM = {"inception_v3": 75, "inception_resnet_v2": 75, "xception": 71}
 
 
 def snake_case(name: str) -> str:
-    """Spell a function of keras.applications as a backbone: ResNet50V2, resnet50_v2."""
+    """Turn a name of keras.applications into a backbone's: ResNet50V2, resnet50_v2."""
     name = name.replace("Net", "net").replace("NeXt", "next")
     return re.sub("(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
@@ -67,10 +67,10 @@ APPLICATIONS: dict[str, Callable[..., keras.Model]] = {
 def architecture(name: str) -> Architecture:
     """Describe a network of keras.applications to `build_backbone`.
 
-    Gates start near one (bias 3) in front of norms, as all but VGG have them: frozen
+    Gates start near one (bias 3) in networks with norms, which are all but VGG: frozen
     BatchNorm expects the averages it was trained on, which halved features miss, and
-    behind a LayerNorm halved features weigh less against the residual branches. VGG
-    has no norm, like GoogLeNet, and starts at the release's one half.
+    after a LayerNorm halved features weigh less against the residual branches. VGG has
+    no norm, like GoogLeNet, and starts at the release's one half.
 
     Args:
         name: A key of `APPLICATIONS`.
@@ -98,7 +98,7 @@ def build(name: str, input_size: int) -> keras.Model:
         Images (b, input_size, input_size, 3), RGB 0..255 -> last map.
 
     Raises:
-        UsageError: The last map is one position.
+        UsageError: The last map has only one position.
     """
     shape = (input_size, input_size, 3)
     function = APPLICATIONS[name]

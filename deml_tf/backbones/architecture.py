@@ -1,4 +1,4 @@
-"""What a network must bring to be a backbone."""
+"""What a network must provide to be a backbone."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -42,11 +42,11 @@ class Architecture:
             one position in the last map at the given output stride.
         patch: Side in pixels of the patches that images are cut into; the side of the
             images must be a multiple of it.
-        imagenet: Puts ImageNet weights into a backbone; None if there are none.
-        readers: Ending of a weights file (".pth") -> the function that puts such a
+        imagenet: Loads ImageNet weights into a backbone; None if there are none.
+        readers: Ending of a weights file (".pth") -> the function that loads such a
             file into a backbone; it takes the backbone and the path.
-        any_cut_layer: Whether layers besides `cut_layers` are taken; those that are
-            no clean cuts are refused then.
+        any_cut_layer: Whether layers besides `cut_layers` are accepted, if they are
+            clean cuts.
         randomise: Draws random weights with a seed, where initializers alone cannot:
             `keras.layers.MultiHeadAttention` would draw query, key and value alike.
     """

@@ -26,11 +26,11 @@ def check_structure(
     """Check what changes a network's structure.
 
     Args:
-        name: The backbone's.
-        architecture: The backbone's.
+        name: Name of the backbone.
+        architecture: Its architecture.
         options: `width` and `output_stride`.
         cut_layer: Name of the cut; None for the default.
-        batch_norm: What becomes of the BatchNorms.
+        batch_norm: As for `build_backbone`.
 
     Raises:
         UsageError: A value is unknown, or not for this network.
@@ -62,16 +62,16 @@ def check_structure(
 def check_size(
     name: str, architecture: Architecture, input_size: int, output_stride: int
 ) -> None:
-    """Check that images have a size that a network takes.
+    """Check that images have a size that a network accepts.
 
     Args:
-        name: The backbone's.
-        architecture: The backbone's.
+        name: Name of the backbone.
+        architecture: Its architecture.
         input_size: Side of the images, in pixels.
-        output_stride: Pixels to a position of the last map.
+        output_stride: Pixels per position of the last map.
 
     Raises:
-        UsageError: They are too small, or no whole number of patches.
+        UsageError: They are too small, or not a whole number of patches.
     """
     minimum = architecture.minimum_size
     if minimum is not None and input_size < minimum:
@@ -99,8 +99,8 @@ def check_weights(
     """Check that a network can have the weights asked for.
 
     Args:
-        name: The backbone's.
-        architecture: The backbone's.
+        name: Name of the backbone.
+        architecture: Its architecture.
         weights: "imagenet", "none" or the path of a file.
         width: The factor on the numbers of channels.
 

@@ -17,7 +17,7 @@ class Backbone:
         lower: Images (b, s, s, 3), float32 RGB 0..255 -> U (b, h, w, c). Normalises
             the pixels itself.
         upper: U -> [middle, last]: a map on U's grid (upper's own input, if the
-            network has none behind the cut) and the network's last map.
+            network has none after the cut) and the network's last map.
         gate_bias: Initial bias of channel attention's sigmoid: 0 starts the gates at
             one half, as the release does; 3 starts them near one, which frozen
             BatchNorm with ReLU6 needs.
@@ -32,7 +32,7 @@ class Backbone:
 
     @property
     def prefix(self) -> str:
-        """Return what the names of all its layers begin with."""
+        """Return the prefix of all its layers' names."""
         return self.lower.name.removesuffix("lower")
 
     def layers(self) -> dict[str, keras.layers.Layer]:
@@ -58,6 +58,6 @@ class Backbone:
         return keras.Model(
             self.lower.inputs[0],
             self.upper(self.lower.outputs[0]),
-            # vit:tiny and vit:some/folder are no names for a model.
+            # vit:tiny and vit:some/folder are not valid names of a model.
             name=self.prefix + re.sub(r"\W", "_", self.name),
         )

@@ -42,7 +42,7 @@ BACKBONES: dict[str, Architecture] = {
     "vit:base": vision_transformer.architecture("vit:base"),
 }
 # Momentum of BatchNorm: the usual one with given weights. From random weights averages
-# must settle within the hundred or so steps of a short run, for scoring uses them.
+# must settle within the hundred or so steps of a short run, since scoring uses them.
 _MOMENTUM_GIVEN, _MOMENTUM_NONE = 0.99, 0.9
 
 
@@ -61,7 +61,7 @@ def build_backbone(
 ) -> Backbone:
     """Build one copy of a backbone, cut in two at the attention point.
 
-    DeML (section 3; the authors' release) holds one such copy a scale, shared by the
+    DeML (section 3; the authors' release) has one such copy per scale, shared by the
     scale's learners and by no other scale; all copies start from the same weights.
 
     Args:
@@ -75,31 +75,31 @@ def build_backbone(
             `Backbone.whole().save_weights` wrote for the same cut (.weights.h5).
         width: Factor on every number of channels, which stay multiples of 8;
             default 1.
-        output_stride: Pixels of the image to a position of the last map, 32 (default)
-            or 16. With 16 the last halving gives way to dilation.
+        output_stride: Image pixels per position of the last map, 32 (default) or 16.
+            With 16 the last halving is replaced by dilation.
         cut_layer: Where lower ends; by default the network's own choice. For
             efficientnet_lite0 "stage5" (default, the cheaper with several learners;
-            14 x 14 x 112 of 224 pixels) or "stage4" (x 80); for googlenet
-            "inception_4b" (default, the release's; 14 x 14 x 512 of 227 pixels) or
+            14 x 14 x 112 at 224 pixels) or "stage4" (x 80); for googlenet
+            "inception_4b" (default, the release's; 14 x 14 x 512 at 227 pixels) or
             "pool3" (x 480, the authors' other place); for those of keras.applications
-            any layer through whose output every path goes (`applications.CUTS` has the
-            defaults); for vit:... "block1" and so on, not the last (default three
+            any layer through whose output every path passes (`applications.CUTS` has
+            the defaults); for vit:... "block1" and so on, not the last (default three
             quarters in).
         batch_norm: "frozen" makes every BatchNorm untrainable, so that it runs on its
             stored averages in training too and its scale and shift stay as they are;
             "train" trains it; "auto" (default) freezes it if weights are given. A
-            frozen one stays so as long as nobody sets `trainable` on a model around it.
+            frozen one stays frozen until `trainable` is set on a model around it.
         prefix: Goes before every layer's name, so that copies can live in one model.
-        seed: Of the random weights; copies with one seed start equal, whatever the
-            prefix.
+        seed: Seed of the random weights, default 0; copies with the same seed start
+            equal, whatever the prefix.
         dtype: Keras dtype or policy; None (default) for the global policy. The pixels
-            are normalised in float32 under any.
+            are normalised in float32 under any policy.
 
     Returns:
         The copy, built and with its weights.
 
     Raises:
-        UsageError: An argument, or two together, make no sense here.
+        UsageError: An argument is wrong, or two do not go together.
         DataError: The weights' file is unreadable or belongs to something else.
     """
     weights = os.fspath(weights)
@@ -122,8 +122,8 @@ def build_backbone(
     )
     options |= {"cut_layer": cut_layer, "seed": seed}
     taken = {k: v for k, v in options.items() if k in architecture.options()}
-    # Anew for each copy: unseeded layers draw from Python's generator, so that a whole
-    # kept for the next copy would change what is drawn after it.
+    # Built anew for each copy: unseeded layers draw from Python's generator, so that
+    # one kept for the next copy would change what is drawn after it.
     whole = architecture.build(input_size=input_size, **taken)
     layer = architecture.cut_layers.get(cut_layer or "", cut_layer)
     pieces = cut_in_two(whole, layer, architecture.middle_layer, name, copy)
@@ -148,7 +148,7 @@ def check_backbone(
     batch_norm: str,
     options: Mapping[str, Any],
 ) -> Architecture:
-    """Find a network, and refuse what it cannot be before its layers are built.
+    """Find a network, and refuse wrong arguments before its layers are built.
 
     Whether a cut_layer beyond `Architecture.cut_layers` is a clean cut, and whether a
     file of weights fits, shows only when the backbone is built.
@@ -165,7 +165,7 @@ def check_backbone(
         The network.
 
     Raises:
-        UsageError: An argument, or two together, make no sense here.
+        UsageError: An argument is wrong, or two do not go together.
         DataError: A preset of keras-hub cannot be fetched or read.
     """
     architecture = _find(name)
@@ -192,7 +192,7 @@ def _find(name: str) -> Architecture:
 def _put_weights(
     backbone: Backbone, architecture: Architecture, weights: str, seed: int
 ) -> None:
-    """Put the weights asked for into a new backbone."""
+    """Load the requested weights into a new backbone."""
     reader = architecture.readers.get(file_ending(weights), _read_own)
     if weights == "none":
         if architecture.randomise:
@@ -210,7 +210,7 @@ def check_numbers(backbone: Backbone, weights: str) -> None:
     """Refuse weights with which every embedding would be NaN.
 
     Args:
-        backbone: The network, filled in.
+        backbone: The network, with its weights.
         weights: Where its weights come from, for messages.
 
     Raises:
@@ -242,7 +242,7 @@ def _read_own(backbone: Backbone, path: str) -> None:
             f"The weights {path} are cut short or no HDF5 file: give the whole file "
             "that save_weights wrote."
         ) from error
-    except Exception as error:  # HDF5 and Keras raise a dozen kinds
+    except Exception as error:  # HDF5 and Keras raise a dozen kinds of error
         raise DataError(
             f"The weights {path} do not fit {backbone.name} as it is set up: give a "
             "file saved with the same backbone, width and cut_layer."

@@ -26,7 +26,7 @@ STAGES = (
     (1, 3, 1, 6, 320),
 )
 _STEM, _HEAD = 32, 1280
-# What the checkpoint was trained with, in TensorFlow; frozen recall falls with another.
+# The checkpoint was trained with these in TensorFlow; frozen recall falls with others.
 _EPSILON, _MEAN, _SCALE = 1e-3, 127.0, 128.0
 
 
@@ -46,7 +46,7 @@ class _Layers:
         dilation: int = 1,
         relu6: bool = True,
     ) -> keras.KerasTensor:
-        """Convolve, each channel on its own without a count, normalise and clip."""
+        """Convolve (each channel on its own if `count` is None), normalise and clip."""
         initializer = keras.initializers.VarianceScaling(
             2.0,
             "fan_out",
@@ -89,7 +89,7 @@ def build(input_size: int, width: float, output_stride: int, seed: int) -> keras
     """Build the network; `Architecture` and `build_backbone` explain the arguments.
 
     With output stride 16 the last stride-2 convolution runs at stride 1 and every later
-    one at dilation 2, so that each second position of the last map is what stride 32
+    one at dilation 2, so that every second position of the last map is what stride 32
     would give.
     """
     make = _Layers(seed)

@@ -17,7 +17,7 @@ from deml_tf.backbones.weights import caffe_googlenet
 from deml_tf.kernels.convolution import Convolution
 from deml_tf.kernels.response_norm import ResponseNorm
 
-# After each pooling its blocks; of a block the channels of
+# The blocks after each pooling; of each block the channels of
 # 1x1, 3x3_reduce, 3x3, 5x5_reduce, 5x5, pool_proj.
 STAGES = {
     "pool2": {
@@ -37,7 +37,7 @@ STAGES = {
     },
 }
 _MINUS_MEANS: Any = [-123.0, -117.0, -104.0]  # R, G, B; Keras's hints want one float
-_BIAS = 0.2  # that every convolution of the replica starts with
+_BIAS = 0.2  # initial bias of every convolution of the replica
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class _Layers:
     def inception(
         self, x: keras.KerasTensor, name: str, counts: tuple[int, ...]
     ) -> keras.KerasTensor:
-        """Apply four windows side by side, and stack their channels."""
+        """Apply four branches side by side, and concatenate their channels."""
         one, reduce3, three, reduce5, five, projected = counts
         a = self.convolution(x, f"{name}_1x1", one, 1)
         b = self.convolution(x, f"{name}_3x3_reduce", reduce3, 1)
@@ -92,8 +92,8 @@ class _Layers:
 
 def _halve(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     """Take the maxima of 3 x 3 windows, two apart."""
-    # Caffe rounds the number of windows up and cuts the last one off at the border:
-    # of an even side it hangs over by one, of an odd one no window does.
+    # Caffe rounds the number of windows up and cuts the last one off at the border: on
+    # an even side it overhangs by one, on an odd side no window does.
     padding = "valid" if x.shape[1] % 2 else "same"
     return keras.layers.MaxPooling2D(3, 2, padding=padding, name=name)(x)
 
@@ -101,8 +101,8 @@ def _halve(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
 def build(input_size: int, width: float, seed: int) -> keras.Model:
     """Build the network; `Architecture` and `build_backbone` explain the arguments.
 
-    The maps of 227 pixels have sides of 114, 57, 28, 14 and 7. Layers are named as in
-    Caffe, with _ for its /.
+    At 227 pixels the maps have sides of 114, 57, 28, 14 and 7. Layers are named as in
+    Caffe, with _ instead of /.
     """
     make = _Layers(seed, width)
     image = keras.Input((input_size, input_size, 3))
@@ -125,7 +125,7 @@ ARCHITECTURE = Architecture(
     middle_layer="inception_4e_output",
     gate_bias=0.0,  # the release's, as is the number of hidden channels
     gate_hidden=64,
-    minimum_size=63,  # of which the last map still has two positions a side
+    minimum_size=63,  # with which the last map still has two positions per side
     imagenet=caffe_googlenet.refuse_imagenet,
     readers={".caffemodel": caffe_googlenet.assign_caffe},
 )

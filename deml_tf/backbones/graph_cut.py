@@ -1,8 +1,8 @@
 """Cut a functional Keras model in two at a layer, as copies of their own.
 
 DeML (section 3.3) puts channel attention somewhere inside a network, so that what comes
-before runs once and what comes after once a learner. That needs one tensor through
-which all goes: a cut inside a residual block would leave the shortcut outside.
+before runs once and what comes after once per learner. That needs one tensor that every
+path passes through: a cut inside a residual block would leave the shortcut outside.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from deml_tf.backbones.graph_names import stable_names
 from deml_tf.backbones.layer_copy import LayerCopy
 from deml_tf.errors import UsageError
 
-# An error lists all names up to so many, and else the last few of each grid.
+# An error lists up to _MANY names, or else the last _FEW of each grid.
 _MANY, _FEW = 24, 4
 _FINISHING = (
     keras.layers.Activation,
@@ -24,7 +24,7 @@ _FINISHING = (
 
 
 def clean_cuts(model: keras.Model) -> dict[str, keras.Operation]:
-    """Find the layers through whose output every path of a model goes.
+    """Find the layers through whose output every path of a model passes.
 
     Args:
         model: A functional model with one input and one output, each of whose
@@ -68,7 +68,7 @@ def cut_in_two(
 ) -> tuple[keras.Model, keras.Model]:
     """Copy a model as two, which share nothing with it.
 
-    A Sequential inside is taken apart into its layers.
+    A Sequential inside is split into its layers.
 
     Args:
         model: As for `clean_cuts`.
@@ -82,10 +82,11 @@ def cut_in_two(
     Returns:
         lower: the model's input -> U.
         upper: U -> [middle, last]; middle is upper's own input where `middle_layer`
-        does not lie behind the cut.
+        does not lie after the cut.
 
     Raises:
-        UsageError: `cut_layer` is None or no clean cut; those that are, are listed.
+        UsageError: `cut_layer` is None or not a clean cut; the message lists those that
+            are.
     """
     cuts = clean_cuts(model)
     if cut_layer not in cuts:
@@ -133,7 +134,7 @@ def _input(tensor: keras.KerasTensor, dtype: str, name: str) -> Any:
 def _copied(
     model: keras.Model, entry: Any, start: Any, ends: list[Any], copy: LayerCopy
 ) -> list[Any]:
-    """Copy what lies between tensors of a model, behind another input."""
+    """Copy what lies between tensors of a model, onto another input."""
     names = stable_names(model)
 
     def copied(operation: Any) -> Any:
@@ -156,8 +157,9 @@ def _copied(
 def listed(cuts: Mapping[str, keras.Operation]) -> str:
     """List the cuts by grid: "8 x 8: a, b; 4 x 4: c".
 
-    Of more than 24 it leaves out padded maps, and maps that go straight into a norm or
-    an activation. If more than 24 are left, it gives the last four of each grid.
+    If there are more than 24, it leaves out padded maps, and maps that go straight into
+    a norm or an activation. If more than 24 are left, it lists the last four of each
+    grid.
     """
     shown, few = dict(cuts), len(cuts)
     if len(cuts) > _MANY:

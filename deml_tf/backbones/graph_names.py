@@ -8,8 +8,8 @@ import keras
 def stable_names(model: keras.Model) -> dict[int, str]:
     """Name a model's operations alike, whatever else the process has built.
 
-    Keras numbers unnamed layers through the whole process (`conv2d_94`). Here they are
-    numbered within the model, as in a fresh process. An operation that is no layer
+    Keras numbers unnamed layers across the whole process (`conv2d_94`). Here they are
+    numbered within the model, as in a fresh process. An operation that is not a layer
     (`x + y`) is named after the layer that gives its last input:
     `stage_2_block_8_identity_add`.
 

@@ -15,9 +15,9 @@ class LayerCopy:
 
     Attributes:
         prefix: What the names of all layers begin with.
-        seed: Of the random weights. Layers are seeded by their names without the
+        seed: Seed of the random weights. Layers are seeded by their names without the
             prefix, so that all copies start equal.
-        momentum: Of every BatchNorm.
+        momentum: Momentum of every BatchNorm.
         dtype: Policy of all layers but those that normalise the pixels.
     """
 
@@ -34,12 +34,12 @@ class LayerCopy:
             name: Its new name, without the prefix.
 
         Returns:
-            The copy. Its weights are those of its initializers; initializers and
-            dropping layers that have a seed keep it.
+            The copy. Its weights come from its initializers; initializers and dropout
+            layers that have a seed keep it.
         """
         config: dict[str, Any] = operation.get_config() | {"name": self.prefix + name}
         if isinstance(operation, keras.layers.Layer):
-            # bfloat16 cannot tell the pixels 200.0 and 200.5.
+            # bfloat16 cannot tell the pixels 200.0 and 200.5 apart.
             exact = isinstance(operation, _PIXELS)
             config["dtype"] = "float32" if exact else self.dtype
             _seed(config, f"{self.seed} {name}")
@@ -51,7 +51,7 @@ class LayerCopy:
 
 
 def _seed(config: dict[str, Any], name: str) -> None:
-    """Seed a layer's dropping and each of its initializers by a name."""
+    """Seed a layer's dropout and each of its initializers by a name."""
     if config.get("seed", 0) is None:
         config["seed"] = zlib.crc32(name.encode())
     for key, value in config.items():
@@ -62,7 +62,7 @@ def _seed(config: dict[str, Any], name: str) -> None:
 
 
 def _is_depthwise(operation: Any) -> bool:
-    """Tell whether a convolution has a group for each channel, as ConvNeXt's have."""
+    """Tell whether a convolution has one group per channel, as ConvNeXt's have."""
     if not isinstance(operation, keras.layers.Conv2D):
         return False
     source: Any = operation.input
@@ -72,7 +72,7 @@ def _is_depthwise(operation: Any) -> bool:
 def _depthwise(config: dict[str, Any]) -> dict[str, Any]:
     """Turn the config of a convolution in groups into that of a depthwise one.
 
-    Keras compiles one in groups by XLA on a CPU, where that takes minutes in training.
+    On a CPU Keras compiles grouped ones with XLA, which takes minutes in training.
     """
     return {
         key.replace("kernel_", "depthwise_") if key != "kernel_size" else key: value

@@ -1,15 +1,15 @@
-"""Keras's attention, but frozen where it was saved so."""
+"""Keras's attention, which stays frozen if it was saved frozen."""
 
 from typing import Any
 
 import keras
 
 
-# Of the same name as Keras's, by which a .weights.h5 file knows it.
+# It has the same name as Keras's, which .weights.h5 files refer to.
 @keras.saving.register_keras_serializable(package="deml_tf")
 class MultiHeadAttention(keras.layers.MultiHeadAttention):
-    """Attends as Keras's layer does, whose inner layers are trainable when loaded."""
+    """Keras's layer, but when a frozen one is loaded its inner layers stay frozen."""
 
     def _get_common_kwargs_for_sublayer(self) -> dict[str, Any]:
-        """Hand on `trainable` as well."""
+        """Pass on `trainable` as well."""
         return super()._get_common_kwargs_for_sublayer() | {"trainable": self.trainable}

@@ -11,9 +11,10 @@ class PatchTokens(keras.layers.Layer):
     """Turns patches into tokens: extra ones in front, positions added.
 
     Args:
-        extra_tokens: How many learned tokens go before the patches': 0, 1 (ViT's class
-            token), 2 (DeiT's distillation token as well) or more (DINOv2's registers).
-        positions: Whether there are learned positions to add.
+        extra_tokens: How many learned tokens go before the patches': 0, 1 (default,
+            ViT's class token), 2 (DeiT's distillation token as well) or more (DINOv2's
+            registers).
+        positions: Whether there are learned positions to add; default True.
         **kwargs: As for any Keras layer.
     """
 

@@ -1,4 +1,4 @@
-"""Attention that knows places by rotating queries and keys."""
+"""Attention that encodes positions by rotating queries and keys."""
 
 from typing import Any, cast
 
@@ -11,20 +11,19 @@ from deml_tf.backbones.multi_head_attention import MultiHeadAttention
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class RotaryAttention(MultiHeadAttention):
-    """Attends among the patches of a grid, whose places turn queries and keys.
+    """Attends among the patches of a grid, whose positions rotate queries and keys.
 
     Two-dimensional rotary position embeddings (Su et al., "RoFormer", 2021) as in
-    DINOv3 (Simeoni et al., 2025): of the numbers of a head a quarter is turned together
-    with the next but one, by the height of the patch times a frequency, and a quarter
-    by its width; heights and widths run from -1 to 1. Tokens in front of the patches
-    are not turned.
+    DINOv3 (Simeoni et al., 2025): the first quarter of a head's numbers is rotated with
+    the third, by the patch's y times a frequency, the second with the fourth, by its x;
+    y and x run from -1 to 1. Tokens in front of the patches are not rotated.
 
     Args:
-        num_heads: Heads.
+        num_heads: Number of heads.
         key_dim: Numbers of a query or key, a multiple of 4.
         grid: Height and width of the grid, in patches.
-        extra_tokens: Tokens in front of the patches.
-        theta: Ratio of the highest to (almost) the lowest frequency.
+        extra_tokens: Number of tokens in front of the patches; default 0.
+        theta: Ratio of the highest to (almost) the lowest frequency; default 100.
         **kwargs: As for `keras.layers.MultiHeadAttention`.
     """
 
@@ -44,7 +43,7 @@ class RotaryAttention(MultiHeadAttention):
         self.theta = theta
 
     def _turns(self) -> np.ndarray:
-        """Return by how much each half of each token is turned, (t, key_dim / 2)."""
+        """Return the angles by which each token is rotated, (t, key_dim / 2)."""
         count = self.key_dim // 4
         frequencies = self.theta ** -(np.arange(count) / count)
         places = [(np.arange(side) + 0.5) / side * 2 - 1 for side in self.grid]
@@ -55,7 +54,7 @@ class RotaryAttention(MultiHeadAttention):
         return np.concatenate([still, rows])
 
     def _compute_attention(self, query: Any, key: Any, *args: Any, **kwargs: Any):
-        """Turn queries and keys (b, t, heads, key_dim), then attend."""
+        """Rotate queries and keys (b, t, heads, key_dim), then attend."""
         angles = self._turns()[:, None]  # (t, 1, key_dim / 2)
         cos, sin = (
             ops.convert_to_tensor(f(angles), query.dtype) for f in (np.cos, np.sin)

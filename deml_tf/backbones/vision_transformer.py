@@ -5,8 +5,8 @@ ViT (Dosovitskiy et al., ICLR 2021), the plain blocks of DeiT (Touvron et al., I
 SigLIP (Zhai et al., ICCV 2023), cut between two blocks. DeML does not use them; here
 the random walk and the channel gates run on the grid of patch tokens.
 
-The blocks are Keras's own layers and not keras-hub's: those have no config that loads
-(keras-hub 0.32), and an embedder saved from these loads where keras-hub is absent.
+The blocks are Keras's own layers and not keras-hub's, whose configs do not load
+(keras-hub 0.32). So a saved embedder loads where keras-hub is absent.
 """
 
 import os
@@ -40,7 +40,7 @@ _ZEROS: Any = {"kernel_initializer": "zeros"}
 
 @dataclass(frozen=True)
 class _Layers:
-    """Makes the blocks of one size, for a grid of so many patches."""
+    """Makes the blocks of one size, for one grid of patches."""
 
     size: VisionTransformerSize
     grid: tuple[int, int]
@@ -58,7 +58,7 @@ class _Layers:
         )(x)
 
     def attention(self, x: Any, name: str, extra_tokens: int) -> Any:
-        """Let each token look at all."""
+        """Let each token attend to all."""
         heads, rotary = self.size.heads, {}
         kind: Any = MultiHeadAttention
         if self.size.rotary_theta is not None:
@@ -74,13 +74,13 @@ class _Layers:
         )(x, x)
 
     def expanded(self, x: Any, name: str) -> Any:
-        """Project each token to many numbers, and bend them."""
+        """Project each token to more numbers, and apply the activation."""
         activation, mlp = self.size.activation, self.size.mlp
         if activation == "gelu_tanh":
             y = self.dense(x, f"{name}_expand", mlp)
             y = keras.ops.gelu(y, approximate=True)
         else:
-            y = self.dense(x, f"{name}_expand", mlp, activation)  # gelu is of erf
+            y = self.dense(x, f"{name}_expand", mlp, activation)  # gelu by erf
         if not self.size.gated:
             return y
         factor = self.dense(x, f"{name}_gated", mlp)
@@ -97,22 +97,22 @@ class _Layers:
 
 
 def build(size: VisionTransformerSize, input_size: int, cut_layer: str) -> keras.Model:
-    """Build the network, with kernels of zeros that `_randomise` draws.
+    """Build the network, with kernels of zeros; `_randomise` draws others.
 
-    Departures from ViT: the class token and its like take part in the blocks before the
-    cut, for which the weights were trained, and are dropped at the cut, since the gates
-    act on a grid and there is no classifier; the blocks behind attend to patches alone.
-    No dropout, and no pooling behind the end, as SigLIP has it.
+    Departures from ViT: the blocks before the cut see the class token and its like, as
+    when the weights were trained; these are dropped at the cut, since the gates act on
+    a grid and there is no classifier, and the blocks after it attend to patches alone.
+    There is no dropout, and no pooling at the end, which SigLIP has.
 
     Args:
         size: The network's numbers.
         input_size: Side of the images in pixels, a multiple of the patch's.
-        cut_layer: "block1" to "block{layers - 1}", the last before the cut.
+        cut_layer: "block1" to "block{layers - 1}", the last block before the cut.
 
     Returns:
-        Images (b, input_size, input_size, 3), RGB 0..255 -> the normed end (b, h, w, c)
-        with h = w = input_size / patch. The layer "grid" gives U, of the same shape;
-        "middle_grid" is the last block's input, if that is not U itself.
+        Images (b, input_size, input_size, 3), RGB 0..255 -> the normalised last map
+        (b, h, w, c) with h = w = input_size / patch. The layer "grid" gives U, of the
+        same shape; "middle_grid" is the last block's input, if that is not U itself.
     """
     side = input_size // size.patch
     cut, make = int(cut_layer.removeprefix("block")), _Layers(size, (side, side))
@@ -153,7 +153,7 @@ def architecture(name: str) -> Architecture:
             DINOv3 or SigLIP; or a folder that keras-hub's `save_to_preset` wrote.
 
     Returns:
-        The network. It may be cut behind every block but the last; by default three
+        The network. It may be cut after every block but the last; by default three
         quarters in, as the learners share only what lies before the cut.
 
     Raises:
@@ -189,7 +189,7 @@ def _refuse_imagenet(backbone: Backbone) -> None:
 
 
 def _randomise(backbone: Backbone, seed: int) -> None:
-    """Draw normal kernels, tokens and positions, cut at two deviations, as DeiT."""
+    """Draw kernels, tokens and positions from truncated normals, as DeiT does."""
     # By name, so that all copies start equal.
     for name, layer in backbone.layers().items():
         for number, variable in enumerate(layer.weights):

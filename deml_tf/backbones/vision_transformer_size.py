@@ -11,22 +11,23 @@ class VisionTransformerSize:
     """The numbers of a vision transformer.
 
     Attributes:
-        layers: Blocks.
-        heads: Of each attention.
+        layers: Number of blocks.
+        heads: Heads of each attention.
         hidden: Channels of a token.
         mlp: Channels between a block's two dense layers.
         patch: Side of a patch, in pixels.
         extra_tokens: Tokens before the patches': none, class, distillation, registers.
-        epsilon: Of the norms.
+        epsilon: Epsilon of the norms.
         attention_bias: Whether queries, keys, values and their output have biases.
         mlp_bias: Whether the dense layers have biases.
         patch_bias: Whether the patches' projection has one.
         scale: Factor on the pixels' 0..255, one or by channel.
         offset: Added to that.
-        activation: Of the dense layers: "gelu", "silu", or "gelu_tanh", the
-            approximation.
+        activation: Activation between the dense layers: "gelu", "silu", or
+            "gelu_tanh", the approximation.
         gated: Whether a second dense layer is multiplied by the activated one.
-        rotary_theta: Of rotary positions, see `RotaryAttention`; None for learned ones.
+        rotary_theta: Theta of rotary positions, see `RotaryAttention`; None for learned
+            positions.
     """
 
     layers: int

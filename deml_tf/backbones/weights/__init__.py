@@ -1,1 +1,1 @@
-"""Readers of weights that others published."""
+"""Readers of published weights."""

@@ -11,12 +11,12 @@ from deml_tf.backbones.backbone import Backbone
 from deml_tf.backbones.weights.caffemodel import read_caffemodel
 from deml_tf.errors import DataError, UsageError
 
-_HEADS = "loss"  # begins the names of the classifier and of the auxiliary heads
+_HEADS = "loss"  # prefix of the names of the classifier and of the auxiliary heads
 _FIRST = "conv1/7x7_s2"
 
 
 def refuse_imagenet(backbone: Backbone) -> None:
-    """Say where the ImageNet weights can be had, for no package holds them.
+    """Say where to get the ImageNet weights, as no package holds them.
 
     Raises:
         UsageError: Always.
@@ -56,8 +56,8 @@ def assign(
     """Put Caffe's blobs into the layers of `googlenet.build`.
 
     Kernels turn from (out, in, h, w) to (h, w, in, out). Caffe's network reads its
-    images as BGR; the first kernel is turned round here, once, so that ours reads RGB
-    at no cost. The classifier and the auxiliary heads (loss...) have no place and are
+    images as BGR; the first kernel is reversed here, once, so that ours reads RGB at no
+    cost. The classifier and the auxiliary heads (loss...) have no place here and are
     left out; every other layer must find its place and every place its layer.
 
     Args:
@@ -97,7 +97,7 @@ def assign(
 def _kernel_and_bias(
     blobs: Sequence[np.ndarray], name: str, shape: Any, source: str
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Turn the blobs of a layer into what Keras has there."""
+    """Turn the blobs of a layer into a Keras layer's kernel and bias."""
     if len(blobs) != 2:
         raise DataError(
             f"The weights {source} do not fit: {name} has {len(blobs)} blobs "

@@ -12,14 +12,14 @@ from google.protobuf.message import DecodeError
 
 from deml_tf.errors import DataError
 
-_LARGEST = 2**31 - 1  # bytes that protobuf takes for one message
+_LARGEST = 2**31 - 1  # bytes that protobuf accepts as one message
 _AXES = 32  # that Caffe allows a blob
 _LONGEST_SHAPE = 400  # bytes; 32 axes take 352 at most
 _MOST_FIELDS = 100_000  # of a net and its layers; GoogLeNet has 3,000
 _OLD_SIZES = ("num", "channels", "height", "width")
-# The part of Caffe's schema (caffe.proto) that holds weights; protobuf passes over all
-# other fields. Each field: name, number, type, and whether there can be many. Texts are
-# read as bytes, for nothing makes sure that they are UTF-8.
+# The part of Caffe's schema (caffe.proto) that holds weights; protobuf skips all other
+# fields. Each field: name, number, type, and whether there can be many. Texts are read
+# as bytes, as nothing guarantees that they are UTF-8.
 _SCHEMA = {
     "BlobShape": (("dim", 1, "int64", True),),
     "BlobProto": (
@@ -33,7 +33,7 @@ _SCHEMA = {
     ),
     "LayerParameter": (("name", 1, "bytes", False), ("blobs", 7, "BlobProto", True)),
     "V1LayerParameter": (
-        ("layer", 1, "bytes", False),  # a V0 net's, of which only the presence counts
+        ("layer", 1, "bytes", False),  # a V0 net's; only its presence counts
         ("name", 4, "bytes", False),
         ("blobs", 6, "BlobProto", True),
     ),
@@ -51,7 +51,7 @@ class _Refused(Exception):
 def _net_classes() -> tuple[type, type]:
     """Make the classes of NetParameter and BlobShape from the schema.
 
-    In a pool of its own, so that a Caffe schema elsewhere in the process stays apart.
+    They get a pool of their own, apart from a Caffe schema elsewhere in the process.
     """
     field_type = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
@@ -85,7 +85,7 @@ _NetParameter, _BlobShape = _net_classes()
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """Read a number of seven bits a byte, and return it and where it ends."""
+    """Read a number of seven bits per byte, and return it and where it ends."""
     number = 0
     for shift in range(0, 70, 7):
         byte = message[at]
@@ -109,14 +109,14 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
                 size, at = _varint(message, at)
             case 5:
                 size = 4
-            case _:  # a group, which Caffe has none of
+            case _:  # a group; Caffe has none
                 raise DecodeError
         yield tag >> 3, message[at : at + size]
         at += size
 
 
 def _check_count(content: bytes) -> None:
-    """Refuse a file of fields without number: empty layers take three bytes each."""
+    """Refuse a file of countless fields: empty layers take three bytes each."""
     layers = [number for name, number, *_ in _SCHEMA["NetParameter"]]
     every = itertools.chain.from_iterable(
         itertools.chain([number], _fields(inside) if number in layers else ())
@@ -127,7 +127,7 @@ def _check_count(content: bytes) -> None:
 
 
 def _array(blob: Any, name: str) -> np.ndarray:
-    """Read one blob; its sizes are checked against the numbers that are there."""
+    """Read one blob; its sizes are checked against the count of its numbers."""
     if any(map(blob.HasField, _OLD_SIZES)):  # these win over a shape, as in Caffe
         shape = tuple(getattr(blob, size) for size in _OLD_SIZES)
     elif blob.HasField("shape"):
@@ -149,7 +149,7 @@ def _array(blob: Any, name: str) -> np.ndarray:
             f"holds {len(numbers)} numbers for a blob of the layer {name!r:.60} whose "
             f"shape is {shape!s:.60}"
         )
-    with np.errstate(over="ignore"):  # a double beyond float32 is infinite then
+    with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite
         return np.asarray(numbers, "f4").reshape(shape)
 
 
@@ -179,7 +179,7 @@ def read_caffemodel(path: str | os.PathLike[str]) -> dict[str, list[np.ndarray]]
 
     The fields are those of Caffe's caffe.proto, `layer` (today's) and `layers` (V1, as
     the nets of the model zoo have it). A file cut off between two layers is a whole
-    message to protobuf: whoever takes the layers must see that none is missing.
+    message to protobuf: the caller must check that no layer is missing.
 
     Args:
         path: The file, whole in memory while it is read.

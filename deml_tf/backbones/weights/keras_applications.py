@@ -14,7 +14,7 @@ from deml_tf.backbones.graph_names import named_layers
 from deml_tf.errors import DataError
 
 # With ImageNet weights Keras divides EfficientNet's normalised pixels once more, by the
-# root of these; its network without them lacks the layer that does.
+# root of these; without those weights its network lacks the layer that does so.
 _EFFICIENTNET_STD = (0.229, 0.224, 0.225)
 
 
@@ -26,22 +26,22 @@ def family(function: Callable[..., keras.Model]) -> str:
 def assign_imagenet(function: Callable[..., keras.Model], backbone: Backbone) -> None:
     """Put ImageNet weights into a backbone, downloaded by Keras into its cache.
 
-    MobileNet and MobileNetV2 have weights of their own for some sizes of the images;
-    at others Keras takes those for 224 pixels.
+    MobileNet and MobileNetV2 have weights of their own for some image sizes; at others
+    Keras uses those for 224 pixels.
 
     Args:
         function: The network's function in keras.applications.
         backbone: The network to fill in.
 
     Raises:
-        DataError: The file cannot be had, or is not the network's.
+        DataError: The file cannot be fetched, or is not the network's.
     """
-    # NASNet's weights Keras gives at the default size alone.
+    # Keras gives NASNet's weights at the default size alone.
     whole = backbone.name.startswith("nasnet")
     size = None if whole else backbone.lower.input_shape[1:]
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the size, see above
+            warnings.simplefilter("ignore")  # about the size, see above
             source = _built(function, weights="imagenet", input_shape=size)
     except Exception as error:  # the network's and HDF5's are of a dozen kinds
         if (message := _explained(backbone.name, error)) is None:
@@ -58,7 +58,7 @@ def assign_h5(
     Args:
         function: The network's function in keras.applications.
         backbone: The network to fill in.
-        path: The file; EfficientNet's is taken to expect the pixels as ImageNet's does.
+        path: The file; EfficientNet's is assumed to expect pixels as ImageNet's does.
 
     Raises:
         DataError: The file is not the network's.
@@ -115,7 +115,7 @@ def _built(function: Callable[..., keras.Model], **settings: Any) -> keras.Model
 
 
 def _explained(name: str, error: Exception) -> str | None:
-    """Say which file Keras wanted and where, for its own errors do not."""
+    """Say which file Keras wanted and where, as its own errors do not."""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         if frame.f_code.co_name == "get_file" and "origin" in frame.f_locals:
             path = Path(frame.f_locals.get("download_target", ""))

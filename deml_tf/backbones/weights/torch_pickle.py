@@ -1,4 +1,4 @@
-"""The pickle inside a torch checkpoint, read with nothing of it run.
+"""The pickle inside a torch checkpoint, read without running any of it.
 
 A pickle is a program for a machine with a stack. This machine knows the operations that
 a state dict needs and no other. It imports and calls nothing that the file names, takes
@@ -212,18 +212,18 @@ def _call(function: Any, arguments: Any) -> Any:
 
 
 def unpickle(stream: io.BytesIO) -> tuple[Any, dict[str, Storage]]:
-    """Read the next pickle of a stream, of builtin values and tensors alone.
+    """Read the next pickle of a stream, which may hold only builtins and tensors.
 
     Args:
         stream: The file's bytes; left at the end of the pickle.
 
     Returns:
-        What the pickle holds, its tensors as `Tensor`, and the storages these name.
+        What the pickle holds, its tensors as `Tensor`, and the storages that they name.
         The keys of its dicts are texts.
 
     Raises:
-        Refused: The pickle asks for anything that is no tensor. A broken one can raise
-            whatever else: to the caller any exception means an unreadable file.
+        Refused: The pickle asks for anything but tensors. A broken one can raise any
+            other error: to the caller any exception means an unreadable file.
     """
     machine = _Machine()
     return machine.run(stream), machine.storages

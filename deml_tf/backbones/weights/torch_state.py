@@ -68,7 +68,7 @@ def _read_zip(content: bytes) -> tuple[Any, dict[str, np.ndarray]]:
         roots = [n[: -len("data.pkl")] for n in infos if n.endswith("/data.pkl")]
         if len(roots) != 1:
             raise Refused("is no torch file")
-        # Entries can share bytes, so that few of them would unpack to many.
+        # Entries can share bytes, so that a few bytes would unpack to many.
         stored = [i for i in infos.values() if i.compress_type == zipfile.ZIP_STORED]
         if sum(info.file_size for info in stored) > len(content):
             raise Refused("has parts that overlap")
@@ -123,8 +123,8 @@ def read_torch_state(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         float32, every other dtype as itself.
 
     Raises:
-        DataError: The file is missing, empty, cut short, no torch file, or asks for
-            anything that is no tensor; the message names the file and what it asked.
+        DataError: The file is missing, empty, cut short, not a torch file, or asks for
+            anything but tensors; the message names the file and what it asked for.
     """
     try:
         with open(path, "rb") as file:
