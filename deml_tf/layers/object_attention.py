@@ -65,9 +65,9 @@ class ObjectAttention(keras.layers.Layer):
     in the release, the walk on the upper features starts from the map of the lower
     ones, scaled to 0..1, resized and made to sum to 1. With the exact end, where the
     start does not matter, the result is the mean of both maps, each scaled to 0..1,
-    resized to the upper grid and made to sum to 1, so that both count equally;
-    `prior_correction` then corrects both first. A constant lower map leaves the box as
-    it is.
+    resized to the upper grid and made to sum to 1, so that both count equally; with
+    `prior_correction` both are corrected first. A constant lower map does not change
+    the box.
 
     Everything is computed in float32, whatever the policy and the features' type, and
     no gradient flows through. A GPU that multiplies in TensorFloat-32 does so here too.

@@ -44,7 +44,7 @@ class RandomRegion(keras.layers.Layer):
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 
     Raises:
-        UsageError: If the side is out of its range.
+        UsageError: If the side or the seed is out of its range.
     """
 
     multi_layer = False

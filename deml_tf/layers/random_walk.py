@@ -1,4 +1,4 @@
-"""The random walk on a feature map: the positions it visits most often stand out."""
+"""The random walk on a feature map: where it ends up most often stands out."""
 
 from typing import Any
 

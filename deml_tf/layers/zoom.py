@@ -1,6 +1,6 @@
 """Zoom: cut a box out of each image and resize it, by gathers and small products.
 
-A sample of the zoomed image is a weighted mean of a few pixels, and `BLOCK` neighbours
+A sample of the zoomed image is a mean of a few pixels, and `BLOCK` neighbouring samples
 need few more: one window of pixels is gathered and multiplied by their weights. Weight
 matrices for the whole axis would be almost all zeros and take three times as long.
 """
