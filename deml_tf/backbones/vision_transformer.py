@@ -99,10 +99,10 @@ class _Layers:
 def build(size: VisionTransformerSize, input_size: int, cut_layer: str) -> keras.Model:
     """Build the network, with kernels of zeros; `_randomise` draws others.
 
-    Departures from ViT: the blocks before the cut see the class token and its like, as
-    when the weights were trained; these are dropped at the cut, since the gates act on
-    a grid and there is no classifier, and the blocks after it attend to patches alone.
-    There is no dropout, and no pooling at the end, which SigLIP has.
+    Departures from ViT: the class token and its like pass through the blocks before the
+    cut, as when the weights were trained, and are dropped at the cut, since the gates
+    act on a grid and there is no classifier; the blocks after it attend to patches
+    alone. There is no dropout, and no pooling at the end, which SigLIP has.
 
     Args:
         size: The network's numbers.

@@ -94,7 +94,7 @@ class ObjectAttention(keras.layers.Layer):
         UsageError: If an argument is out of its range.
 
     Departures from the release: the exact end, `border="shift"`, `prior_correction` and
-    `threshold` are ours, as are maps in floats, which it truncates to 8 bits.
+    `threshold` are ours, as are maps in floats, which the release truncates to 8 bits.
     """
 
     def __init__(

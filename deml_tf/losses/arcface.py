@@ -39,8 +39,8 @@ def arcface(
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
             and floating type: normalised internally, in float32.
-        weights: Of the classes, `(n, d)`, or `(j, n, d)` for several learners; of any
-            length.
+        weights: One vector for each class, `(n, d)`, or `(j, n, d)` for several
+            learners; of any length.
         margin: Added to the angle to the own class, in radians, in [0, pi / 2].
         scale: Factor on the cosines, above 0.
 

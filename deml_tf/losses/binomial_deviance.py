@@ -57,8 +57,8 @@ def binomial_deviance(
     Raises:
         UsageError: If the shapes are not those above.
 
-    Departure from the release: the number it logs is another, whose gradient it does
-    not use; this is the function whose gradient it follows.
+    Departure from the release, which logs another number and does not use its gradient:
+    this is the function whose gradient the release follows.
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     same, other = (ops.cast(m, "float32") for m in (batch.same, batch.other))

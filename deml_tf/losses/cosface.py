@@ -30,8 +30,8 @@ def cosface(
         labels: `(b,)` or `(b, 1)`, class numbers 0 <= y < n.
         embeddings: `(b, d)`, or `(b, j, d)` for several learners; of any length
             and floating type: normalised internally, in float32.
-        weights: Of the classes, `(n, d)`, or `(j, n, d)` for several learners; of any
-            length.
+        weights: One vector for each class, `(n, d)`, or `(j, n, d)` for several
+            learners; of any length.
         margin: Taken from the cosine to the own class, at least 0.
         scale: Factor on the cosines, above 0.
 

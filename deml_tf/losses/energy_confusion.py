@@ -39,8 +39,8 @@ def energy_confusion(
     Raises:
         UsageError: If the labels or `pairs` are not those above.
 
-    Departure from the release: it draws ten images of other classes for each; this is
-    the expectation over such draws.
+    Departure from the release, which draws ten images of other classes for each: this
+    is the expectation over such draws.
     """
     pooled = ops.stop_gradient(ops.cast(pooled, "float32"))
     embeddings = ops.matmul(pooled, ops.cast(kernel, "float32"))  # (b, d)

@@ -66,7 +66,7 @@ def margin(
     if drawn is None:
         other = ops.cast(batch.other, "float32")
         drawn = ops.divide_no_nan(other, ops.sum(other, axis=-1, keepdims=True))
-    positives = ops.sum(same, axis=-1, keepdims=True)  # (b, 1), also negatives drawn
+    positives = ops.sum(same, axis=-1, keepdims=True)  # (b, 1), and negatives drawn
     total = positives[:, 0] * nu * beta[..., 0]
     active = ops.zeros_like(total)
     for weights, excess in (

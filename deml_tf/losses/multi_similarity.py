@@ -66,9 +66,9 @@ def multi_similarity(
     Raises:
         UsageError: If the shapes are not those above.
 
-    Departures from the release: it leaves out pairs of one class with a cosine above
-    1 - 1e-5, to exclude an image and itself, which are recognised by their index here;
-    and it leaves out anchors whose P or N is empty, though it divides by all anchors.
+    Departures from the release, which leaves out pairs of one class with a cosine above
+    1 - 1e-5, to exclude an image and itself (recognised here by their index), and
+    leaves out anchors whose P or N is empty, though it divides by all anchors.
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     cosines = batch.cosines()  # (j, b, B)

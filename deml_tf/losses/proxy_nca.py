@@ -55,8 +55,7 @@ class ProxyNCA(ClassWeights):
     `GroupedAdam(multipliers=..., own_l2=...)`.
 
     Args:
-        num_classes: Number of training classes, at least 2; `deml_tf.train` fills it
-            in.
+        num_classes: Training classes, at least 2; `deml_tf.train` fills the number in.
         scale: Factor on the squared distances, above 0.
         rate_multiplier: Factor on the learning rate of the proxies; the paper has none.
         l2: L2 penalty on the proxies, added to their gradients.

@@ -47,8 +47,8 @@ def smooth_ap(
     Raises:
         UsageError: If the shapes are not those above.
 
-    Departure from the release: it ranks the anchor among its own positives, which
-    raises all precisions, and it requires the same number of images of each class.
+    Departure from the release, which ranks the anchor among its own positives, so that
+    all precisions are higher, and requires the same number of images of each class.
     """
     batch = pairs_of(labels, embeddings, pairs, references)
     same, other = (ops.cast(m, "float32") for m in (batch.same, batch.other))
@@ -57,7 +57,7 @@ def smooth_ap(
     # (j, b, p, q). With itself a positive has h = 1/2, which the sum leaves out.
     among = 0.5 + ops.einsum("jbpq,bq->jbp", above, same)
     beyond = ops.einsum("jbpq,bq->jbp", above, other)
-    # Only at positives is the first a rank; elsewhere it is not used.
+    # Away from positives `among` means nothing, and is not used.
     precision = same * among / (among + beyond)
     positives = ops.sum(same, axis=-1)  # (b,)
     counted = ops.cast(positives > 0, "float32")

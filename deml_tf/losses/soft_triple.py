@@ -52,7 +52,7 @@ def soft_triple(
     Raises:
         UsageError: If the shapes are not those above.
 
-    Departure from the release: it adds 1e-5 under the root of those distances; here
+    Departure from the release, which adds 1e-5 under the root of those distances: here
     equal centres have no gradient from one another.
     """
     weights = ops.convert_to_tensor(weights)
