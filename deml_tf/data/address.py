@@ -6,7 +6,7 @@ import urllib.request
 
 _HOST = re.compile(r"[^\s/@:\[\]]+|\[[\da-fA-F:.]+\]")  # a name, an IPv4 or an [IPv6]
 LAST_PORT = 2**16 - 1
-# TensorFlow's servers take a port and no address to listen on.
+# TensorFlow's servers accept a port but no address to listen on.
 EXPOSED = (
     "Warning: TensorFlow listens on every network of this machine, and whoever reaches "
     "the port can run code here: let only a private network reach it."
@@ -20,7 +20,7 @@ def is_host(text: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host is this machine, as no other machine can reach it.
+    """Tell whether a host is a loopback address, which no other machine can reach.
 
     Args:
         host: A name or an IP address.
@@ -32,13 +32,13 @@ def is_loopback(host: str) -> bool:
 
 
 def direct(*hosts: str) -> dict[str, str]:
-    """Return what keeps TensorFlow's gRPC from asking a proxy for this machine itself.
+    """Return variables that keep TensorFlow's gRPC from using a proxy for this machine.
 
     Args:
         *hosts: Further machines that are reached without a proxy.
 
     Returns:
-        Variables for the environment, beside those that it has: none without a proxy.
+        Variables to add to the environment; none if no proxy is set.
     """
     known = urllib.request.getproxies_environment()
     if not {"grpc", "https", "http"} & known.keys():
@@ -63,7 +63,7 @@ def split(address: str) -> tuple[str, int] | None:
 
 
 def bracketed(host: str) -> str:
-    """Return a host as addresses have it: an IPv6 address in brackets.
+    """Return a host as it is written in HOST:PORT: an IPv6 address in brackets.
 
     Args:
         host: A name or an IP address, without brackets.

@@ -10,7 +10,7 @@ from deml_tf.layers.prepare import fit_square
 
 
 class Augmentation(Protocol):
-    """Makes the network's square of an image, at random."""
+    """Makes the network's square input from an image, at random."""
 
     def __call__(
         self,
@@ -37,7 +37,7 @@ class Augmentation(Protocol):
 
 
 class Release:
-    """Make the image a square, and cut and mirror that as the authors' release does."""
+    """Make the image square, then cut and mirror it as the authors' release does."""
 
     def __call__(
         self,
@@ -58,8 +58,8 @@ class RandomResizedCrop:
 
     The part has between `min_area` and all of the image's area, and is between 3/4 and
     4/3 as wide as it is high (Szegedy et al., "Going Deeper with Convolutions", CVPR
-    2015, section 6); where none of 100 draws lies within the image, it is the whole
-    image. It is cut from the image as it is on disk, and mirrored half of the time.
+    2015, section 6); if none of 100 draws lies within the image, it is the whole image.
+    It is cut from the image as it is on disk, and mirrored half of the time.
 
     Args:
         min_area: Least area of the part as a share of the image's, above 0, at most 1;

@@ -7,25 +7,25 @@ import tensorflow as tf
 
 from deml_tf.errors import UsageError
 
-# For functions with nothing to convert, which takes longer than the tracing itself.
+# For functions with nothing to convert: converting takes longer than tracing.
 plain: Any = tf.autograph.experimental.do_not_convert
-_STREAM = 0  # of the seed's random numbers; 1 is for crops and mirrors
+_STREAM = 0  # stream of the seed's random numbers; 1 is for crops and mirrors
 
 
 class BatchTable:
     """Draw the examples of any training step, without keeping a state.
 
-    Every batch holds P different classes, all equally likely, and K different images
-    of each, all equally likely. The authors' release trains on 65 x 2. Random numbers
-    are keyed by (seed, step), so step n has the same batch in every run, and a resumed
-    run goes on like one that never stopped. The cost of a batch does not grow with the
+    Every batch holds P different classes, all equally likely, and K different images of
+    each, all equally likely. The authors' release trains on 65 x 2. Random numbers are
+    keyed by (seed, step), so step n has the same batch in every run, and a resumed run
+    continues like one that never stopped. The cost of a batch does not grow with the
     number of images.
 
     Args:
         labels: `(n,)` integers, the class of each example.
         classes_per_batch: P.
         images_per_class: K.
-        seed: Any integer of 64 bits.
+        seed: Any 64-bit integer, by default 0.
 
     Raises:
         UsageError: There are fewer than P classes, or a class has fewer than K images.
@@ -70,8 +70,8 @@ class BatchTable:
             draws = _uniform(tf.shape(self._counts), class_key)
             classes = tf.math.top_k(draws, p).indices  # (p,)
             counts = tf.gather(self._counts, classes)
-            # Floyd's sampling: each draw is among one more image than the one before.
-            # An image that was drawn before is replaced by the newest one.
+            # Floyd's sampling: each draw is among one more image than the last one. An
+            # image that was drawn before is replaced by the image that was added.
             draws = _uniform([k, p], image_key)
             picks: list[tf.Tensor] = []
             for i in range(k):
@@ -85,7 +85,7 @@ class BatchTable:
 
 
 def _check_sizes(names: np.ndarray, counts: np.ndarray, p: int, k: int) -> None:
-    """Refuse sizes of a batch that classes of so many images cannot fill."""
+    """Refuse batch sizes that classes with these numbers of images cannot fill."""
     for name, value in (("classes_per_batch", p), ("images_per_class", k)):
         if value < 1:
             raise UsageError(f"{name}={value}: it must be at least 1.")
@@ -107,7 +107,7 @@ def random_key(seed: int, stream: int) -> Any:
     """Return the key of a stream of random numbers.
 
     Args:
-        seed: Any integer of 64 bits.
+        seed: Any 64-bit integer.
         stream: 0 for batches, 1 for crops and mirrors.
 
     Returns:
@@ -131,6 +131,6 @@ def fold(key: Any, number: Any) -> Any:
 
 
 def _uniform(shape: Any, key: Any) -> Any:
-    # float32 has 23 random bits only: classes would tie, and images of large classes
+    # float32 has only 23 random bits: classes would tie, and images of large classes
     # would not be equally likely.
     return tf.random.stateless_uniform(shape, key, dtype=tf.float64, alg="philox")

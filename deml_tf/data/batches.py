@@ -19,11 +19,11 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.layers.prepare import center_crop, check_geometry, fit_square
 
 _RELEASE = Release()
-_STREAM = 1  # of the seed's random numbers; 0 is for batches
+_STREAM = 1  # stream of the seed's random numbers; 0 is for batches
 
 
 def batch_files(examples: Sequence[Example], table: BatchTable, step: int) -> list[str]:
-    """Return the files of the batch of a step, in its order.
+    """Return the files of a step's batch, in the order of the batch.
 
     Args:
         examples: Examples whose labels the table holds.
@@ -67,17 +67,17 @@ def training_dataset(
     """Return the batches of the steps from `first_step` to before `last_step`.
 
     Each image, or the part of it that its example uses, is made square, cut and
-    mirrored at random. The result depends on the
-    seeds, the step and the place in the batch alone.
+    mirrored at random. The result depends only on the seeds, the step and the place in
+    the batch.
 
     Args:
         examples: Examples whose labels the table holds.
         table: Table of the batches.
-        resize_size: Side of the square before the cut, pixels.
-        input_size: Side of the cut, pixels.
+        resize_size: Side of the square before the cut, in pixels.
+        input_size: Side of the cut, in pixels.
         fit: `"squash"` or `"pad"`; see `fit_square`.
         first_step: First step of this run; a resumed run starts where it stopped.
-        last_step: First step that is not run.
+        last_step: The step before which the batches end.
         seed: Seed of cuts and mirrors.
         augmentation: How images are cut and mirrored, by default as in the authors'
             release; None cuts the centre and never mirrors.
@@ -89,12 +89,12 @@ def training_dataset(
 
     Returns:
         Images, float32 `(P * K, input_size, input_size, 3)` in 0..255, and class
-        numbers as of `class_ids`, int32 `(P * K,)`. With a share, `size` instead of
+        numbers as in `class_ids`, int32 `(P * K,)`. With a share, `size` instead of
         P * K.
 
     Raises:
-        UsageError: `fit` is unknown, the sizes do not fit each other, or the table is
-            of other examples.
+        UsageError: `fit` is unknown, the sizes do not fit each other, or the table
+            holds another number of examples.
     """
     check_geometry(resize_size, input_size, fit)
     if len(examples) != table.num_examples:
@@ -108,7 +108,7 @@ def training_dataset(
     key = random_key(seed, _STREAM)
 
     start, stop, size = share or (0, table.batch_size, table.batch_size)
-    parts = (stop - start) // size  # of each step
+    parts = (stop - start) // size  # in each step
 
     @plain
     def load(index: Any, step: Any, place: Any) -> tuple[Any, Any]:
@@ -166,7 +166,7 @@ def scoring_dataset(
 
     Args:
         examples: Examples to embed.
-        resize_size: Side of the square, pixels; the embedder cuts its centre.
+        resize_size: Side of the square, in pixels; the embedder cuts its centre.
         fit: `"squash"` or `"pad"`; see `fit_square`.
         batch_size: Images in a batch; the last batch may be smaller.
         layout: Function of an image, uint8 `(h, w, 3)`, and of its place in the list
@@ -202,7 +202,7 @@ def scoring_dataset(
 
 
 def _paths(examples: Sequence[Example], whole: bool = False) -> tf.Tensor:
-    """Return the paths, absolute ones for processes in other folders."""
+    """Return the paths, absolute if `whole`, as processes in other folders need."""
     paths = [os.path.abspath(e.path) if whole else e.path for e in examples]
     if whole:
         _refuse_converted(paths)
@@ -224,12 +224,12 @@ def _refuse_converted(paths: Sequence[str]) -> None:
 def _is_converted(path: str) -> bool:
     try:
         return bool(format_of(read_head(path)))
-    except OSError:  # who decodes it says so
+    except OSError:  # reported when it is decoded
         return False
 
 
 def _crops(examples: Sequence[Example]) -> tf.Tensor | None:
-    """Return what is used of each image, `(n, 4)`; None if that is all of all."""
+    """Return the box used of each image, `(n, 4)`; None if all are used whole."""
     if not any(e.crop for e in examples):
         return None
     with tf.device("CPU:0"):

@@ -38,7 +38,7 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
         register_plug_ins()
         with open_regular(path) as file, Image.open(file) as image:
             width, height, orientation = _stored(image)
-    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+    except Exception:  # Pillow's parsers raise a dozen errors on damaged files
         return None
     ymin, ymax = max(y, 0.0) / height, min(y + h, height) / height
     xmin, xmax = max(x, 0.0) / width, min(x + w, width) / width
@@ -56,7 +56,7 @@ def _stored(image: Image.Image) -> tuple[int, int, int]:
     width, height = image.size
     if image.format != "TIFF":
         return width, height, header_orientation(image)
-    # Pillow turns TIFF files upright by itself, and gives the size of that.
+    # Pillow turns TIFF files upright by itself, and reports the size after that.
     found = image.getexif().get(ExifTags.Base.Orientation, 1)
     orientation = found if found in range(1, 9) else 1
     if orientation >= 5:

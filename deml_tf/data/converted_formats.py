@@ -1,7 +1,7 @@
-"""Images of formats that TensorFlow does not read: converted to PNG when they are read.
+"""Images in formats that TensorFlow cannot read, converted to PNG when they are read.
 
-TIFF, AVIF and JPEG 2000 are decoded by Pillow, HEIC (of phones) by its plug-in, which
-the extra `formats` installs. It needs no TensorFlow.
+TIFF, AVIF and JPEG 2000 are decoded by Pillow, HEIC (from phones) by a plug-in of it,
+which the extra `formats` installs. This module needs no TensorFlow.
 """
 
 import contextlib
@@ -20,49 +20,50 @@ from deml_tf.data.image_limits import MOST_PIXELS
 
 _AVIF = (b"avif", b"avis")
 _HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two of more than 4 GB
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF
 _JPEG_2000 = b"\0\0\0\x0cjP  "
 _PLUG_IN = "pi_heif"
 _LARGE = 20_000_000  # pixels: 60 MB, and as much again while it is turned or converted
 _LARGE_TURN = threading.Semaphore(1)
 _FILTERS = contextlib.ExitStack()
 _FILTERS_TURN = threading.Lock()
-_inside = 0  # threads that keep Pillow's warnings back
+_inside = 0  # threads that are silencing Pillow's warnings
 
 HEADS = r"(II[*+]\x00|MM\x00[*+]|\x00\x00\x00\x0cjP  |\C{4}ftyp)\C*"
-"""The first 12 bytes of such files, and of a few others, as a pattern of RE2."""
+"""RE2 pattern of the first 12 bytes of such files, and of a few others."""
 
 
 def converted(encoded: bytes) -> bytes:
-    """Convert an image of another format to PNG.
+    """Convert an image of such a format to PNG.
 
-    The first image of the file, turned upright, in 8 bits a channel: the upper eight of
-    16. Transparency is dropped, and colour profiles are not applied, as for the formats
-    that are read directly. Threads take turns at images above 20 million pixels.
+    The result is the first image of the file, turned upright, with 8 bits per channel
+    (the upper eight of 16). Transparency is dropped, and colour profiles are not
+    applied, as for the formats that are read directly. Threads take turns at images
+    above 20 million pixels.
 
     Args:
         encoded: The image's file; any bytes at all.
 
     Returns:
-        A PNG file. The same bytes if they are of no such format, or if they cannot be
-        converted: whoever decodes them says so.
+        A PNG file; the same bytes if they are not of such a format, or if they cannot
+        be converted, which shows when they are decoded.
     """
     if not format_of(encoded):
         return encoded
     try:
         return _png(encoded)
-    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+    except Exception:  # Pillow's parsers raise a dozen errors on damaged files
         return encoded
 
 
 def why_not_converted(encoded: bytes) -> str:
-    """Say why an image is of another format, and cannot be converted.
+    """Say why an image that has to be converted cannot be.
 
     Args:
         encoded: The image's file; any bytes at all.
 
     Returns:
-        The reason, in words; empty if it can be converted or needs not be.
+        The reason, in words; empty if it can be converted or need not be.
     """
     name = format_of(encoded)
     if not name:
@@ -83,7 +84,7 @@ def format_of(encoded: bytes) -> str:
         encoded: The image's file, or its first 12 bytes; any bytes at all.
 
     Returns:
-        TIFF, AVIF, HEIC or JPEG 2000; empty if it begins as none of them.
+        TIFF, AVIF, HEIC or JPEG 2000; empty if it begins like none of them.
     """
     if encoded.startswith(_TIFF):
         return "TIFF"
@@ -107,8 +108,8 @@ def register_plug_ins() -> bool:
 
 
 def decoders() -> str:
-    """Name what decodes these formats: what one decodes, another may not."""
-    # Older ones do not know the word, and warn of it.
+    """Name the decoders of these formats: what one decodes, another may not."""
+    # Older versions do not know the word "avif", and warn about it.
     avif = "-avif" if "avif" in features.modules and features.check("avif") else ""
     heic = f"-heic{_version(_PLUG_IN)}" if importlib.util.find_spec(_PLUG_IN) else ""
     return f"pillow{Image.__version__}{avif}{heic}"
@@ -122,7 +123,7 @@ def _version(package: str) -> str:
 
 
 class _NotConverted(ValueError):
-    """An image that is left as it is, and why."""
+    """Says why an image is left as it is."""
 
 
 def _png(encoded: bytes) -> bytes:
@@ -143,9 +144,9 @@ def _png(encoded: bytes) -> bytes:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings back, and no others.
+    """Silence Pillow's warnings, and no others.
 
-    The filters are those of all threads: the first one in sets them, the last one out
+    All threads share the filters: the first thread in sets them, the last one out
     restores them.
     """
     global _inside

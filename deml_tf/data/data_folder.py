@@ -30,7 +30,7 @@ def data_path(data: DataConfig) -> Path:
         raise UsageError(
             f"data_dir={data.data_dir} does not exist; correct the path"
         ) from None
-    except (OSError, ValueError) as error:  # ValueError: what no file's name can hold
+    except (OSError, ValueError) as error:  # ValueError: an impossible name
         raise UsageError(
             f"data_dir={data.data_dir} cannot be read "
             f"({getattr(error, 'strerror', error)}); correct the path or permissions"
@@ -74,7 +74,7 @@ def find_folder(
         The folder, which holds all of the files.
 
     Raises:
-        UsageError: `data_dir` is no folder.
+        UsageError: `data_dir` is not a folder.
         DataError: A file is missing.
     """
     where = data_folder(data)

@@ -1,4 +1,4 @@
-"""What has to be said of a data set: how to read it, and what is published about it."""
+"""What describes a data set: how to read it, and what is published about it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class DataSet:
             names, labels, roles and boxes, not the images.
         counts: Published number of classes and of images by role (train, test and, if
             there is one, gallery), before classes are held out for validation. Other
-            counts are warned of. Empty if nothing is published.
+            counts cause a warning. Empty if nothing is published.
         ranks: Ranks K at which Recall@K is usually reported.
         needs_data_dir: Whether `data_dir` has to be given.
         makes_data_dir: Whether `data_dir` is made on first use.

@@ -12,7 +12,7 @@ from deml_tf.data.tensor_bytes import (
     to_number,
 )
 
-_JPEG = b"\xff\xd8\xff"  # begins what TensorFlow takes for a JPEG file
+_JPEG = b"\xff\xd8\xff"  # a file that begins so is a JPEG file to TensorFlow
 # RE2, where \C is any byte.
 _WEBP = r"RIFF\C{4}WEBP"
 _BMP_OF_8_BITS = r"BM\C{26}\x08\x00"
@@ -57,7 +57,7 @@ def _decode_other(encoded: Any) -> Any:
 @tf.function(
     input_signature=[tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.bool)],
     autograph=False,
-    # Inlined, its operations would run for images that need none of them.
+    # Inlined, its operations would run even for images that need none of them.
     experimental_attributes={"_noinline": True},
 )
 def _decode_rare(encoded: Any, webp: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Remember over runs and processes what is slow to find out again."""
+"""A cache on disk, shared by runs and processes, of what is slow to compute again."""
 
 import os
 import sqlite3
@@ -13,18 +13,18 @@ from deml_tf.cli.printing import say
 
 
 def cache_folder() -> Path | None:
-    """Return the folder for everything that can be found out again.
+    """Return the folder for everything that can be computed again.
 
     Returns:
-        The environment variable DEML_TF_CACHE, or else the user's cache folder
-        (XDG_CACHE_HOME); None where the user has no home folder.
+        That of the environment variable DEML_TF_CACHE, or else one in the user's cache
+        folder (XDG_CACHE_HOME); None if the user has no home folder.
     """
     named = os.environ.get("DEML_TF_CACHE")
     if named:
         return Path(os.path.expanduser(named))
     try:
         folder = platformdirs.user_cache_path("deml_tf")
-    except RuntimeError:  # older versions leave ~ in the path
+    except RuntimeError:  # older versions of platformdirs leave ~ in the path
         return None
     return folder if folder.is_absolute() else None
 
@@ -32,17 +32,18 @@ def cache_folder() -> Path | None:
 def file_state(status: os.stat_result) -> str:
     """Return what changes with a file's content: its size and its times.
 
-    A copy that keeps the time of the file it replaces has another time of its status.
+    A copy that takes over the modification time of the file that it replaces still has
+    another time of its status change.
     """
     return f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 class DiskCache:
-    """Values by key, each valid for one state of what it was found in.
+    """Values by key, each valid for one state of what it was computed from.
 
-    A context manager. Several processes may share the file. Where it cannot be read or
-    written, one line on the standard error says so, and from then on it is empty and
-    takes nothing.
+    A context manager. Several processes may share the file. If it cannot be read or
+    written, one line on standard error says so, and from then on the cache returns and
+    keeps nothing.
 
     Args:
         name: Name of the file without its suffix.
@@ -80,8 +81,8 @@ class DiskCache:
         """Return the value of a key; None if it is unknown or of another state.
 
         Args:
-            key: What the value was found for.
-            state: What it looks like now.
+            key: What the value was stored under.
+            state: The present state.
         """
         if not self._connection:
             return None
@@ -95,7 +96,7 @@ class DiskCache:
         return found[0] if found else None
 
     def put(self, entries: Iterable[tuple[bytes, str, bytes]]) -> None:
-        """Remember values, all of them or none.
+        """Store values, all of them or none.
 
         Args:
             entries: Key, state and value of each.

@@ -7,7 +7,7 @@ frequencies of its DCT is above their median.
 Measured on 6,033 photographs of birds (Caltech-UCSD Birds 200-2010): pairs within 68
 bits always show the same scene. Pairs of different scenes begin at 70 bits, at 62 if
 one of them is mirrored, and double with every two bits. Copies that are re-encoded,
-rescaled, stretched, turned grey, brightened, marked or cropped by 2 % a side stay
+rescaled, stretched, turned grey, brightened, marked or cropped by 2 % per side stay
 within 44 bits. The usual hash of 64 bits does not separate them: there, different
 scenes lie within 6 bits, and copies cropped by 2 % up to 12 bits apart.
 """
@@ -36,13 +36,13 @@ from deml_tf.data.orientation import header_orientation
 
 HASH_SIDE = 16  # 16 x 16 = 256 bits
 NEAR = 48
-"""Bits of 256 in which near copies differ at most. By the figures above, 120,000
-photographs hold less than one pair of different scenes within it."""
+"""Most bits, of 256, in which near copies differ. By the figures above, 120,000
+photographs hold less than one pair of different scenes within this distance."""
 MOST_PAIRS = 1_000_000
 """Pairs after which the search for near copies stops."""
 
 _SIDE = 4 * HASH_SIDE  # pixels that phash looks at
-_EVEN = 3  # grey levels: with less contrast, a hash shows rounding errors only
+_EVEN = 3  # grey levels: with less contrast, a hash shows only rounding errors
 _DARK = 16  # grey levels: the 12 bits of a camera, stored as 16, reach no further
 _BLOCK = 512  # images read at a time
 _QUERIES = 64  # hashes searched for at a time: 1 GB even if all of 120,000 match
@@ -56,14 +56,14 @@ class Fingerprint:
         problem: Why the image cannot be read; empty if it can. The other attributes are
             only set if it can.
         digest: SHA-256 of its bytes.
-        width: Pixels, after the rotation that EXIF asks for.
-        height: Pixels, likewise.
+        width: Width in pixels, after the rotation that EXIF asks for.
+        height: Height in pixels, likewise.
         kind: Format and mode as stored, such as "JPEG RGB".
         rotated: Whether EXIF asks to turn or mirror it.
         look: Its perceptual hash, 32 bytes; empty for an image of one colour, whose
             hash means nothing.
         mirrored_look: The hash of its mirror image (left to right).
-        dark: Whether it is all but black.
+        dark: Whether it is almost black.
     """
 
     problem: str = ""
@@ -92,7 +92,7 @@ class Pairs(NamedTuple):
 def fingerprints(
     paths: Sequence[str], progress: str | None = None
 ) -> list[Fingerprint]:
-    """Read images, several at a time, and take their fingerprints.
+    """Read images, several at a time, and compute their fingerprints.
 
     Args:
         paths: Paths of the images, as `read_bytes` takes them.
@@ -102,10 +102,10 @@ def fingerprints(
         One for each path. An image that cannot be read has a `problem`.
     """
     found = []
-    # Pillow decodes without the GIL; each may hold a decoded image.
+    # Pillow decodes without the GIL; each thread may hold a decoded image.
     workers = min(16, len(os.sched_getaffinity(0)))
     with warnings.catch_warnings(), ThreadPoolExecutor(workers) as pool:
-        warnings.simplefilter("ignore")  # pillow's, on odd files that it does read
+        warnings.simplefilter("ignore")  # Pillow's, about odd files that it does read
         blocks = (paths[n : n + _BLOCK] for n in range(0, len(paths), _BLOCK))
         for block in track(blocks, progress, len(paths), size=len):
             found += pool.map(fingerprint, block)
@@ -113,7 +113,7 @@ def fingerprints(
 
 
 def fingerprint(path: str) -> Fingerprint:
-    """Read one image and take its fingerprint.
+    """Read one image and compute its fingerprint.
 
     JPEG files are decoded at the smallest scale that keeps four pixels for each one
     that is hashed. That is five times as fast at 2048 x 1536 pixels, and changes at
@@ -138,8 +138,8 @@ def fingerprint(path: str) -> Fingerprint:
             width, height = image.size[:: -1 if turn > 4 else 1]
             image.draft("L", (4 * _SIDE, 4 * _SIDE))
             small = upright(grey(image).resize((_SIDE, _SIDE), _LANCZOS), turn)
-    # Decoders of broken files raise nearly anything: an unreadable image is a
-    # finding, never the end of the audit.
+    # Decoders raise nearly any error on broken files: an unreadable image is a finding,
+    # never the end of the audit.
     except Exception as error:
         return Fingerprint(problem=_reason(error))
     looks = (b"", b"")
@@ -191,7 +191,7 @@ def near_pairs(
 
     Args:
         looks: n hashes of one length, a multiple of 8 bits. Empty ones have no pairs.
-        distance: Bits in which a pair differs at most.
+        distance: Most bits in which a pair differs.
         mirrored_looks: Hashes of the mirror images. With them, a pair is an image near
             the mirror image of another; the smaller of the two distances counts.
         most: Number of pairs after which the search stops.
@@ -212,7 +212,7 @@ def near_pairs(
         # FAISS finds what is nearer than its radius.
         limits, bits, others = index.range_search(block, distance + 1)  # pyright: ignore[reportCallIssue]
         asked = start + np.repeat(np.arange(len(block)), np.diff(limits.astype(int)))
-        # The mirrored hash is no exact function of the hash: ask from both sides.
+        # The mirrored hash is not an exact function of the hash: ask from both sides.
         keep = asked < others if mirrored_looks is None else asked != others
         ends = np.sort(np.stack([asked[keep], others[keep]]), axis=0)  # (2, p)
         found.append(np.vstack([ends, bits[keep].astype(np.int64)]))
@@ -221,7 +221,7 @@ def near_pairs(
     first, second, bits = np.hstack(found)
     order = np.lexsort((bits, second, first))
     first, second, bits = first[order], second[order], bits[order]
-    once = np.ones(len(first), bool)  # of a pair found from both sides the nearer
+    once = np.ones(len(first), bool)  # keep the nearer of a pair found from both sides
     once[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
     first, second, bits = first[once], second[once], bits[once]
     order = np.argsort(bits, kind="stable")
@@ -234,8 +234,8 @@ _LANCZOS = Image.Resampling.LANCZOS
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """Return the image in 8-bit grey; of 16 bits, the upper 8 are kept."""
-    if image.mode.startswith("I"):  # 16 bit, which pillow would clip, not scale
+    """Return the image in 8-bit grey; from 16 bits, the upper 8 are kept."""
+    if image.mode.startswith("I"):  # 16 bits, which Pillow would clip, not scale
         return Image.fromarray((np.asarray(image) // 256).astype(np.uint8))
     return image.convert("L")
 

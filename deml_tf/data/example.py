@@ -16,10 +16,11 @@ class Example:
         path: File of the image, or its place in a shard; see `image_bytes`.
         label: Name of its class.
         split: Its role if the data set gives one: train, validation or test; or query
-            and gallery, if queries are searched in a set of its own.
+            and gallery, if queries are searched for in a set of their own.
         box: (ymin, xmin, ymax, xmax) of its object, each 0 to 1, relative to the
             upright image, or to what `crop` leaves of it.
-        crop: What is used of the upright image, a box like `box`; None for all of it.
+        crop: The part of the upright image that is used, a box like `box`; None for all
+            of it.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""Which files exist, asked folder by folder: asking for each file costs far more."""
+"""Which files exist, listed folder by folder: asking for each file costs far more."""
 
 import os
 
@@ -17,7 +17,7 @@ class ExistingFiles:
 
         Returns:
             The reason in words that name the file; empty if there is one, or something
-            else of that name: whether it is an image is for the scan to tell.
+            else of that name: the scan tells whether it is an image.
         """
         if "\0" in path:
             return f"the path {path!r} holds a null byte, which no file's name can"
@@ -40,5 +40,5 @@ def _names(folder: str) -> frozenset[str] | str:
         return frozenset(os.listdir(folder or os.curdir))
     except (FileNotFoundError, NotADirectoryError):
         return frozenset()
-    except (OSError, ValueError) as error:  # ValueError: what no file's name can hold
+    except (OSError, ValueError) as error:  # ValueError: an impossible name
         return getattr(error, "strerror", None) or str(error)

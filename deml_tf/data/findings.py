@@ -15,7 +15,7 @@ HALVES = {
     "train": "seen",
     "validation": "seen",
     "test": "unseen",
-    "gallery": "unseen",  # what test images are looked up in: their classes
+    "gallery": "unseen",  # searched for the test images, with their classes
 }
 WHERE = {
     "across_halves": "seen and unseen",
@@ -37,12 +37,12 @@ def find(
     Args:
         roles: Examples of train, validation, test and gallery; some may be missing.
         fingerprints: Fingerprints of all examples, role after role.
-        near_distance: Bits in which near copies differ at most.
+        near_distance: Most bits in which near copies differ.
         input_size: Side in pixels; images with a shorter side are counted.
         most_pairs: Number of pairs after which the search for near copies stops.
 
     Returns:
-        The findings, plain JSON values. `WHERE` names the kinds of copies.
+        The findings, as plain JSON values. `WHERE` names the kinds of copies.
     """
     images = [(role, e) for role, examples in roles.items() for e in examples]
     readable = [f for f in fingerprints if not f.problem]
@@ -85,7 +85,7 @@ def find(
 
 
 def spoilers(findings: Mapping[str, Any]) -> list[str]:
-    """Return what makes the test classes known in training, in parts of a sentence.
+    """Return what makes the test classes known in training, as parts of a sentence.
 
     Args:
         findings: Findings as `find` returns them.
@@ -116,7 +116,7 @@ def count(copies: Sequence[Mapping[str, Any]], where: str, **wanted: object) -> 
     Args:
         copies: The entry `exact` or `near` of the findings.
         where: A key of `WHERE`.
-        **wanted: Further values that a finding has to have.
+        **wanted: Further values that a finding must have.
 
     Returns:
         Their number.
@@ -140,7 +140,7 @@ class _Copies:
     def near(self, distance: int, most: int) -> tuple[list[dict[str, Any]], bool]:
         """Find pairs with different bytes but the same look, mirrored or not.
 
-        Of equal files the first of each half stands for all: a thousand copies of one
+        Of equal files only the first in each half is compared: a thousand copies of one
         placeholder would make half a million pairs.
         """
         keys = [
@@ -231,7 +231,7 @@ def _alike_names(roles: Mapping[str, Sequence[Example]]) -> list[dict[str, Any]]
 
 
 def _sizes(readable: Sequence[Fingerprint], input_size: int) -> dict[str, Any]:
-    """Return 0, 5, 50, 95 and 100 % quantiles of sides in pixels and of aspect."""
+    """Return 0, 5, 50, 95 and 100 % quantiles of sides (pixels) and aspect ratio."""
     if not readable:
         return {}
     sides = np.array([(f.width, f.height) for f in readable])  # (n, 2)

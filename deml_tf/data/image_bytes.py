@@ -18,13 +18,13 @@ from deml_tf.data.image_files import read_image_file
 from deml_tf.data.image_limits import MOST_BYTES
 from deml_tf.data.regular_files import open_regular, stat_regular
 
-# Only a name like those that tensorflow-datasets gives to shards is taken for one, so
-# that other files may have any name. \C is any byte in RE2: names need not be UTF-8.
+# Only names like those that tensorflow-datasets gives to shards mean a shard, so that
+# other files may have any name. \C is any byte in RE2: names need not be UTF-8.
 _PLACE = r"@(\d+):(\d+)\+(\d+)"
 _SHARD = r"\.tfrecord[^/@]*"
 _IN_TF = rf"(\C*{_SHARD}){_PLACE}"
 _IN_PYTHON = re.compile(rf"(?s)(.*{_SHARD}){_PLACE}", re.ASCII)
-_HEADER = 12  # of a record: its length in 8 bytes, and their checksum in 4
+_HEADER = 12  # of a record: its length in 8 bytes, and a checksum of it in 4
 
 
 class ShardPlace(NamedTuple):
@@ -62,7 +62,7 @@ def shard_place(path: str) -> ShardPlace | None:
 
 
 def containing_file(path: str) -> str:
-    """Return the file that holds an image, which has a size, a time and permissions.
+    """Return the file on disk that holds an image.
 
     Args:
         path: Path of an image.
@@ -103,12 +103,11 @@ def read_bytes(path: str, convert: bool = True) -> bytes:
         convert: Whether to convert it to PNG where its format has to be converted.
 
     Returns:
-        The bytes as stored, fewer than LENGTH if the shard ends before, or those of the
+        The bytes as stored, fewer than LENGTH if the shard ends early, or those of the
         PNG file.
 
     Raises:
-        OSError: The file cannot be read, or is none that holds images; see
-            `read_image_file`.
+        OSError: The file cannot be read, or cannot hold images; see `read_image_file`.
     """
     place = shard_place(path)
     if not place:
@@ -121,19 +120,19 @@ def read_bytes(path: str, convert: bool = True) -> bytes:
 
 
 def read_head(path: str) -> bytes:
-    """Read the first 12 bytes of an encoded image, by which its format is known.
+    """Read the first 12 bytes of an encoded image, which tell its format.
 
     Args:
         path: Path of an image.
 
     Raises:
-        OSError: As `stat_regular`, or the file may not be read.
+        OSError: As `stat_regular`, or reading the file is not permitted.
     """
     place = shard_place(path)
     with open_regular(containing_file(path)) as file:
         if place:
             file.seek(place.record + _HEADER + place.start)
-        return file.read(12) or b""  # some of /proc never answer
+        return file.read(12) or b""  # some files of /proc never answer
 
 
 def read_tensor(path: Any, elsewhere: bool = False) -> tf.Tensor:
@@ -142,16 +141,16 @@ def read_tensor(path: Any, elsewhere: bool = False) -> tf.Tensor:
     Args:
         path: Scalar string, the path of an image.
         elsewhere: Whether another process may run it, so that shards are read without
-            Python. These operations have a state as TensorFlow sees it: where it is to
-            be deterministic, it would read one image after the other.
+            Python. TensorFlow counts the operations that do this as stateful; in
+            deterministic mode it would read one image after the other.
 
     Returns:
-        Scalar string, the bytes as stored; those of a PNG file where the format has to
-        be converted, in Python.
+        Scalar string, the bytes as stored; those of a PNG file if the format has to be
+        converted, in Python.
 
     Raises:
         tf.errors.OpError: It cannot be read.
-        OSError: The same, of a shard outside of graphs.
+        OSError: The same, for a shard outside of graphs.
     """
     path = tf.convert_to_tensor(path, tf.string)
     encoded = tf.cond(

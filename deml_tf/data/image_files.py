@@ -1,6 +1,7 @@
-"""What counts as an image file, by its name and its size; found and read.
+"""Which files count as images, by name and size; finding and reading them.
 
-One rule for training, audit, evaluation, export and client. It needs no TensorFlow.
+The rule is the same for training, audit, evaluation, export and client. This module
+needs no TensorFlow.
 """
 
 import os
@@ -44,8 +45,8 @@ class Found(NamedTuple):
 
     Attributes:
         images: Paths of the images.
-        left_out: Paths of the files that are no images, and of the folders that were
-            not looked into.
+        left_out: Paths of the files that are not images, and of the folders that were
+            not searched.
     """
 
     images: list[str]
@@ -59,8 +60,8 @@ def is_hidden(name: str) -> bool:
         name: Its name without the folder it is in.
 
     Returns:
-        True for a name that begins with a dot, as the copies of images that macOS and
-        Jupyter make, and for folders such as `__MACOSX`.
+        True for a name that begins with a dot, like those of the copies of images that
+        macOS and Jupyter make, and for folders such as `__MACOSX`.
     """
     return name.startswith(".") or name in _FOREIGN
 
@@ -73,7 +74,7 @@ def is_image(path: str | os.PathLike[str]) -> bool:
 
     Returns:
         True for a name that is not hidden and has one of the endings, in any case. A
-        file without an ending is an image if it begins as one.
+        file without an ending is an image if it begins like one.
     """
     name = os.path.basename(path)
     ending = os.path.splitext(name)[1].lower()
@@ -81,20 +82,20 @@ def is_image(path: str | os.PathLike[str]) -> bool:
         return not is_hidden(name) and ending in SUFFIXES + UNREADABLE_SUFFIXES
     try:
         with open_regular(path, MOST_BYTES) as file:
-            head = file.read(16) or b""  # some of /proc never answer
+            head = file.read(16) or b""  # some files of /proc never answer
     except OSError:
         return False
     return media_type(head) is not None or bool(format_of(head))
 
 
 def media_type(encoded: bytes) -> str | None:
-    """Tell by its first 12 bytes what an image is for browsers.
+    """Return the media type of an image, for browsers, from its first 12 bytes.
 
     Args:
         encoded: The image's file, or its beginning; any bytes at all.
 
     Returns:
-        Such as "image/jpeg"; None if it begins as no image of a format that is read.
+        Such as "image/jpeg"; None if it begins like no format that TensorFlow reads.
     """
     if encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP":
         return "image/webp"
@@ -106,9 +107,9 @@ def media_type(encoded: bytes) -> str | None:
 
 
 def find_image_files(folder: str | os.PathLike[str]) -> Found:
-    """Find the images in a folder and in all folders below it, links among them.
+    """Find the images in a folder and in all folders below it, linked ones too.
 
-    Each folder is looked into once: links that lead back to it do no harm.
+    Each folder is searched once: links that lead back to it do no harm.
 
     Args:
         folder: The folder.
@@ -117,7 +118,7 @@ def find_image_files(folder: str | os.PathLike[str]) -> Found:
         The images and what is left out, in the order of names.
 
     Raises:
-        OSError: A folder cannot be looked into.
+        OSError: A folder cannot be read.
     """
     found, known, waiting = Found([], []), set(), [os.fspath(folder)]
     while waiting:
@@ -149,7 +150,7 @@ def look_into(folder: str | os.PathLike[str]) -> Found:
         folder: The folder.
 
     Raises:
-        UsageError: It, or a folder below it, cannot be looked into.
+        UsageError: It, or a folder below it, cannot be read.
     """
     try:
         return find_image_files(folder)
@@ -161,7 +162,7 @@ def look_into(folder: str | os.PathLike[str]) -> Found:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder or a link to one; a looped link is none."""
+    """Tell whether an entry is a folder or a link to one; a looped link is neither."""
     try:
         return entry.is_dir()
     except OSError:
@@ -181,7 +182,7 @@ def count_left_out(paths: Sequence[str]) -> str:
 
 
 def read_image_file(path: str | os.PathLike[str], convert: bool = True) -> bytes:
-    """Read a whole image file, never waiting for one that is no regular file.
+    """Read a whole image file, without waiting on one that is not a regular file.
 
     Args:
         path: The file.

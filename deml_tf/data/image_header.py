@@ -1,7 +1,7 @@
-"""What decoding an encoded image would cost, told before any pixel is decoded.
+"""What decoding an encoded image would cost, found before any pixel is decoded.
 
-String and tensor operations alone, so that a served model can refuse an image that
-would unpack into more memory, or take more time, than the server has.
+This uses string and tensor operations alone, so that a served model can refuse an image
+that would unpack into more memory, or take more time, than the server has.
 """
 
 from typing import Any
@@ -13,24 +13,25 @@ from deml_tf.data.tensor_bytes import byte_count, bytes_at, starts_with, to_numb
 
 MOST_SCANNED = 16 * MOST_PIXELS
 """Pixels times scans of the largest JPEG that is decoded. Programs write a progressive
-one in about ten scans, each of which takes some 1.5 ns a pixel; a file has room for
+JPEG in about ten scans, each of which takes some 1.5 ns per pixel; a file has room for
 hundreds."""
 
 MOST_GIF_BYTES = 2**24
-"""Bytes of the largest GIF that is decoded: to find its frames takes 20 bytes of memory
-for each, as much in all as the largest image."""
+"""Bytes of the largest GIF that is decoded: finding its frames takes 20 times as much
+memory, in all as much as the largest image."""
 
 # The first bytes of each format, by which TensorFlow's decoder tells them apart.
 _MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"RIFF")
 _MOST = (MOST_BYTES, MOST_BYTES, MOST_GIF_BYTES, MOST_BYTES, MOST_BYTES, MOST_BYTES)
-_HEAD = 34  # bytes; every size but JPEG's is among them
+_HEAD = 34  # bytes that hold the image's size in every format but JPEG
 _IHDR = b"\0\0\0\x0dIHDR"  # length and name of the chunk that a PNG begins with
 _MOST_BLOCKS = 2000  # of a GIF: frames and what stands between them
 _MOST_SEGMENTS = 1000  # of a JPEG before its first scan
 _MOST_SCANS = 1000  # of a JPEG, however small
-_MOST_TEXTS = 32  # compressed, of a PNG: each unpacks into up to 8 MB, and is ignored
+# Compressed texts of a PNG: each unpacks into up to 8 MB, and is ignored.
+_MOST_TEXTS = 32
 _MOST_AREA = 2**61
-# In place of the number of pixels where something else is too much.
+# Returned instead of the number of pixels if something else is too much.
 _BYTES, _BLOCKS, _ORDER, _SCANS, _TEXTS = range(2**62, 2**62 + 5)
 _REASONS = {
     _BYTES: f"it is a GIF of more than {MOST_GIF_BYTES >> 20} MiB",
@@ -42,13 +43,14 @@ _REASONS = {
 
 
 def refusal(encoded: bytes) -> str:
-    """Say why an image is not to be decoded.
+    """Say why an image must not be decoded.
 
     Args:
         encoded: The image's file; any bytes at all.
 
     Returns:
-        The reason, in words; empty if the decoder may tell whether it is an image.
+        The reason, in words; empty if the decoder may try, and tell whether it is an
+        image.
     """
     try:
         found = int(_pixels_of(encoded))
@@ -69,30 +71,30 @@ def is_decodable(encoded: Any) -> tf.Tensor:
         Scalar boolean. True does not say that the file is whole.
 
     Raises:
-        tf.errors.OpError: JPEG whose header cannot be read; nor could the image.
+        tf.errors.OpError: A JPEG whose header, and so the image, cannot be read.
     """
     found = pixels(encoded)
     return (found > 0) & (found <= MOST_PIXELS)
 
 
 def pixels(encoded: Any) -> tf.Tensor:
-    """Count the pixels that decoding an image would make, by its header.
+    """Count the pixels that decoding an image would make, from its header.
 
-    JPEG, PNG, GIF (all its frames together, since all are unpacked to show the first),
-    BMP and WebP, after the formats' own specifications. The size of the file comes
-    first.
+    It knows JPEG, PNG, GIF (all its frames together, since all are unpacked to show the
+    first), BMP and WebP, by the formats' own specifications. The size of the file is
+    checked first.
 
     Args:
         encoded: Scalar string, the image's file; any bytes at all.
 
     Returns:
-        Scalar int64; 0 where the bytes are too few or of no such format. More than
+        Scalar int64; 0 if the bytes are too few or of no such format. More than
         `MOST_PIXELS` also if the file is too large, a GIF has too many blocks, a JPEG
-        too many scans or a PNG too many texts, or a PNG does not begin with its size:
-        a decoder might take another.
+        too many scans or a PNG too many texts, or a PNG does not begin with its size,
+        since a decoder might find another.
 
     Raises:
-        tf.errors.OpError: JPEG whose header cannot be read; nor could the image.
+        tf.errors.OpError: A JPEG whose header, and so the image, cannot be read.
     """
     head = bytes_at(encoded, 0, _HEAD)
     kinds = [starts_with(head, magic) for magic in _MAGIC]
@@ -119,8 +121,8 @@ _pixels_of = tf.function(
 
 def _jpeg(encoded: Any) -> Any:
     area = _area(*tf.unstack(tf.io.extract_jpeg_shape(encoded)[:2]))
-    # A scan begins with these two bytes. Where they stand in other data it counts too
-    # many, so the header is asked before an image is refused.
+    # Each scan begins with these two bytes. They may also occur in other data, so the
+    # header is read before an image is refused.
     scans = _count(encoded, b"\xff\xda", _MOST_SCANS)
     return tf.cond(
         (area * scans <= MOST_SCANNED) & (scans < _MOST_SCANS),
@@ -138,7 +140,7 @@ def _has_one_scan(encoded: Any) -> Any:
         marker, size = head[1], head[2] * 256 + head[3]
         fill = marker == 0xFF  # any number of them may stand before a marker
         scan = marker == 0xDA
-        # Others have no size, or are not to stand here.
+        # Other markers have no size, or must not stand here.
         valid = (marker >= 0xC0) & ((marker < 0xD0) | (marker > 0xD9)) & (size >= 2)
         colours = tf.where((marker == 0xC0) | (marker == 0xC1), head[9], colours)
         following = tf.where(valid & ~scan, at + 2 + size, end)
@@ -172,7 +174,7 @@ def _count(encoded: Any, mark: bytes, most: int) -> Any:
 
 
 def _webp(head: Any) -> Any:
-    """Lossy: 14 bits a side; lossless: 14 bits less one; extended: 24 bits less one."""
+    """Lossy: sides of 14 bits; lossless: 14 bits, less one; extended: 24, less one."""
     lossy = _area(_little(head[26:28]) % 2**14, _little(head[28:30]) % 2**14)
     bits = _little(head[21:25])
     lossless = _area(bits % 2**14 + 1, bits // 2**14 % 2**14 + 1)
@@ -183,10 +185,10 @@ def _webp(head: Any) -> Any:
 
 
 def _gif(encoded: Any) -> Any:
-    """Count the pixels of all frames, or of the square around them if that is more."""
+    """Count the pixels of all frames, or greatest width x height if that is more."""
     data = tf.cast(tf.io.decode_raw(encoded, tf.uint8), tf.int32)
     size = tf.size(data)
-    data = tf.pad(data, [[0, 16]])  # bytes that are missing read as zeros
+    data = tf.pad(data, [[0, 16]])  # missing bytes read as zeros
     places = tf.range(size + 16)
     # Data come in chained blocks, a length and as many bytes, up to a length of 0.
     # Jumping twice as far each time finds every chain's end in few steps, however
@@ -233,6 +235,6 @@ def _little(values: Any) -> Any:
 
 
 def _signed(values: Any) -> Any:
-    """Read a signed number's size; BMP's height is negative when it runs downwards."""
+    """Read a number without its sign: BMP's height is negative if it runs downwards."""
     number = _little(values)
     return tf.where(number >= 2**31, 2**32 - number, number)

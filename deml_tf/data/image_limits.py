@@ -6,4 +6,4 @@ limit is five times that; Pillow warns at 89 million."""
 
 MOST_BYTES = 2**28
 """Bytes of the largest image file that is read. A JPEG of `MOST_PIXELS` pixels takes
-about a fifth of this; uncompressed at 4 bytes a pixel, 67 million pixels reach it."""
+about a fifth of this; uncompressed at 4 bytes per pixel, 67 million pixels reach it."""

@@ -23,7 +23,7 @@ def decode(path: Any, elsewhere: bool = False) -> tf.Tensor:
         elsewhere: Whether another process may run it; see `read_tensor`.
 
     Returns:
-        uint8 `(h, w, 3)`, as `decode_bytes` gives it.
+        uint8 `(h, w, 3)`, as `decode_bytes` returns it.
     """
     return decode_bytes(read_tensor(path, elsewhere))
 
@@ -52,8 +52,8 @@ def cut_out(image: tf.Tensor, box: Any) -> tf.Tensor:
         box: `(4,)` float32, ymin, xmin, ymax, xmax from 0 to 1, relative to the image.
 
     Returns:
-        Its pixels, from the nearest border of a pixel to the nearest on each axis, but
-        one pixel at least.
+        Its pixels: each side of the box is moved to the nearest border of a pixel, but
+        at least one pixel is left.
     """
     sides = tf.shape(image)[:2]
     borders = tf.reshape(box, (2, 2)) * tf.cast(sides, tf.float32)
@@ -98,9 +98,9 @@ def random_crop_and_mirror(image: tf.Tensor, size: int, seed: tf.Tensor) -> tf.T
 
 
 def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
-    """Names the files behind a reading error of a dataset, which tf.data does not.
+    """Name the files behind a reading error of a dataset, which tf.data does not.
 
-    For the error path only: it reads every file again. Use it as
+    For the error path only, since it reads every file again. Use it as
 
         except tf.errors.OpError as error:
             raise explain_unreadable(paths, error) from error
@@ -114,12 +114,12 @@ def explain_unreadable(paths: Iterable[str], error: Exception) -> Exception:
         memory ran out.
     """
     if isinstance(error, tf.errors.ResourceExhaustedError):
-        return error  # of memory
+        return error  # memory ran out
     bad = {}
     with tf.device("CPU:0"):
         for path in dict.fromkeys(paths):
             try:
-                stat_image(path)  # or a pipe would be waited for
+                stat_image(path)  # or the next line would wait for a pipe
                 decode(os.fsencode(path))
             except OSError as failure:
                 bad[path] = str(failure.strerror)

@@ -12,19 +12,19 @@ from deml_tf.errors import UsageError
 LAYOUTS = ("as_is", "shifted", "cluttered", "several", "empty")
 SHIFT = 0.25  # of a side
 SIDES = {"up": (-1, 0), "down": (1, 0), "left": (0, -1), "right": (0, 1)}
-PATCHES, PATCH = 4, 0.25  # how many, and of which share of a side
+PATCHES, PATCH = 4, 0.25  # their number, and their side as a share of the image's
 CORNERS = ((0.0, 0.0), (0.0, 0.75), (0.75, 0.0), (0.75, 0.75))
-CELLS = 4  # a side of what is left of an empty image
+CELLS = 4  # per side of what is left of an image in `empty`
 
 
 class Layout:
     """A way to lay out the images of a list, the same for the same seed.
 
     - `shifted`: the image moves by a quarter of its side to one of the four sides; what
-      it uncovers has the mean colour of its border. The side is one on which the middle
-      of the listed box stays in the image.
+      it uncovers has the mean colour of its border. The side is chosen so that the
+      middle of the listed box stays in the image.
     - `cluttered`: the middles of four images of other classes are pasted in, each a
-      quarter of the side: outside the listed box, or into the corners where none is.
+      quarter of the side: outside the listed box, or into the corners if there is none.
     - `several`: the image and one of another class, both whole, in the two halves of a
       canvas of the image's size.
     - `empty`: the image's colours without an object: 4 x 4 cells of it in another
@@ -34,13 +34,13 @@ class Layout:
         name: One of these, not `as_is`.
         examples: The images.
         read: Function from an example to its image, uint8 `(h, w, 3)`.
-        seed: Of all choices; image n has random numbers of its own.
+        seed: Seed of all choices, by default 0; image n has random numbers of its own.
 
     Raises:
-        UsageError: `cluttered` or `several`, and all images are of one class.
+        UsageError: It is `cluttered` or `several`, and all images are of one class.
 
     Attributes:
-        examples: The images with their boxes in the new layout; None in `empty`.
+        examples: The images with their boxes in the new layout; no boxes in `empty`.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ def shift(image: np.ndarray, move: tuple[int, int]) -> np.ndarray:
 
     Args:
         image: uint8 `(h, w, 3)`.
-        move: -1, 0 or 1 down, and the same to the right.
+        move: Quarters down and to the right, -1, 0 or 1 each.
     """
     h, w = image.shape[:2]
     y, x = (round(SHIFT * side) * step for side, step in zip((h, w), move, strict=True))
@@ -174,14 +174,14 @@ def halve_box(box: Box, on_right: bool) -> Box:
 def draw_places(
     box: Box | None, random: np.random.Generator
 ) -> Sequence[tuple[float, float]]:
-    """Draw where patches go: beside a box as far as there is room, and each other.
+    """Draw where patches go: side by side and, as far as there is room, beside a box.
 
     Args:
-        box: Of the object; None for the four corners.
-        random: Where the choice comes from.
+        box: Box of the object; None for the four corners.
+        random: Source of the choice.
 
     Returns:
-        Upper left corners (y, x), shares of the image.
+        Upper left corners (y, x), as shares of the image.
     """
     if box is None:
         return CORNERS
@@ -207,8 +207,8 @@ def clutter(
     Args:
         image: uint8 `(h, w, 3)`.
         others: uint8 `(h', w', 3)` each.
-        places: Of the patches, as `draw_places` gives them.
-        box: What stays as it is.
+        places: Places of the patches, as `draw_places` returns them.
+        box: The part that stays as it is; None if there is none.
     """
     h, w = image.shape[:2]
     found = image.copy()
@@ -226,11 +226,11 @@ def clutter(
 
 
 def empty(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Leave of an image its coarse colours, in another order and blurred.
+    """Reduce an image to its coarse colours, in another order and blurred.
 
     Args:
         image: uint8 `(h, w, 3)`.
-        random: Where the order comes from.
+        random: Source of the order.
     """
     small = np.asarray(
         Image.fromarray(image).resize((CELLS, CELLS), Image.Resampling.BOX)
@@ -248,7 +248,7 @@ def _border_colour(image: np.ndarray) -> np.ndarray:
 
 
 def _resized(image: np.ndarray, h: int, w: int) -> np.ndarray:
-    """Resize an image; smaller, each pixel is a mean."""
+    """Resize an image; if it shrinks, each pixel is a mean."""
     whole = Image.fromarray(np.ascontiguousarray(image))
     return np.asarray(whole.resize((w, h), Image.Resampling.BILINEAR))
 

@@ -10,10 +10,10 @@ from deml_tf.errors import DataError
 
 
 def refuse_without_boxes(split: Split, data: DataConfig) -> None:
-    """Refuse images that should be cropped to their boxes and have none.
+    """Refuse images that should be cropped to their boxes but have none.
 
-    Images that cannot be read have none either, and are no reason here: the scan of all
-    images deals with them.
+    Images that cannot be read have none either, but are not refused here: the scan of
+    all images deals with them.
 
     Args:
         split: The examples by role.
@@ -26,7 +26,7 @@ def refuse_without_boxes(split: Split, data: DataConfig) -> None:
         return
     found = [e for role in ROLES for e in getattr(split, role)]
     without = [e for e in found if e.box is None]
-    # One at a time: mostly the first is the reason.
+    # One at a time: usually the first one can be read, and is refused.
     path = next((e.path for e in without if not find_bad([e.path])), None)
     if path is not None:
         raise DataError(
@@ -37,7 +37,7 @@ def refuse_without_boxes(split: Split, data: DataConfig) -> None:
 
 
 def crop_to_boxes(split: Split, data: DataConfig) -> Split:
-    """Have only the box of each image used, if the settings say so.
+    """Use only the box of each image, if the settings say so.
 
     The box is cut out of the upright image as it is listed, whatever its shape; it then
     becomes square as an image does.
@@ -47,7 +47,7 @@ def crop_to_boxes(split: Split, data: DataConfig) -> Split:
         data: Says whether images are cropped.
 
     Returns:
-        The split; its images, if cropped, with the whole of what is left as the box.
+        The split; if its images are cropped, their boxes are the whole crops.
     """
     if not data.crop_to_box:
         return split

@@ -41,8 +41,8 @@ def turn_upright(image: Any, encoded: Any) -> tf.Tensor:
     Returns:
         uint8 `(h, w, 3)`, upright.
     """
-    # Most images hold no EXIF. To search for its name costs far less than to go
-    # through the chunks.
+    # Most images hold no EXIF. Searching for its name costs far less than going through
+    # the chunks.
     turned = tf.cond(
         _marked(encoded) > 0, lambda: _turned(image, encoded), lambda: image
     )
@@ -95,8 +95,8 @@ def upright(image: Any, orientation: Any) -> tf.Tensor:
     row, column = tf.range(rows)[:, None], tf.range(columns)
     row = tf.where(among(3, 4, 7, 8), rows - 1 - row, row)
     column = tf.where(among(2, 3, 6, 7), columns - 1 - column, column)
-    # On some machines tf.transpose of bytes logs an error of oneDNN. Of the numbers of
-    # all pixels there is one array, a third larger than the image, and no second.
+    # On some machines tf.transpose of bytes logs an error of oneDNN. This needs a
+    # single array of pixel numbers, which is a third larger than the image.
     place = row * tf.where(swap, 1, w) + column * tf.where(swap, w, 1)
     turned = tf.gather(tf.reshape(image, [h * w, c]), place)
     return tf.ensure_shape(turned, [None, None, image.shape[-1]])
@@ -105,8 +105,8 @@ def upright(image: Any, orientation: Any) -> tf.Tensor:
 def header_orientation(image: Image.Image) -> int:
     """Return the orientation of an image that Pillow has opened but not decoded.
 
-    It reads the beginning of the file only, and so misses what a PNG file gives after
-    its pixels. Good enough for lists of boxes.
+    It reads only the beginning of the file, and so misses what a PNG file gives after
+    its pixels. This is good enough for lists of boxes.
 
     Args:
         image: The image, as `PIL.Image.open` returns it.
@@ -133,7 +133,7 @@ def _marked(encoded: Any) -> Any:
         tf.TensorSpec([], tf.string),
     ],
     autograph=False,
-    # Inlined, its operations would run for images that need none of them.
+    # Inlined, its operations would run even for images that need none of them.
     experimental_attributes={"_noinline": True},
 )
 def _turned(image: Any, encoded: Any) -> Any:

@@ -5,17 +5,17 @@ from pathlib import Path
 
 
 def resolve_parents(path: str | os.PathLike[str]) -> str:
-    """Write a path without a .. that follows a folder, which may be a link.
+    """Resolve each .. of a path that follows a folder, which may be a link.
 
-    After a link, .. is the folder above where it leads. So does the system read a path;
-    shortening its text names another folder.
+    After a link, .. is the folder above the link's target. The system reads a path in
+    this way; shortening its text would name another folder.
 
     Args:
-        path: A path, perhaps of nothing that exists.
+        path: A path; it need not exist.
 
     Returns:
-        A path of the same file, without . and double slashes. Only what leads to such a
-        link is resolved.
+        A path of the same file, without . and double slashes. Only the part up to such
+        a link is resolved.
     """
     found = ""
     for part in Path(path).parts:

@@ -1,6 +1,6 @@
-"""Open files that are files: no pipe, device or socket, and none too large to hold.
+"""Open regular files: no pipe, device or socket, and none too large for the memory.
 
-Reading a pipe waits for ever, and so does opening it; a device may never end.
+Opening a pipe may wait for ever, and so may reading it; a device may never end.
 """
 
 import errno
@@ -21,7 +21,7 @@ _KINDS = (
 def stat_regular(
     path: str | os.PathLike[str], most_bytes: int = sys.maxsize
 ) -> os.stat_result:
-    """Return the status of a file that can be read without waiting or running full.
+    """Return the status of a file, if it can be read without hanging or filling memory.
 
     Args:
         path: The file.
@@ -31,12 +31,12 @@ def stat_regular(
         Its status.
 
     Raises:
-        OSError: There is none, or it is a folder, a pipe, a socket, a device or too
-            large; `strerror` says what.
+        OSError: It does not exist, or is a folder, a pipe, a socket, a device or too
+            large; `strerror` says which.
     """
     try:
         status = os.stat(path)
-    except ValueError as error:  # a null byte, or what no file's name can hold
+    except ValueError as error:  # a null byte, or another impossible name
         words = f"no file has such a name: {error}"
         raise OSError(errno.EINVAL, words, os.fspath(path)) from error
     for is_kind, number, words in _KINDS:
@@ -51,7 +51,7 @@ def stat_regular(
 def open_regular(
     path: str | os.PathLike[str], most_bytes: int = sys.maxsize
 ) -> BinaryIO:
-    """Open a file that can be read without waiting or running full.
+    """Open a file, if it can be read without hanging or filling the memory.
 
     Args:
         path: The file.
@@ -61,8 +61,8 @@ def open_regular(
         The file, open for reading.
 
     Raises:
-        OSError: As `stat_regular`, or it may not be read.
+        OSError: As `stat_regular`, or reading it is not permitted.
     """
     stat_regular(path, most_bytes)
-    # If it has become a pipe by now, even that does not wait.
+    # Even if it has become a pipe by now, this does not wait.
     return open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))

@@ -38,9 +38,9 @@ _MOST_THREADS = 16  # each may hold a decoded image
 
 
 def cache_name() -> str:
-    """Return the name of the cache of what decodes here."""
-    # Another decoder, or another rule of what is bad (then raise the number), judges
-    # anew.
+    """Return the name of the cache of which images can be decoded here."""
+    # With another decoder, or another rule of what is bad (then raise the number),
+    # images are judged anew.
     return f"scan-6-tf{tf.__version__}-{decoders()}"
 
 
@@ -114,7 +114,7 @@ def refuse_bad(paths: Iterable[str]) -> None:
         paths: Paths of the images.
 
     Raises:
-        DataError: The first one that is bad, and why; the others are counted.
+        DataError: Some are bad: the first is named with the reason, the others counted.
     """
     bad = find_bad(paths)
     if bad:
@@ -199,7 +199,7 @@ def _judge_all(paths: list[str]) -> Iterator[_Verdict]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Pillow's warnings back."""
+    """Silence Pillow's warnings."""
     with warnings.catch_warnings():
         # They concern sizes below our own limit, and odd metadata that is not used.
         warnings.simplefilter("ignore")
@@ -209,14 +209,14 @@ def _quiet() -> Iterator[None]:
 def _judge(path: str) -> _Verdict:
     try:
         encoded = read_bytes(path)
-        if shard_place(path):  # trainings do not compare its checksum
+        if shard_place(path):  # training does not verify its checksum
             with tf.device("CPU:0"):
                 read_record(os.fsencode(path))
     except OSError as error:
         return _Verdict(str(error.strerror), lasts=False)
     except tf.errors.DataLossError as error:
         return _Verdict(why_not(error))
-    except tf.errors.OpError as error:  # the disk may answer again
+    except tf.errors.OpError as error:  # the disk may recover
         return _Verdict(why_not(error), lasts=False)
     except MemoryError:
         return _Verdict("it does not fit into memory", lasts=False)
@@ -227,7 +227,7 @@ def _judge_bytes(encoded: bytes) -> _Verdict:
     if not encoded:
         return _Verdict("it is empty")
     if reason := why_not_converted(encoded):
-        return _Verdict(reason, lasts=False)  # the plug-in may be installed
+        return _Verdict(reason, lasts=False)  # the plug-in may be installed later
     try:
         with tf.device("CPU:0"):
             if reason := refusal(encoded):
@@ -250,7 +250,7 @@ def _kind(encoded: bytes) -> str:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             kind = str(image.format)
-    except Exception:  # its parsers raise a dozen kinds on damaged files
+    except Exception:  # its parsers raise a dozen errors on damaged files
         return ""
     if kind in (*FORMATS, "MPO"):
         return ""

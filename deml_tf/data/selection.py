@@ -44,11 +44,11 @@ def read_examples(data: DataConfig) -> list[Example]:
 def read_split(data: DataConfig, seed: int, needed: Collection[str] = SIDES) -> Split:
     """Read a data set, split its classes and print how many there are.
 
-    A benchmark whose counts are not the published ones is warned of.
+    Warns of a benchmark whose counts are not the published ones.
 
     Args:
         data: Names the data set, its place and the share of validation classes.
-        seed: Of the choice of validation classes.
+        seed: Seed of the choice of validation classes.
         needed: See `zero_shot_split`.
 
     Returns:
@@ -76,13 +76,13 @@ def run_split(record: Path, data: DataConfig, seed: int) -> Split:
     """Return the split that a run was begun with, and print how many images it has.
 
     Args:
-        record: The run's record of it.
+        record: The run's record of the split.
         data: Names the data set and its place.
-        seed: Of the choice of validation classes.
+        seed: Seed of the choice of validation classes.
 
     Returns:
-        The examples by role: of a run of versions up to 0.2, which has no record, those
-        of the data set as it is now.
+        The examples by role; for a run of versions up to 0.2, which has no record,
+        those of the data set as it is now.
 
     Raises:
         UsageError: The data set is not where it was.
@@ -108,7 +108,7 @@ def _print_counts(split: Split) -> None:
 
 
 def fill_batches(split: Split, classes_per_batch: int, images_per_class: int) -> Split:
-    """Leave training classes out that are too small for a batch, and print how many.
+    """Leave out training classes that are too small for a batch, and print how many.
 
     Args:
         split: The examples by role.

@@ -11,10 +11,10 @@ from deml_tf.cli.error_text import why_not
 from deml_tf.data.address import MEND, direct, split
 from deml_tf.errors import DataError, UsageError
 
-_AHEAD = 64  # batches that may come before one that is waited for
+_AHEAD = 64  # batches that may arrive before the one that is waited for
 _PATIENCE = 5  # seconds
-# What a gRPC client sends first: the preface of HTTP/2 and no settings of its own. A
-# server answers with its settings.
+# What a gRPC client sends first: the preface of HTTP/2 and empty settings. A server
+# answers with its own settings.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0"
 
 
@@ -34,7 +34,7 @@ def check_service(address: str, flag: str = "data_service") -> None:
         with socket.create_connection((host.strip("[]"), port), _PATIENCE) as server:
             server.sendall(_HELLO)
             answer = server.recv(len(_HELLO))
-    except (OSError, UnicodeError) as error:  # no name of a host is the latter
+    except (OSError, UnicodeError) as error:  # the latter: not a host's name
         reason = getattr(error, "strerror", None) or error
         raise DataError(
             f"{flag}={address} does not answer ({reason}): start it first with "
@@ -54,9 +54,9 @@ def through_service(
 ) -> tf.data.Dataset:
     """Have a tf.data service read the batches, and put them back in order.
 
-    The service gives numbers of batches to those of its workers that are free. A batch
-    depends on its number alone, so no state of the service has to be saved: a training
-    that is resumed asks for the numbers that are left.
+    The service hands the numbers of batches to its free workers. A batch depends on its
+    number alone, so no state of the service has to be saved: a resumed training asks
+    for the numbers that are left.
 
     Args:
         numbers: A range of batch numbers.
@@ -104,7 +104,7 @@ def through_service(
 def _in_order(
     served: tf.data.Dataset, numbers: Iterable[int], address: str
 ) -> Iterator[Any]:
-    """Yield the batches of `numbers`, which the service gives in any order."""
+    """Yield the batches of `numbers`, which arrive from the service in any order."""
     early: dict[int, Any] = {}
     arriving = iter(served)
     for number in numbers:

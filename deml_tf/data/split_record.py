@@ -1,8 +1,8 @@
 """The split of a run, as it was when the run began.
 
-What the data flags mean changes with the data: a few more class folders move the border
-between the classes to train on and to test on. So a run keeps its split, and whatever
-is done with the run later uses that.
+The meaning of the data flags changes with the data: a few more class folders move the
+border between the classes to train on and to test on. So a run keeps its split, which
+all later commands on the run use.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def write_record(path: Path, split: Split, data: DataConfig) -> None:
         "classes": classes,
         "images": images,
     }
-    # All of it ASCII: a name need not be UTF-8.
+    # All of it is ASCII, since a file's name need not be UTF-8.
     write_atomically(path, json.dumps(record).encode())
 
 
@@ -85,7 +85,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         path: The JSON file.
 
     Raises:
-        DataError: It is missing or no such record.
+        DataError: It is missing or not such a record.
     """
     try:
         record = json.loads(path.read_bytes())
@@ -97,7 +97,7 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 
 def tested(split: Split) -> Split:
-    """Return a split without what is not scored at the end of a run.
+    """Return only the part of a split that is scored at the end of a run.
 
     Args:
         split: The examples by role.
@@ -106,7 +106,7 @@ def tested(split: Split) -> Split:
 
 
 def split_digest(split: Split) -> str:
-    """Return what is equal for equal splits, wherever the images lie.
+    """Return a digest that is equal for equal splits, wherever the images are.
 
     Args:
         split: The examples by role.
@@ -129,14 +129,14 @@ def place_of(recorded: str | None, data: DataConfig) -> str:
     """Find the folder that the recorded paths are relative to.
 
     Args:
-        recorded: Where the data set was, as the record has it.
+        recorded: Where the data set was, according to the record.
         data: Names its place now.
 
     Returns:
-        The first of them that is there; empty if none is named.
+        The first of the two places that exists; empty if neither is given.
 
     Raises:
-        UsageError: None is there.
+        UsageError: Neither exists.
     """
     given = _absolute(data.data_dir)
     places = [place for place in (recorded, given) if place]

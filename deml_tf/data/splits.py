@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from deml_tf.data.example import LISTED_ROLES, Example
 from deml_tf.errors import DataError, UsageError
 
-# Where queries are searched in images of their own, both are of the test classes.
+# If queries are searched for in a gallery, both are of the test classes.
 _SIDE = {"query": "test", "gallery": "test"}
 SIDES = ("train", "validation", "test")  # which share no class
 ROLES = (*SIDES, "gallery")  # of a `Split`
@@ -23,10 +23,10 @@ class Split:
         train: Examples that the embedder is trained on.
         validation: Classes of the training half that are held out to choose the best
             step; may be empty.
-        test: Classes that are scored at the end. Each image is searched among all
-            others of them, or in the gallery if there is one.
-        gallery: Images in which the test images are searched if that is a set of its
-            own (In-Shop Clothes); otherwise empty.
+        test: Classes that are scored at the end. Each image is searched for among all
+            the others, or in the gallery if there is one.
+        gallery: Images in which the test images are searched for, if that is a set of
+            its own (In-Shop Clothes); otherwise empty.
     """
 
     train: tuple[Example, ...]
@@ -53,8 +53,8 @@ def zero_shot_split(
         examples: All examples of the data set.
         validation_classes: Share of the training classes held out for validation, 0 to
             below 1. Above 0, at least two classes are held out.
-        seed: Seed of the choice of validation classes.
-        needed: Roles that must have classes enough, of train, validation and test;
+        seed: Seed of the choice of validation classes, by default 0.
+        needed: Those of train, validation and test that must have enough classes;
             validation may have none. The default is what a training needs.
 
     Returns:
@@ -107,14 +107,14 @@ def protocol(split: Split) -> dict[str, int]:
 
 
 def roles_without_pairs(split: Split) -> list[str]:
-    """Name the roles that cannot be scored, for no image has another of its class.
+    """Name the roles that cannot be scored: no image has another of its class.
 
     Args:
         split: Examples by role.
 
     Returns:
         Those of validation and test that have images, but nothing to find; test images
-        are searched in the gallery if there is one.
+        are searched for in the gallery if there is one.
     """
     roles = []
     for name in ("validation", "test"):
@@ -250,7 +250,7 @@ def _halves(examples: Sequence[Example]) -> dict[str, str]:
 
 
 def _lot(label: str, seed: int) -> bytes:
-    """Draw a lot that depends on neither other classes nor versions of libraries."""
+    """Draw a class's lot, whatever the other classes and the versions of libraries."""
     text = f"{seed}/{label}".encode(errors="surrogateescape")
     return hashlib.sha256(text).digest()
 

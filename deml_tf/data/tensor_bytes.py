@@ -22,7 +22,7 @@ def bytes_at(text: Any, at: Any, count: int) -> Any:
 
 
 def slice_bytes(text: Any, at: Any, size: Any) -> Any:
-    """Cut out a piece; where the text ends earlier, `tf.strings.substr` would fail.
+    """Cut out a piece, even where `tf.strings.substr` would fail at the text's end.
 
     Args:
         text: Scalar string.
@@ -42,12 +42,12 @@ def byte_count(text: Any) -> Any:
 
 
 def starts_with(values: Any, prefix: bytes) -> Any:
-    """Tell whether bytes, as `bytes_at` gives them, begin with others."""
+    """Tell whether bytes, as `bytes_at` returns them, begin with others."""
     return tf.reduce_all(tf.equal(values[: len(prefix)], list(prefix)))
 
 
 def to_number(values: Any, little: Any) -> Any:
-    """Combine bytes to unsigned numbers.
+    """Combine bytes into unsigned numbers.
 
     Args:
         values: `(..., n)` int64, n from 1 to 7.

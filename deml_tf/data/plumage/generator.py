@@ -1,7 +1,7 @@
 """Draw Plumage, a fine-grained benchmark of invented birds, and write it to disk.
 
 There are two hundred species with thirty images each, drawn from a seed. The result is
-an ordinary image folder with masks, and a list with boxes and attributes, by which it
+an ordinary image folder with masks, and a list with boxes and attributes, from which it
 is read.
 
     images/017.Yellow_crowned_Violet_Kingfisher/05.jpg
@@ -51,8 +51,8 @@ def write_plumage(
     depends neither on the number of workers nor on how much else is drawn. Everything
     is drawn into a hidden folder beside `directory`, which is renamed at the end: a
     process that is killed leaves no `directory` behind, and the next one removes what
-    it has left. Workers are spawned, so a script that calls this function needs the
-    usual `if __name__ == "__main__":`.
+    it left. Workers are spawned, so a script that calls this function needs the usual
+    `if __name__ == "__main__":`.
 
     Args:
         directory: A new or empty folder, or one that already holds this very set.
@@ -63,7 +63,7 @@ def write_plumage(
         workers: Number of processes; 1 draws in this process. By default one for each
             core, or fewer for a small set.
         view: How wide a view the images show, 1 to 4. At 2 they have twice as many
-            pixels a side; the birds have as many as at 1, and so half as large a share.
+            pixels a side, but the birds as many as at 1, and so half the share of it.
 
     Returns:
         The folder.
@@ -71,7 +71,7 @@ def write_plumage(
     Raises:
         UsageError: An argument is out of range, or the folder holds something else, or
             is a mount point.
-        DataError: The file `plumage.json` of the folder cannot be read, or the folder
+        DataError: The file `plumage.json` of the folder cannot be read; or the folder
             could not be replaced in the end, and the new one is beside it.
     """
     _check(workers, seed, size, species, images, view)

@@ -183,7 +183,7 @@ def _shading(
     length: float,
     rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """Shade a rounded body: its blurred masks are taken for a relief."""
+    """Shade a rounded body: its blurred masks are used as a relief."""
     whole = shape.reduce(_OVERSAMPLE)
     relief = 1.4 * _blurred(whole, 0.07 * length)
     relief += 0.5 * _blurred(masks["wing"].reduce(_OVERSAMPLE), 0.02 * length)

@@ -24,10 +24,10 @@ FIELDS = ("relative_im_path", "bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2", "class
 
 
 def read_cars196(data: DataConfig) -> list[Example]:
-    """Read `cars_annos.mat`, or class folders where there is none.
+    """Read `cars_annos.mat`, or class folders if there is none.
 
-    The first half of the classes by number is trained on (98 of 196), the other half
-    is tested on. This is the zero-shot protocol; the field `test` plays no part. Class
+    The first half of the classes by number is trained on (98 of 196), the other half is
+    tested on. This is the zero-shot protocol; the field `test` is not used. Class
     folders are halved by their names.
 
     Args:
@@ -38,7 +38,7 @@ def read_cars196(data: DataConfig) -> list[Example]:
         The examples in the order of the annotations, or of the folders.
 
     Raises:
-        UsageError: `data_dir` is no folder.
+        UsageError: `data_dir` is not a folder.
         DataError: The file is missing or of another form, an annotation is wrong, or
             an image is missing.
     """
@@ -69,10 +69,10 @@ def read_cars196(data: DataConfig) -> list[Example]:
 
 
 def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
-    """Path, box and class of each annotation, and the names of the classes."""
+    """Return path, box and class of each annotation, and the names of the classes."""
     try:
         mat = scipy.io.loadmat(path, squeeze_me=True)
-    except Exception as error:  # scipy raises a dozen kinds on what is no .mat file
+    except Exception as error:  # scipy raises a dozen errors on other files
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(
             f"cannot read {path} ({reason}); take the file from the data set's page "

@@ -21,20 +21,20 @@ from deml_tf.errors import DataError
 def read_class_folders(data: DataConfig) -> list[Example]:
     """List the images in the class folders, at any depth, and print what is left out.
 
-    What is an image, `deml_tf.data.image_files` says. Images in formats that cannot be
+    `deml_tf.data.image_files` says what an image is. Images in formats that cannot be
     read are listed too, so that the scan reports them.
 
     Args:
-        data: Names the folder that holds the class folders, or whose folder `images`
-            does.
+        data: Names the folder that holds the class folders, itself or in its folder
+            `images`.
 
     Returns:
         The examples, in order of the names of classes and files.
 
     Raises:
-        UsageError: `data_dir` is no folder.
-        DataError: There is no class folder, one of them holds no image or all of its
-            images in folders of its own, or a folder cannot be looked into.
+        UsageError: `data_dir` is not a folder.
+        DataError: There is no class folder, one of them holds no image or has all of
+            its images in folders of its own, or a folder cannot be read.
     """
     where = data_folder(data)
     try:
@@ -55,7 +55,7 @@ def read_class_folders(data: DataConfig) -> list[Example]:
 
 
 def _read(root: Path) -> tuple[list[Example], list[str]] | None:
-    """Return the images of class folders and what is left out; None without any."""
+    """Return the images of class folders, and what is left out; None without any."""
     if not root.is_dir():
         return None
     with os.scandir(root) as entries:

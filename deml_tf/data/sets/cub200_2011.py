@@ -25,9 +25,9 @@ def read_cub200_2011(data: DataConfig) -> list[Example]:
     """Read the lists of CUB-200-2011, whose columns its README explains.
 
     The first half of the classes by number is trained on (100 of 200), the other half
-    is tested on. This is the zero-shot protocol; `train_test_split.txt` plays no part.
-    Boxes need the size in the header of every image. Without `bounding_boxes.txt`
-    there are none.
+    is tested on. This is the zero-shot protocol; `train_test_split.txt` is not used.
+    Boxes need the size in the header of every image. Without `bounding_boxes.txt` there
+    are none.
 
     Args:
         data: Names the folder that holds the lists and `images`.
@@ -36,7 +36,7 @@ def read_cub200_2011(data: DataConfig) -> list[Example]:
         The examples in the order of `images.txt`.
 
     Raises:
-        UsageError: `data_dir` is no folder.
+        UsageError: `data_dir` is not a folder.
         DataError: A line of a file is wrong, or an image is missing.
     """
     folder = find_folder(data, FILES, BELOW, LAYOUT)
@@ -84,7 +84,7 @@ def _with_boxes(path: Path, examples: dict[str, Example]) -> dict[str, Example]:
 
 
 def _by_id(path: Path, columns: tuple[str, ...]) -> dict[str, tuple[int, list[str]]]:
-    """Line and cells of each id, which stands in the first column."""
+    """Return line and cells by the id, which stands in the first column."""
     found: dict[str, tuple[int, list[str]]] = {}
     wrong = []
     for line, (name, *cells) in read_table(path, columns):

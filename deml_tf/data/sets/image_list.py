@@ -95,7 +95,7 @@ def read_rows(
         needed: Columns that it must have, in lower case.
 
     Returns:
-        The names of the columns, in lower case; and of each row that is not empty its
+        The names of the columns, in lower case; and for each row that is not empty its
         line and its cells, which may be more or fewer than the columns.
 
     Raises:

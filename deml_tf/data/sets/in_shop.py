@@ -31,7 +31,7 @@ def read_in_shop(data: DataConfig) -> list[Example]:
         The examples in the order of the list; the item is the class.
 
     Raises:
-        UsageError: `data_dir` is no folder.
+        UsageError: `data_dir` is not a folder.
         DataError: A line is wrong, an item is both trained and tested on, the list is
             cut short, or an image is missing.
     """

@@ -26,7 +26,7 @@ def read_stanford_online_products(data: DataConfig) -> list[Example]:
         The examples in the order of the lists.
 
     Raises:
-        UsageError: `data_dir` is no folder.
+        UsageError: `data_dir` is not a folder.
         DataError: A line of a file is wrong, a class is in both lists, or an image is
             missing.
     """

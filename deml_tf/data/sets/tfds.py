@@ -14,7 +14,7 @@ BENCHMARKS = {
 
 
 def read(data: DataConfig) -> list[Example]:
-    """Read a set of tensorflow-datasets; prepare it first where that is needed.
+    """Read a set of tensorflow-datasets, and prepare it first if need be.
 
     Args:
         data: Names the set, `tfds:NAME`, and the folder that holds prepared sets,

@@ -22,14 +22,14 @@ from deml_tf.data.splits import SIDES
 from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.file_lock import locked_if_possible
 
-# For names of other forms tensorflow-datasets would ask the network.
+# With names of other forms tensorflow-datasets would ask the network.
 _NAME = re.compile(r"(\w+)(/[\w.\-]+)?(:\d+\.\d+\.\d+)?", re.ASCII)
 
 
 def read_tfds(
     name: str, data_dir: str | os.PathLike[str] | None = None
 ) -> list[Example]:
-    """Find the images of a set; prepare the set first where that is needed.
+    """Find the images of a set, and prepare the set first if need be.
 
     All splits are read. If no class is in two of them (Stanford Online Products), they
     are the roles. Otherwise they are joined, the first half of the classes by number is
@@ -108,11 +108,11 @@ def _builder(name: str, data_dir: str | None) -> Any:
             f"dataset=tfds:{name} is no set's name; write tfds:NAME, "
             "tfds:NAME/CONFIG or tfds:NAME:VERSION"
         )
-    # Without a version, what is prepared counts, even if the library is newer.
+    # Without a version, the prepared one counts, even if the library knows a newer one.
     version = "" if ":" in name else ":*.*.*"
     try:
         return tfds.builder(name + version, data_dir=data_dir)
-    except Exception as error:  # the library raises half a dozen kinds
+    except Exception as error:  # the library raises half a dozen errors
         known = [*tfds.list_builders(with_community_datasets=False), *_held(data_dir)]
         base = re.split("[/:]", name)[0]
         if base in known:
@@ -158,7 +158,7 @@ def _features(name: str, features: Any) -> tuple[str, str, str | None]:
 def _prepared(name: str, data_dir: str | None, builder: Any) -> Any:
     """Download and prepare a set; if that fails, explain how to do without.
 
-    Of several processes one does, and the others wait for it.
+    One of several processes does this, and the others wait for it.
     """
     base = builder.name
     layout = BENCHMARKS.get(base, "folder")
@@ -167,7 +167,7 @@ def _prepared(name: str, data_dir: str | None, builder: Any) -> Any:
         # Without a network it would wait for its second source, a bucket of its own.
         config = tfds.download.DownloadConfig(try_download_gcs=False)
         with locked_if_possible(Path(builder.data_dir)):
-            builder = _builder(name, data_dir)  # it looks once, when it is made
+            builder = _builder(name, data_dir)  # it looks only once, when it is made
             if not builder.is_prepared():
                 builder.download_and_prepare(download_config=config)
             return builder

@@ -1,4 +1,4 @@
-"""Find where the images of TFRecord shards lie, by one look at every record.
+"""Find where the images of TFRecord shards lie, by reading every record once.
 
 A shard is a sequence of records. Each has its length (8 bytes), a checksum of that (4
 bytes), a `tf.train.Example`, and a checksum of it (4 bytes). Nothing is compressed, so
@@ -25,7 +25,7 @@ from deml_tf.data.regular_files import stat_regular
 from deml_tf.errors import DataError
 
 _LENGTH, _CHECKSUM = 8, 4
-_VERSION = 3  # of the form in which places are remembered
+_VERSION = 3  # of the form in which places are cached
 
 
 class Images(NamedTuple):
@@ -52,10 +52,10 @@ class Images(NamedTuple):
 def find_images(
     shards: Sequence[str], image: str, label: str, box: str | None = None
 ) -> Images:
-    """Find the encoded images in shards, or remember where they were.
+    """Find the encoded images in shards, or take their places from the cache.
 
-    What is found is remembered for these shards as they are (path, size, time) and
-    these features.
+    The result is cached for these shards as they are (path, size, times) and these
+    features.
 
     Args:
         shards: The files.
