@@ -1,4 +1,4 @@
-"""What a batch shows of a collapse: all embeddings, or all learners, becoming one."""
+"""Signs of a collapse in a batch: all embeddings, or all learners, becoming equal."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import tensorflow as tf
 
 CONSTANT = 1e-11  # variance below which float32 vectors differ by rounding alone
 
-# Logged beside the losses, of which none of them is a part.
+# Logged beside the losses; no part of any of them.
 DIAGNOSTICS = (
     "embedding_variance",
     "effective_rank",
@@ -16,25 +16,25 @@ DIAGNOSTICS = (
 
 
 def embedding_spread(embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Measure how far the embeddings of a batch are from being the same, or on a line.
+    """Measure how far a batch's embeddings are from all being equal, or on one line.
 
     Args:
         embeddings: `(b, d)`, of length one.
 
     Returns:
-        The variance 1 - |mean|^2, and the effective rank: the participation ratio
-        (tr C)^2 / tr C^2 of the centred Gram matrix C, at most b - 1 and, where the
-        images of a class are alike, at most the classes less one; 0 where all
-        embeddings are the same.
+        The variance 1 - |mean|^2, and the effective rank, the participation ratio
+        (tr C)^2 / tr C^2 of the centred Gram matrix C: at most b - 1, at most the
+        number of classes less one if the images of each class are embedded alike, and 0
+        if all embeddings are equal.
     """
     centred = embeddings - tf.reduce_mean(embeddings, axis=0)
     gram = tf.matmul(centred, centred, transpose_b=True)  # (b, b)
     trace = tf.linalg.trace(gram)
-    # Of unit vectors this is 1 - |mean|^2, without its rounding.
+    # For unit vectors this is 1 - |mean|^2, without the rounding of that formula.
     variance = trace / tf.cast(tf.shape(gram)[0], gram.dtype)
     squares = tf.reduce_sum(tf.square(gram))
     rank = tf.math.divide_no_nan(tf.square(trace), squares)
-    # Differences of the same vectors are rounding. NaN stays NaN.
+    # Differences of equal vectors are rounding errors. NaN stays NaN.
     return variance, tf.where(variance <= CONSTANT, 0.0, rank)
 
 

@@ -19,10 +19,10 @@ from deml_tf.training.workers import Workers
 
 
 def check_patience(train: TrainConfig, has_validation: bool) -> None:
-    """Refuse patience where no step is better than another.
+    """Refuse patience if there are no validation classes to tell a better step.
 
     Args:
-        train: Its patience.
+        train: Says the patience.
         has_validation: Whether there are validation classes, or may be.
 
     Raises:
@@ -41,18 +41,18 @@ class ChooseBestStep(keras.callbacks.Callback):
     The best step has the highest MAP@R. Recall@1 among a few held-out classes is near 1
     and hides what still changes.
 
-    Its `state` and what it has `kept` belong into the checkpoint: then a resumed run
-    chooses as an undisturbed one does. SIGTERM ends a scoring, and the resumed run
-    begins with it.
+    Its `state` and what it has `kept` belong in the checkpoint, so that a resumed run
+    chooses as an uninterrupted one does. SIGTERM ends a scoring, and the resumed run
+    begins by repeating it.
 
     Args:
         embedder: The model that is scored.
         examples: Images of the validation classes.
         train: `evaluate_every`, the steps between scorings; `steps`, the last of which
-            is scored as well; `patience`, after how many scorings without a better one
-            the training stops.
+            is scored as well; `patience`, the number of scorings without a better one
+            after which the training stops.
         embedding: Keyword arguments of `embed`.
-        workers: The writer among them scores and saves; all stop together.
+        workers: Their writer scores and saves; all stop together.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class ChooseBestStep(keras.callbacks.Callback):
     ):
         super().__init__()
         self.embedder = embedder
-        # A copy of the network, which takes time and memory.
+        # Only where it is needed, since this copy of the network takes time and memory.
         self.inference = inference(embedder) if examples and workers.is_writer else None
         self.examples = examples
         self.labels, _ = class_ids(examples)
@@ -94,7 +94,7 @@ class ChooseBestStep(keras.callbacks.Callback):
         """Prepare a `fit`.
 
         Args:
-            first_step: Steps done before it.
+            first_step: Steps done before this `fit`.
             write: Function that takes the scores by name, for the journal.
         """
         self.step = first_step
@@ -115,7 +115,7 @@ class ChooseBestStep(keras.callbacks.Callback):
         )
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Score now where SIGTERM came before the last step was scored."""
+        """Score now if SIGTERM came before the last step was scored."""
         if self._is_due() and int(self.kept.scored_step) < self.step:
             self._score_together()
 
@@ -129,7 +129,7 @@ class ChooseBestStep(keras.callbacks.Callback):
         """Score now, and keep the weights if they are the best so far.
 
         Returns:
-            Whether the training has gone on for long enough without a better step.
+            Whether `patience` is exhausted.
 
         Raises:
             Terminated: SIGTERM has come; nothing was chosen.

@@ -34,10 +34,10 @@ def build_trainer(
     """Build the compiled trainer around an embedder's core.
 
     Args:
-        embedder: What `deml_tf.build_deml` gives.
+        embedder: What `deml_tf.build_deml` returns.
         loss: Metric loss, decoupling and regularisers.
         train: Steps and optimizer.
-        num_classes: Training classes, for metric losses that take their number.
+        num_classes: Number of training classes, for metric losses that need it.
 
     Returns:
         The trainer.
@@ -61,9 +61,9 @@ def build_trainer(
 
 
 def check_choices(model: ModelConfig, loss: LossConfig, train: TrainConfig) -> None:
-    """Build what the settings choose and drop it: wrong arguments are told at once.
+    """Build what the settings choose and drop it, to refuse wrong arguments at once.
 
-    The backbone, which takes long, is only looked up.
+    The backbone, which takes long to build, is only looked up.
 
     Args:
         model: Its region rule is built, its backbone and its weights are looked up.
@@ -97,17 +97,17 @@ def build_augmentation(train: TrainConfig) -> Augmentation:
     """Build the augmentation of training images.
 
     Raises:
-        UsageError: An argument of it is wrong.
+        UsageError: One of its arguments is wrong.
     """
     with arguments_of(train.augmentation, train.augmentation_arguments):
         return AUGMENTATIONS[train.augmentation](**train.augmentation_arguments)
 
 
 def build_decoupling(loss: LossConfig) -> Decoupling:
-    """Build the decoupling, without its opponent's variables.
+    """Build the decoupling, still without its opponent's variables.
 
     Raises:
-        UsageError: An argument of it is wrong.
+        UsageError: One of its arguments is wrong.
     """
     with arguments_of(loss.decoupling, loss.decoupling_arguments):
         return DECOUPLINGS[loss.decoupling](
@@ -122,15 +122,15 @@ def build_metric_loss(
 
     Args:
         loss: Its name in `METRIC_LOSSES`, and its arguments.
-        scales: I, of the embedder.
-        learners: J, of the embedder.
-        num_classes: Training classes.
+        scales: The embedder's number of scales I.
+        learners: The embedder's number of learners J.
+        num_classes: Number of training classes.
 
     Returns:
         As `Trainer` takes it.
 
     Raises:
-        UsageError: An argument of it is wrong, or it has no use for a memory.
+        UsageError: One of its arguments is wrong, or it has no use for a memory.
     """
     kind = METRIC_LOSSES[loss.loss]
     arguments = {
@@ -164,7 +164,7 @@ def build_optimizer(
         train: Learning rate, its schedule and multipliers, weight decay, L2 and
             clipping.
         loss_layers: Metric losses with weights; their attributes `rate_multiplier` and
-            `l2` hold for all of their variables.
+            `l2` apply to all of their variables.
 
     Returns:
         The optimizer, not yet built.
@@ -187,6 +187,6 @@ def build_optimizer(
 
 
 def _taken(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the program's own values that a constructor takes."""
+    """Return those of the program's own values that a constructor takes."""
     taken = inspect.signature(kind).parameters
     return {n: v for n, v in values.items() if n in taken and v is not None}

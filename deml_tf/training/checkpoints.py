@@ -1,4 +1,4 @@
-"""Checkpoints from which a killed training goes on bit for bit."""
+"""Checkpoints from which a killed training resumes bit for bit."""
 
 import functools
 import shutil
@@ -22,9 +22,9 @@ class Checkpoints(keras.callbacks.Callback):
 
     Batches and crops are functions of the seed and the step, so the step is all the
     input needs. TensorFlow writes a checkpoint's files first and then, in one atomic
-    rename, the index that names it: a kill or a full disk at any moment leaves the one
-    before whole. It also keeps a checksum of every value, so a damaged checkpoint is
-    noticed, and the one before takes its place.
+    rename, the index that names it: a kill or a full disk at any moment leaves the
+    previous checkpoint whole. It also keeps a checksum of every value, so a damaged
+    checkpoint is noticed, and the previous one is used.
 
     After SIGTERM, on any of the workers, the step under way is the last one: it is
     saved, and the training ends on all of them.
@@ -34,7 +34,7 @@ class Checkpoints(keras.callbacks.Callback):
         trainer: The compiled `Trainer`.
         train: `checkpoint_every`, the steps between checkpoints; `steps`, the last of
             which is saved as well.
-        workers: The writer among them saves; the others only restore.
+        workers: Their writer saves; the others only restore.
         **state: Further trackable objects, by name.
 
     Attributes:
@@ -55,8 +55,8 @@ class Checkpoints(keras.callbacks.Callback):
             stopped=tf.Variable(tf.constant(False), trainable=False),
         )
         weights = {id(v) for v in trainer.weights}
-        # States of layers that draw (EfficientNet's dropout), which Keras does not
-        # show to TensorFlow's checkpoints.
+        # States of layers that draw random numbers (EfficientNet's dropout), which
+        # Keras does not show to TensorFlow's checkpoints.
         draws = [v.value for v in trainer.variables if id(v) not in weights]
         self.parts = {
             "trainer": trainer,
@@ -64,7 +64,7 @@ class Checkpoints(keras.callbacks.Callback):
             "progress": self.progress,
             **state,
         }
-        # Of layers in a list TensorFlow sees what an optimizer trains, and no more.
+        # Of layers in a list TensorFlow sees only what an optimizer trains.
         losses = getattr(trainer, "loss_layers", ())
         memories = [v.value for loss in losses for v in loss.non_trainable_variables]
         if memories:
@@ -77,8 +77,8 @@ class Checkpoints(keras.callbacks.Callback):
 
     @functools.cached_property
     def manager(self) -> tf.train.CheckpointManager:
-        """What saves, and removes all but the two newest."""
-        # Built after `restore`, which writes anew the file that this reads.
+        """The manager, which saves, and removes all but the two newest."""
+        # Built after `restore`, which rewrites the file that this reads.
         return tf.train.CheckpointManager(
             self.checkpoint, str(self.folder), max_to_keep=2
         )
@@ -87,11 +87,11 @@ class Checkpoints(keras.callbacks.Callback):
         """Go back to the newest checkpoint that is whole.
 
         Returns:
-            The step it was made at, 0 without one, and whether training had ended.
+            The step it was made at, 0 if there is none, and whether training had ended.
 
         Raises:
-            DataError: There are some, but none can be read, or they are of another
-                network.
+            DataError: There are checkpoints, but none can be read, or they are of
+                another network.
         """
         found = _checkpoints(self.folder)
         if not found and self.workers.is_writer:
@@ -99,7 +99,7 @@ class Checkpoints(keras.callbacks.Callback):
         for number, path in enumerate(found):
             try:
                 self._restore(path)
-            except Exception as error:  # TensorFlow raises a dozen kinds
+            except Exception as error:  # TensorFlow raises a dozen errors
                 if path == found[-1]:
                     raise DataError(
                         f"The checkpoint {found[0]} cannot be read or is of another "
@@ -113,7 +113,7 @@ class Checkpoints(keras.callbacks.Callback):
                     )
             else:
                 if self.workers.is_writer:
-                    for unread in found[:number]:  # it may yet be read another time
+                    for unread in found[:number]:  # they may be readable another time
                         for file in self.folder.glob(f"{Path(unread).name}.*"):
                             file.replace(_set_aside(file))
                     self._keep_only(found[number:])
@@ -121,7 +121,7 @@ class Checkpoints(keras.callbacks.Callback):
         return int(self.progress.step), bool(self.progress.stopped)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """End at once where all steps are done, or SIGTERM has come."""
+        """End at once if all steps are done, or SIGTERM has come."""
         step = int(self.progress.step)
         self.leaving = self.workers.any(termination.asked())
         if self.leaving:
@@ -131,11 +131,11 @@ class Checkpoints(keras.callbacks.Callback):
             self._save(step, stopped=True)
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Save every so many steps, where the training ends, and after SIGTERM."""
+        """Save every so many steps, at the end of training, and after SIGTERM."""
         self.progress.step.assign_add(1)
         step = int(self.progress.step)
         self.leaving = self.workers.any(termination.asked())
-        # The last step may yet have to be scored.
+        # After SIGTERM, the last step may still have to be scored.
         last = step == self.train.steps and not self.leaving
         stopped = self.model.stop_training or last
         due = step % cast(int, self.train.checkpoint_every) == 0
@@ -169,17 +169,17 @@ class Checkpoints(keras.callbacks.Callback):
             ) from error
 
     def _keep_only(self, newest_first: list[str]) -> None:
-        """Remove all other checkpoints, and name these in the file of the manager."""
+        """Remove all other checkpoints, and name these in the manager's file."""
         names = [Path(path).name for path in reversed(newest_first)]
         lines = [f'model_checkpoint_path: "{names[-1]}"']
-        for time, name in enumerate(names, start=1):  # one without is not managed
+        for time, name in enumerate(names, start=1):  # without one not managed
             lines.append(f'all_model_checkpoint_paths: "{name}"')
             lines.append(f"all_model_checkpoint_timestamps: {time}")
         write_atomically(self.folder / "checkpoint", "\n".join(lines).encode())
         self._sweep()
 
     def _sweep(self) -> None:
-        """Remove what a checkpoint that was not finished leaves behind."""
+        """Remove what an unfinished checkpoint left behind."""
         whole = {Path(path).name for path in self.manager.checkpoints}
         for entry in self.folder.glob("*"):
             name = entry.name
@@ -193,15 +193,15 @@ class Checkpoints(keras.callbacks.Callback):
 
 
 def _set_aside(path: str | Path) -> Path:
-    """Return what a checkpoint that cannot be read, or a file of it, is called then."""
+    """Return the new name of a checkpoint that cannot be read, or of a file of it."""
     return Path(path).with_name(f"unreadable-{Path(path).name}")
 
 
 def _checkpoints(folder: Path) -> list[str]:
     """Find the checkpoints, the newest first.
 
-    Their index is written last, so what has one was written to its end. The file that
-    names them is not asked: a kill may come before it is written.
+    The index is written last, so a checkpoint that has one is complete. The file that
+    names the checkpoints is not used: a kill may come before it is written.
     """
     found = [path.with_suffix("") for path in folder.glob("ckpt-*.index")]
     steps = {path: path.name.removeprefix("ckpt-") for path in found}

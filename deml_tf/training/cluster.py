@@ -21,7 +21,7 @@ class Cluster:
     """This process among the workers of a training.
 
     Attributes:
-        addresses: Of all workers, `HOST:PORT`, the chief's first.
+        addresses: `HOST:PORT` of all workers, the chief's first.
         rank: This worker's place among them.
     """
 
@@ -40,13 +40,13 @@ class Cluster:
 
 
 def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
-    """Read TF_CONFIG; without one, a training is one worker alone.
+    """Read TF_CONFIG; without it, a training has a single worker.
 
     Args:
         environment: Variables by name.
 
     Returns:
-        The cluster; one worker if there is no TF_CONFIG or only one worker in it.
+        The cluster, of one worker if there is no TF_CONFIG or only one worker in it.
 
     Raises:
         UsageError: TF_CONFIG is not what TensorFlow takes for synchronous training.
@@ -80,7 +80,7 @@ def read_cluster(environment: Mapping[str, str] = os.environ) -> Cluster:
 
 
 def _parts(text: str) -> tuple[dict[str, list[Any]], str, int]:
-    """Addresses by job, and which of them this process has."""
+    """Return the addresses by job, and which of them is this process's."""
 
     def wrong(what: str) -> UsageError:
         return UsageError(f"{VARIABLE}={text} {what}: write it as {_EXAMPLE}.")

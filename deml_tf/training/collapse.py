@@ -1,4 +1,4 @@
-"""Warns of a training whose embeddings become all the same."""
+"""Warns of a training whose embeddings all become equal."""
 
 from collections.abc import Mapping
 
@@ -13,19 +13,19 @@ MEANING = {
     "embedding_variance": "all images look alike to it",
     "effective_rank": "images differ for it in one direction only",
 }
-# With fewer classes a batch of a perfect embedding has a low rank too.
+# With fewer classes a perfect embedding has a low rank in a batch too.
 CLASSES_FOR_RANK = 4
 
 
 class WarnOfCollapse(keras.callbacks.Callback):
-    """Says once, at the end of a log interval, that the embedding has collapsed.
+    """Warns once, at the end of a log interval, that the embedding has collapsed.
 
-    The means over the interval are looked at: `embedding_variance` and, in batches of
-    at least `CLASSES_FOR_RANK` classes, `effective_rank`. The training goes on.
+    It checks means over the interval: of `embedding_variance` and, in batches of at
+    least `CLASSES_FOR_RANK` classes, of `effective_rank`. The training continues.
 
     Args:
         first_step: Steps done before this `fit`.
-        train: Its `log_every`, steps and classes in a batch.
+        train: Says `log_every`, the steps and the classes in a batch.
     """
 
     def __init__(self, first_step: int, train: TrainConfig):
@@ -35,7 +35,7 @@ class WarnOfCollapse(keras.callbacks.Callback):
         self.has_warned = False
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Look at the means where the journal writes them."""
+        """Check the means when the journal writes them."""
         self.step += 1
         ends = self.step % self.train.log_every == 0 or self.step == self.train.steps
         if ends and not self.has_warned:

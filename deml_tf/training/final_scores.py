@@ -29,15 +29,15 @@ def finish(
 ) -> dict[str, Any]:
     """Save the embedder, score the unseen classes and write the report.
 
-    Nothing here depends on how far an earlier, killed try came: it starts anew, and
-    `results.json`, which marks a run as finished, is written last.
+    Nothing here depends on how far an earlier, killed attempt came: all is done anew,
+    and `results.json`, which marks a run as finished, is written last.
 
     Args:
         run: The open run folder.
         embedder: The trained embedder.
         split: Seen and unseen images.
-        configs: What the run is.
-        replicas: On how many the training ended.
+        configs: The run's settings.
+        replicas: Number of replicas with which the training ended.
 
     Returns:
         What `results.json` holds.
@@ -81,12 +81,12 @@ def score_frozen(
     """Score the untrained backbone's pooled features: what training must beat.
 
     Args:
-        configs: What the run is.
+        configs: The run's settings.
         split: Its unseen images.
-        ranks: K of Recall@K.
+        ranks: The K of Recall@K.
 
     Returns:
-        What `retrieval.evaluate` gives, with NMI.
+        What `retrieval.evaluate` returns, with NMI.
     """
     seed = configs.train.seed
     frozen = build_frozen(configs.model, seed)
@@ -108,10 +108,10 @@ def score_frozen(
 def describe(network: keras.Model, model: ModelConfig) -> dict[str, Any]:
     """Return size and cost of a network.
 
-    The cost is that of an embedding: where the last scale looks is not part of it.
+    The cost is that of an embedding, which does not need the last scale's region.
 
     Args:
-        network: What `explainer` gives.
+        network: What `explainer` returns.
         model: Its settings.
     """
     outputs: Any = network.output
@@ -162,7 +162,7 @@ def _embed_unseen(
     title: str,
     gallery_title: str,
 ) -> tuple[Any, Any]:
-    """Return a model's outputs for the unseen images, and for their gallery or None."""
+    """Return a model's outputs for the unseen images, and for their gallery, if any."""
     forward = inference(model)()
     outputs = embed(forward, split.test, progress=title, **embedding)
     if not split.gallery:

@@ -15,19 +15,19 @@ from deml_tf.training.workers import Workers
 class Journal(keras.callbacks.Callback):
     """Logs means of losses and diagnostics over windows of `log_every` steps.
 
-    The seconds of a window are those of its steps, the wait for their images included,
-    without validation and checkpoints. A window that is open when the training ends
+    The seconds of a window are those of its steps, including the wait for their images,
+    but without validation and checkpoints. A window that is open when the training ends
     early is logged as well.
 
     Args:
-        run: Where to.
+        run: The run folder to write to.
         first_step: Steps done before this `fit`.
-        train: Its steps, batches and `log_every`.
-        epoch_size: Images of the training set.
-        workers: Only the writer among them writes. The others keep their windows in
-            step with it, because all must reset a Keras metric together.
-        forward: Given the step and the numbers of each line as well; None, the default,
-            for nobody.
+        train: Says the steps, batches and `log_every`.
+        epoch_size: Number of images of the training set.
+        workers: Only their writer writes. The others keep their windows in step with
+            it, because all must reset a Keras metric together.
+        forward: Function that is given the step and the numbers of each line as well;
+            None, the default, for none.
 
     Attributes:
         images_per_second: In the present window, or in the last one if none is open.
@@ -60,8 +60,8 @@ class Journal(keras.callbacks.Callback):
             self.writer = tf.summary.create_file_writer(path)
 
     def on_train_batch_begin(self, batch: int, logs: dict | None = None) -> None:
-        """Start the clock: the other callbacks are done, and the images are to come."""
-        self.rate = self.model.optimizer.learning_rate  # of this step, by a schedule
+        """Start the clock: other callbacks are done, and the wait for images begins."""
+        self.rate = self.model.optimizer.learning_rate  # that of this step
         self.began = time.perf_counter()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
@@ -76,7 +76,7 @@ class Journal(keras.callbacks.Callback):
         self.model.reset_metrics()
 
     def write(self, record: Mapping[str, float]) -> None:
-        """Add a record of the present step.
+        """Write a record of the present step.
 
         Args:
             record: Numbers by name.

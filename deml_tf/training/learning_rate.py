@@ -11,11 +11,11 @@ _SCHEDULES = keras.optimizers.schedules
 
 
 class WarmUp(_SCHEDULES.LearningRateSchedule):
-    """Raise a learning rate linearly from 0, then leave it to another schedule.
+    """Raise a learning rate linearly from 0, then follow another schedule.
 
     Args:
         learning_rate: A float, or a schedule, which runs from step 0.
-        warmup_steps: Steps until the whole rate is reached, at least 1.
+        warmup_steps: Steps until the full rate is reached, at least 1.
     """
 
     def __init__(self, learning_rate: Any, warmup_steps: int):
@@ -41,11 +41,11 @@ class WarmUp(_SCHEDULES.LearningRateSchedule):
 def build_learning_rate(train: TrainConfig) -> Any:
     """Build the learning rate of a training.
 
-    Nothing but the number of the step decides it, so a resumed training goes on with
-    the rate that an uninterrupted one would have.
+    It depends only on the number of the step, so a resumed training continues with the
+    rate that an uninterrupted one would have.
 
     Args:
-        train: Learning rate, schedule, warm-up and steps.
+        train: Says learning rate, schedule, warm-up and steps.
 
     Returns:
         A float or a schedule of Keras.
@@ -60,7 +60,7 @@ def build_learning_rate(train: TrainConfig) -> Any:
         )
     if train.schedule == "step":
         rate = _SCHEDULES.PiecewiseConstantDecay(
-            [n - 1 for n in train.decay_steps],  # up to which Keras keeps a rate
+            [n - 1 for n in train.decay_steps],  # the last step of each rate, for Keras
             [rate * train.decay_rate**n for n in range(len(train.decay_steps) + 1)],
         )
     return WarmUp(rate, train.warmup_steps) if train.warmup_steps else rate

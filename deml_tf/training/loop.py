@@ -16,17 +16,17 @@ def fit(
 ) -> None:
     """Train for as many steps as there are batches, or until a callback stops it.
 
-    Does to a `Trainer` what `trainer.fit` does, whose loop Keras 3 does not give to
-    several workers: the same `train_step` on every replica, the same callbacks. The
-    losses that `train_step` gives are equal on all replicas. As there,
-    `on_train_batch_begin` is called before the step's images are waited for, and
-    therefore once more after the last step. Unlike in `trainer.fit`, a callback may
-    stop it before the first step.
+    This does for a `Trainer` what `trainer.fit` does, whose loop Keras 3 does not offer
+    to several workers: the same `train_step` on every replica, the same callbacks. The
+    losses that `train_step` returns are equal on all replicas. As in `trainer.fit`,
+    `on_train_batch_begin` is called before the wait for the step's images, and
+    therefore once more after the last step. Unlike there, a callback may stop the
+    training before the first step.
 
     Args:
         trainer: The compiled `Trainer`, built under the strategy.
-        batches: Iterable of the images and labels of a step: a dataset of one
-            replica's, or what the strategy has distributed.
+        batches: Iterable of each step's images and labels: a dataset for one replica,
+            or what the strategy has distributed.
         callbacks: Keras callbacks of this worker.
         strategy: A `tf.distribute.Strategy`; by default the present one.
     """

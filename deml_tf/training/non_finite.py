@@ -17,8 +17,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
         files_of: Function from a step to the files in its batch.
 
     Raises:
-        DataError: Names the loss, the step and the batch's files. Checkpoints and
-            journal of the steps before stay as they are.
+        DataError: A loss is NaN or inf; names it, the step and the batch's files. The
+            checkpoints and the journal of earlier steps stay as they are.
     """
 
     def __init__(self, first_step: int, files_of: Callable[[int], Sequence[str]]):
@@ -27,11 +27,11 @@ class StopOnNonFinite(keras.callbacks.Callback):
         self.files_of = files_of
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Look at every loss of the step."""
+        """Check every loss of the step."""
         losses = {n: v for n, v in (logs or {}).items() if n not in DIAGNOSTICS}
         wrong = {n: v for n, v in losses.items() if not np.isfinite(v)}
         if wrong:
-            # The total follows from its terms: name it only if it stands alone.
+            # The total follows from its terms: name it only if all of them are finite.
             named = {n: v for n, v in wrong.items() if n != "loss"} or wrong
             values = ", ".join(f"{name} is {value}" for name, value in named.items())
             raise DataError(

@@ -12,11 +12,11 @@ import tensorflow as tf
 class GroupedAdam(keras.optimizers.Adam):
     """Adam as the release uses it: L2 in the gradient, rates by group.
 
-    The gradient of `l2 / 2 * ||w||^2` is added to that of every weight matrix or
-    kernel before the moments see it (coupled, unlike AdamW), none to biases and
-    BatchNorm's vectors; clipping acts before, as in Caffe. A variable's step is
-    `learning_rate` times its group's multiplier. Under several replicas the gradient
-    that is clipped is the sum over them, where Keras clips each replica's own.
+    The gradient of `l2 / 2 * ||w||^2` is added to that of every weight matrix or kernel
+    before the moments see it (coupled, unlike AdamW), but not to that of biases and
+    BatchNorm's vectors; clipping comes first, as in Caffe. A variable's rate is
+    `learning_rate` times its group's multiplier. With several replicas the sum of their
+    gradients is clipped, where Keras clips each replica's own.
 
     With a weight decay it is AdamW (Loshchilov & Hutter, "Decoupled Weight Decay
     Regularization", ICLR 2019): each step also takes the share
@@ -27,13 +27,12 @@ class GroupedAdam(keras.optimizers.Adam):
 
     Args:
         learning_rate: A float or a schedule; default 1e-5, a hundredth of Keras's.
-        multipliers: Dict of regular expressions, searched for in `variable.path`,
-            to multipliers; the first that is found counts, no match means 1.
+        multipliers: Dict from regular expressions, searched for in `variable.path`, to
+            multipliers; the first that is found counts, no match means 1.
         l2: Weight of the coupled L2 term; default 0.
-        own_l2: Dict of regular expressions, searched for in `variable.path`, to
-            weights that take the place of `l2`. Variables that are found have no
-            weight decay.
-        weight_decay: Weight of the decoupled decay; None, the default, is none.
+        own_l2: Dict from regular expressions, searched for in `variable.path`, to
+            weights that replace `l2`. Variables that match have no weight decay.
+        weight_decay: Weight of the decoupled decay; None, the default, means none.
         **kwargs: Further arguments of `keras.optimizers.Adam`.
     """
 
@@ -55,7 +54,7 @@ class GroupedAdam(keras.optimizers.Adam):
         """Resolve each variable's multiplier and L2 weight once."""
         super().build(variables)
         self._rates = [_first_found(self.multipliers, v.path, 1.0) for v in variables]
-        # A bias of several heads or gates has a rank above 1, too.
+        # The bias of several heads or gates has a rank above 1, too.
         kernels = [len(v.shape) > 1 and not v.name.endswith("bias") for v in variables]
         self._decays = [
             _first_found(self.own_l2, v.path, self.l2) if is_kernel else 0.0
@@ -75,16 +74,16 @@ class GroupedAdam(keras.optimizers.Adam):
         trainable_variables: Sequence[keras.Variable] | None = None,
     ) -> None:
         """Update the variables by gradients of which each replica has a part."""
-        # TensorFlow sums the gradients of replicas in one type, whatever weights of a
-        # metric loss beside an embedder in float64 may have.
-        given = [g for g in grads if g is not None]  # Keras warns of the others
+        # TensorFlow sums the replicas' gradients in one type, but a metric loss's
+        # weights and an embedder in float64 may have different ones.
+        given = [g for g in grads if g is not None]  # Keras warns about the others
         widest: Any = max((g.dtype for g in given), key=lambda d: d.size, default=None)
         given = [tf.cast(g, widest) for g in given]
         clips = self.clipnorm or self.global_clipnorm or self.clipvalue
         replica = tf.distribute.get_replica_context()
         if clips and replica is not None and replica.num_replicas_in_sync > 1:
-            # Equal on all replicas, which Keras, having clipped, then adds up.
-            scale = self.loss_scale_factor or 1.0  # Keras takes it off later
+            # The clipped sum is equal on all replicas, over which Keras then adds up.
+            scale = self.loss_scale_factor or 1.0  # Keras divides by it later
             sums = [g / scale for g in replica.all_reduce("sum", given)]
             share = scale / replica.num_replicas_in_sync
             given = [g * share for g in self._clip_gradients(sums)]
@@ -125,7 +124,7 @@ class GroupedAdam(keras.optimizers.Adam):
         )
 
     def _apply_weight_decay(self, variables: Sequence[keras.Variable]) -> None:
-        """Do nothing, where Keras decays all alike; `update_step` knows the rates."""
+        """Do nothing: Keras would decay all alike; `update_step` uses each rate."""
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments."""

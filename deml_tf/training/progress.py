@@ -1,4 +1,4 @@
-"""A progress bar with step, losses, images a second and time left."""
+"""A progress bar with step, losses, images per second and time left."""
 
 import keras
 from rich.progress import (
@@ -21,8 +21,8 @@ class ProgressBar(keras.callbacks.Callback):
 
     Args:
         first_step: Steps done before this `fit`.
-        train: Its steps, and `log_every`, the steps between lines.
-        journal: Called before it; knows the images a second.
+        train: Says the steps, and `log_every`, the steps between lines.
+        journal: Called before this callback; knows the images per second.
     """
 
     def __init__(self, first_step: int, train: TrainConfig, journal: Journal):
@@ -31,7 +31,7 @@ class ProgressBar(keras.callbacks.Callback):
         self.train = train
         self.journal = journal
         self.left = TimeLeft(train.steps, first_step)
-        whole = Column(no_wrap=True)  # only the losses are cut
+        whole = Column(no_wrap=True)  # only the losses may be cut off
         self.bar = Progress(
             TextColumn("step"),
             MofNCompleteColumn(table_column=whole),
@@ -55,10 +55,10 @@ class ProgressBar(keras.callbacks.Callback):
             self.bar.start()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        """Move on by one step."""
+        """Advance by one step."""
         self.step += 1
         self.left.move(self.step)
-        if not batch:  # the first step is compiled: its time says nothing of the others
+        if not batch:  # the first step is compiled, so its time says nothing
             self.left.start(self.step)
         rate = self.journal.images_per_second
         losses = "  ".join(
@@ -83,6 +83,6 @@ class ProgressBar(keras.callbacks.Callback):
         self.stop()
 
     def stop(self) -> None:
-        """Give the terminal back, after an error too."""
+        """Release the terminal, after an error too."""
         if self.bar.console.is_terminal:  # elsewhere it would print an empty line
             self.bar.stop()

@@ -40,7 +40,7 @@ class Session:
     """What a training works on.
 
     Attributes:
-        configs: What the run is.
+        configs: The run's settings.
         run: Its folder.
         workers: This worker among all of them.
         split: Seen and unseen images.
@@ -60,19 +60,19 @@ class Session:
         """Read the data and build the trainer.
 
         Args:
-            configs: What the run is.
+            configs: The run's settings.
             run: Its open folder.
             workers: This worker among all of them.
 
         Returns:
             The session, before its first step.
         """
-        # Asked once: of several workers the first one soon writes the record.
+        # Asked only once, since the writer soon writes the record.
         begun = run.split_path.exists()
         split = _read_split(configs, run, begun)
         with workers.strategy.scope():
-            # Before the images are checked, which may take hours: its weights may not
-            # fit, or not be there.
+            # Built before the images are checked, which may take hours, since its
+            # weights may be missing or not fit.
             embedder = build_embedder(configs.model, configs.train.seed)
         if configs.loss.pairs == "replica":
             _keep_replicas(run, workers, begun)
@@ -85,11 +85,11 @@ class Session:
     def fit(
         self, data_service: str | None = None, forward: Forward | None = None
     ) -> None:
-        """Train from the newest checkpoint to the last step, and keep the best one.
+        """Train from the newest checkpoint to the last step, and keep the best step.
 
         Args:
             data_service: Address of a tf.data service that reads the images.
-            forward: Of a tracker, see `Journal`.
+            forward: A tracker's function, see `Journal`.
         """
         train = self.configs.train
         choice = ChooseBestStep(
@@ -117,7 +117,7 @@ class Session:
             with termination.deferred():
                 self._run_steps(first_step, choice, checkpoints, data_service, forward)
                 if checkpoints.leaving:
-                    # One that left before the writer has saved would be taken for lost.
+                    # One that leaves before the writer has saved would count as lost.
                     self.workers.leave()
             if checkpoints.leaving:  # SIGTERM may have come to another worker
                 raise termination.Terminated
@@ -184,7 +184,7 @@ class Session:
             bar.stop()
 
     def _check_shared_folder(self, first_step: int) -> None:
-        """All workers must go on from the writer's step."""
+        """Refuse to resume unless all workers have the writer's step and images."""
         agreed = self.workers.agree(first_step)
         if agreed != first_step:
             raise UsageError(
@@ -202,7 +202,7 @@ class Session:
 
 
 def _keep_replicas(run: RunFolder, workers: Workers, begun: bool) -> None:
-    """Refuse to go on with other pairs: within replicas, their number makes them."""
+    """Refuse to resume with another number of replicas: it would form other pairs."""
     is_kept = (run.path / REPLICAS).exists()  # earlier versions kept none
     if begun and is_kept:
         before = run.read_json(REPLICAS)["replicas"]
@@ -217,13 +217,13 @@ def _keep_replicas(run: RunFolder, workers: Workers, begun: bool) -> None:
 
 
 def _read_split(configs: Configs, run: RunFolder, begun: bool) -> Split:
-    """Read which images the run has, without a look into them."""
+    """Read which images the run has, without opening them."""
     data, train = configs.data, configs.train
     if begun:
         return run_split(run.split_path, data, train.seed)
     split = read_split(data, train.seed)
     check_patience(train, bool(split.validation))
-    # Images that are taken out can only make the classes fewer and smaller.
+    # Leaving out bad images can only make the classes fewer and smaller.
     check_batches(split.train, train.classes_per_batch, train.images_per_class)
     return split
 
@@ -246,7 +246,7 @@ def _check_images(
 
 
 def _refuse_bad(split: Split) -> None:
-    """Refuse to go on with fewer images than the run was begun with."""
+    """Refuse to resume with fewer images than the run was begun with."""
     paths = [e.path for role in ROLES for e in getattr(split, role)]
     bad = find_bad(paths)
     for path, reason in bad.items():

@@ -32,10 +32,10 @@ from deml_tf.training.workers import Workers
 
 
 def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | None:
-    """Train, score and report; or go on where a killed run stopped.
+    """Train, score and report; or resume where a killed run stopped.
 
     Args:
-        configs: What the run is.
+        configs: The run's settings.
         devices: What it computes on.
 
     Returns:
@@ -53,7 +53,7 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
     cluster = read_cluster()
     finished = folder.finished
     if finished and not cluster.is_chief:
-        return None  # the writer says so
+        return None  # the writer reports it
     if devices.track is not None and not finished:
         load_tracker(devices.track)
     if devices.data_service is not None and not finished:
@@ -63,9 +63,9 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
         configs.train.images_per_class,
         configs.loss.pairs,
     )
-    if devices.logical_cpus:  # so many devices take their time to make
+    if devices.logical_cpus:  # checked first: making so many devices takes time
         check_shares(devices.logical_cpus * cluster.size, *batches)
-    if finished:  # so there is nothing to wait for others for
+    if finished:  # no need to wait for other workers
         workers = Workers()
     else:
         workers = Workers.start(devices.strategy, devices.logical_cpus, cluster)
@@ -76,13 +76,13 @@ def train(configs: Configs, devices: DistributionConfig) -> dict[str, Any] | Non
 
 
 def check_settings(configs: Configs) -> None:
-    """Refuse settings that do not go together, with nothing built.
+    """Refuse settings that do not go together, without building anything.
 
     Args:
-        configs: Of a training.
+        configs: The settings of a training.
 
     Raises:
-        UsageError: Some do not.
+        UsageError: Some do not go together.
     """
     check_schedule(configs.train)
     check_memory(configs.loss, configs.train)
@@ -92,10 +92,10 @@ def check_settings(configs: Configs) -> None:
 
 
 def check_new(configs: Configs) -> None:
-    """Refuse settings that would do nothing, in a run that is not begun yet.
+    """Refuse settings that would have no effect, in a run that has not begun yet.
 
     Args:
-        configs: Of a training.
+        configs: The settings of a training.
 
     Raises:
         UsageError: There is one.
@@ -114,7 +114,7 @@ def check_memory(loss: LossConfig, train: TrainConfig) -> None:
     """Refuse a memory of past batches that no step would be compared with.
 
     Raises:
-        UsageError: It begins to fill when the training is over.
+        UsageError: It begins to fill too late.
     """
     if loss.memory and loss.memory_start >= train.steps - 1:
         raise UsageError(
@@ -127,7 +127,7 @@ def check_schedule(train: TrainConfig) -> None:
     """Refuse steps of a decay or warm-up that do not fit the schedule.
 
     Raises:
-        UsageError: They do not.
+        UsageError: They do not fit.
     """
     steps = list(train.decay_steps)
     given = f"schedule={train.schedule}"
@@ -145,7 +145,7 @@ def check_schedule(train: TrainConfig) -> None:
 
 
 def check_optimizer(train: TrainConfig) -> None:
-    """Refuse a weight decay that the optimizer does not have.
+    """Refuse a weight decay if the optimizer has none.
 
     Raises:
         UsageError: It has none.
@@ -158,11 +158,11 @@ def check_optimizer(train: TrainConfig) -> None:
 
 
 def check_validation(data: DataConfig, train: TrainConfig) -> None:
-    """Refuse patience where the data set lists no validation classes.
+    """Refuse patience if there will be no validation classes.
 
     Args:
         data: Names the data set and the share of validation classes.
-        train: Its patience.
+        train: Says the patience.
 
     Raises:
         UsageError: No step could be chosen.
@@ -181,7 +181,7 @@ def _train(
             say(f"{run.path} is finished: see {run.report_path}.")
             return None
     with run.undone_on_error():
-        # Before any variable exists.
+        # This comes before any variable exists.
         keras.utils.set_random_seed(configs.train.seed)
         if configs.train.deterministic:
             tf.config.experimental.enable_op_determinism()
@@ -195,7 +195,7 @@ def _train(
     if workers.is_writer:
         replicas = workers.replicas
         results = finish(run, session.embedder, session.split, configs, replicas)
-    # A worker that left before the writer is done would be taken for a lost one.
+    # A worker that left before the writer is done would count as lost.
     with contextlib.nullcontext() if workers.is_writer else termination.at_once():
         workers.leave()
     return results

@@ -11,21 +11,22 @@ STRATEGIES = ("auto", "one", "mirrored", "multiworker")
 def build_strategy(
     kind: str = "auto", logical_cpus: int | None = None, cluster: Cluster | None = None
 ) -> tf.distribute.Strategy:
-    """Build the strategy; call it before anything else of TensorFlow's runs.
+    """Build the strategy; call it before anything else of TensorFlow runs.
 
     Args:
         kind: "one" device; "mirrored", all GPUs of this machine or the logical CPUs;
-            "multiworker", those of all machines of the cluster; "auto", the first of
-            multiworker, mirrored and one that there is more than one device for.
-        logical_cpus: Devices that the CPU is cut into where there is no GPU, each a
-            replica: no speed, but every sum over replicas as GPUs would have it.
+            "multiworker", those of all machines of the cluster; "auto", multiworker
+            with several machines, else mirrored with several GPUs or with logical CPUs,
+            else one.
+        logical_cpus: Devices that the CPU is divided into if there is no GPU, each a
+            replica: no gain in speed, but every sum over replicas as with GPUs.
         cluster: This machine among others, from `read_cluster`.
 
     Returns:
         The strategy. With several workers this waits until all of them are up.
 
     Raises:
-        UsageError: The strategy asks for what is not there, or was built too late.
+        UsageError: The strategy needs what is not there, or is built too late.
     """
     cluster = cluster or Cluster()
     kind = _checked(kind, logical_cpus, cluster)
@@ -45,13 +46,13 @@ def check_shares(
     """Refuse batches that the replicas cannot share evenly.
 
     Args:
-        replicas: Of the training, on all machines.
+        replicas: The training's number of replicas, on all machines.
         classes_per_batch: P.
         images_per_class: K.
-        pairs: "global", or "replica", for which a class must not be torn apart.
+        pairs: "global", or "replica", which requires that no class is torn apart.
 
     Raises:
-        UsageError: They cannot.
+        UsageError: They cannot share them.
     """
     size = classes_per_batch * images_per_class
     if size % replicas:
@@ -69,7 +70,7 @@ def check_shares(
 
 
 def _checked(kind: str, logical_cpus: int | None, cluster: Cluster) -> str:
-    """Return the kind that "auto" stands for here; refuse one that cannot be."""
+    """Return the kind that "auto" stands for here; refuse an impossible one."""
     gpus = tf.config.list_physical_devices("GPU")
     if kind not in STRATEGIES:
         raise UsageError(f"strategy={kind!r}: use one of {', '.join(STRATEGIES)}.")

@@ -11,7 +11,7 @@ from deml_tf.errors import DataError, UsageError
 from deml_tf.runs.folder import RunFolder
 
 FILE = "tracking.json"
-"""In the run folder: the tracker's own names of the run, to go on with it."""
+"""In the run folder: the tracker's own names of the run, to resume it there."""
 
 Forward = Callable[[int, Mapping[str, float]], None]
 
@@ -20,13 +20,13 @@ class Tracker(Protocol):
     """A run as a tracker keeps it.
 
     Attributes:
-        id: Its name there.
+        id: The tracker's name of the run.
     """
 
     id: str
 
     def log(self, step: int, record: Mapping[str, float]) -> None:
-        """Keep numbers of a step, by name."""
+        """Log numbers of a step, by name."""
         ...
 
     def close(self) -> None:
@@ -39,7 +39,7 @@ class MLflow:
 
     Args:
         library: The package mlflow.
-        name: Of the run.
+        name: Name of the run.
         flags: Its settings.
         known: The run's id, if it was begun before.
     """
@@ -55,7 +55,7 @@ class MLflow:
             library.log_params(flags)
 
     def log(self, step: int, record: Mapping[str, float]) -> None:
-        """Keep numbers of a step."""
+        """Log numbers of a step."""
         self._library.log_metrics(dict(record), step=step)
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class Wandb:
 
     Args:
         library: The package wandb.
-        name: Of the run.
+        name: Name of the run.
         flags: Its settings.
         known: The run's id, if it was begun before.
     """
@@ -82,7 +82,7 @@ class Wandb:
         self.id = self._run.id
 
     def log(self, step: int, record: Mapping[str, float]) -> None:
-        """Keep numbers of a step."""
+        """Log numbers of a step."""
         self._run.log(dict(record), step=step)
 
     def close(self) -> None:
@@ -118,8 +118,8 @@ def tracked(
 ) -> Iterator[Forward | None]:
     """Open a tracker for a training, and close it at the end.
 
-    A training that goes on goes on there too. A tracker that fails in the middle is
-    named in a warning and left out; the training goes on without it.
+    A resumed training resumes there too. A tracker that fails during the training is
+    named in a warning; the training continues without it.
 
     Args:
         name: A key of `TRACKERS`; None for none.
@@ -127,11 +127,11 @@ def tracked(
         flags: The run's settings.
 
     Yields:
-        A function of the step and its numbers; None without a tracker.
+        A function that takes the step and its numbers; None without a tracker.
 
     Raises:
         UsageError: The tracker's package is not installed.
-        DataError: The tracker does not take the run.
+        DataError: The tracker does not accept the run.
     """
     if name is None:
         yield None

@@ -24,7 +24,7 @@ FLAT = "flat_metric_loss"
 
 
 class Trainer(keras.Model):
-    """Trains a core by alternating the update of an opponent and its own.
+    """Trains a core by alternating updates of an opponent and of the core itself.
 
     The loss is the sum over scales (paper sections 3.3 and 3.4) of
 
@@ -32,33 +32,33 @@ class Trainer(keras.Model):
         + the decoupling's terms
         + activation decay + unit rows + energy confusion
 
-    Under several replicas the metric loss must take the pairs of all replicas, as those
-    of `deml_tf.losses` do, and energy confusion does; every other term is a mean over
-    images. All are divided by the number of replicas, because optimizers add gradients
-    up.
+    With several replicas the metric loss must take the pairs of all replicas, as those
+    of `deml_tf.losses` and energy confusion do; every other term is a mean over images.
+    All are divided by the number of replicas, because optimizers add gradients up.
 
-    Beside the losses it logs what shows a collapse, of the whole batch and without any
-    influence on the training: `embedding_variance` and `effective_rank`, see
-    `batch_diagnostics`; `learner_cosine`, with several learners; and
+    Besides the losses it logs signs of a collapse, measured over the whole batch and
+    without any influence on the training: `embedding_variance` and `effective_rank`,
+    see `batch_diagnostics`; `learner_cosine`, with several learners; and
     `flat_point_distance`, |metric loss - flat| / |flat|, where flat is the metric loss
-    of the same labels if all embeddings were equal. It is left out for metric losses
-    with weights, and for those whose flat value is 0.
+    of the same labels if all embeddings were equal. The last is left out for metric
+    losses with weights, and for those whose flat value is 0.
 
     Args:
-        core: What `deml_tf.models.embedder.core_of` gives.
+        core: What `deml_tf.models.embedder.core_of` returns.
         metric_loss: Keras loss for all scales, on labels `(b,)` and parts `(b, j, d)`;
             or, if it has weights of its own, one layer for each scale with the same
             `call`. The optimizer of the core trains these weights.
         decoupling: What keeps the learners different; with one learner it is not used.
-        steps: Steps of the whole training, for what changes in its course.
-        activation_decay_weight: 0.014 in the release.
-        unit_rows_weight: 1 means the release's 0.5 / d a row; a mean over learners that
-            have projections of their own. The other regularisers are of learner 1.
-        energy_confusion_weight: 0 for none.
-        pairs: Those of energy confusion, "global" or "replica".
+        steps: Steps of the whole training, for what changes in its course; default 1.
+        activation_decay_weight: 0.014 by default, as in the release.
+        unit_rows_weight: 1, the default, means the release's 0.5 / d per row; a mean
+            over learners that have projections of their own. The other regularisers
+            apply to learner 1.
+        energy_confusion_weight: 0, the default, for none.
+        pairs: Those of energy confusion, "global" (default) or "replica".
 
     Attributes:
-        term_weights: Weight in the embedder's loss of each term, by name.
+        term_weights: Weight of each term in the embedder's loss, by name.
         embedder_variables: What the optimizer of the core trains.
     """
 
@@ -98,7 +98,7 @@ class Trainer(keras.Model):
         if any(getattr(m, "takes_lengths", False) for m in self.metric_losses):
             projected = [projection.output for projection in self.projections]
             network = keras.Model(core.input, {**outputs, "projected": projected})
-        # A function, since Keras would save a model of the same layers once more.
+        # A function, since Keras would save a model of the same layers a second time.
         self._forward = lambda images: network(images, training=True)
         self.term_weights = {"metric_loss": 1.0, **self.decoupling.term_weights}
         if activation_decay_weight:
@@ -147,22 +147,22 @@ class Trainer(keras.Model):
         """Take the optimizer of the core and build it.
 
         Args:
-            optimizer: Of the core and of its metric losses.
+            optimizer: Optimizer of the core and of its metric losses.
             **kwargs: Further arguments of `keras.Model.compile`.
         """
         super().compile(optimizer=optimizer, jit_compile=False, **kwargs)
-        # Now and not at the first step, which is traced.
+        # Built now and not in the first step, which is traced.
         self.optimizer.build(self.embedder_variables)
 
     def train_step(self, data: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Forward once, update the opponent, then the embedder."""
+        """Run forward once, update the opponent, then the embedder."""
         images, labels = data
         replicas = tf.distribute.get_strategy().num_replicas_in_sync
         variables = self.embedder_variables
 
         with tf.GradientTape() as tape:
             outputs = self._forward(images)
-            # Losses are float32, whatever the network is.
+            # Losses are computed in float32, whatever the network's type.
             parts = _float32(tf.unstack(outputs["parts"], axis=1))  # I x (b, j, d)
             projected = _float32(outputs.get("projected", ()))
             pooled = tf.unstack(outputs["pooled"], axis=1)  # I x (b, c)
@@ -170,8 +170,8 @@ class Trainer(keras.Model):
                 self.decoupling.oppose([tf.stop_gradient(p) for p in parts])
             losses = self._terms(labels, parts, pooled, projected)
             weighted = [self.term_weights[name] * losses[name] for name in losses]
-            # Neither `tf.add_n` nor `+`, which Grappler makes one: that begins with
-            # whichever term nobody else holds by then, so the last bit would vary.
+            # Not `tf.add_n`, nor `+`, of which Grappler makes one: it begins with
+            # whichever term nothing else holds by then, so the last bit would vary.
             loss = tf.reduce_sum(tf.stack(weighted)) / replicas
 
         joint_variables = self.decoupling.joint_variables
@@ -194,7 +194,7 @@ class Trainer(keras.Model):
     def _diagnostics(
         self, labels: tf.Tensor, outputs: dict[str, tf.Tensor]
     ) -> dict[str, tf.Tensor]:
-        """Measure a collapse; under `FLAT` give the metric loss of equal embeddings."""
+        """Measure a collapse; under `FLAT`, the metric loss of equal embeddings."""
         embeddings = gather_rows(tf.cast(outputs["embedding"], tf.float32))
         variance, rank = embedding_spread(embeddings)
         seen = {"embedding_variance": variance, "effective_rank": rank}
@@ -206,7 +206,7 @@ class Trainer(keras.Model):
         return seen
 
     def _flat_loss(self, labels: tf.Tensor) -> tf.Tensor:
-        """Return the metric loss, summed over scales, if all embeddings were the same.
+        """Return the metric loss, summed over scales, if all embeddings were equal.
 
         For losses without weights. One learner stands for all, and the first axis for
         any direction.
@@ -224,9 +224,10 @@ class Trainer(keras.Model):
         pooled: Sequence[tf.Tensor],
         projected: Sequence[tf.Tensor],
     ) -> dict[str, tf.Tensor]:
-        """Every term of the loss, unweighted, summed over scales.
+        """Return every term of the loss, unweighted, summed over scales.
 
-        The metric loss is of the parts, or before these are made unit vectors.
+        The metric loss is computed from the parts, or from `projected`, if there are
+        any: the parts before they are made unit vectors.
         """
         every = [[tf.convert_to_tensor(k) for k in p.kernels] for p in self.projections]
         kernels = [own[0] for own in every]
@@ -255,8 +256,8 @@ class Trainer(keras.Model):
 
 
 def _values(loss: Any, labels: tf.Tensor, parts: tf.Tensor) -> tf.Tensor:
-    """Metric loss of each image, `(b,)`; a memory takes the images in."""
-    # `call`, not the loss itself: that would divide by the replicas once more.
+    """Return the metric loss of each image, `(b,)`; a memory stores the images."""
+    # `call`, not the loss itself, which would divide by the replicas once more.
     if isinstance(loss, CrossBatchMemory):
         return loss.call(labels, parts, training=True)
     return loss.call(labels, parts)
@@ -267,7 +268,7 @@ def _float32(tensors: Sequence[tf.Tensor]) -> list[tf.Tensor]:
 
 
 def _mean_of_replicas(losses: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Return the means over replicas of their losses, by one exchange."""
+    """Return the means over replicas of their losses, in one exchange."""
     replica = tf.distribute.get_replica_context()
     if replica is None or replica.num_replicas_in_sync == 1:
         return losses

@@ -16,11 +16,11 @@ from deml_tf.cli import termination
 from deml_tf.data.address import direct
 from deml_tf.training.cluster import VARIABLE
 
-_PATIENCE = 60  # seconds in which the others may end by themselves, saying why
+_PATIENCE = 60  # seconds for the others to end by themselves and say why
 
 
 def run_workers(count: int, arguments: Sequence[str]) -> list[int | None]:
-    """Run `deml_tf.train` in several processes that know of one another.
+    """Run `deml_tf.train` in several processes that form one training.
 
     If one of them fails, the others are killed a minute later. SIGTERM and Ctrl-C are
     passed on as SIGTERM; the workers save their step and end.
@@ -31,7 +31,7 @@ def run_workers(count: int, arguments: Sequence[str]) -> list[int | None]:
 
     Returns:
         The exit status of each worker, in order of rank: negative if a signal killed
-        it, None if it was ended here because another one had failed.
+        it, None if it was killed here because another one had failed.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; all workers have ended.
@@ -57,7 +57,7 @@ def run_workers(count: int, arguments: Sequence[str]) -> list[int | None]:
 
 
 def _wait(workers: Sequence[subprocess.Popen[Any]]) -> None:
-    """Return when all have ended, or some while after one has failed."""
+    """Return when all have ended, or `_PATIENCE` after one has failed."""
     deadline = None
     while any(worker.poll() is None for worker in workers):
         if deadline is None and any(worker.poll() for worker in workers):
@@ -76,7 +76,7 @@ def start_worker(
         rank: Its place among the addresses.
         addresses: HOST:PORT of all workers.
         arguments: Flags of `deml_tf.train`.
-        **options: Of `subprocess.Popen`.
+        **options: Options of `subprocess.Popen`.
 
     Returns:
         The process.
@@ -110,7 +110,7 @@ def free_addresses(count: int) -> list[str]:
 
 
 def _listen() -> socket.socket:
-    """Listen on a free port, if possible none that connections to others are given."""
+    """Listen on a free port, if possible not one that outgoing connections may get."""
     try:
         given = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text()
         port = random.SystemRandom().randrange(1024, int(given.split()[0]))

@@ -26,7 +26,7 @@ class Workers:
 
     Attributes:
         cluster: The machines.
-        strategy: Where variables lie and steps run.
+        strategy: Says where variables are and steps run.
     """
 
     cluster: Cluster = Cluster()
@@ -67,7 +67,7 @@ class Workers:
         return self.strategy.num_replicas_in_sync
 
     def agree(self, value: int) -> int:
-        """Return the writer's value; every worker must call it.
+        """Return the writer's value; every worker must call this.
 
         It returns only when all workers have called it.
 
@@ -80,17 +80,17 @@ class Workers:
         return self._sum(value if self.is_writer else 0)
 
     def any(self, value: bool) -> bool:
-        """Return whether the value is true for any worker; every worker must call it.
+        """Return whether the value is true for any worker; every worker must call this.
 
         It returns only when all workers have called it.
 
         Args:
-            value: This worker's.
+            value: This worker's value.
         """
         return self._sum(int(value)) > 0
 
     def wait(self) -> None:
-        """Return when all workers have called it."""
+        """Return when all workers have called this."""
         self._sum(0)
 
     def one_voice(self) -> contextlib.AbstractContextManager[Any]:
@@ -100,11 +100,11 @@ class Workers:
         return contextlib.redirect_stdout(io.StringIO())
 
     def leave(self) -> None:
-        """Return when all workers have called it, the last that they do together.
+        """Return when all workers have called this, the last thing they do together.
 
-        Whoever returns first may end its process while others still wait for its
-        answer. So all meet twice: once to know that all are there, and once more, where
-        one that is gone has only gone first.
+        The worker that returns first may end its process while others still wait for
+        its answer. So all meet twice: once to know that all are there, and once more,
+        where one that is missing has only left first.
         """
         self.wait()
         with contextlib.suppress(*COLLECTIVE_ERRORS):
@@ -115,7 +115,7 @@ class Workers:
     ) -> Iterable[Any]:
         """Give each replica its own rows of every step's batch.
 
-        Replica r of N takes the r-th of N equal runs of rows, so the batch, its crops
+        Replica r of N takes the r-th of N equal blocks of rows, so the batch, its crops
         and its mirrors are those of a training on one replica, and each worker reads
         only what its own replicas need.
 
@@ -142,7 +142,7 @@ class Workers:
 
     @functools.cached_property
     def _adder(self) -> Callable[[tf.Tensor], Any]:
-        """Adds one number of each worker, traced once."""
+        """Return a function, traced once, that adds one number of each worker."""
         share = len(self.strategy.extended.worker_devices)  # replicas of this worker
 
         def of_first(value: tf.Tensor) -> tf.Tensor:
@@ -156,7 +156,7 @@ class Workers:
 
     @contextlib.contextmanager
     def lost_one_explained(self) -> Iterator[None]:
-        """Explain an error of the block that means that another worker is gone.
+        """Explain an error of the block which means that another worker is gone.
 
         Raises:
             DataError: Another worker was lost while the block ran.
