@@ -1,1 +1,1 @@
-"""Studies: variants of a training, each with several seeds, and what their runs say."""
+"""Studies: variants of a training with several seeds each, and what their runs show."""

@@ -1,4 +1,4 @@
-"""What a study can score of each run beside its unseen classes as they are."""
+"""What a study can score of each run besides its unseen classes as they are."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
@@ -19,12 +19,12 @@ MEAN = "mean"  # over all attributes
 
 
 class Scoring(NamedTuple):
-    """How it is scored.
+    """How an extra score is computed.
 
     Attributes:
-        argument: Of `deml_tf.evaluate`.
-        file: What that writes into the folder of the run.
-        key: What there is in the file only if this was scored.
+        argument: The argument of `deml_tf.evaluate` for it.
+        file: The file that this writes into the folder of the run.
+        key: A key that the file has only if this was scored.
     """
 
     argument: str
@@ -46,14 +46,14 @@ def read_extra_scores(
 
     Args:
         names: Keys of `EXTRA_SCORES`.
-        variants: Of the study.
+        variants: Variants of the study.
 
     Returns:
         The names, each once.
 
     Raises:
-        UsageError: There are none of that name, or a data set has no attributes, or
-            too few species to read them of.
+        UsageError: There is no score of that name, or a data set has no attributes, or
+            too few species to read them from.
     """
     found = tuple(dict.fromkeys(names))
     for name in found:
@@ -69,7 +69,7 @@ def read_extra_scores(
 
 
 def _check_attributes(data: DataConfig) -> None:
-    """Refuse to read attributes where there are none, or of too few species."""
+    """Refuse to read attributes where there are none, or from too few species."""
     check_has_attributes("also_score=attributes", data.dataset)
     unseen = data.plumage_species - data.plumage_species // 2
     if unseen < LEAST_CLASSES:
@@ -81,10 +81,10 @@ def _check_attributes(data: DataConfig) -> None:
 
 
 def is_scored(folder: RunFolder, name: str) -> bool:
-    """Whether the folder of a run has an extra score.
+    """Tell whether the folder of a run has an extra score.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
         name: A key of `EXTRA_SCORES`.
 
     Raises:
@@ -98,11 +98,11 @@ def extra_scores(folder: RunFolder) -> dict[str, dict[str, Any]]:
     """Read all extra scores that the folder of a run has.
 
     Args:
-        folder: Of the run.
+        folder: The run's folder.
 
     Returns:
-        By name, for `seen` and layouts the scores of the whole embedding and of object
-        attention, for `attributes` what the probes found of each, and their mean.
+        By name: for `seen` and layouts the scores of the whole embedding and of object
+        attention; for `attributes` the probes' results for each, and their mean.
 
     Raises:
         DataError: A file is spoilt.

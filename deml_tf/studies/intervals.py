@@ -1,4 +1,4 @@
-"""Means over seeds, with the interval in which the mean of all seeds is to be expected.
+"""Means over seeds, with the interval in which to expect the mean over all seeds.
 
 Student, "The probable error of a mean" (Biometrika 6, 1908).
 """
@@ -17,8 +17,8 @@ class Estimate(NamedTuple):
 
     Attributes:
         n: Number of seeds.
-        mean: Of the values.
-        deviation: Standard deviation, of n - 1 degrees of freedom; None for one seed.
+        mean: Mean of the values.
+        deviation: Standard deviation, with n - 1 degrees of freedom; None for one seed.
         low: Lower end of the interval; None for one seed.
         high: Upper end of the interval; None for one seed.
     """
@@ -38,14 +38,14 @@ class Estimate(NamedTuple):
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether there is an interval, and 0 lies outside of it."""
+        """Whether there is an interval, and 0 lies outside it."""
         if self.low is None or self.high is None:
             return False
         return self.low > 0 or self.high < 0
 
 
 def estimate(values: Iterable[float]) -> Estimate | None:
-    """Estimate the mean over all seeds from that over some.
+    """Estimate the mean over all seeds from some of them.
 
     With s the standard deviation of n values, the interval is
 
@@ -81,11 +81,11 @@ def paired_difference(
     What a seed does to both of them alike cancels out.
 
     Args:
-        values: By seed.
-        reference: By seed, what is subtracted.
+        values: Values by seed.
+        reference: Values by seed, which are subtracted.
 
     Returns:
-        The estimate over the seeds of both; None if they share none.
+        The estimate over the seeds that both have; None if they share none.
     """
     return estimate(
         values[seed] - reference[seed] for seed in values if seed in reference

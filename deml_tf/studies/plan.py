@@ -25,12 +25,12 @@ class Variant(NamedTuple):
     """One variant of a study's training.
 
     Attributes:
-        name: Of letters, digits and any of _ . - ( ) ,
+        name: Name, of letters, digits and any of _ . - ( ) ,
         own: Its own flags, as written.
         reference: Name of the variant that it is compared with; None for none.
-        configs: What its runs are, but for their seeds.
-        arguments: Flags of `deml_tf.train`, those common to all variants among them,
-            but for --run_dir and --seed.
+        configs: The settings of its runs, except for their seeds.
+        arguments: Flags of `deml_tf.train`, including those common to all variants, but
+            not --run_dir and --seed.
         flags: What tells its runs from those of others, see `changed_flags`.
     """
 
@@ -46,9 +46,9 @@ class PlannedRun(NamedTuple):
     """One run of a study.
 
     Attributes:
-        variant: What it is.
+        variant: Its variant.
         seed: Its seed.
-        folder: Where it lies.
+        folder: Its folder.
     """
 
     variant: Variant
@@ -57,7 +57,7 @@ class PlannedRun(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return f"{self.variant.name}, seed {self.seed}"
 
     @property
@@ -74,7 +74,7 @@ def read_seeds(text: str) -> tuple[int, ...]:
         text: Such as "0,1,2".
 
     Raises:
-        UsageError: They are no whole numbers from 0 up to 2^32 - 1, or not each once.
+        UsageError: They are not whole numbers from 0 to 2^32 - 1, or one is repeated.
     """
     found = re.fullmatch(r"\s*[0-9]{1,10}\s*(,\s*[0-9]{1,10}\s*)*", text, re.ASCII)
     seeds = [int(seed) for seed in text.split(",")] if found else []
@@ -90,11 +90,11 @@ def common_flags(values: flags.FlagValues) -> list[str]:
     """Return the training flags that were given to a study itself.
 
     Args:
-        values: The flags of the study, those of `deml_tf.train` among them.
+        values: The flags of the study, including those of `deml_tf.train`.
 
     Returns:
-        Each as it is written on a command line; --run_dir is left out, for the runs of
-        a study have folders of their own.
+        Each as it is written on a command line; --run_dir is left out, since the runs
+        of a study have folders of their own.
     """
     names = [name for name in _training_flags() if name != "run_dir"]
     given = [values[name].serialize() for name in names if values[name].present]
@@ -107,16 +107,16 @@ def read_variants(
     """Read the variants of a study.
 
     Args:
-        lines: Of each variant `NAME: --flag=value --flag=value`, or `NAME @OTHER: ...`
+        lines: For each variant `NAME: --flag=value --flag=value`, or `NAME @OTHER: ...`
             with a reference of its own.
-        common: Training flags of all variants; a variant's own win.
+        common: Training flags of all variants; a variant's own flags override them.
         reference: Name of the reference of all others; by default the first variant.
 
     Returns:
         The variants, in order.
 
     Raises:
-        UsageError: A line is no variant, or a flag of it is wrong.
+        UsageError: A line is not a variant, or one of its flags is wrong.
     """
     parts = [_parts(line) for line in lines]
     names = [name for name, _, _ in parts]
@@ -144,7 +144,7 @@ def of_variant(name: str) -> Iterator[None]:
     """Have a UsageError of the block say which variant it is about.
 
     Args:
-        name: Of the variant.
+        name: Name of the variant.
 
     Raises:
         UsageError: That of the block, with the name.
@@ -158,14 +158,14 @@ def of_variant(name: str) -> Iterator[None]:
 def planned_runs(
     variants: Sequence[Variant], seeds: Sequence[int], folder: str | Path
 ) -> Iterator[PlannedRun]:
-    """Give the runs in order of training: all variants with one seed, then the next.
+    """Yield the runs in order of training: all variants with one seed, then the next.
 
     So an interrupted study has something of every variant.
 
     Args:
-        variants: Of the study.
-        seeds: Of each variant.
-        folder: Of the study.
+        variants: Variants of the study.
+        seeds: Seeds of each variant.
+        folder: Folder of the study.
     """
     for seed in seeds:
         for variant in variants:
@@ -177,7 +177,7 @@ def _parts(line: str) -> tuple[str, str | None, list[str]]:
     """Split a line into name, reference and flags."""
     head, _, rest = line.partition(":")
     name, *others = head.split() or [""]
-    reference = "".join(others)  # of at most one
+    reference = "".join(others)  # at most one
     if not re.fullmatch(_NAME, name) or not re.fullmatch(f"(@{_NAME})?", reference):
         raise UsageError(
             f"variant={line!r}: write NAME: --flag=value, or NAME @REFERENCE: "
@@ -207,7 +207,7 @@ def _must_be_known(given: str, reference: str, names: Sequence[str]) -> None:
 def _read_variant(
     name: str, reference: str | None, own: Sequence[str], common: Sequence[str]
 ) -> Variant:
-    """Parse a variant's flags beside the common ones."""
+    """Parse a variant's flags together with the common ones."""
     with of_variant(name):
         values, given = _parsed([*common, *own]), _parsed(own)
         if values["seed"].present:
@@ -215,7 +215,7 @@ def _read_variant(
                 f"seed={values['seed'].value} is for one run: give the seeds of the "
                 "study, such as seeds=0,1,2."
             )
-        # What is common to others may belong to a class that this variant replaces.
+        # Common flags may belong to a class that this variant replaces.
         drop_not_chosen(values, keep=[name for name in given if given[name].present])
         configs = read_configs(values)
         changed = changed_flags(configs)

@@ -1,4 +1,4 @@
-"""A run's commands as processes of this machine, and the memory that they took."""
+"""A run's commands as processes of this machine, and the memory that they used."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from deml_tf.cli import termination
 
-# Statuses of a process that ended because it was asked to.
+# Exit statuses of a process that ended because it was asked to.
 ENDED = (termination.STATUS, -signal.SIGTERM)
 _THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS")
 
@@ -24,15 +24,15 @@ class Stage(NamedTuple):
 
 
 class Process:
-    """One process of our own.
+    """A process that runs a command.
 
     Args:
         stage: The command.
-        log: What it says is added to this file.
-        threads: How many it may compute with; None leaves it alone.
+        log: File that its output is added to.
+        threads: Number of threads that it may compute with; None sets no limit.
 
     Attributes:
-        command: What starts a module; the module's name and its arguments follow.
+        command: What starts a module, before the module's name and its arguments.
         peak: Its largest resident memory in MiB, once it has ended.
     """
 
@@ -49,7 +49,7 @@ class Process:
                 stdout=file,
                 stderr=file,
                 env={**os.environ, **own},
-                # Ctrl-C reaches the study alone, which asks it to save its step.
+                # Ctrl-C then reaches only the study, which asks it to save its step.
                 process_group=0,
             )
         self.peak: float | None = None
@@ -60,15 +60,15 @@ class Process:
             number, status, usage = os.wait4(self._process.pid, os.WNOHANG)
             if number:
                 self._process.returncode = os.waitstatus_to_exitcode(status)
-                self.peak = usage.ru_maxrss / 1024  # Linux gives KiB
+                self.peak = usage.ru_maxrss / 1024  # KiB on Linux
         return self._process.returncode
 
     def terminate(self) -> None:
-        """Ask it to save its step and to end."""
+        """Ask it to save its step and end."""
         self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it, and wait for that."""
+        """Kill it, and wait until it has ended."""
         self._signal(signal.SIGKILL)
         while self.poll() is None:
             time.sleep(0.01)
@@ -79,13 +79,13 @@ class Process:
 
 
 def threads_of_each(parallel: int) -> int | None:
-    """Return with how many threads each of several runs at once computes.
+    """Return the number of threads of each of several runs at once.
 
     Args:
         parallel: Runs at once.
 
     Returns:
-        Its share of the cores, at least 1; None for a run alone, which takes them all.
+        Its share of the cores, at least 1; None for a single run, which takes them all.
     """
     if parallel == 1:
         return None

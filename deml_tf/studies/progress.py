@@ -1,4 +1,4 @@
-"""How far a study is: a bar on a terminal, and a line for each run that has ended."""
+"""A study's progress: a bar on a terminal, and a line for each run that has ended."""
 
 import signal
 from collections.abc import Sequence
@@ -21,17 +21,17 @@ from deml_tf.studies.records import Record
 class StudyProgress:
     """Shows which runs are done and under way, and how long the others will take.
 
-    Use it as a context manager, which gives the terminal back.
+    Use it as a context manager, which releases the terminal.
 
     Args:
-        total: Runs of the study.
-        done: Those that were finished before.
+        total: Number of runs of the study.
+        done: Number of those that were finished before.
     """
 
     def __init__(self, total: int, done: int):
         """Show nothing yet."""
         self.left = TimeLeft(total, done)
-        whole = Column(no_wrap=True)  # only the names are cut
+        whole = Column(no_wrap=True)  # only the names may be cut off
         self.bar = Progress(
             TextColumn("runs"),
             MofNCompleteColumn(table_column=whole),
@@ -66,7 +66,7 @@ class StudyProgress:
         self.bar.update(self.task, current=printable(names))
 
     def finish(self, record: Record) -> None:
-        """Move on by a finished run, and say its score."""
+        """Count a finished run, and print its score."""
         self.done += 1
         self.left.move(self.done)
         self.bar.update(self.task, completed=self.done)
@@ -76,7 +76,7 @@ class StudyProgress:
         say(f"{self.done}/{self.total}  {said}")
 
     def tell_failure(self, run: PlannedRun, status: int) -> None:
-        """Say which run failed, in the last words of its log if it had any."""
+        """Print which run failed, with the last words of its log, if any."""
         log = run.folder.log_path
         if status < 0:
             killer = signal.Signals(-status).name

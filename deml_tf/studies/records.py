@@ -1,4 +1,4 @@
-"""The records of a study's runs, which outlive the folders of the runs: study.json."""
+"""The records of a study's runs, which outlive the runs' folders: study.json."""
 
 import contextlib
 import json
@@ -24,14 +24,14 @@ class Record(NamedTuple):
 
     Attributes:
         variant: Name of the variant.
-        seed: Of the run.
+        seed: Seed of the run.
         flags: See `changed_flags`.
-        numbers: By name; one of a list has its place in the name, counted from 1, as
-            in `object_attention/iou/2`.
+        numbers: Numbers by name; one in a list has its place in the name, counted from
+            1, as in `object_attention/iou/2`.
         curve: Pairs of step and MAP@R on the validation classes.
-        test_digest: What is equal for runs that were tested on the same images; None
-            in records that were kept without it.
-        revision: The commit at which it was begun; None where it is not known.
+        test_digest: A digest that is equal for runs that were tested on the same
+            images; None in records that were kept without it.
+        revision: The commit at which the run was begun; None if it is not known.
     """
 
     variant: str
@@ -49,7 +49,7 @@ class Record(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int]:
-        """Of all records with the same, a study keeps the latest."""
+        """Variant and seed; of records with the same key, a study keeps the latest."""
         return self.variant, self.seed
 
 
@@ -58,7 +58,7 @@ def read_record(run: PlannedRun, peak: float | None = None) -> Record:
 
     Args:
         run: The run.
-        peak: Its largest resident memory in MiB, where that is known.
+        peak: Its largest resident memory in MiB; None, the default, if not known.
 
     Raises:
         DataError: A file of the folder is spoilt.
@@ -96,7 +96,7 @@ def read_records(path: Path) -> dict[tuple[str, int], Record]:
         path: Its study.json.
 
     Returns:
-        By variant and seed; none where there is no file.
+        Records by variant and seed; none if there is no file.
 
     Raises:
         DataError: The file is not what a study writes.
@@ -109,17 +109,17 @@ def read_records(path: Path) -> dict[tuple[str, int], Record]:
         records = [Record(**own) for own in fields]
         for record in records:
             _check(record)
-            for name in MAY_CHANGE & record.flags.keys():  # of earlier versions
+            for name in MAY_CHANGE & record.flags.keys():  # written by earlier versions
                 del record.flags[name]
     return {record.key: record for record in records}
 
 
 def unlike_tests(records: Iterable[Record]) -> list[str]:
-    """Return a sentence for the records of each other set of test images.
+    """Return a sentence for the records of each set of test images but the first.
 
     Args:
-        records: Of one study. Those that do not say what they were tested on are left
-            out.
+        records: Records of one study. Those that do not say what they were tested on
+            are left out.
     """
     groups: dict[str, list[str]] = {}
     for record in records:
@@ -143,7 +143,7 @@ def explained(path: Path) -> Iterator[None]:
         path: The study.json that the block reads.
 
     Raises:
-        DataError: It is not.
+        DataError: It is not such a file.
     """
     try:
         yield
@@ -174,7 +174,7 @@ def _check(record: Record) -> None:
     """Refuse what only looks like a record.
 
     Raises:
-        TypeError: A part of it is of another kind.
+        TypeError: A part of it has another type.
     """
     numbers = [*record.numbers.values(), *(n for pair in record.curve for n in pair)]
     texts = [record.variant, *record.flags.values()]

@@ -1,4 +1,4 @@
-"""What stands of a study: the runs that are done, and those that are to be trained."""
+"""The standing of a study: the runs that are done, and those still to be trained."""
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping
@@ -18,9 +18,9 @@ class Outdated(NamedTuple):
     """A run that was trained with other flags than those of today.
 
     Attributes:
-        run: As it is planned.
+        run: The planned run.
         changes: What has changed, such as "steps: 8 -> 9".
-        is_in_the_way: Whether its folder is there, too.
+        is_in_the_way: Whether the old run's folder is still there.
     """
 
     run: PlannedRun
@@ -29,12 +29,12 @@ class Outdated(NamedTuple):
 
 
 class Standing(NamedTuple):
-    """What stands of a study.
+    """The standing of a study.
 
     Attributes:
-        records: Of the planned runs that are done.
-        left: The planned runs that are not, in order.
-        outdated: Those that are not because of their flags.
+        records: Records of the planned runs that are done.
+        left: The planned runs that are not done, in order.
+        outdated: Those that are not done because of their flags.
     """
 
     records: list[Record]
@@ -45,14 +45,14 @@ class Standing(NamedTuple):
 def what_stands(
     runs: Iterable[PlannedRun], file: StudyFile, also: Collection[str] = ()
 ) -> Standing:
-    """Look which runs are done, in the records that were kept and in their folders.
+    """Find which runs are done, from the kept records and the runs' folders.
 
-    A record stands for its run even where the folder is gone. Where the folder has
-    more, such as scores that were made by hand, it is read anew.
+    A record counts for its run even if the folder is gone. If the folder has more, such
+    as scores that were computed by hand, it is read anew.
 
     Args:
-        runs: All that are planned.
-        file: The records that were kept.
+        runs: All planned runs.
+        file: The kept records.
         also: Names of the extra scores that belong to a finished run.
 
     Raises:
@@ -79,13 +79,13 @@ def what_stands(
 
 
 def require_own_flags(run: PlannedRun) -> None:
-    """Refuse a run that another process has trained with other flags meanwhile.
+    """Refuse a run that another process has meanwhile trained with other flags.
 
     Args:
-        run: That is finished.
+        run: A finished run.
 
     Raises:
-        UsageError: Its flags are not those that are planned.
+        UsageError: Its flags are not the planned ones.
     """
     trained = _flags_of(run)
     if trained not in (None, run.variant.flags):
@@ -100,13 +100,13 @@ def set_aside(run: PlannedRun) -> Path:
     """Rename the folder of a run, so that a new one can be made.
 
     Args:
-        run: Whose folder it is.
+        run: The run.
 
     Returns:
         Where the old folder is now.
 
     Raises:
-        UsageError: A process still trains in it, and would write into the new one.
+        UsageError: Another process still trains in it.
     """
     folder = run.folder.path
     names = (f"{folder.name}.old{number}" for number in itertools.count(1))
@@ -122,22 +122,22 @@ def set_aside(run: PlannedRun) -> Path:
 
 
 def _lacks(kept: Record, run: PlannedRun, also: Collection[str]) -> bool:
-    """Whether a record lacks what the folder of its run has, or could have."""
+    """Tell whether a record lacks what the folder of its run has, or could have."""
     there = {name for name in EXTRA_SCORES if is_scored(run.folder, name)}
     tells_less = kept.test_digest is None or not there <= kept.extra
-    # Not where what only the record has would be lost.
+    # Not if something that only the record has would be lost.
     may_be_read = tells_less and kept.extra <= there
     return may_be_read or not kept.extra.issuperset(also)
 
 
 def _flags_of(run: PlannedRun) -> dict[str, str] | None:
-    """Read the flags of the run in the folder; None where there is no run."""
+    """Read the flags of the run in the folder; None if there is no run."""
     if not run.folder.flags_path.exists():
         return None
     try:
         return changed_flags(read_settings(run.folder.flag_lines()))
     except UsageError:
-        return {}  # of a version that knows other flags
+        return {}  # from a version that knows other flags
 
 
 def _changes(before: Mapping[str, str], wanted: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""A study's study.json: the records of its runs, and what they say together."""
+"""A study's study.json: the records of its runs, and what they show together."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ class StudyFile:
 
     Args:
         path: The file. Records of other variants and seeds stay in it.
-        variants: Of the study.
-        seeds: Of the study.
+        variants: Variants of the study.
+        seeds: Seeds of the study.
         common: Flags of all variants.
 
     Attributes:
@@ -53,8 +53,8 @@ class StudyFile:
 
         Args:
             run: The run.
-            peak: Its largest resident memory in MiB; None if it was not trained now,
-                and is that of its record.
+            peak: Its largest resident memory in MiB; None if it was not trained now, to
+                keep that of its record.
         """
         kept = self.records.get((run.variant.name, run.seed))
         if peak is None and kept and kept.flags == run.variant.flags:
@@ -64,7 +64,7 @@ class StudyFile:
     def keep(self, *records: Record) -> None:
         """Write records to the file, in place of those of the same runs.
 
-        What other processes have written meanwhile, of other seeds perhaps, stays.
+        What other processes have written meanwhile, perhaps for other seeds, stays.
         """
         self._own |= {record.key: record for record in records}
         with locked_beside(self.path):
@@ -78,15 +78,14 @@ class StudyFile:
             write_atomically(self.path, _one_a_line(content).encode())
 
     def rows(self) -> list[Row]:
-        """Return what the records of the study's runs say, by variant."""
+        """Return what the records of the study's runs show, by variant."""
         return summarise(self.variants, self.seeds, self.records.values())
 
 
 def read_means(path: Path) -> dict[str, dict[str, Estimate]]:
-    """Read what a study says of the variants that have been trained.
+    """Read a study's results for the variants that have been trained.
 
-    Records of other flags than those of its last call, and of other seeds, do not
-    count.
+    Records of other flags or seeds than those of its last call do not count.
 
     Args:
         path: Its study.json.
@@ -107,7 +106,7 @@ def read_means(path: Path) -> dict[str, dict[str, Estimate]]:
 
 
 def _one_a_line(lists: Mapping[str, Sequence[Any]]) -> str:
-    """Write lists as JSON, an item on each line, for people and for git."""
+    """Write lists as JSON, one item on each line, for people and for git."""
     parts = []
     for name, items in lists.items():
         lines = ",\n".join(json_text(item) for item in items)

@@ -1,4 +1,4 @@
-"""What the runs of a study say together: means, intervals and differences."""
+"""What the runs of a study show together: means, intervals and differences."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -9,15 +9,15 @@ from deml_tf.studies.records import Record
 
 
 class Row(NamedTuple):
-    """What the runs of one variant say.
+    """What the runs of one variant show.
 
     Attributes:
-        name: Of the variant.
-        flags: Its own, as written.
+        name: Name of the variant.
+        flags: Its own flags, as written.
         reference: The variant that it is compared with; None for none.
         runs: The records of its runs, by seed.
-        means: By name of a number, over its seeds.
-        differences: By name of a number, of the paired differences to its reference.
+        means: Estimates over its seeds, by name of the number.
+        differences: Estimates of the paired differences to its reference, likewise.
     """
 
     name: str
@@ -38,9 +38,10 @@ def summarise(
     """Return a row for each variant, in order.
 
     Args:
-        variants: Of the study.
-        seeds: Of the study.
-        records: Of finished runs; those of other variants, seeds or flags are left out.
+        variants: Variants of the study.
+        seeds: Seeds of the study.
+        records: Records of finished runs; those of other variants, seeds or flags are
+            left out.
     """
     runs = {variant.name: {} for variant in variants}
     wanted = {variant.name: variant.flags for variant in variants}
@@ -51,13 +52,13 @@ def summarise(
 
 
 def facts(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """Return what rows say as JSON keeps it.
+    """Return the content of rows for JSON.
 
     Args:
-        rows: Of a study.
+        rows: Rows of a study.
 
     Returns:
-        Of each variant its name, flags and reference, `means` and `differences`: for
+        For each variant its name, flags and reference, `means` and `differences`: for
         each number `n`, `mean`, `deviation`, `low` and `high`, of which the last three
         are null for one seed.
     """

@@ -1,4 +1,4 @@
-"""Trains the runs of a study, some at once, and tells how each of them ended."""
+"""Trains the runs of a study, some at once, and reports how each of them ended."""
 
 import contextlib
 from collections import deque
@@ -28,19 +28,20 @@ def train_runs(
     seconds: float | None = None,
     also: Sequence[str] = (),
 ) -> tuple[list[PlannedRun], list[PlannedRun]]:
-    """Train runs, each in a process of its own, or go on with them.
+    """Train runs, each in a process of its own, or resume them.
 
     SIGTERM and Ctrl-C are passed on as SIGTERM; the trainings save their step and end.
 
     Args:
-        runs: In the order in which they begin.
+        runs: Runs in the order in which they begin.
         keep: Keeps the record of a trained run, and returns it. Called with the run and
             the largest resident memory of its training in MiB (None if it was trained
             before) when it is trained, and again after each extra score.
         progress: Told of each run once.
-        parallel: Runs at once; they share the cores.
-        seconds: After these no run begins, and those under way are ended as by SIGTERM.
-        also: Names of what is scored beside the unseen classes.
+        parallel: Runs at once, by default 1; they share the cores.
+        seconds: Time after which no run begins, and those under way are ended as by
+            SIGTERM; by default there is no limit.
+        also: Names of what is scored besides the unseen classes.
 
     Returns:
         The runs that are left, and those that failed.
@@ -82,7 +83,7 @@ def train_runs(
         _terminate(active)
         with termination.deferred():  # a second SIGTERM must not kill them
             for each in active:
-                # What ended this is told, and not that a record was not kept.
+                # Report what ended this, and not that a record was not kept.
                 with contextlib.suppress(OSError, DataError):
                     while not each.has_ended(may_go_on=False):
                         sleep(_PAUSE)
@@ -94,9 +95,9 @@ def train_runs(
 
 
 class _Running:
-    """A run under way: its training, then the scoring of what is scored beside."""
+    """A run under way: its training, then its extra scores."""
 
-    record: Record  # once a command of it has ended well
+    record: Record  # once one of its commands has succeeded
 
     def __init__(self, run: PlannedRun, keep: Keep, also: Sequence[str], parallel: int):
         self.run, self.peak, self._keep = run, None, keep
@@ -106,18 +107,18 @@ class _Running:
 
     @property
     def is_whole(self) -> bool:
-        """Whether all of it is done, and well."""
+        """Whether all of its commands have succeeded."""
         return self.status == 0 and not self._stages
 
     def has_ended(self, may_go_on: bool) -> bool:
-        """Look whether its process has ended; begin the next one, if there is one."""
+        """Tell whether it has ended; after a process, begin the next one, if any."""
         self.status = self.process.poll()
         if self.status is None:
             return False
         if self._stage.module == TRAIN:
             self.peak = self.process.peak
         if self.status == 0:
-            # Now, for what is scored next may fail, or have to wait.
+            # Kept now, since the next score may fail, or have to wait.
             self.record = self._keep(self.run, self.peak)
         if self.status == 0 and self._stages and may_go_on:
             self._begin()
@@ -136,8 +137,8 @@ def stages(run: PlannedRun, also: Iterable[str]) -> list[Stage]:
     """Return the commands that a run still needs.
 
     Args:
-        run: Of a study.
-        also: Names of what is scored beside the unseen classes.
+        run: A run of a study.
+        also: Names of what is scored besides the unseen classes.
     """
     needed = []
     if not run.folder.finished:
