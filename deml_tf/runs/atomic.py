@@ -24,19 +24,19 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     standard output goes to is not replaced: the data is written straight into it.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is made if it is missing.
         data: All of its content.
     """
     place = _written_into(path)
     if place is not None:
         if sys.stdout:
-            sys.stdout.flush()  # what was said before comes first
+            sys.stdout.flush()  # what was printed before comes first
         with open(place, "wb", closefd=place == path) as file:
             file.write(data)
         return
     path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A name may be as long as the file system lets it, and this one is longer.
+    # The name may already have the file system's greatest length, and this is longer.
     temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(4)}.tmp"
     try:
         with temporary.open("xb") as file:
@@ -47,7 +47,7 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     except BaseException as error:
         if isinstance(error, OSError) and error.errno:
             error.filename = os.fspath(path)  # a full disk names no file
-        with contextlib.suppress(OSError):  # missing, or a disk gone read-only
+        with contextlib.suppress(OSError):  # missing, or the disk is now read-only
             temporary.unlink()
         raise
     to_disk(path.parent)
@@ -58,7 +58,7 @@ def check_output(argument: str, path: str | os.PathLike[str]) -> None:
 
     Args:
         argument: Name of the argument that asks for the file.
-        path: The file; folders on its way may be missing.
+        path: The file; parent folders may be missing.
 
     Raises:
         UsageError: The path is a folder or leads through a file, or nothing may be
@@ -75,7 +75,7 @@ def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
 
     Args:
         argument: Name of the argument that asks for the folder.
-        path: The folder; it may be missing, and folders on its way.
+        path: The folder; it and its parents may be missing.
 
     Raises:
         UsageError: The path is a file or leads through one, or nothing may be written
@@ -88,17 +88,17 @@ def check_output_folder(argument: str, path: str | os.PathLike[str]) -> None:
 
 
 def check_tensorflow_path(argument: str, folder: str | os.PathLike[str]) -> None:
-    """Refuse a folder whose path TensorFlow does not take, or takes for a pattern.
+    """Refuse a folder whose path TensorFlow does not accept, or takes for a pattern.
 
-    It uses a checkpoint's path as a pattern when it looks for its files, and when it
-    removes them.
+    TensorFlow uses a checkpoint's path as a pattern when it looks for the checkpoint's
+    files, and when it removes them.
 
     Args:
         argument: Name of the argument that names the folder.
         folder: The folder, as TensorFlow is given it.
 
     Raises:
-        UsageError: Its path is no UTF-8, or holds what stands for other characters.
+        UsageError: Its path is not UTF-8, or holds wildcards.
     """
     shown = os.fspath(folder)
     if shown != decodable(shown):
@@ -114,10 +114,10 @@ def check_tensorflow_path(argument: str, folder: str | os.PathLike[str]) -> None
 
 
 def is_written_into(path: str | os.PathLike[str]) -> bool:
-    """Tell whether a path is no regular file, so that nothing can stand beside it.
+    """Tell whether a path is not a regular file, so that nothing can lie beside it.
 
     Args:
-        path: Of an output, such as /dev/null or /dev/stdout.
+        path: Path of an output, such as /dev/null or /dev/stdout.
     """
     return _written_into(path) is not None
 
@@ -128,7 +128,7 @@ def save_atomically(
     """Write atomically what a library saves to a file of its own.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is made if it is missing.
         save: Called with a temporary file of the same name.
     """
     with hidden_folder(Path(path)) as folder:
@@ -138,13 +138,13 @@ def save_atomically(
 
 
 def _written_into(path: str | os.PathLike[str]) -> Any:
-    """Return what to open in place of replacing the path; None for a regular file."""
+    """Return what to open instead of replacing the path; None for a regular file."""
     with contextlib.suppress(OSError):
         found = os.stat(path)
         for stream in (1, 2):
             with contextlib.suppress(OSError):  # it may be closed
                 if os.path.samestat(found, os.fstat(stream)):
-                    return stream  # opened anew it would begin at the file's start
+                    return stream  # opened anew, it would begin at the file's start
         if not stat.S_ISREG(found.st_mode):
             return path
     return None

@@ -1,4 +1,4 @@
-"""What figures depend on beside the flags: software, machine, time."""
+"""What figures depend on besides the flags: software, machine, time."""
 
 import importlib.metadata
 import os
@@ -11,7 +11,7 @@ PACKAGES = ("tensorflow", "keras", "numpy", "faiss-cpu", "deml_tf")
 
 
 def environment() -> dict[str, object]:
-    """Return what figures depend on beside the flags: software, machine, time."""
+    """Return what figures depend on besides the flags: software, machine, time."""
     return {
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -47,7 +47,7 @@ def _git_revision() -> str | None:
         ).stdout.strip()
 
     try:
-        # Installed inside someone else's checkout, the package is not tracked there.
+        # If installed inside another project's checkout, the package is not tracked.
         git("ls-files", "--error-unmatch", "__init__.py")
         changed = git("status", "--porcelain", "--untracked-files=no")
         return git("rev-parse", "HEAD") + ("+changes" if changed else "")

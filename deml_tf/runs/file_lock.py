@@ -13,14 +13,14 @@ _PAUSE = 0.05  # seconds between two tries
 
 
 def try_to_lock(handle: int, folder: Path) -> bool:
-    """Lock what is open, and tell whether no other process has.
+    """Lock an open file or folder; return False if another process holds the lock.
 
     Args:
-        handle: Of a file or folder.
-        folder: To be named where its disk has no locks.
+        handle: File descriptor of a file or folder.
+        folder: Folder to name if its disk has no locks.
 
     Raises:
-        DataError: It has none.
+        DataError: The disk has no locks.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,11 +38,11 @@ def try_to_lock(handle: int, folder: Path) -> bool:
 def locked_beside(path: Path) -> Iterator[None]:
     """Let no other process, or thread, work on a file until the block ends.
 
-    Waits for its turn. What is locked is a hidden file beside it, for the file itself
-    may be replaced; it is removed after the block.
+    Waits for its turn. What is locked is a hidden file beside it, since the file itself
+    may be replaced; the hidden file is removed after the block.
 
     Args:
-        path: The file, which need not be there; its folder is made.
+        path: The file, which need not exist; its folder is made if it is missing.
 
     Raises:
         DataError: Its disk has no locks.
@@ -65,10 +65,10 @@ def locked_beside(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_if_possible(path: Path) -> Iterator[None]:
-    """Hold the lock of `locked_beside`, or none where its folder takes none.
+    """Hold the lock of `locked_beside`, or none if its folder allows none.
 
     Args:
-        path: The file or folder, which need not be there.
+        path: The file or folder, which need not exist.
     """
     with contextlib.ExitStack() as held:
         with contextlib.suppress(OSError, DataError):
@@ -77,10 +77,10 @@ def locked_if_possible(path: Path) -> Iterator[None]:
 
 
 def is_still_at(handle: int, place: Path) -> bool:
-    """Tell whether what is open has been neither removed nor replaced since.
+    """Tell whether an open file or folder has been neither removed nor replaced.
 
     Args:
-        handle: Of the open file or folder.
+        handle: Its file descriptor.
         place: Where it was opened.
     """
     with contextlib.suppress(FileNotFoundError):

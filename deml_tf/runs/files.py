@@ -17,7 +17,7 @@ ENVIRONMENT = "environment.json"
 METRICS = "metrics.jsonl"
 RESULTS = "results.json"
 SPLIT = "split.json"
-REPLICAS = "replicas.json"  # of a run that forms pairs within them
+REPLICAS = "replicas.json"  # of a run that forms pairs within each replica
 LOG = "log.txt"
 
 
@@ -36,7 +36,7 @@ class RunFiles:
 
     @property
     def flags_path(self) -> Path:
-        """The absl flagfile with the flags as used."""
+        """The absl flagfile with the flags as they were used."""
         return self.path / FLAGS
 
     @property
@@ -46,12 +46,12 @@ class RunFiles:
 
     @property
     def split_path(self) -> Path:
-        """Which images the run was begun with, see `deml_tf.data.split_record`."""
+        """The images that the run was begun with, see `deml_tf.data.split_record`."""
         return self.path / SPLIT
 
     @property
     def metrics_path(self) -> Path:
-        """One JSON record a line."""
+        """JSON records, one on each line."""
         return self.path / METRICS
 
     @property
@@ -61,12 +61,12 @@ class RunFiles:
 
     @property
     def report_path(self) -> Path:
-        """The page to look at."""
+        """The report, an HTML page."""
         return self.path / "report.html"
 
     @property
     def log_path(self) -> Path:
-        """What the training said, where a study started it."""
+        """What the training printed, if a study started it."""
         return self.path / LOG
 
     @property
@@ -76,7 +76,7 @@ class RunFiles:
 
     @property
     def checkpoints_path(self) -> Path:
-        """Folder of what a killed run goes on from."""
+        """Folder of the checkpoints that a killed run resumes from."""
         return self.path / "checkpoints"
 
     @property
@@ -86,20 +86,20 @@ class RunFiles:
 
     @property
     def finished(self) -> bool:
-        """Whether the run wrote its results, whole.
+        """Whether the run has written all of its results.
 
         Raises:
-            DataError: They are there and cannot be read.
+            DataError: They exist but cannot be read.
         """
         return self._is_object(self.results_path)
 
     # What is in them.
 
     def flag_lines(self) -> list[str]:
-        """Return the lines of the flagfile; none where there is no file.
+        """Return the lines of the flagfile; none if there is no file.
 
         Raises:
-            DataError: The file is no text, but for the names of files in it.
+            DataError: The file is not text, apart from the names of files in it.
         """
         if not self.flags_path.exists():
             return []
@@ -113,10 +113,10 @@ class RunFiles:
         return lines
 
     def flags(self) -> dict[str, str]:
-        """Return the flags as used, each value as text; none where there is no file.
+        """Return the flags as used, each value as text; none if there is no file.
 
         Raises:
-            DataError: The file is no text.
+            DataError: The file is not text.
         """
         return parsed_lines(self.flag_lines())
 
@@ -124,7 +124,7 @@ class RunFiles:
         """Read a JSON file of the folder.
 
         Raises:
-            DataError: It is missing or no JSON.
+            DataError: It is missing or not JSON.
         """
         try:
             return json.loads((self.path / name).read_bytes())
@@ -135,7 +135,7 @@ class RunFiles:
             ) from error
 
     def _is_object(self, path: Path) -> bool:
-        """Whether a file holds a JSON object, to its end."""
+        """Tell whether a file holds a JSON object that is complete."""
         try:
             return isinstance(json.loads(path.read_bytes()), dict)
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError):
@@ -147,11 +147,11 @@ class RunFiles:
             ) from error
 
     def write_json(self, name: str, data: object) -> None:
-        """Write JSON atomically; numpy values as numbers and lists, NaN as null."""
+        """Write JSON atomically: numpy values as numbers and lists, NaN as null."""
         self.write_text(name, json_text(data, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write UTF-8 text atomically, names of files in it as they are on disk."""
+        """Write UTF-8 text atomically, with names of files as they are on disk."""
         self.write_bytes(name, text.encode(errors="surrogateescape"))
 
     def write_bytes(self, name: str, data: bytes) -> None:
@@ -167,7 +167,7 @@ class RunFiles:
         """Return the records of metrics.jsonl, without a last line torn by a kill.
 
         Raises:
-            DataError: A line before the last is no JSON.
+            DataError: A line before the last is not JSON.
         """
         if not self.metrics_path.exists():
             return []

@@ -1,4 +1,4 @@
-"""A finished run, for the commands that go on with its embedder."""
+"""A finished run, for the commands that use its embedder."""
 
 import os
 

@@ -27,7 +27,7 @@ def flag_text(name: str, value: object) -> str:
     """Write a value as absl reads it back from a line of a flagfile.
 
     Args:
-        name: Of the flag.
+        name: Name of the flag.
         value: A list or tuple is written as an absl list flag, all else by `str`.
 
     Raises:

@@ -14,7 +14,7 @@ from deml_tf.runs.flagfile import flag_text
 from deml_tf.runs.settings import MAY_CHANGE, meaning
 
 LOCK = ".lock"
-BAD_IMAGES = "bad_images.csv"  # stays where bad images kept a run from its start
+BAD_IMAGES = "bad_images.csv"  # stays if bad images kept a run from starting
 
 
 class RunFolder(RunFiles):
@@ -28,7 +28,7 @@ class RunFolder(RunFiles):
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        """Name a run's folder, see the class."""
+        """Take the path of a run's folder, see the class."""
         super().__init__(path)
         self._lock: int | None = None
         self._fresh = False  # whether `open` wrote the flags
@@ -40,22 +40,22 @@ class RunFolder(RunFiles):
     ) -> "RunFolder":
         """Make a run's folder, or reopen the one made with flags of the same meaning.
 
-        Takes the folder's lock until the process ends (killed or not) or `close`,
-        drops the temporary files and the torn metrics line of a killed run, and writes
-        the flags and the environment where they are missing.
+        Takes the folder's lock until the process ends (killed or not) or `close`, drops
+        the temporary files and the torn metrics line of a killed run, and writes the
+        flags and the environment if they are missing.
 
         Args:
-            path: The folder; its parents are made.
-            flags: Value by name, as used. None is left out, a list or tuple is written
+            path: The folder; it and its parents are made if they are missing.
+            flags: Values by name, as used. None is left out, a list or tuple is written
                 as an absl list flag, everything else by `str`.
 
         Returns:
-            The open folder; without a lock if it cannot be written, and is finished.
+            The open folder; without a lock if it is finished and cannot be written.
 
         Raises:
-            UsageError: The folder cannot be made, is something else than a run, was
-                made with other flags, or is in use by another process; or a value does
-                not fit on a line of a flagfile.
+            UsageError: The folder cannot be made, is not a run's, was made with other
+                flags, or is in use by another process; or a value does not fit on a
+                line of a flagfile.
             DataError: A file of the folder cannot be read, or its disk has no locks.
         """
         run = cls(path)
@@ -87,14 +87,14 @@ class RunFolder(RunFiles):
         return run
 
     def close(self) -> None:
-        """Give the lock back before the process ends."""
+        """Release the lock before the process ends."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock of a folder that is there, so that no training goes on in it.
+        """Hold the lock of an existing folder, so that no training runs in it.
 
         Raises:
             UsageError: It is in use by another process.
@@ -109,9 +109,9 @@ class RunFolder(RunFiles):
     def undone_on_error(self) -> Iterator[None]:
         """Undo what `open` made if the block raises, so that no half run is left.
 
-        For what comes before the first step: a folder with the flags of a mistake
-        would refuse the mended ones. A run that is older than this process stays, and
-        so does what others wrote into the folder.
+        For what comes before the first step: a folder with mistaken flags would refuse
+        the corrected ones. A run that is older than this process stays, and so does
+        what others wrote into the folder.
         """
         try:
             yield
@@ -119,7 +119,7 @@ class RunFolder(RunFiles):
             if self._fresh:
                 for name in (FLAGS, ENVIRONMENT, REPLICAS, SPLIT, LOCK):
                     (self.path / name).unlink(missing_ok=True)
-                with contextlib.suppress(OSError):  # not empty: somebody else's
+                with contextlib.suppress(OSError):  # not empty: others' files
                     for folder in self._made:
                         folder.rmdir()
             self.close()
@@ -148,7 +148,7 @@ class RunFolder(RunFiles):
         self.write_text(FLAGS, "".join(lines))
 
     def _refuse_foreign(self) -> None:
-        """Refuse a folder of something else; an early kill leaves .lock and .tmp."""
+        """Refuse a folder that is not a run's; an early kill leaves .lock and .tmp."""
         if self.flags_path.exists():
             return
         for entry in sorted(self.path.iterdir()):
@@ -162,7 +162,7 @@ class RunFolder(RunFiles):
                 )
 
     def _take_lock(self) -> None:
-        # A bare descriptor: a file object would let go when garbage is collected.
+        # A bare descriptor: a file object would lose the lock in garbage collection.
         lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             if not try_to_lock(lock, self.path):
@@ -182,7 +182,7 @@ class RunFolder(RunFiles):
             return
         before = [f"--{name}={value}" for name, value in old.items()]
         lines = [f"--{name}={value}" for name, value in wanted.items()]
-        with contextlib.suppress(UsageError):  # no settings: compared as they are
+        with contextlib.suppress(UsageError):  # not settings: compared as they are
             old, wanted = meaning(before), meaning(lines)
         changes = [
             f"{name}: {old.get(name, '(unset)')} -> {wanted.get(name, '(unset)')}"

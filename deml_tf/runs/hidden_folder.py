@@ -1,4 +1,4 @@
-"""Hidden folders to work in; the next process removes those of a killed one."""
+"""Hidden folders to work in; the next process removes those of a killed process."""
 
 import contextlib
 import os
@@ -12,15 +12,15 @@ from deml_tf.runs.file_lock import try_to_lock
 
 _LOCK = ".lock"
 _CONTENT = "content"
-_LONGEST = 40  # characters of a target's name in that of its folder
+_LONGEST = 40  # characters of a target's name in that of its hidden folder
 
 
 @contextlib.contextmanager
 def hidden_folder(target: Path) -> Iterator[Path]:
-    """Give an empty folder on the disk of a target, to be renamed to it when whole.
+    """Yield an empty folder on a target's disk, to be renamed to the target when whole.
 
     Removes those that killed processes have left for the same target or, if its name is
-    a number, for any number. One in use is locked.
+    a number, for any number. A folder in use is locked.
 
     Args:
         target: What will be made; its parents are made if they are missing.
@@ -34,7 +34,7 @@ def hidden_folder(target: Path) -> Iterator[Path]:
     made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with contextlib.suppress(OSError):  # what is left there harms nobody
+        with contextlib.suppress(OSError):  # leftovers do no harm
             _sweep(target)
         place, lock = _locked_folder(target)
         try:
@@ -44,7 +44,7 @@ def hidden_folder(target: Path) -> Iterator[Path]:
         finally:
             _remove(place, lock)
     except BaseException:
-        with contextlib.suppress(OSError):  # not empty: somebody else's
+        with contextlib.suppress(OSError):  # not empty: others' files
             for folder in made:
                 folder.rmdir()
         raise
@@ -52,7 +52,7 @@ def hidden_folder(target: Path) -> Iterator[Path]:
 
 def _locked_folder(target: Path) -> tuple[Path, int]:
     while True:
-        # A name may be as long as the file system lets it, and this one is longer.
+        # The name may already have the file system's greatest length; this is longer.
         name = f".{target.name[:_LONGEST]}.{secrets.token_hex(4)}.tmp"
         place = target.parent / name
         place.mkdir()
@@ -60,7 +60,7 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
             lock = _lock(place)
         except BaseException:
             (place / _LOCK).unlink(missing_ok=True)
-            place.rmdir()  # which takes no free descriptor, as rmtree does
+            place.rmdir()  # unlike rmtree, needs no free descriptor
             raise
         if lock is not None and (place / _LOCK).exists():
             return place, lock
@@ -68,7 +68,7 @@ def _locked_folder(target: Path) -> tuple[Path, int]:
 
 
 def _lock(place: Path) -> int | None:
-    """Lock a folder; None where another process has, or there is no folder any more."""
+    """Lock a folder; None if another process has, or the folder no longer exists."""
     try:
         lock = os.open(place / _LOCK, os.O_RDWR | os.O_CREAT, 0o666)
     except FileNotFoundError:
@@ -85,9 +85,9 @@ def _lock(place: Path) -> int | None:
 
 
 def _sweep(target: Path) -> None:
-    """Remove hidden folders of processes that are gone."""
+    """Remove hidden folders of processes that have ended."""
     name = r"\d+" if target.name.isdecimal() else re.escape(target.name[:_LONGEST])
-    # Versions up to 0.2 drew Plumage in one that ends in .part.
+    # Versions up to 0.2 drew Plumage in a folder that ends in .part.
     pattern = re.compile(rf"\.{name}\.[0-9a-f]{{8}}\.(tmp|part)")
     for entry in target.parent.iterdir():
         hidden = pattern.fullmatch(entry.name)
@@ -101,5 +101,5 @@ def _sweep(target: Path) -> None:
 def _remove(place: Path, lock: int) -> None:
     shutil.rmtree(place, ignore_errors=True)
     os.close(lock)
-    with contextlib.suppress(OSError):  # where an open file cannot go, as on NFS
+    with contextlib.suppress(OSError):  # where open files cannot be removed, as on NFS
         place.rmdir()

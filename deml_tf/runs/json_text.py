@@ -1,4 +1,4 @@
-"""Values as JSON that every reader takes: NaN as null, all names as UTF-8."""
+"""Values as JSON that every reader accepts: NaN as null, all names as UTF-8."""
 
 import json
 import math
@@ -17,10 +17,10 @@ def json_text(data: object, indent: int | None = None) -> str:
     Args:
         data: Nested mappings, lists and tuples of texts, paths, and numbers or arrays
             of numpy, TensorFlow and Keras.
-        indent: Blanks of each level; None for one line.
+        indent: Blanks per level; None, the default, for one line.
 
     Raises:
-        TypeError: A value is of another kind.
+        TypeError: A value is of another type.
     """
     return json.dumps(_plain(data), indent=indent, ensure_ascii=False, allow_nan=False)
 

@@ -1,4 +1,4 @@
-"""Files and folders that are mounted: no other can take their place."""
+"""Mount points: files and folders that no other can replace."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ def refuse_mount_point(folder: Path) -> None:
     """Refuse, before long work, a folder that nothing can replace after it.
 
     Args:
-        folder: It need not exist.
+        folder: The folder; it need not exist.
 
     Raises:
         UsageError: It is a mount point.
@@ -24,15 +24,15 @@ def refuse_mount_point(folder: Path) -> None:
 
 
 def is_mount_point(path: str | os.PathLike[str]) -> bool:
-    """Tell whether something is mounted at a path, be it of the same disk.
+    """Tell whether something is mounted at a path, even from the same disk.
 
     Args:
-        path: Of a file or folder; it need not exist.
+        path: A file or folder; it need not exist.
     """
     path = Path(os.path.realpath(path))
     if os.path.ismount(path):
         return True
-    with contextlib.suppress(OSError):  # it is not there, or there is no /proc
+    with contextlib.suppress(OSError):  # it does not exist, or there is no /proc
         return _mount(path) != _mount(path.parent)
     return False
 

@@ -29,9 +29,10 @@ def replaced_folder(
     old one stays. A link stays, and what it leads to is replaced.
 
     Args:
-        target: The folder; it need not exist, and its parents are made.
-        check: Called with the folder before it is replaced; a UsageError refuses that.
-        mend: What to do where the disk cannot swap two folders.
+        target: The folder; it need not exist, and its parents are made if missing.
+        check: Called with the folder before it is replaced; if it raises a UsageError,
+            nothing is replaced. By default nothing is checked.
+        mend: What to do if the disk cannot swap two folders.
 
     Yields:
         An empty folder, for all there is to write.
@@ -39,14 +40,14 @@ def replaced_folder(
     Raises:
         UsageError: The folder is a mount point; nothing was changed.
         DataError: The disk cannot swap two folders, and nothing was changed; or the
-            folder could not be replaced in the end, as where another one has taken
-            the name meanwhile, and the new one is beside it.
+            folder could not be replaced in the end, for instance because another one
+            has taken the name meanwhile, and the new one is beside it.
     """
     target = Path(os.path.realpath(target))
     before = _identity(target)
     refuse_mount_point(target)
     with hidden_folder(target) as temporary:
-        if before:  # before long work
+        if before:  # tried before the long work
             _try_to_swap(temporary, target, mend)
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
@@ -70,7 +71,7 @@ def kept_beside(folder: Path, target: Path, mend: str = "") -> Iterator[None]:
     Args:
         folder: What was made, in a hidden folder.
         target: What it was to become.
-        mend: What to do then, as the end of a sentence.
+        mend: What to do then, as the end of a sentence; by default nothing.
 
     Raises:
         DataError: The block raised an OSError or a UsageError; the folder is beside
@@ -89,7 +90,7 @@ def kept_beside(folder: Path, target: Path, mend: str = "") -> Iterator[None]:
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:
-    """Return what no other folder has; None where there is none."""
+    """Return what identifies a folder; None if it does not exist."""
     with contextlib.suppress(FileNotFoundError):
         found = os.stat(folder)
         return found.st_dev, found.st_ino

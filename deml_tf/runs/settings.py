@@ -16,7 +16,7 @@ def read_settings(lines: Iterable[str]) -> Configs:
     """Read the settings from the lines of a run's flagfile.
 
     Args:
-        lines: Of this version or an older one.
+        lines: Lines written by this version or an older one.
 
     Raises:
         UsageError: They are not what a training writes.
@@ -33,14 +33,14 @@ def read_settings(lines: Iterable[str]) -> Configs:
 def meaning(lines: Iterable[str]) -> dict[str, str]:
     """Return the value of every flag that the lines of a flagfile give or leave out.
 
-    Two flagfiles of different versions have the same meaning if only names differ, or
-    flags that one of them leaves at their defaults.
+    Two flagfiles of different versions have the same meaning if they differ only in
+    names, or in flags that one of them leaves at their defaults.
 
     Args:
-        lines: Of this version or an older one.
+        lines: Lines written by this version or an older one.
 
     Returns:
-        Value by name, as text; of constructor arguments those of the chosen classes.
+        Values by name, as text; constructor arguments only of the chosen classes.
 
     Raises:
         UsageError: They are not what a training writes.
@@ -50,22 +50,22 @@ def meaning(lines: Iterable[str]) -> dict[str, str]:
     return {n: flag_text(n, value) for n, value in known.items() if value is not None}
 
 
-# How scores are computed, and not what they are of: memory may not suffice for it.
+# How scores are computed, not what they are of: the memory may not suffice for it.
 MAY_CHANGE = {"scoring_batch_size"}
 
 
 def changed_flags(configs: Configs) -> dict[str, str]:
     """Return the flags that are not at their default: what a run is, but for its seed.
 
-    Those that may change in a run are left out as well.
+    Flags that may change during a run are left out as well.
 
-    A later version that adds a flag gives the same for an older run.
+    A later version that adds a flag returns the same for an older run.
 
     Args:
-        configs: What the run is.
+        configs: The run's settings.
 
     Returns:
-        Value by name, as text, in order of the names.
+        Values by name, as text, in order of the names.
 
     Raises:
         UsageError: A value does not fit on a line of a flagfile.
@@ -82,7 +82,7 @@ def changed_flags(configs: Configs) -> dict[str, str]:
 
 
 def _constructor_defaults(configs: Configs) -> dict[str, object]:
-    """Defaults of the chosen classes' arguments, by flag name."""
+    """Return the defaults of the chosen classes' arguments, by flag name."""
     defaults = {}
     for config in configs:
         for _, choice, rules in argument_fields(type(config)):

@@ -1,4 +1,4 @@
-"""What is on disk also after the power fails."""
+"""What is on disk even after a power failure."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def to_disk(path: Path) -> None:
-    """Wait until a file's content is on disk, or the names in a folder are.
+    """Wait until a file's content, or the names in a folder, are on disk.
 
     Some shared and network disks cannot wait for a folder; there its names may be lost
     if the power fails.
