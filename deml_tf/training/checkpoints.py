@@ -172,7 +172,7 @@ class Checkpoints(keras.callbacks.Callback):
         """Remove all other checkpoints, and name these in the manager's file."""
         names = [Path(path).name for path in reversed(newest_first)]
         lines = [f'model_checkpoint_path: "{names[-1]}"']
-        for time, name in enumerate(names, start=1):  # without one not managed
+        for time, name in enumerate(names, start=1):  # untimed, it is unmanaged
             lines.append(f'all_model_checkpoint_paths: "{name}"')
             lines.append(f"all_model_checkpoint_timestamps: {time}")
         write_atomically(self.folder / "checkpoint", "\n".join(lines).encode())
