@@ -10,7 +10,7 @@ from rich.table import Table
 from deml_tf.errors import DataError
 
 MOST = 1e-2
-"""What is allowed where outputs are sensitive to rounding, at most."""
+"""Largest difference allowed where outputs are sensitive to rounding."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,12 +18,12 @@ class Difference:
     """How far one output of one run was from what was trained.
 
     Attributes:
-        runtime: Who ran the export: a loader or another library.
-        signature: What was called.
-        batch_size: How many images at once.
+        runtime: What ran the export: a loader or another library.
+        signature: The signature that was called.
+        batch_size: Number of images at once.
         output: Name of the output.
         largest: Largest absolute difference; infinity for another shape, type or NaN.
-        share: The largest share of what is allowed there; 1 and more is too much.
+        share: Largest share of the allowed difference; 1 and more is too much.
     """
 
     runtime: str
@@ -50,13 +50,13 @@ def compare(
     """Compare the outputs of one batch with what is expected, from any runtime.
 
     Args:
-        runtime: Who ran the export, for the record.
-        signature: What was called, for the record.
+        runtime: What ran the export, for the record.
+        signature: The signature that was called, for the record.
         expected: Array `(b, ...)` by output name.
         found: What came out.
-        bound: Allowed for numbers; booleans must be equal.
-        sensitivity: Allowed, by output name, where it is more than the bound, up to
-            `MOST`; as many axes as the output, of its lengths or 1.
+        bound: Difference allowed for numbers; booleans must be equal.
+        sensitivity: Differences, by output name, that are allowed where they are above
+            the bound, up to `MOST`; with the output's axes, of its lengths or 1.
 
     Returns:
         One `Difference` for each expected output.
@@ -86,7 +86,7 @@ def largest_difference(expected: np.ndarray, found: np.ndarray | None) -> float:
 
 
 def _gaps(expected: np.ndarray, found: np.ndarray | None) -> np.ndarray:
-    """Return absolute differences; one that is infinite where shape or type differ."""
+    """Return absolute differences; a single infinity if shape or type differ."""
     if (
         found is None
         or found.shape != expected.shape
@@ -100,7 +100,7 @@ def _gaps(expected: np.ndarray, found: np.ndarray | None) -> np.ndarray:
 
 
 def require(differences: Sequence[Difference]) -> None:
-    """Refuse what differs.
+    """Refuse differences that are not allowed.
 
     Args:
         differences: All that were measured.
@@ -121,7 +121,7 @@ def require(differences: Sequence[Difference]) -> None:
 
 
 def parity_table(differences: Sequence[Difference]) -> Table:
-    """Return the largest difference by runtime and signature, a column a batch size.
+    """Return a table of the largest difference by runtime, signature and batch size.
 
     Args:
         differences: All that were measured.

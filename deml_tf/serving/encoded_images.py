@@ -1,4 +1,4 @@
-"""From encoded images, whatever their bytes, to the squares the network reads."""
+"""From encoded images, whatever their bytes, to the squares that the network takes."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -21,8 +21,8 @@ class Squares(NamedTuple):
     Attributes:
         images: float32 `(b, s, s, 3)`, RGB 0..255; zeros where an image is invalid.
         valid: `(b,)` boolean.
-        shapes: `(b, 2)` int32, height and width of the upright image; 1 x 1 where it
-            is invalid.
+        shapes: `(b, 2)` int32, height and width of the upright image; 1 x 1 where an
+            image is invalid.
     """
 
     images: Any
@@ -33,20 +33,20 @@ class Squares(NamedTuple):
 def read_squares(encoded: Any, geometry: Geometry) -> Squares:
     """Decode images, turn them upright and make them the embedder's squares.
 
-    Bytes that cannot be decoded, and images that `is_decodable` refuses, become
-    zeros and not valid: a server batches the requests of several clients, and an
-    error would reach all of them.
+    Bytes that cannot be decoded, and images that `is_decodable` refuses, become zeros
+    and are marked as not valid: a server batches the requests of several clients, and
+    an error would reach all of them.
 
     Args:
         encoded: `(b,)` strings: JPEG, PNG, GIF, BMP or WebP.
-        geometry: Of the embedder.
+        geometry: Geometry of the embedder.
 
     Returns:
         The `Squares`.
     """
-    # A failing operation fails the whole graph; only a dataset goes on after one. It
-    # leaves the image out, so each has its number, and one too many is there for a
-    # batch of which none is left. One dataset an image would cost as much again as
+    # A failing operation fails the whole graph; only a dataset continues after one. It
+    # leaves the image out, so each image has its number, and an extra one is added in
+    # case a batch has none left. One dataset per image would cost as much again as
     # decoding.
     with tf.device("CPU:0"):
         side = geometry.input_size
@@ -65,7 +65,7 @@ def read_squares(encoded: Any, geometry: Geometry) -> Squares:
             .batch(count + 1)
             .get_single_element()
         )
-        # Where each image's row is, and the last one for those that were left out.
+        # The row of each image, which is the last one for those that were left out.
         last = tf.size(numbers) - 1
         rows = tf.tensor_scatter_nd_update(
             tf.fill([count + 1], last), numbers[:, None], tf.range(last + 1)
@@ -74,11 +74,11 @@ def read_squares(encoded: Any, geometry: Geometry) -> Squares:
 
 
 def make_squares(images: Any, geometry: Geometry) -> tf.Tensor:
-    """Resize images of one size and cut their middle out.
+    """Resize images of one size and cut out their middle.
 
     Args:
         images: `(h, w, 3)` or `(b, h, w, 3)`, RGB 0..255.
-        geometry: Of the embedder.
+        geometry: Geometry of the embedder.
 
     Returns:
         float32 `(s, s, 3)` or `(b, s, s, 3)`, RGB 0..255.
@@ -88,12 +88,12 @@ def make_squares(images: Any, geometry: Geometry) -> tf.Tensor:
 
 
 def restore_boxes(boxes: Any, shapes: Any, geometry: Geometry) -> tf.Tensor:
-    """Take boxes on squares back to the images.
+    """Convert boxes on squares to boxes on the images.
 
     Args:
         boxes: `(b, i, 4)`, relative to the squares.
         shapes: `(b, 2)`, height and width of each image; `(2,)` if all have the same.
-        geometry: Of the embedder.
+        geometry: Geometry of the embedder.
 
     Returns:
         float32 `(b, i, 4)`: ymin, xmin, ymax, xmax relative to the upright images.
@@ -103,7 +103,7 @@ def restore_boxes(boxes: Any, shapes: Any, geometry: Geometry) -> tf.Tensor:
 
 
 def _read_square(encoded: Any, geometry: Geometry) -> tuple[Any, Any, Any]:
-    # No bytes are no image, and it takes the decoder no time to say so.
+    # An empty string is no image, which the decoder reports in no time.
     encoded = tf.where(is_decodable(encoded), encoded, b"")
     image = decode_bytes(encoded)
     return make_squares(image, geometry), True, tf.shape(image)[:2]

@@ -1,4 +1,4 @@
-"""The numbers an export must reproduce: the embedder, fed as training feeds it."""
+"""The numbers that an export must reproduce: the embedder, fed as in training."""
 
 import contextlib
 import os
@@ -26,9 +26,9 @@ class Trained:
     """The embedder on images that are read as training reads them.
 
     Args:
-        embedder: With all its parts.
-        scales: Those that an export keeps.
-        learners: Those that an export keeps.
+        embedder: The embedder with all its parts.
+        scales: Scales that an export keeps.
+        learners: Learners that an export keeps.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Trained:
         self.geometry = geometry_of(embedder)
 
     def of_pixels(self, images: np.ndarray) -> Outputs:
-        """Return the outputs by name of images `(b, h, w, 3)` of one size."""
+        """Return the outputs, by name, for images `(b, h, w, 3)` of one size."""
         outputs = self._forward(images.astype(np.float32))
         return choose({k: v.numpy() for k, v in outputs.items()}, *self._kept)
 
@@ -52,14 +52,14 @@ class Trained:
         """Return how far the outputs move if all pixels move by `MOVED`, up or down.
 
         Rounding moves them as well, but some ten times less: a kernel that sums in
-        another order may do up to this.
+        another order may move them by up to this much.
 
         Args:
             images: (b, h, w, 3) of one size.
 
         Returns:
-            By name, of an image's output, or of each scale's where there are several,
-            the largest movement in three draws: as many axes as the output, the last of
+            By name, the largest movement in three draws of each image's output, or of
+            each scale's if there are several: as many axes as the output, the last of
             length 1. Nothing for booleans.
         """
         still, moved = self.of_pixels(images), {}
@@ -129,9 +129,9 @@ def choose(
     """Keep some parts of an explainer's outputs and join them anew.
 
     Args:
-        outputs: Of an `explainer`, `(b, i, ...)` each.
-        scales: Which to keep.
-        learners: Which to keep.
+        outputs: Outputs of an `explainer`, `(b, i, ...)` each.
+        scales: Scales to keep.
+        learners: Learners to keep.
 
     Returns:
         Outputs of the same names.
@@ -149,7 +149,7 @@ def choose(
 
 @contextlib.contextmanager
 def _files(contents: Sequence[bytes]) -> Iterator[list[str]]:
-    """Give paths of files with the contents."""
+    """Yield the paths of files with the contents."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [os.path.join(folder, str(number)) for number in range(len(contents))]
         for path, content in zip(paths, contents, strict=True):

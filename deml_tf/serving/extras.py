@@ -1,4 +1,4 @@
-"""Packages that single formats need and the project does not require."""
+"""Packages that some formats need and the project does not require."""
 
 import importlib.util
 from collections.abc import Mapping

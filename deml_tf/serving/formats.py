@@ -1,4 +1,4 @@
-"""The formats of an export and all that distinguishes them."""
+"""The formats of an export and all that differs between them."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -24,18 +24,18 @@ Facts = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Format:
-    """One way out of the project.
+    """A format to export to.
 
     Attributes:
         servable: The functions that are written.
-        write: Writes them into a folder; returns facts for deml.json. It gets no
-            image of the user's, so that none can reach the folder.
+        write: Writes them into a folder; returns facts for deml.json. It gets none of
+            the user's images, so that none can reach the folder.
         runtimes: Names in `fresh_process.RUNTIMES` that must run what was written.
         trial: Computes the inputs and the expected outputs for these runtimes.
         file: The file that a runtime loads; empty if it loads the folder.
         extra: The extra of setup.cfg that has its packages; empty if none is needed.
-        precisions: In which the backbones can be written.
-        quantizations: Values of `quantize` that it can do.
+        precisions: Precisions in which the backbones can be written.
+        quantizations: Values of `quantize` that it supports.
         measure: Measures what quantization costs; returns facts for deml.json.
     """
 
@@ -55,7 +55,7 @@ def check_format(name: str, precision: str | None, quantize: str) -> None:
 
     Args:
         name: One of `FORMATS`.
-        precision: As asked for; None for the default.
+        precision: The requested precision; None for the default.
         quantize: "none" or "dynamic_int8".
 
     Raises:

@@ -1,7 +1,7 @@
 """Run an export as its users would, in a process that knows nothing of this project.
 
-Called by path. It needs numpy and the export's runtime, nothing else: TensorFlow (old
-releases will do), LiteRT or onnxruntime.
+This file is run by its path. It needs only numpy and the export's runtime: TensorFlow
+(old releases will do), LiteRT or onnxruntime.
 
     python -P fresh_process.py EXPORT WORK_FOLDER
 
@@ -51,11 +51,11 @@ def read(work: str, name: str, count: "int | None") -> np.ndarray:
     for number in range(count):
         with open(os.path.join(work, f"{name}.{number}"), "rb") as file:
             images.append(file.read())
-    return np.array(images, object)  # as bytes: numpy would cut zeros off
+    return np.array(images, object)  # as bytes: numpy would strip trailing zeros
 
 
 def python(export: str) -> Run:
-    """Load by `tf.saved_model.load`; return a function of signature and batch."""
+    """Load with `tf.saved_model.load`; return a function of signature and batch."""
     import tensorflow as tf
 
     model = tf.saved_model.load(export)

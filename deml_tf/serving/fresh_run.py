@@ -13,7 +13,7 @@ import numpy as np
 from deml_tf.errors import DataError
 
 FRESH_PROCESS = Path(__file__).with_name("fresh_process.py")
-_LIMIT = 3600  # seconds that the process may take: it must end, even if it hangs
+_LIMIT = 3600  # seconds that the process may take, in case it hangs
 _TENSORFLOW = ("python", "session")  # the runtimes that are TensorFlow
 
 Inputs = Mapping[str, "np.ndarray | Sequence[bytes]"]
@@ -37,10 +37,11 @@ def run_fresh(
         inputs: n images each, by name: an array `(n, ...)`, or encoded.
         signatures: The name of each signature's input.
         batches: Which of the n images are run together.
-        python: The interpreter; it needs numpy and the runtimes, nothing else.
+        python: The interpreter, by default this one; it needs only numpy and the
+            runtimes.
 
     Returns:
-        Outputs by name, by runtime, signature and number of the batch.
+        By runtime, signature and number of the batch: the outputs by name.
 
     Raises:
         DataError: The process failed or took too long.
@@ -76,7 +77,7 @@ def where(runtimes: Sequence[str]) -> str:
 
 
 def _store(work: str, name: str, images: "np.ndarray | Sequence[bytes]") -> int | None:
-    """Write an input; return how many encoded images it is, None for an array."""
+    """Write an input; return its number of encoded images, None for an array."""
     if isinstance(images, np.ndarray):
         np.save(Path(work) / f"{name}.npy", images)
         return None
@@ -88,15 +89,15 @@ def _store(work: str, name: str, images: "np.ndarray | Sequence[bytes]") -> int 
 def _run_isolated(command: Sequence[str], what: str) -> None:
     """Run a Python script that does not find this project beside it."""
     python, *rest = command
-    # Neither looks beside the script. This interpreter's packages may be where an
-    # environment variable says or the user's own, which -I would not find.
+    # Neither option searches beside the script. This interpreter's packages may be
+    # where an environment variable says or the user's own, which -I would not find.
     apart = "-P" if python == sys.executable else "-I"
     try:
         done = subprocess.run(
             [python, apart, *rest],
             capture_output=True,
             timeout=_LIMIT,
-            # Numbers are those of CPUs; on a GPU they would be those of TensorFloat-32.
+            # Compute on the CPU; a GPU would compute in TensorFloat-32.
             env={**os.environ, "CUDA_VISIBLE_DEVICES": "-1"},
         )
     except subprocess.TimeoutExpired as error:

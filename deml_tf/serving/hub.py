@@ -1,4 +1,4 @@
-"""Hands an export over: to a repository of the Hugging Face Hub."""
+"""Uploads an export to a repository of the Hugging Face Hub."""
 
 import importlib
 import re
@@ -13,7 +13,7 @@ _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def check_hub(address: str) -> str:
-    """Read an address, and refuse it where nothing could be pushed there.
+    """Read an address, and refuse it if nothing could be pushed there.
 
     Args:
         address: `hf://OWNER/NAME`.
@@ -22,7 +22,7 @@ def check_hub(address: str) -> str:
         `OWNER/NAME`.
 
     Raises:
-        UsageError: It is no such address, or huggingface_hub is not installed.
+        UsageError: It is not such an address, or huggingface_hub is not installed.
     """
     name = address.removeprefix(SCHEME)
     if name == address or not _REPOSITORY.fullmatch(name):
@@ -36,18 +36,18 @@ def check_hub(address: str) -> str:
 def push(folder: Path, repository: str, message: str) -> str:
     """Upload a version's folder in place of what a repository holds.
 
-    A repository that is not there is made, and private.
+    A repository that does not exist is made, as a private one.
 
     Args:
-        folder: Of the version; its README.md becomes the model card.
+        folder: Folder of the version; its README.md becomes the model card.
         repository: `OWNER/NAME`, as `check_hub` returns it.
-        message: Of the commit.
+        message: Message of the commit.
 
     Returns:
         The address of the commit.
 
     Raises:
-        DataError: The Hub did not take it. The export stays where it is.
+        DataError: The Hub did not accept it. The export stays where it is.
     """
     library = _library()
     try:
@@ -57,9 +57,9 @@ def push(folder: Path, repository: str, message: str) -> str:
             repo_id=repository,
             folder_path=str(folder),
             commit_message=message,
-            delete_patterns="*",  # else files of the last version would stay
+            delete_patterns="*",  # else files of the previous version would stay
         )
-    except Exception as error:  # of the network, from a library that differs by version
+    except Exception as error:  # network errors differ between the library's versions
         raise DataError(
             f"{SCHEME}{repository} did not take the export ({first_sentence(error)}): "
             f"it is whole in {folder}; log in with `hf auth login`, or upload that "

@@ -17,7 +17,7 @@ from deml_tf.serving.fresh_process import litert
 from deml_tf.serving.square_servable import SIGNATURE
 
 MOST_IMAGES = 1000
-"""Images embedded at most, twice; in whole classes, and two of these at least."""
+"""Most images that are embedded, twice; in whole classes, at least two of them."""
 
 _BATCH_SIZE = 8
 SCORES = {"recall_at_1": "Recall@1", "map_at_r": "MAP@R"}
@@ -35,16 +35,16 @@ def measure(
     An image's rounding does not depend on its neighbours in a batch.
 
     Args:
-        files: In float32, and with weights of 8 bits.
+        files: The file in float32, and that with weights of 8 bits.
         squares: `(n, s, s, 3)` of a few images, for the cosine.
-        examples: Of classes not trained on; without any, nothing is scored.
-        geometry: Of the embedder.
+        examples: Examples of classes not trained on; without any, nothing is scored.
+        geometry: Geometry of the embedder.
         false_accept_rate: For the rounded file's own threshold.
 
     Returns:
-        `smallest_cosine` between the two embeddings of an image; of scored examples
-        also `images`, `classes`, `recall_at_1` and `map_at_r`, each a dict of
-        `float32` and `int8`, and the `threshold` of `deml_tf.serving.threshold`.
+        `smallest_cosine` between the two embeddings of an image; if examples are
+        scored, also `images` and `classes`, `recall_at_1` and `map_at_r`, each a dict
+        of `float32` and `int8`, and the `threshold` of `deml_tf.serving.threshold`.
 
     Raises:
         DataError: An image cannot be read.
@@ -79,7 +79,7 @@ def as_sentence(measured: dict[str, Any]) -> str:
     """Put the result of `measure` into words.
 
     Args:
-        measured: By `measure`.
+        measured: What `measure` returned.
     """
     cosine = f"smallest cosine to float32 {measured['smallest_cosine']:.4f}"
     if "images" not in measured:
@@ -99,8 +99,8 @@ def whole_classes(examples: Sequence[Example], most: int) -> list[Example]:
     """Choose some classes with all their images, as a score needs them.
 
     Args:
-        examples: Of all classes.
-        most: Images wanted at most; two classes are kept even if they have more.
+        examples: Examples of all classes.
+        most: Most images wanted; two classes are kept even if they have more.
 
     Returns:
         Examples in their order, of classes drawn by their names.

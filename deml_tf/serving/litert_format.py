@@ -17,12 +17,12 @@ INT8_FILE = "model_int8.tflite"
 def write_litert(
     servable: SquareServable, folder: str | os.PathLike[str], int8: bool = False
 ) -> None:
-    """Write the embedder with a free batch dimension, on LiteRT's own kernels alone.
+    """Write the embedder with a free batch dimension, using only LiteRT's own kernels.
 
     Args:
         servable: What to write.
         folder: Where `model.tflite` goes.
-        int8: Whether to write `model_int8.tflite` as well: weights are rounded to 8
+        int8: Whether to write `model_int8.tflite` as well: its weights are rounded to 8
             bits, with a scale for each channel, and their inputs at run time.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The description that lies beside an export: deml.json."""
+"""The description that is written beside an export: deml.json."""
 
 import hashlib
 from collections.abc import Iterable
@@ -21,9 +21,9 @@ def fingerprint(
     """Hash all weights to one number: SHA-256 of names, shapes, types and values.
 
     Args:
-        variables: In any order.
-        arithmetic: In which they are used. Embeddings of other arithmetic than float32
-            are not the same ones, so it is hashed with the weights then.
+        variables: The weights, in any order.
+        arithmetic: Arithmetic in which they are used. If it is not float32, which gives
+            other embeddings, it is hashed with the weights.
 
     Returns:
         64 hexadecimal digits.
@@ -45,7 +45,7 @@ def describe_signatures(servable: Servable) -> dict[str, Any]:
         servable: What was exported.
 
     Returns:
-        Type and shape by name; a dimension is None where it is free.
+        Type and shape by name; a free dimension is None.
     """
     described = {}
     for name, function in servable.signatures.items():
@@ -64,8 +64,8 @@ def describe(
 
     Args:
         servable: What was exported.
-        choice: How.
-        version: Its version.
+        choice: How it was exported.
+        version: Version of the export.
         **more: Facts of the run and of the format: data set, metrics and so on.
     """
     outputs: Any = servable.explaining_core.output

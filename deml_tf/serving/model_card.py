@@ -45,9 +45,9 @@ def model_card(
     """Write the card of an export.
 
     Args:
-        about: What its deml.json says.
-        licence: Of the weights, as the Hub names licences ("apache-2.0"); None, the
-            default, where none is named.
+        about: The content of its deml.json.
+        licence: Licence of the weights, as the Hub names it ("apache-2.0"); None, the
+            default, if none is named.
         over_seeds: Means of the same training over seeds, by name of the score; None,
             the default, for the scores of the run alone.
 
@@ -81,8 +81,8 @@ def is_whole(model: Mapping[str, Any], scales: int, learners: int) -> bool:
 
     Args:
         model: Facts of the trained embedder, from its run's results.
-        scales: Those of the export.
-        learners: Those of each scale of the export.
+        scales: Number of scales of the export.
+        learners: Number of learners of each of its scales.
     """
     trained = model.get("scales", scales), model.get("learners", learners)
     return trained == (scales, learners)
@@ -104,7 +104,7 @@ def _header(
         {"type": key, "name": name, "value": test[key]}
         for key, name in _metrics(test).items()
     ]
-    # Nobody scored a part of the embedder, another arithmetic, or uncropped images.
+    # Parts of the embedder, other arithmetic and uncropped images were not scored.
     changes = ("difference_from_trained_precision", "int8", "crop_to_box")
     changed = any(about.get(name) for name in changes)
     if metrics and _has_all_parts(about) and not changed:
@@ -120,7 +120,7 @@ def _header(
 
 
 def _metrics(test: Mapping[str, Any]) -> dict[str, str]:
-    """Return the names of the scores that there are, recalls first, by their keys."""
+    """Return the names of the existing scores by their keys, recalls first."""
     found = (re.fullmatch(r"recall_at_(\d+)", key) for key in test)
     ranks = sorted(int(match[1]) for match in found if match)
     names = {f"recall_at_{rank}": f"Recall@{rank}" for rank in ranks} | _METRICS
@@ -217,7 +217,7 @@ def _threshold(found: Mapping[str, Any]) -> str:
 
 
 def _int8(found: Mapping[str, Any]) -> str:
-    """Say what the file of rounded weights loses, and its own threshold."""
+    """Say what the file with rounded weights loses, and its own threshold."""
     text = (
         "`model_int8.tflite` has weights of 8 bits; all else here is of "
         "`model.tflite`. Its embeddings have a cosine with the others of at least "

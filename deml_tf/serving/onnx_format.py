@@ -59,7 +59,7 @@ def write_onnx(servable: SquareServable, path: str | os.PathLike[str]) -> None:
 
 
 def _handlers() -> dict[str, tuple[Any, list[Any]]]:
-    # tf2onnx's own sort the segments first, and fail at maxima of whole numbers.
+    # Those of tf2onnx sort the segments first, and fail at maxima of whole numbers.
     return {
         "UnsortedSegmentMax": (functools.partial(_scatter, "max"), []),
         "UnsortedSegmentSum": (functools.partial(_scatter, "add"), []),
@@ -67,7 +67,7 @@ def _handlers() -> dict[str, tuple[Any, list[Any]]]:
 
 
 def _scatter(reduction: str, context: Any, node: Any, name: str, args: Any) -> None:
-    """Replace a node of (n,) numbers, their segments and the number of segments."""
+    """Replace a node that takes (n,) numbers, their segments and the segment count."""
     from onnx import TensorProto, helper
     from tf2onnx import utils
 

@@ -15,28 +15,29 @@ from deml_tf.serving.trial import Trial
 BOUNDS = {"float32": 1e-5, "bfloat16": 1e-2}
 """Largest absolute difference allowed, by precision.
 
-Embeddings, parts, boxes and saliency alike; booleans must be equal. In float32 another
-loader or batch size fuses and orders the same sums differently, which moves what the
-first scale computes by about 1e-7; a wrong resize, channel order or rotation moves it
-by 1e-1. DeML(3,3) on EfficientNet-Lite0 with the walk is moved by 7e-7 in LiteRT and by
-4e-7 in onnxruntime, its boxes by nothing. A box of the walk is cut at whole pixels of a
-map, so it jumps where a sum that ties with the map's mean falls to the other side; the
-bound has no room for that, and an export that meets it is refused.
+It holds for embeddings, parts, boxes and saliency alike; booleans must be equal. In
+float32 another loader or batch size fuses and orders the same sums differently, which
+moves what the first scale computes by about 1e-7; a wrong resize, channel order or
+rotation moves it by 1e-1. DeML(3,3) on EfficientNet-Lite0 with the walk moves by 7e-7
+in LiteRT and by 4e-7 in onnxruntime, its boxes not at all. A box of the walk is cut at
+whole pixels of a map, so it jumps where a sum that ties with the map's mean falls to
+the other side; the bound does not allow for that, and an export with such a jump is
+refused.
 
-A box of `separation` moves with what it is computed from, and each scale hands a
-magnified rounding on to the next: the third scale of the demo moves by 3e-4 between
-batches of one and three images, whoever computes it. So an image's scale may differ by
+A box of `separation` moves with what it is computed from, and each scale hands on a
+magnified rounding to the next: the third scale of the demo moves by 3e-4 between
+batches of one and three images, whatever computes it. So an image's scale may differ by
 as much as it does in the trained embedder when pixels move by a thousandth of a grey
 level (`Trained.sensitivity`), where that is more than the bound, and at most by
 `differences.MOST`.
 
-In bfloat16 the export is held to the embedder in bfloat16, which it equals to 1e-7
-where both choose the same kernels; where they do not, sums may round to a neighbour,
-2^-8 away.
+In bfloat16 the export is compared with the embedder in bfloat16, which it equals to
+1e-7 where both choose the same kernels; where they do not, sums may round to a
+neighbour, 2^-8 away.
 """
 LEAST_COSINE = 0.9
-"""Of an image's embeddings in the trained and in another precision, in the median: the
-box of a scale may jump for one image, never for half of them."""
+"""Least median, over images, of the cosine between the embeddings in the trained and in
+another precision: a scale's box may jump for one image, never for half of them."""
 
 
 def hold_to_parity(
@@ -49,16 +50,16 @@ def hold_to_parity(
 ) -> list[Difference]:
     """Run an export in a fresh process and compare it with the embedder.
 
-    Each image alone, then three and then 32 in a batch, broken ones among them where
-    the export takes encoded images, through every signature and every runtime; and the
-    embeddings of `serving_default` with those that scoring computes.
+    Compared are each image alone, then three and then 32 in a batch (with broken ones
+    if the export takes encoded images), through every signature and every runtime; and
+    the embeddings of `serving_default` with those that scoring computes.
 
     Args:
         export: The SavedModel's folder, or the file.
         runtimes: Names in `fresh_process.RUNTIMES`.
-        trial: What is run, and what must come.
-        bound: Difference allowed whatever the sensitivity.
-        python: The interpreter that runs the export.
+        trial: The images, and the outputs that they must give.
+        bound: Difference that is allowed whatever the sensitivity.
+        python: The interpreter that runs the export, by default this one.
 
     Returns:
         All comparisons; `differences.require` judges them.
@@ -104,12 +105,12 @@ def precision_difference(
 
     Args:
         trained: The embedder as trained.
-        served: The same in the export's precision.
+        served: The embedder in the export's precision.
         encoded: Images, whatever their bytes.
-        precision: That of the export.
+        precision: The export's precision.
 
     Returns:
-        `largest_difference` of an embedding's number, and the `smallest_cosine`
+        `largest_difference` of any number of an embedding, and `smallest_cosine`
         between an image's two embeddings.
 
     Raises:

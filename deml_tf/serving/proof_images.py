@@ -1,4 +1,4 @@
-"""Images to try an export on: from its data set where that is at hand, else drawn."""
+"""Images to try an export on: from its data set if that is at hand, else drawn."""
 
 import io
 from collections.abc import Sequence
@@ -11,15 +11,15 @@ from deml_tf.data.example import Example
 from deml_tf.data.image_bytes import read_bytes
 
 _ORIENTATION = 0x0112  # EXIF's tag
-_CANDIDATES = 8  # images looked at for each that is taken
+_CANDIDATES = 8  # images considered for each that is taken
 
 
 def stored_images(examples: Sequence[Example], count: int) -> list[bytes]:
     """Read some images as stored, from all over the list, small files first.
 
     Args:
-        examples: Where to take them from.
-        count: How many; fewer if the list is shorter or cannot be read.
+        examples: Examples to choose from.
+        count: Number of images; fewer if the list is shorter or some cannot be read.
 
     Returns:
         Encoded images.
@@ -38,8 +38,8 @@ def drawn_images(count: int, seed: int = 0) -> list[bytes]:
     """Draw images of a few shades with a bright patch each, as JPEG.
 
     Args:
-        count: How many.
-        seed: Of the random numbers.
+        count: Number of images.
+        seed: Seed of the random numbers, by default 0.
     """
     random = np.random.default_rng(seed)
     images = []
@@ -62,19 +62,19 @@ def proof_images(images: Sequence[bytes]) -> list[bytes]:
     """Make an image of every kind that an export must treat as training does.
 
     Args:
-        images: Some encoded images; those that Pillow cannot read play no part.
+        images: Some encoded images; those that Pillow cannot read are not used.
 
     Returns:
-        Two of them as stored; made of them a JPEG, a PNG with transparency, a grey
+        Two of them as stored; made from them a JPEG, a PNG with transparency, a grey
         PNG, a GIF, a BMP, and a JPEG to be turned by its EXIF; a JPEG cut short, and
-        bytes that are no image.
+        bytes that are not an image.
     """
     kept, opened = [], []
     for image in [*images, *drawn_images(2)]:
         try:
             opened.append(Image.open(io.BytesIO(image)).convert("RGB"))
             kept.append(image)
-        except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+        except Exception:  # Pillow's parsers raise a dozen errors on damaged files
             continue
         if len(kept) == 2:
             break
@@ -103,7 +103,7 @@ def encode(image: Image.Image, form: str, **options: Any) -> bytes:
     Args:
         image: The image.
         form: Pillow's name of the format.
-        **options: Of Pillow's writer.
+        **options: Options of Pillow's writer.
     """
     file = io.BytesIO()
     image.save(file, form, **options)

@@ -35,7 +35,7 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
     Args:
         format_name: One of `FORMATS`.
         source: What is exported.
-        choice: How.
+        choice: How it is exported.
         target: The version's folder, which must not exist.
 
     Raises:
@@ -84,10 +84,10 @@ def publish(format_name: str, source: Source, choice: Choice, target: Path) -> N
 
 @contextlib.contextmanager
 def step(title: str) -> Iterator[None]:
-    """Show the title of a step, and how long it took when it ends.
+    """Show the title of a step and, when it ends, how long it took.
 
     Args:
-        title: What is done.
+        title: What the step does.
     """
     started = time.monotonic()
     with console().status(f"{title} ..."):
@@ -110,7 +110,7 @@ def _prove(
 
 
 def _facts(source: Source, servable: Servable) -> dict[str, Any]:
-    """Return the run's facts; size and cost are those of the parts that are kept."""
+    """Return the run's facts, with size and cost of the parts that are kept."""
     found, core = source.facts(), servable.core
     model, side = found.get("model"), servable.geometry.input_size
     outputs: Any = servable.explaining_core.output
@@ -123,9 +123,9 @@ def _facts(source: Source, servable: Servable) -> dict[str, Any]:
 def _threshold(
     servable: Servable, source: Source, choice: Choice, images: Images
 ) -> dict[str, Any]:
-    """Measure the threshold for "unknown"; a cosine of None where it cannot be.
+    """Measure the threshold for "unknown"; its cosine is None if that is impossible.
 
-    Why it cannot be is printed, for it may name paths of this machine.
+    The reason is only printed, since it may name paths of this machine.
     """
     nothing = {"cosine": None, "reason": "the export had no images of held-out classes"}
     if not images.held_out or source.configs is None:

@@ -35,7 +35,7 @@ class Servable(tf.Module):
     Where `valid` is false, all other outputs are zero.
 
     Values that depend on the weights alone are computed once, here, and not in every
-    request; weights that change later do not reach them.
+    request; later changes of the weights do not reach them.
 
     Args:
         embedder: As `build_deml` built it.
@@ -93,7 +93,7 @@ class Servable(tf.Module):
 
         Returns:
             `embedding`, `boxes` and `valid`, which is false where an image has no
-            pixels, or numbers that are not finite or lead to such.
+            pixels, or has or leads to numbers that are not finite.
         """
         count, *shape = tf.unstack(tf.shape(images)[:3])
         some = tf.reduce_min(shape) > 0
@@ -131,7 +131,7 @@ class Servable(tf.Module):
             path: A folder, made if it is missing.
         """
         saved: Any = tf.Module()
-        # The variables and not the models: Keras would add functions of its own.
+        # Save the variables and not the models, to which Keras would add functions.
         saved.weights = self.kept_variables()
         tf.saved_model.save(saved, os.fspath(path), signatures=self.signatures)
 
@@ -152,7 +152,7 @@ def _all_finite(values: Any) -> Any:  # (b, ...) -> (b,)
 
 
 def _only_valid(outputs: dict[str, Any], valid: Any) -> dict[str, Any]:
-    """Set rows to zero that are not valid, and tell which are."""
+    """Set invalid rows to zero, and add which rows are valid."""
 
     def kept(value: Any) -> Any:
         rows = tf.reshape(valid, [-1] + [1] * (value.shape.rank - 1))

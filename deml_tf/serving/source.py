@@ -27,11 +27,11 @@ _COUNT = 8  # encoded images to try an export on
 
 
 class Images(NamedTuple):
-    """Images of a run's data set, as far as it is at hand.
+    """Images of a run's data set, if it is at hand.
 
     Attributes:
-        encoded: A few images as stored, or drawn ones in their place; to try an export
-            on, never to be kept in it.
+        encoded: A few images as stored, or drawn ones instead; to try an export on,
+            never to be kept in it.
         held_out: Examples of the validation classes, which were not trained on.
         why_none: Why there are no held-out examples; empty if there are.
     """
@@ -52,9 +52,9 @@ class Choice:
         precision: Arithmetic of the backbones, "float32" or "bfloat16".
         quantize: "none" or "dynamic_int8".
         false_accept_rate: Share of unknown images that the threshold lets pass.
-        warmup_requests: Warm-up requests of each batch size.
-        licence: Of the weights, for the model card; None where none is named.
-        over_seeds: Scores of a study, for the model card; None without one.
+        warmup_requests: Number of warm-up requests of each batch size.
+        licence: Licence of the weights, for the model card; None if none is named.
+        over_seeds: Scores of a study, for the model card; None without a study.
     """
 
     name: str
@@ -91,7 +91,7 @@ class Source:
             precision: "float32" or "bfloat16".
 
         Raises:
-            UsageError: An embedder by itself would have to change its precision.
+            UsageError: An embedder without its run would have to change its precision.
         """
         if self.configs is not None:
             return with_precision(self.embedder, self.configs.model, precision)
@@ -104,7 +104,7 @@ class Source:
         return self.embedder
 
     def read_images(self) -> Images:
-        """Read the run's data set, or draw images where it is not at hand."""
+        """Read the run's data set, or draw images if it is not at hand."""
         split, why_none = self._read_split()
         seen, held_out = (), ()
         if split is not None:
@@ -125,10 +125,10 @@ class Source:
         if self.run is None or self.configs is None:
             return {"model": None, "dataset": None, "protocol": None, "test": None}
         results = self.run.read_json("results.json")
-        # The scores are of the whole embedder in the precision it was trained in.
+        # The scores are those of the whole embedder in the precision of its training.
         facts = {name: results.get(name) for name in ("protocol", "test")}
         model, dataset = results.get("model") or {}, results.get("dataset") or {}
-        if "backbone" in model:  # "vit:FOLDER" keeps the folder's name alone
+        if "backbone" in model:  # "vit:FOLDER" keeps only the folder's name
             model = model | {"backbone": re.sub(r"[^:]*/", "", model["backbone"])}
         return facts | {
             "model": model,
@@ -138,7 +138,7 @@ class Source:
         }
 
     def _read_split(self) -> tuple[Split | None, str]:
-        """Read the split; None and the reason where the data set is not at hand."""
+        """Read the split; None and the reason if the data set is not at hand."""
         if self.configs is None or self.run is None:
             return None, (
                 "an embedder by itself has no data set (export its run, with "
@@ -148,7 +148,7 @@ class Source:
         recorded = self.run.split_path.exists()
         there = os.path.exists(os.path.expanduser(data.data_dir or "."))
         if not recorded and not there:
-            # Not read on: plumage would be drawn anew.
+            # Stop here, since Plumage would be drawn anew.
             return None, (
                 f"the run's data set is not at {data.data_dir} (put it there, and "
                 "start the export in the folder in which the training was started)"
@@ -164,14 +164,14 @@ class Source:
 
 
 def read_source(run_dir: str | None, embedder: str | None) -> Source:
-    """Load a finished run's embedder, or one by itself.
+    """Load a finished run's embedder, or an embedder by itself.
 
     Args:
         run_dir: The run's folder, or None.
         embedder: An `embedder.keras`, or None.
 
     Raises:
-        UsageError: Both or none are given, or the run is not finished.
+        UsageError: Both or neither are given, or the run is not finished.
         DataError: What is there cannot be read.
     """
     if bool(run_dir) == bool(embedder):

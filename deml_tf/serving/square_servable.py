@@ -13,11 +13,11 @@ NAME = "images"
 
 
 class SquareServable(Servable):
-    """An embedder's float signature on images that are squares already.
+    """An embedder's float signature on images that are already squares.
 
     LiteRT and ONNX have no resize that antialiases as training does, so the caller
-    resizes; `describe_preprocessing` tells how. All that follows is in the graph:
-    centre crop, normalisation of the colours, all scales, walks and zooms.
+    resizes; `describe_preprocessing` says how. All that follows is in the graph: centre
+    crop, normalisation of the colours, all scales, walks and zooms.
 
     - `images_float`: `images` `(b, s, s, 3)` float32, RGB 0..255, where s is the side
       before the centre crop, to `embedding` `(b, d)` float32, of length one, and

@@ -12,14 +12,14 @@ def scores_over_seeds(study: str, variant: str | None) -> Mapping[str, Estimate]
     """Return the means of a variant's scores, as the study has them.
 
     Args:
-        study: A study.json.
-        variant: Its variant; None where it has but one.
+        study: Path of a study.json.
+        variant: Name of the variant; None if the study has only one.
 
     Returns:
         An estimate by name of the score.
 
     Raises:
-        UsageError: There is no such file or variant, or it does not say which.
+        UsageError: There is no such file or variant, or none is named of several.
         DataError: The file is not what a study writes.
     """
     path = Path(study)

@@ -16,17 +16,17 @@ from deml_tf.models.embedder import Geometry
 from deml_tf.retrieval.embedding import embed
 from deml_tf.serving.servable import Servable
 
-_BLOCK = 1024  # queries compared at one time
+_BLOCK = 1024  # queries compared at a time
 
 
 def check_rate(false_accept_rate: float) -> None:
-    """Refuse a rate that is none.
+    """Refuse a rate that is out of range.
 
     Args:
         false_accept_rate: See `calibrate`.
 
     Raises:
-        UsageError: Not between 0 and 1.
+        UsageError: It is not between 0 and 1.
     """
     if not 0 < false_accept_rate < 1:
         raise UsageError(
@@ -44,16 +44,16 @@ def from_classes(
     """Embed images of classes not trained on, and calibrate on them.
 
     Args:
-        servable: As it will be served.
-        examples: Of the classes.
+        servable: The embedder as it will be served.
+        examples: Examples of the classes.
         false_accept_rate: See `calibrate`.
-        batch_size: Images embedded at once.
+        batch_size: Images embedded at once, by default 64.
 
     Returns:
         The result of `calibrate`.
 
     Raises:
-        DataError: An image cannot be read, or there is one class alone.
+        DataError: An image cannot be read, or there is only one class.
     """
     forward = tf.function(
         lambda images: servable.from_pixels(images)["embedding"],
@@ -77,9 +77,9 @@ def embed_examples(
     """Embed the images of examples.
 
     Args:
-        forward: From images `(b, h, w, 3)` to embeddings `(b, d)`.
-        examples: n of them.
-        geometry: Of the embedder.
+        forward: Function from images `(b, h, w, 3)` to embeddings `(b, d)`.
+        examples: n examples.
+        geometry: Geometry of the embedder.
         batch_size: Images at once.
         progress: Title of the progress bar.
 
@@ -103,25 +103,25 @@ def embed_examples(
 def calibrate(
     embeddings: np.ndarray, labels: ArrayLike, false_accept_rate: float
 ) -> dict[str, Any]:
-    """Find the cosine from which on an image's nearest neighbour is believed.
+    """Find the cosine from which an image's nearest neighbour is believed.
 
-    Every image plays an unknown once: its own class is left out of the gallery, and
-    the best cosine that remains is the one that an unknown would reach. The threshold
-    lets the given share of them pass. The image's own class alone then tells how many
+    Every image plays an unknown once: its own class is left out of the gallery, and the
+    best remaining cosine is the one that an unknown would reach. The threshold lets the
+    given share of them pass. The cosines to the image's own class then tell how many
     known images pass. An answer is accepted if its cosine is at least the threshold.
 
     Args:
         embeddings: `(n, d)`, of length one, of classes not trained on.
         labels: `(n,)` classes.
-        false_accept_rate: Share of unknowns to be accepted, at most.
+        false_accept_rate: Largest share of unknowns to accept.
 
     Returns:
         `cosine`, the threshold; `false_accept_rate` as asked for and
-        `measured_false_accept_rate`; `true_accept_rate`, over the images that are
-        not alone in their class (None without any); `images` and `classes`.
+        `measured_false_accept_rate`; `true_accept_rate`, over the images that are not
+        alone in their class (None if all are); `images` and `classes`.
 
     Raises:
-        DataError: There is one class, or none, and so nothing unknown.
+        DataError: There are fewer than two classes, and so nothing unknown.
     """
     check_rate(false_accept_rate)
     classes, codes = np.unique(np.asarray(labels), return_inverse=True)
@@ -133,7 +133,7 @@ def calibrate(
     to_others, to_own = best_cosines(embeddings, codes)
     ranked = np.sort(to_others)[::-1]
     accepted = math.floor(false_accept_rate * len(ranked))
-    # The next float above the first one to be refused, so that ties are refused too.
+    # The next float above the first cosine to refuse, so that ties are refused too.
     threshold = float(np.nextafter(ranked[accepted], np.float32(np.inf)))
     known = to_own[np.isfinite(to_own)]
     return {

@@ -15,22 +15,22 @@ from deml_tf.serving.fresh_run import Inputs
 from deml_tf.serving.square_servable import SIGNATURE
 
 BATCH_SIZES = (1, 3, 32)
-IMAGE_SHAPE = (120, 150)  # of the signatures that take pixels; no square ...
+IMAGE_SHAPE = (120, 150)  # for the signatures that take pixels; not square ...
 _OF_PIXELS = ("embedding", "boxes")
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """n images as the signatures take them, and the outputs that must come.
+    """The n images as the signatures take them, and the outputs that they must give.
 
     Attributes:
         inputs: The images by the name of an input.
         signatures: The name of each signature's input.
-        expected: Outputs `(n, ...)` by name, by signature.
+        expected: For each signature, outputs `(n, ...)` by name.
         sensitivity: How far rounding may move them, see `Trained.sensitivity`.
         valid: `(n,)`, whether an image can be read.
-        scored: Embeddings of the valid images as scoring computes them, `(m, d)`;
-            None where the export takes no encoded images.
+        scored: Embeddings of the valid images as scoring computes them, `(m, d)`; None
+            if the export takes no encoded images.
     """
 
     inputs: Inputs
@@ -42,7 +42,7 @@ class Trial:
 
     @functools.cached_property
     def batches(self) -> list[list[int]]:
-        """Each image alone, a broken one between two good ones, and 32 in turn."""
+        """Each image alone, a broken one among good ones, and 32 in turn."""
         count = len(self.valid)
         good = np.flatnonzero(self.valid).tolist()
         broken = np.flatnonzero(~self.valid).tolist()
@@ -58,7 +58,7 @@ def trial_of_encoded(trained: Trained, encoded: Sequence[bytes]) -> Trial:
 
     Args:
         trained: The embedder.
-        encoded: n images; three at least must be good, one broken.
+        encoded: n images, at least three of them good and one broken.
     """
     rows = trained.of_files(encoded)
     sensitive = _stacked(trained.sensitivity_of_files(encoded))
@@ -133,14 +133,14 @@ def _some(outputs: Outputs, names: Sequence[str]) -> Outputs:
 
 
 def _stacked(rows: Sequence[Outputs | None]) -> Outputs:
-    """Stack outputs to `(n, ...)`; zero where an image is unreadable."""
+    """Stack outputs to `(n, ...)`, with zeros for unreadable images."""
     model = next(outputs for outputs in rows if outputs is not None)
     nothing = {name: np.zeros_like(value) for name, value in model.items()}
     return {name: np.stack([(r or nothing)[name] for r in rows]) for name in model}
 
 
 def _pixels(encoded: Sequence[bytes], rows: Sequence[Outputs | None]) -> np.ndarray:
-    """Make the images pixels of one size, (n, h, w, 3) uint8; grey where broken."""
+    """Turn the images into pixels of one size, (n, h, w, 3) uint8; broken ones grey."""
     images = []
     for encoded_image, outputs in zip(encoded, rows, strict=True):
         image = tf.fill((*IMAGE_SHAPE, 3), 128.0)

@@ -1,4 +1,4 @@
-"""The folder of one version, which appears whole or not at all."""
+"""The folder of a version, which appears whole or not at all."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from deml_tf.runs.replaced_folder import kept_beside
 from deml_tf.runs.to_disk import to_disk
 
 EXTRA = "assets.extra"
-_MEND = (  # renamed by hand, it would say inside that it is another version
+_MEND = (  # renamed by hand, its content would still name another version
     ": give the same command again for the next version, and delete that folder"
 )
 
@@ -30,14 +30,14 @@ def next_version(base: str | os.PathLike[str]) -> int:
 
 
 def check_version(base: str | os.PathLike[str], version: int) -> Path:
-    """Return the folder a version will have.
+    """Return the folder that a version will have.
 
     Args:
         base: The model's folder.
         version: A whole number from 1.
 
     Raises:
-        UsageError: The version exists or is no version, or nothing can be written.
+        UsageError: The version exists or is not valid, or nothing can be written.
     """
     base = Path(base)
     if version < 1:
@@ -66,13 +66,13 @@ def published(target: Path) -> Iterator[Path]:
     a killed export has left beside it is removed.
 
     Args:
-        target: The version's folder; its parents are made.
+        target: The version's folder; its parents are made if they are missing.
 
     Yields:
         An empty folder, for all there is to write.
 
     Raises:
-        DataError: Somebody else took the version meanwhile, or the folder cannot get
+        DataError: Another process took the version meanwhile, or the folder cannot get
             its name; what was made is beside it.
     """
     with hidden_folder(target) as temporary:

@@ -1,4 +1,4 @@
-"""Warm-up: requests that a server replays itself before it takes those of clients."""
+"""Warm-up: requests that a server replays itself before it accepts those of clients."""
 
 import itertools
 import os
@@ -18,10 +18,10 @@ def check_warmup(requests: int) -> None:
     """Refuse, before long work, requests that cannot be written.
 
     Args:
-        requests: Of each batch size.
+        requests: Number of requests of each batch size.
 
     Raises:
-        UsageError: Too many, or the messages' definitions are not installed.
+        UsageError: There are too many, or the messages' definitions are not installed.
     """
     most = MOST_REQUESTS // len(BATCH_SIZES)
     if not 0 <= requests <= most:
@@ -40,13 +40,13 @@ def write_warmup(
     """Write requests to `serving_default` as a TFRecord of PredictionLog.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is made if it is missing.
         model: The model's name on the server.
-        images: Encoded, at least one; they are taken in turn.
-        requests: Of each of the `BATCH_SIZES`.
+        images: Encoded images, at least one; they are taken in turn.
+        requests: Number of requests of each of the `BATCH_SIZES`.
 
     Returns:
-        The number written.
+        The number of requests written.
 
     Raises:
         UsageError: As `check_warmup`.
@@ -72,7 +72,7 @@ def write_warmup(
 
 
 def _messages():
-    """Import the definitions, from the extra that also holds the client."""
+    """Import the messages' definitions, from the extra that also holds the client."""
     try:
         from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
     except ImportError as error:
