@@ -1,4 +1,4 @@
-"""Looks a split over: `python -m deml_tf.audit --dataset=D --data_dir=P`."""
+"""Audits a split: `python -m deml_tf.audit --dataset=D --data_dir=P`."""
 
 import contextlib
 import io
@@ -28,7 +28,7 @@ from deml_tf.runs.atomic import check_output, is_written_into, write_atomically
 from deml_tf.runs.json_text import json_text
 
 FLAGS = flags.FLAGS
-LINES = 10  # of a printed list
+LINES = 10  # lines of a printed list
 _BEGINNING = re.compile(rb'\{\n "dataset": .*\n "data_dir": .*\n "refusal": ')
 
 
@@ -78,23 +78,23 @@ def main(arguments: Sequence[str]) -> None:
 def read_roles(
     data: DataConfig, seed: int
 ) -> tuple[Mapping[str, Sequence[Example]], str | None]:
-    """Read a split, also one that training refuses.
+    """Read a split, even one that training refuses.
 
     Args:
-        data: Which images.
-        seed: Of the choice of validation classes.
+        data: Names the images.
+        seed: Seed of the choice of validation classes.
 
     Returns:
         The examples by role, and the sentence with which training refuses them; None
         if it does not.
 
     Raises:
-        DataError: There is no list to look over, or it gives no roles.
+        DataError: There is no list of images to audit, or it gives no roles.
     """
     try:
         split = read_split(data, seed)
     except DataError as error:
-        with contextlib.redirect_stdout(io.StringIO()):  # all is said already
+        with contextlib.redirect_stdout(io.StringIO()):  # printed already
             examples = read_examples(data)  # or raises the same
         if any(_role(example) not in HALVES for example in examples):
             raise
@@ -132,7 +132,7 @@ def _outputs() -> tuple[Path | None, Path | None]:
 
 
 def _is_audit(document: Path) -> bool:
-    """Tell the JSON of an earlier audit from another file."""
+    """Tell whether a file is the JSON of an earlier audit."""
     with contextlib.suppress(OSError), document.open("rb") as file:
         return bool(_BEGINNING.match(file.read(2**16)))
     return False
@@ -190,7 +190,7 @@ SETTINGS = (
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-audit` starts."""
+    """Define the flags and run: the entry point of `deml-tf-audit`."""
     define_flags(DataConfig)
     define(*SETTINGS)
     run(main)

@@ -1,4 +1,4 @@
-"""Sets finished runs side by side: `python -m deml_tf.compare RUN_DIR...`."""
+"""Compares finished runs: `python -m deml_tf.compare RUN_DIR...`."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ def finished_runs(folders: Sequence[str]) -> dict[str, RunFolder]:
     """Return the runs of folders, by the folder's name or, if two share it, its path.
 
     Raises:
-        UsageError: There is no folder, or one is no finished run.
+        UsageError: There is no folder, or one is not a finished run.
         DataError: The results of one cannot be read.
     """
     if not folders:
@@ -65,7 +65,8 @@ def unlike_tests(runs: Mapping[str, RunFolder]) -> list[str]:
     """Return a sentence for each run that was tested on other images than the first.
 
     Args:
-        runs: By name. Those of versions up to 0.2 do not say what they were tested on.
+        runs: Runs by name. Those of versions up to 0.2, which do not say what they were
+            tested on, are left out.
 
     Raises:
         DataError: A run's record of its split is spoilt.
@@ -100,7 +101,7 @@ SETTINGS = (Setting("output", Path, None, "HTML page to write."),)
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-compare` starts."""
+    """Define the flags and run: the entry point of `deml-tf-compare`."""
     define(*SETTINGS)
     run(main)
 

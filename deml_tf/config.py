@@ -1,10 +1,10 @@
 """Every setting, once: name, default, range or choices, unit and help.
 
 Each dataclass is one part of a run; `cli/flags.py` makes command-line flags of its
-fields. A setting that names a member of a literal dict, such as
-`losses.METRIC_LOSSES`, says so by `registered`; the constructor arguments of the
-member that is chosen stand in the mapping beside it. `listed` names a dict whose keys
-the help lists, where other values are possible too. `path` marks a file or folder.
+fields. A setting that names a member of a literal dict, such as `losses.METRIC_LOSSES`,
+says so by `registered`; the constructor arguments of the chosen member are in the
+mapping that follows it. `listed` names a dict whose keys the help lists, if other
+values are possible too. `path` marks a file or folder.
 """
 
 import dataclasses
@@ -60,11 +60,11 @@ def baseline_arguments(kind: type, scales: int, learners: int) -> dict[str, Any]
 
     Args:
         kind: Class of the loss; its `BASELINE`, if it has one, holds them.
-        scales: I, of the embedder.
-        learners: J, of the embedder.
+        scales: The embedder's number of scales I.
+        learners: The embedder's number of learners J.
 
     Returns:
-        Values by name: its defaults in that case.
+        Default values by name for U512; none for other embedders.
     """
     return dict(getattr(kind, "BASELINE", {})) if scales == learners == 1 else {}
 
@@ -72,7 +72,7 @@ def baseline_arguments(kind: type, scales: int, learners: int) -> dict[str, Any]
 def default_resize_size(input_size: int) -> int:
     """Return the side that images are resized to before the crop, in pixels.
 
-    The margin for random crops is the usual one, 256 to 224.
+    The margin for random crops is the usual one: 256 pixels for 224.
 
     Args:
         input_size: Side of the crop, in pixels.
@@ -421,7 +421,7 @@ class TrainConfig:
         return self.classes_per_batch * self.images_per_class
 
     def __post_init__(self):
-        """Fill in the defaults: ten evaluations and ten checkpoints a run."""
+        """Fill in the defaults, such as ten evaluations and ten checkpoints per run."""
         is_adamw = self.optimizer == "adamw"
         for name, default in (
             ("evaluate_every", max(1, self.steps // 10)),
@@ -452,7 +452,7 @@ class ScoreConfig:
 
 @dataclasses.dataclass(frozen=True)
 class DistributionConfig:
-    """What a run uses and is watched with; may change when it is started again."""
+    """What a run computes on and is tracked with; may change when it is resumed."""
 
     strategy: str = _setting(
         "auto",
@@ -492,16 +492,16 @@ CONFIGS = (DataConfig, ModelConfig, LossConfig, TrainConfig, ScoreConfig)
 
 
 def check(settings: Any) -> None:
-    """Refuse values outside of their ranges and choices.
+    """Refuse values outside their ranges and choices.
 
-    Flags are checked where they are parsed; this is for settings given in a program.
+    Flags are checked when they are parsed; this is for settings given in a program.
 
     Args:
         settings: An instance of one of the dataclasses above.
 
     Raises:
-        UsageError: A value is out of its range, or none of the choices, or None where
-            that means nothing.
+        UsageError: A value is out of its range, or is not one of the choices, or is
+            None where that means nothing.
     """
     for field in dataclasses.fields(settings):
         value, facts = getattr(settings, field.name), field.metadata
@@ -518,8 +518,8 @@ def must_be(value: Any, limits: Mapping[str, Any]) -> str | None:
     """Say what a value must be, such as "at least 1"; None if it is that.
 
     Args:
-        value: Of a setting.
-        limits: Any of `at_least`, `at_most`, `above`, `below` and `choices`; None is
+        value: Value of a setting.
+        limits: Any of `at_least`, `at_most`, `above`, `below` and `choices`; None means
             no limit.
     """
     set_limits = {name: limit for name, limit in limits.items() if limit is not None}
@@ -543,7 +543,7 @@ def describe(config: type, indent: int = 0) -> str:
 
     Args:
         config: One of the dataclasses above.
-        indent: Blanks before each line but the first.
+        indent: Blanks before each line but the first, by default 0.
     """
     lines = []
     for field in dataclasses.fields(config):

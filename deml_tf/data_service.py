@@ -6,7 +6,7 @@ worker for a dispatcher on another machine. A training with the flag
 give `--host=HOST`, the name by which it reaches this one. All machines need the images
 under the same path.
 
-Whoever reaches the port can run code on this machine, for the service knows no
+Whoever reaches the port can run code on this machine, since the service has no
 passwords and listens on every network, whatever --host says: let only a private network
 reach it.
 """
@@ -31,7 +31,7 @@ FLAGS = flags.FLAGS
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Serve until it is interrupted."""
+    """Serve until interrupted."""
     no_words(arguments)
     check_port(FLAGS.port)
     if not address.is_host(FLAGS.host):
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> None:
         worker = join(FLAGS.dispatcher, FLAGS.host, FLAGS.port)
         say(f"Serving for {FLAGS.dispatcher}.")
     else:
-        # The dispatcher ends with its object.
+        # The dispatcher ends when its object is deleted.
         dispatcher, worker = start(FLAGS.host, FLAGS.port)
         port = dispatcher.target.rpartition(":")[2]
         say(f"Serving: train with --data_service={FLAGS.host}:{port}")
@@ -59,7 +59,7 @@ def start(host: str, port: int) -> tuple[Any, Any]:
 
     Args:
         host: Name under which other machines reach this one.
-        port: Of the dispatcher; 0 takes a free one.
+        port: Port of the dispatcher; 0 takes a free one.
 
     Returns:
         Both servers.
@@ -83,13 +83,13 @@ def join(dispatcher: str, host: str, port: int) -> Any:
     Args:
         dispatcher: Its address HOST:PORT.
         host: Name under which other machines reach this one.
-        port: Of the worker; 0 takes a free one.
+        port: Port of the worker; 0 takes a free one.
 
     Returns:
         The server.
 
     Raises:
-        UsageError: The dispatcher takes no worker.
+        UsageError: The dispatcher does not accept the worker.
     """
     try:
         return _worker(dispatcher, host, port)
@@ -101,14 +101,14 @@ def join(dispatcher: str, host: str, port: int) -> Any:
 
 
 def check_reachable(host: str, dispatcher: str) -> None:
-    """Refuse a worker that other machines would look for on themselves.
+    """Refuse a worker whose name makes other machines look for it on themselves.
 
     Args:
         host: Name under which other machines reach this one.
         dispatcher: Address HOST:PORT of the service.
 
     Raises:
-        UsageError: It is that of this machine alone, and the service is on another.
+        UsageError: The name is a loopback name, and the service is on another machine.
     """
     named = address.split(dispatcher.removeprefix("grpc://"))
     if named and address.is_loopback(host) and not address.is_loopback(named[0]):
@@ -131,7 +131,7 @@ def check_port(port: int) -> None:
             "one."
         )
     try:
-        # gRPC would share the port with another service, and each hear half of it.
+        # gRPC would share the port with another service: each would get half the calls.
         socket.create_server(("", port)).close()
     except OSError as error:
         reason = os.strerror(error.errno or 0)
@@ -153,7 +153,7 @@ def _worker(dispatcher: str, host: str, port: int) -> Any:
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-data-service` starts."""
+    """Define the flags and run: the entry point of `deml-tf-data-service`."""
     flags.DEFINE_integer(
         "port",
         5050,

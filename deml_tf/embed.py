@@ -1,4 +1,4 @@
-"""Embed many images: `python -m deml_tf.embed --export=E --images=I --output=O`."""
+"""Embeds many images: `python -m deml_tf.embed --export=E --images=I --output=O`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +30,7 @@ _MOST_LISTED = 20  # images named on the screen; the shards name all
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Check the flags, list the images, embed what is missing, count."""
+    """Check the flags, list the images, embed what is missing, report."""
     command.no_words(arguments)
     for name in ("export", "images", "output"):
         if not FLAGS[name].value:
@@ -75,13 +75,13 @@ def report(
     shards: Sequence[int],
     progress: EmbeddingProgress | None,
 ) -> None:
-    """Name the images that are not valid, and say how many there are of all.
+    """Name the images that are not valid, and print how many of all there are.
 
     Args:
         output: The folder of the shards.
         plan: Which image is in which shard.
         shards: Numbers of the shards of this process.
-        progress: Of what was embedded; None if all shards were there.
+        progress: Progress of what was embedded; None if all shards existed before.
     """
     of_all = f"of {so_many(plan.shards, 'shard', 'shards')}"
     if not shards:
@@ -156,7 +156,7 @@ SETTINGS = (
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-embed` starts."""
+    """Define the flags and run: the entry point of `deml-tf-embed`."""
     define(*SETTINGS)
     command.run(
         main,

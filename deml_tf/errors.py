@@ -1,4 +1,4 @@
-"""What a user can mend: one sentence that names the thing, the value and the mend."""
+"""Errors that a user can correct: one sentence names the thing, value and remedy."""
 
 import contextlib
 import re
@@ -17,12 +17,12 @@ class DataError(ValueError):
 def arguments_of(name: str, arguments: Iterable[str]) -> Iterator[None]:
     """Have a UsageError say `walk_steps=0` where the block says `steps=0`.
 
-    For the block that builds what is registered under a name, from arguments that its
+    For a block that builds the class registered under a name, from arguments that the
     user knows as `NAME_ARGUMENT`.
 
     Args:
-        name: Under which it is registered, such as "walk".
-        arguments: Those that the user gave.
+        name: Name under which it is registered, such as "walk".
+        arguments: Names of the arguments that the user gave.
 
     Raises:
         UsageError: That of the block, with the full names.

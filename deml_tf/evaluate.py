@@ -98,12 +98,12 @@ def readable(source: Source, role: str) -> Split:
     """Read what is scored, without the images that cannot be read.
 
     Args:
-        source: Of the images. A list of bad ones is written beside the scores, or
-            beside the embedder if the scores go to no file.
+        source: Source of the images. A list of bad ones is written beside the scores,
+            or beside the embedder if the scores are not written to a regular file.
         role: "train", "validation" or "test".
 
     Returns:
-        The split of that role, its gallery included, with no images of another.
+        The split with only the images of that role, and for "test" the gallery.
     """
     if source.record:
         split = run_split(source.record, source.data, source.seed)
@@ -124,19 +124,19 @@ def attribute_probe(
     """Prepare to read the attributes of Plumage's species from an embedding.
 
     Args:
-        source: Of the images; a run's frozen start is what the probes compare with.
+        source: Source of the images; a run's frozen start is probed for comparison.
         images: The images.
 
     Returns:
-        A function of the explainer's outputs, and of the size of a batch, that gives
-        what `probe_attributes` does.
+        A function of the explainer's outputs and of how they are scored (the batch
+        size) that returns what `probe_attributes` does.
 
     Raises:
         UsageError: The images are of too few species.
     """
     labels = [example.label for example in images.queries]
     check_probed(labels)
-    # Where its images were, whatever folder this is called in.
+    # Where the run's images were, whatever folder this is called in.
     folder = source.data.data_dir
     if source.record and source.record.exists():
         folder = place_of(read_facts(source.record)["data_dir"], source.data)
@@ -214,13 +214,13 @@ def _source() -> Source:
 
 
 def _with_given(config: Any, names: Sequence[str]) -> Any:
-    """Replace settings of a run by those that are given on the command line."""
+    """Replace settings of a run with those that are given on the command line."""
     given = {name: FLAGS[name].value for name in names if FLAGS[name].present}
     return dataclasses.replace(config, **given)
 
 
 def _refuse_other_data(configs: Configs) -> None:
-    """Refuse flags of other images than those of the run, which are scored."""
+    """Refuse flags for other images than those of the run, which are scored."""
     for name, own in (vars(configs.data) | {"seed": configs.train.seed}).items():
         given = FLAGS[name]
         if given.present and given.value != own and name != "bad_images":
@@ -274,7 +274,7 @@ SETTINGS = (
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-evaluate` starts."""
+    """Define the flags and run: the entry point of `deml-tf-evaluate`."""
     define_flags(DataConfig, ScoreConfig)
     define(*SETTINGS)
     run(main)

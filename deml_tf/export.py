@@ -1,4 +1,4 @@
-"""Make a run's embedder servable: `python -m deml_tf.export --run_dir=R`."""
+"""Makes a run's embedder servable: `python -m deml_tf.export --run_dir=R`."""
 
 import os
 import time
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
             "an export does not do: give it cropped images."
         )
     base = Path(FLAGS.output_dir or MODELS / source.name)
-    name = os.path.basename(os.path.abspath(base))  # of . and .. too
+    name = os.path.basename(os.path.abspath(base))  # for . and .. too
     choice = read_choice(source, name, **kept)
     if FORMATS[FLAGS.format].file:  # a server looks for versions in the model's folder
         base /= FLAGS.format
@@ -76,7 +76,7 @@ def read_choice(
     scales: tuple[int, ...] | None,
     learners: tuple[int, ...] | None,
 ) -> Choice:
-    """Hold the flags against the embedder.
+    """Check the flags against the embedder, and return the choice that they make.
 
     Args:
         source: What is exported.
@@ -113,11 +113,11 @@ def whole_numbers(name: str, listed: list[str] | None) -> tuple[int, ...] | None
     """Read a list flag of numbers.
 
     Args:
-        name: The flag's.
-        listed: As absl reads it; None if the flag is not given.
+        name: Name of the flag.
+        listed: Its value, as absl reads it; None if the flag is not given.
 
     Raises:
-        UsageError: Something else than whole numbers.
+        UsageError: It holds something other than whole numbers.
     """
     if listed is None:
         return None
@@ -151,7 +151,7 @@ PATHS = (
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-export` starts."""
+    """Define the flags and run: the entry point of `deml-tf-export`."""
     define(*PATHS)
     flags.DEFINE_enum(
         "format",

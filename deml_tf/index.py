@@ -58,11 +58,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def read_list(path: str) -> list[str]:
-    r"""Read the paths of a text file, one a line; empty lines are skipped.
+    r"""Read the paths in a text file, one on each line; empty lines are skipped.
 
     Args:
-        path: Of the file. Bytes that are no UTF-8 become text such as `\xe9`, as they
-            do in an index.
+        path: The file. Bytes that are not UTF-8 become text such as `\xe9`, as they do
+            in an index.
 
     Raises:
         UsageError: It cannot be read.
@@ -86,7 +86,7 @@ def read_parameters(kind: str) -> IndexKind:
     """Make a kind of index with the parameters that flags give.
 
     Args:
-        kind: Key of `KINDS`.
+        kind: A key of `KINDS`.
 
     Raises:
         UsageError: A parameter is out of its range.
@@ -128,7 +128,7 @@ SETTINGS = (
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-index` starts."""
+    """Define the flags and run: the entry point of `deml-tf-index`."""
     define(*SETTINGS, *choice_settings("kind", KINDS))
     run(main)
 

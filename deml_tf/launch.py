@@ -4,11 +4,11 @@ Each worker is `python -m deml_tf.train FLAGS` in a process of this machine, wit
 TF_CONFIG that makes them one training. It shows what the scheduler of a cluster does,
 and lets you try it: on one machine, several workers are not faster than one.
 
-Whoever reaches the workers' ports can run code on this machine, for TensorFlow listens
-on every network: let only a private network reach them.
+Whoever reaches the workers' ports can run code on this machine, since TensorFlow
+listens on every network: let only a private network reach them.
 
 If a worker ends with an error, the others are ended too; with --restarts all of them
-start again, from the last checkpoint. SIGTERM is passed on to the workers, which save
+start again from the last checkpoint. SIGTERM is passed on to the workers, which save
 their step; when all have ended, launch exits with status 143.
 """
 
@@ -29,7 +29,7 @@ from deml_tf.training.worker_processes import run_workers
 
 FLAGS = flags.FLAGS
 SETTINGS = (
-    # All are processes of this machine.
+    # All workers are processes of this machine.
     Setting("workers", int, 2, "Number of workers.", at_least=1, at_most=64),
     Setting(
         "restarts",
@@ -40,7 +40,7 @@ SETTINGS = (
     ),
 )
 _TRAIN = "deml_tf.train"
-_WRONG_USAGE = 2  # exit status that no restart mends
+_WRONG_USAGE = 2  # exit status that no restart can mend
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -66,7 +66,7 @@ def what_failed(status: Sequence[int | None]) -> str:
     """Say which worker failed, and how: one that was killed could not say so itself.
 
     Args:
-        status: As `run_workers` returns them, with one at least that is not 0.
+        status: Exit statuses as `run_workers` returns them, at least one of them not 0.
 
     Returns:
         The beginning of a sentence.
@@ -80,13 +80,13 @@ def what_failed(status: Sequence[int | None]) -> str:
 
 
 def check(arguments: Sequence[str]) -> None:
-    """Refuse, once and before a worker starts, what each would refuse of its flags.
+    """Refuse, once and before a worker starts, flags that each worker would refuse.
 
     Args:
         arguments: Flags of `deml_tf.train`.
 
     Raises:
-        UsageError: One is wrong.
+        UsageError: One of them is wrong.
     """
     values = flags.FlagValues()
     values.append_flag_values(FLAGS)  # absl's own
@@ -103,7 +103,7 @@ def check(arguments: Sequence[str]) -> None:
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-launch` starts."""
+    """Define the flags and run: the entry point of `deml-tf-launch`."""
     define(*SETTINGS)
     said = "Interrupted; the same command goes on from the last checkpoint."
     run(main, said, hint=f"write flags of {_TRAIN} after --")

@@ -1,17 +1,16 @@
 """Trains variants with several seeds: `python -m deml_tf.study --flagfile=STUDY.cfg`.
 
-A study is a flagfile of the training flags that all variants share, and a line for each
-variant:
+A study is a flagfile with the training flags that all variants share, and a line for
+each variant:
 
     --variant=NAME: --flag=value --flag=value
 
-or `--variant=NAME @REFERENCE: ...` for one that is compared with another reference than
-the others are. Each variant is trained with each seed in a folder of its own, and
-scored once. The page shows means, their intervals over seeds, and paired differences to
-the reference.
+or `--variant=NAME @REFERENCE: ...` for one with a reference of its own. Each variant is
+trained with each seed in a folder of its own, and scored once. The page shows means,
+their intervals over seeds, and paired differences to the reference.
 
 A study can be interrupted at any time, or with --hours after some time: the same
-command goes on. Its study.json holds all that the page needs, so that finished runs
+command resumes it. Its study.json holds all that the page needs, so that finished runs
 stay finished when their folders are gone.
 """
 
@@ -55,7 +54,7 @@ from deml_tf.training.build import check_choices
 from deml_tf.training.start import check_new, check_settings
 
 FLAGS = flags.FLAGS
-_MOST_NAMED = 4  # runs on one line
+_MOST_NAMED = 4  # runs named on one line
 SETTINGS = (
     Setting("study_dir", Path, None, "Folder of the study and of its runs."),
     Setting(
@@ -169,7 +168,7 @@ def check(configs: Configs) -> None:
     """Refuse, before any run begins, what each run of a variant would refuse.
 
     Args:
-        configs: Of the variant.
+        configs: Settings of the variant.
 
     Raises:
         UsageError: A setting is wrong.
@@ -186,10 +185,10 @@ def check(configs: Configs) -> None:
 
 
 def check_data_dir(data: DataConfig) -> None:
-    """Refuse to begin where no images are.
+    """Refuse to begin if there are no images.
 
     Args:
-        data: Of a variant with runs that are left.
+        data: Data settings of a variant with runs that are left.
 
     Raises:
         UsageError: There is nothing at `data_dir`.
@@ -247,7 +246,7 @@ def _names(runs: Sequence[PlannedRun]) -> str:
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-study` starts."""
+    """Define the flags and run: the entry point of `deml-tf-study`."""
     define_flags(*CONFIGS, DistributionConfig)
     define(*SETTINGS)
     run(main, "Interrupted; the same command goes on with the runs that are left.")

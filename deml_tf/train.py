@@ -1,7 +1,7 @@
 """Trains an embedder: `python -m deml_tf.train --flagfile=configs/NAME.cfg`.
 
 SIGTERM, which Kubernetes and Slurm send before they kill, lets the step under way end,
-saves it and exits with status 143; the same command then goes on from that step.
+saves it and exits with status 143; the same command then resumes from that step.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ def _require(**values: Any) -> None:
 
 
 def cli() -> None:
-    """Define the flags and run: what `deml-tf-train` starts."""
+    """Define the flags and run: the entry point of `deml-tf-train`."""
     define_flags(*CONFIGS, DistributionConfig)
     run(main, "Interrupted; the same command goes on from the last checkpoint.")
 
