@@ -38,7 +38,7 @@ def relative_box(path: str, cells: Sequence[str | float]) -> Box | None:
         register_plug_ins()
         with open_regular(path) as file, Image.open(file) as image:
             width, height, orientation = _stored(image)
-    except Exception:  # Pillow's parsers raise a dozen errors on damaged files
+    except Exception:  # Pillow's parsers raise a dozen kinds of error on damaged files
         return None
     ymin, ymax = max(y, 0.0) / height, min(y + h, height) / height
     xmin, xmax = max(x, 0.0) / width, min(x + w, width) / width

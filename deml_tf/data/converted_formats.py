@@ -1,7 +1,7 @@
 """Images in formats that TensorFlow cannot read, converted to PNG when they are read.
 
-TIFF, AVIF and JPEG 2000 are decoded by Pillow, HEIC (from phones) by a plug-in of it,
-which the extra `formats` installs. This module needs no TensorFlow.
+TIFF, AVIF and JPEG 2000 are decoded by Pillow, HEIC (from phones) by a plug-in that the
+extra `formats` installs. This module needs no TensorFlow.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def converted(encoded: bytes) -> bytes:
         return encoded
     try:
         return _png(encoded)
-    except Exception:  # Pillow's parsers raise a dozen errors on damaged files
+    except Exception:  # Pillow's parsers raise a dozen kinds of error on damaged files
         return encoded
 
 

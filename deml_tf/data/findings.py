@@ -15,7 +15,7 @@ HALVES = {
     "train": "seen",
     "validation": "seen",
     "test": "unseen",
-    "gallery": "unseen",  # searched for the test images, with their classes
+    "gallery": "unseen",  # where test images are searched for; it has their classes
 }
 WHERE = {
     "across_halves": "seen and unseen",

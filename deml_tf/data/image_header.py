@@ -235,6 +235,6 @@ def _little(values: Any) -> Any:
 
 
 def _signed(values: Any) -> Any:
-    """Read a number without its sign: BMP's height is negative if it runs downwards."""
+    """Read a number without its sign, which in a BMP's height tells the rows' order."""
     number = _little(values)
     return tf.where(number >= 2**31, 2**32 - number, number)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def resolve_parents(path: str | os.PathLike[str]) -> str:
-    """Resolve each .. of a path that follows a folder, which may be a link.
+    """Resolve each .. that follows a folder in a path; the folder may be a link.
 
     After a link, .. is the folder above the link's target. The system reads a path in
     this way; shortening its text would name another folder.

@@ -250,7 +250,7 @@ def _kind(encoded: bytes) -> str:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             kind = str(image.format)
-    except Exception:  # its parsers raise a dozen errors on damaged files
+    except Exception:  # its parsers raise a dozen kinds of error on damaged files
         return ""
     if kind in (*FORMATS, "MPO"):
         return ""

@@ -50,7 +50,7 @@ def meaning(lines: Iterable[str]) -> dict[str, str]:
     return {n: flag_text(n, value) for n, value in known.items() if value is not None}
 
 
-# How scores are computed, not what they are of: the memory may not suffice for it.
+# These say how scores are computed, not what is scored: memory may call for others.
 MAY_CHANGE = {"scoring_batch_size"}
 
 

@@ -103,7 +103,7 @@ def restore_boxes(boxes: Any, shapes: Any, geometry: Geometry) -> tf.Tensor:
 
 
 def _read_square(encoded: Any, geometry: Geometry) -> tuple[Any, Any, Any]:
-    # An empty string is no image, which the decoder reports in no time.
+    # An empty string is no image, and the decoder refuses it in no time.
     encoded = tf.where(is_decodable(encoded), encoded, b"")
     image = decode_bytes(encoded)
     return make_squares(image, geometry), True, tf.shape(image)[:2]

@@ -74,7 +74,7 @@ def proof_images(images: Sequence[bytes]) -> list[bytes]:
         try:
             opened.append(Image.open(io.BytesIO(image)).convert("RGB"))
             kept.append(image)
-        except Exception:  # Pillow's parsers raise a dozen errors on damaged files
+        except Exception:  # Pillow's parsers raise a dozen error types on damaged files
             continue
         if len(kept) == 2:
             break

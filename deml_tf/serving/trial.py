@@ -42,7 +42,7 @@ class Trial:
 
     @functools.cached_property
     def batches(self) -> list[list[int]]:
-        """Each image alone, a broken one among good ones, and 32 in turn."""
+        """Each image alone, a broken one between two good ones, and 32 in turn."""
         count = len(self.valid)
         good = np.flatnonzero(self.valid).tolist()
         broken = np.flatnonzero(~self.valid).tolist()

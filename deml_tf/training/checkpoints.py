@@ -99,7 +99,7 @@ class Checkpoints(keras.callbacks.Callback):
         for number, path in enumerate(found):
             try:
                 self._restore(path)
-            except Exception as error:  # TensorFlow raises a dozen errors
+            except Exception as error:  # TensorFlow raises a dozen kinds of error
                 if path == found[-1]:
                     raise DataError(
                         f"The checkpoint {found[0]} cannot be read or is of another "

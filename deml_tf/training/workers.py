@@ -26,7 +26,7 @@ class Workers:
 
     Attributes:
         cluster: The machines.
-        strategy: Says where variables are and steps run.
+        strategy: Decides where variables are and steps run.
     """
 
     cluster: Cluster = Cluster()

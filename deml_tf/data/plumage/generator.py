@@ -63,7 +63,7 @@ def write_plumage(
         workers: Number of processes; 1 draws in this process. By default one for each
             core, or fewer for a small set.
         view: How wide a view the images show, 1 to 4. At 2 they have twice as many
-            pixels a side, but the birds as many as at 1, and so half the share of it.
+            pixels a side; the birds keep theirs, and so take half the share of a side.
 
     Returns:
         The folder.

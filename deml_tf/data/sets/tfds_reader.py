@@ -112,7 +112,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
     version = "" if ":" in name else ":*.*.*"
     try:
         return tfds.builder(name + version, data_dir=data_dir)
-    except Exception as error:  # the library raises half a dozen errors
+    except Exception as error:  # the library raises half a dozen kinds of error
         known = [*tfds.list_builders(with_community_datasets=False), *_held(data_dir)]
         base = re.split("[/:]", name)[0]
         if base in known:
