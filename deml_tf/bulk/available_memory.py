@@ -6,17 +6,17 @@ from deml_tf.cli.printing import say
 from deml_tf.errors import UsageError
 
 MACHINE = Path("/proc/meminfo")
-GROUP = Path("/sys/fs/cgroup")  # of a container, in cgroup v2
+GROUP = Path("/sys/fs/cgroup")  # a container's limits, in cgroup v2
 
 BUFFERS = 150_000_000
-"""Bytes beside an index: a shard as it is read, in float32 and in float64."""
+"""Bytes needed besides an index: a shard being read, in float32 and in float64."""
 
 
 def require_memory(kind: str, need: int, smaller: str | None = None) -> None:
-    """Say how much memory an index will take, and refuse what the machine has not.
+    """Print how much memory an index will take, and refuse more than is available.
 
     Args:
-        kind: Of the index.
+        kind: Kind of the index.
         need: Bytes of the index.
         smaller: A kind that takes less, if there is one.
 
@@ -39,13 +39,12 @@ def require_memory(kind: str, need: int, smaller: str | None = None) -> None:
 
 
 def available_memory() -> int | None:
-    """Return the bytes that are free, or would be if caches of files were dropped.
+    """Return the bytes that are free, or would be if file caches were dropped.
 
-    It is what the machine has available or, if that is less, what the limit of the
-    container leaves.
+    It is what the machine has available or, if less, what the container's limit leaves.
 
     Returns:
-        Bytes; None where the system does not tell.
+        Bytes; None if the system does not say.
     """
     known = [b for b in (_of_machine(), _of_group()) if b is not None]
     return min(known, default=None)

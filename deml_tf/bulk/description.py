@@ -29,12 +29,12 @@ def describe(
     """Compose embeddings.json.
 
     Args:
-        export: That embeds the images.
+        export: The export that embeds the images.
         images: All images.
         plan: How they are cut into shards.
 
     Returns:
-        The values of `KEYS`.
+        A value for each of `KEYS`.
     """
     facts = {
         **export._asdict(),
@@ -53,10 +53,10 @@ def write_description(output: Path, about: dict[str, Any]) -> None:
 
     Args:
         output: The folder of the shards, made if it is missing.
-        about: As `describe` gives it.
+        about: As `describe` returns it.
 
     Raises:
-        UsageError: As `refuse_other`: another process was faster.
+        UsageError: As for `refuse_other`, if another process was faster.
     """
     if not (output / DESCRIPTION).exists():
         text = json_text(about, indent=2) + "\n"
@@ -66,14 +66,14 @@ def write_description(output: Path, about: dict[str, Any]) -> None:
 
 
 def refuse_other(output: Path, about: dict[str, Any]) -> None:
-    """Refuse a folder whose shards are of another export, of other images or sizes.
+    """Refuse shards from another export, of other images or of other sizes.
 
     Args:
         output: The folder of the shards; it may be missing.
-        about: As `describe` gives it.
+        about: As `describe` returns it.
 
     Raises:
-        UsageError: They are, or there are shards without embeddings.json.
+        UsageError: The shards are such, or embeddings.json is missing beside them.
         DataError: Its embeddings.json cannot be read.
     """
     before = _read(output)
@@ -127,7 +127,7 @@ def _export(about: dict[str, Any]) -> str:
 
 
 def _hash(images: Sequence[ListedImage]) -> str:
-    """Hash paths and labels; repr has a text for every name of a file."""
+    """Hash paths and labels as ASCII literals, which exist for every file name."""
     digest = hashlib.sha256()
     for path, label in images:
         digest.update(f"{path!a} {label!a}\n".encode())

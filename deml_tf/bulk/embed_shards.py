@@ -30,10 +30,10 @@ def embed_shards(
 ) -> None:
     """Embed the images of shards, and write each shard when it is full.
 
-    An image that cannot be read is replaced by an empty one, not left out: so the
-    others keep their places in the batch, and their embeddings do not change in the
-    last bits. But where the last image that could be read no longer can, the disk is
-    gone: the shard is not written then.
+    An image that cannot be read is replaced by an empty one, not left out, so that the
+    others keep their places in the batch and their embeddings do not change in the last
+    bits. But if the last image that could be read no longer can, the disk is taken to
+    be gone, and the shard is not written.
 
     Args:
         served: The export.
@@ -41,7 +41,7 @@ def embed_shards(
         plan: Which image is in which shard.
         shards: Numbers of the shards to write, ascending.
         output: Their folder.
-        progress: Told of each batch and shard.
+        progress: Updated after each batch and shard.
 
     Raises:
         DataError: An image that was read before cannot be read any more.
@@ -68,7 +68,7 @@ def embed_shards(
 
 
 def _require_readable(path: str) -> None:
-    """Refuse to go on when an image that was read before is gone."""
+    """Refuse to continue if an image that was read before is gone."""
     try:
         read_image_file(path)
     except OSError as error:
@@ -83,14 +83,14 @@ def reasons(contents: Sequence[Content], found: Embedded) -> list[str]:
     """Say why images are not valid.
 
     Args:
-        contents: b files.
-        found: What the export gave for them.
+        contents: The contents of b files.
+        found: What the export returned for them.
 
     Returns:
         b reasons, empty where an image is valid.
     """
     lengths = np.linalg.norm(found.embedding.astype(np.float64), axis=1)
-    unit = abs(lengths - 1) < 0.01  # also no NaN
+    unit = abs(lengths - 1) < 0.01  # false for NaN too
     return [
         content.reason or _reason(content.encoded, valid, sound)
         for content, valid, sound in zip(contents, found.valid, unit, strict=True)

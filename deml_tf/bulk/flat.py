@@ -1,4 +1,4 @@
-"""All vectors one after the other: the search is exact."""
+"""Vectors stored one after the other, and searched exactly."""
 
 from typing import Any
 
@@ -9,21 +9,21 @@ from deml_tf.bulk.index_kind import IndexKind, room_for
 from deml_tf.retrieval.inputs import unit_rows
 
 _FLOAT, _ID = 4, 8  # bytes
-_QUERIES = 1024  # searched for at a time: FAISS holds as many lists of candidates
-_PAIRS = 2**13  # a query and a vector, held in float64 at one time: 32 MB at 512
+_QUERIES = 1024  # searched at a time: FAISS holds a list of candidates for each
+_PAIRS = 2**13  # of query and vector, in float64 at a time: 32 MB at d = 512
 
 
 class Flat(IndexKind):
     """Compare a query with every vector (FAISS's `IndexFlatIP`).
 
     The result is that of a loop in float64 over the stored vectors: FAISS finds
-    candidates in float32, whose cosines are computed again in float64, and goes on
-    until none that it left out can be nearer. So the answer to a query depends neither
-    on the others asked with it nor on the number of threads.
+    candidates in float32, their cosines are computed again in float64, and the search
+    widens until no vector left out can be nearer. So the answer to a query depends
+    neither on the other queries of the call nor on the number of threads.
     """
 
     def settings(self) -> dict[str, int | None]:
-        """Return nothing: there is nothing to set."""
+        """Return no arguments: there is nothing to set."""
         return {}
 
     def held_bytes(self, dim: int, count: int) -> int:
@@ -31,7 +31,7 @@ class Flat(IndexKind):
         return count * (_FLOAT * dim + 2 * _ID)
 
     def create(self, dim: int, count: int) -> Any:
-        """Make an empty index that knows its vectors by id."""
+        """Make an empty index that stores an id with each vector."""
         index = faiss.IndexIDMap(faiss.IndexFlatIP(dim))
         self.reserve(index, count)
         return index
@@ -50,7 +50,7 @@ class Flat(IndexKind):
         among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the nearest rows, exactly."""
-        stored = faiss.downcast_index(index.index)  # where ids are places
+        stored = faiss.downcast_index(index.index)  # whose ids are positions
         if among is not None:
             return exact_among(stored, queries, k, among)
         parts = [
@@ -69,11 +69,11 @@ def exact_nearest(
     Args:
         stored: A FAISS `IndexFlat` by inner product, of n vectors of length 1.
         queries: (q, d) floats, of any length but 0.
-        k: How many for each, 1 to n.
+        k: Neighbours of each query, 1 to n.
 
     Returns:
-        Cosines (q, k) float32, falling, and places (q, k) int64, equal cosines by
-        place. Cosines are compared in float64 and then rounded.
+        Cosines (q, k) float32, descending, and positions (q, k) int64; equal cosines
+        are ordered by position. Cosines are compared in float64 and then rounded.
     """
     units = unit_rows(queries)  # (q, d) float64
     coarse_units = units.astype(np.float32)
@@ -103,13 +103,13 @@ def exact_among(
     """Find the nearest of some vectors of a flat index, exactly.
 
     Args:
-        stored: As `exact_nearest` takes it.
+        stored: As for `exact_nearest`.
         queries: (q, d) floats, of any length but 0.
-        k: How many for each, 1 to m.
-        among: (m,) int64, rising: the places of these vectors.
+        k: Neighbours of each query, 1 to m.
+        among: (m,) int64, ascending: the positions of these vectors.
 
     Returns:
-        As `exact_nearest`.
+        As for `exact_nearest`.
     """
     units = unit_rows(queries)[:, None]  # (q, 1, d) float64
     exact = np.concatenate([_cosines(stored, one, among[None]) for one in units])

@@ -11,14 +11,14 @@ from deml_tf.errors import UsageError
 
 _FLOAT, _LINK, _PLACE = 4, 4, 8  # bytes
 
-_faiss: Any = faiss  # whose types lack parameters of a search
+_faiss: Any = faiss  # its type hints lack the parameters of a search
 
 
 class Hnsw(IndexKind):
     """Walk from vector to nearer vector (Malkov & Yashunin, arXiv 1603.09320).
 
-    FAISS's `IndexHNSWFlat`. Memory is that of the vectors and about `8 m` bytes each.
-    Rows can be added, not removed: the graph would fall apart.
+    FAISS's `IndexHNSWFlat`. It holds the vectors and about `8 m` bytes for each. Rows
+    can be added but not removed: the graph would fall apart.
 
     Args:
         m: Links of a vector on each layer of the graph, twice as many on the lowest;
@@ -51,7 +51,7 @@ class Hnsw(IndexKind):
         }
 
     def held_bytes(self, dim: int, count: int) -> int:
-        """Predict the memory: vectors, links, and a mark of each while building."""
+        """Predict the memory: vectors, links, and a mark for each while building."""
         links = 2 * self.m + self.m / (self.m - 1) + 1
         return int(count * (_FLOAT * dim + _LINK * (links + 1) + 2 * _PLACE + 1))
 
@@ -71,7 +71,7 @@ class Hnsw(IndexKind):
         room_for(index.hnsw.neighbors, int(links))
 
     def add(self, index: Any, vectors: np.ndarray, ids: np.ndarray) -> None:
-        """Add vectors; the ids are their places, for none is ever removed."""
+        """Add vectors; their ids are their positions, as none is ever removed."""
         index.add(vectors)
 
     def nearest(
@@ -82,13 +82,13 @@ class Hnsw(IndexKind):
         k: int,
         among: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Find near rows; among some of them, exactly."""
+        """Find near rows or, with `among`, exactly the nearest of those."""
         stored = faiss.downcast_index(index.storage)
         if among is not None:
             return exact_among(stored, queries, k, among)
         kept = _faiss.SearchParametersHNSW(efSearch=max(self.ef_search, k))
         cosines, rows = index.search(unit(queries), k, params=kept)
-        # Many copies of one image may be linked with one another alone.
+        # Many copies of one image may be linked only with one another.
         return filled_up(
             cosines, rows, lambda short: exact_nearest(stored, queries[short], k)
         )

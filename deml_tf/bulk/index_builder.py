@@ -38,16 +38,16 @@ def build_index(
 
     Args:
         shards: The embeddings.
-        target: Folder of the index; an index that is there is replaced at the end.
+        target: Folder of the index; an existing index is replaced at the end.
         kind: Key of `KINDS`.
-        parameters: Of that kind; None takes its defaults.
+        parameters: Parameters of that kind; None takes its defaults.
 
     Returns:
         What index.json says.
 
     Raises:
         UsageError: The kind does not suit the embeddings or the machine's memory, or
-            the target holds something else than an index, or another process is
+            the target holds something other than an index, or another process is
             changing it.
         DataError: A shard is broken.
     """
@@ -80,12 +80,12 @@ def build_index(
 def rows_writer(
     folder: Path, description: IndexDescription, first_id: int
 ) -> RowsWriter:
-    """Begin rows.parquet.
+    """Start writing rows.parquet.
 
     Args:
-        folder: Of the index.
-        description: Of the index.
-        first_id: Of the first row that is added.
+        folder: Folder of the index.
+        description: What index.json will say.
+        first_id: Id of the first row that is added.
     """
     weights = description.weights_sha256
     return RowsWriter(folder, description.scales, weights, first_id)
@@ -109,7 +109,7 @@ def add_rows(
         index: The FAISS index.
         kind: Its kind.
         shards: The embeddings.
-        rows: Gives the ids, and writes what is no embedding.
+        rows: Assigns the ids, and writes everything but the embeddings.
     """
     for block in track(
         shards.blocks(), "indexing", shards.count, size=lambda block: len(block.paths)
@@ -125,14 +125,14 @@ def write_files(
 
     Args:
         index: The FAISS index.
-        description: But for the bytes and the hash.
-        folder: Of the index, where rows.parquet is whole.
+        description: What index.json says, without the bytes and the hash.
+        folder: Folder of the index, with a complete rows.parquet.
 
     Returns:
-        The description with them.
+        The description with both.
 
     Raises:
-        DataError: The index holds another number of vectors.
+        DataError: The index holds another number of vectors than described.
     """
     if index.ntotal != description.count:
         raise DataError(
@@ -147,7 +147,7 @@ def write_files(
 
 
 def _smaller_kind(dim: int, count: int, need: int) -> str | None:
-    """Return the kind that takes the least memory, if it takes less than another."""
+    """Return the kind that takes the least memory, if that is less than `need`."""
     sizes = {}
     for name, kind in KINDS.items():
         try:

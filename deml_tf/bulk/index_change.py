@@ -1,4 +1,4 @@
-"""Changes an index: images are removed and added."""
+"""Changes an index: removes and adds images."""
 
 import os
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ from deml_tf.errors import UsageError
 from deml_tf.runs.replaced_folder import replaced_folder
 
 _MEND = "copy it to a disk of this machine, change it there, and copy it back"
-_compute: Any = pyarrow.compute  # its functions are made as it is imported
+_compute: Any = pyarrow.compute  # its functions are created on import
 
 
 def change_index(
@@ -35,23 +35,23 @@ def change_index(
     added: ShardReader | None = None,
     removed: Sequence[str] = (),
 ) -> IndexDescription:
-    """Remove images from an index, then add others, and swap it for the old one.
+    """Remove images from an index, add others, and swap the result for the old index.
 
-    Ids stay, and those of removed images are not given again. Centres of an ivfpq
-    index stay those of the first build.
+    Images keep their ids, and ids of removed images are not used again. An ivfpq index
+    keeps the centres of its first build.
 
     Args:
         target: Folder of the index.
         added: Embeddings of the same export.
-        removed: Paths as the index has them; every image of such a path is removed.
+        removed: Paths as the index has them; every image with such a path is removed.
 
     Returns:
         What the new index.json says.
 
     Raises:
-        UsageError: The target is no index, its kind forgets no rows, a path is none of
-            the index's, or one to add is there already; memory is short; or another
-            process is changing the index.
+        UsageError: The target is not an index, its kind cannot remove rows, a path to
+            remove is not in the index, one to add already is, memory is short, or
+            another process is changing the index.
         DataError: The embeddings come from other weights, a file is broken, or the
             disk cannot swap two folders.
     """
@@ -85,7 +85,7 @@ def _change(
         raise UsageError(f"{named} would hold no image any more: delete the folder.")
     dim = description.embedding_dim
     need = kind.held_bytes(dim, description.count) + rows.nbytes
-    if added:  # what is there is copied to where there is room for more
+    if added:  # both are held while the old vectors are copied
         need += kind.held_bytes(dim, count)
     require_memory(description.kind, need)
     with replaced_folder(target, check_replaceable, _MEND) as folder:

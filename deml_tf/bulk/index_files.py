@@ -1,7 +1,7 @@
-"""Reads the rows and the vectors of an index, and writes and compares them.
+"""Reads the rows and the vectors of an index, writes the vectors, and checks both.
 
-Libraries get files that Python has opened. Of paths, pyarrow takes `a:b` for an address
-of the net, and neither pyarrow nor FAISS takes one that is no UTF-8.
+pyarrow and FAISS get files that Python has opened, not paths: pyarrow takes `a:b` for a
+URL, and neither accepts a path that is not UTF-8.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from deml_tf.bulk.shard_format import WEIGHTS
 from deml_tf.bulk.unreadable import unreadable
 from deml_tf.errors import DataError
 
-_BLOCKS, _BLOCK = 16, 2**18  # of index.faiss, and the bytes of each
+_BLOCKS, _BLOCK = 16, 2**18  # of index.faiss that are hashed, and bytes of each
 
 
 def read_rows(path: Path, named: str) -> Any:
@@ -28,7 +28,7 @@ def read_rows(path: Path, named: str) -> Any:
 
     Args:
         path: The file.
-        named: What a message calls the index.
+        named: What an error message calls the index.
 
     Returns:
         An Arrow table.
@@ -45,8 +45,8 @@ def read_vectors(path: Path, named: str, flags: int = 0) -> Any:
 
     Args:
         path: The file.
-        named: What a message calls the index.
-        flags: Of `faiss.read_index`; 0 reads all of it into memory.
+        named: What an error message calls the index.
+        flags: Flags of `faiss.read_index`; 0, the default, reads all into memory.
 
     Returns:
         The FAISS index.
@@ -59,17 +59,17 @@ def read_vectors(path: Path, named: str, flags: int = 0) -> Any:
 
 
 def write_vectors(index: Any, path: Path) -> int:
-    """Write index.faiss, and behind what FAISS reads of it the hash of that.
+    """Write index.faiss, and append the hash of what FAISS wrote.
 
     Args:
         index: The FAISS index.
         path: The file.
 
     Returns:
-        Its bytes.
+        The size of the file in bytes.
 
     Raises:
-        OSError: The disk is full, say.
+        OSError: The disk is full, for example.
     """
     digest = hashlib.sha256()
     with open(path, "wb") as file:
@@ -78,7 +78,7 @@ def write_vectors(index: Any, path: Path) -> int:
             digest.update(block)
             return file.write(block)
 
-        # FAISS's own writer says nothing where its last bytes cannot be written.
+        # FAISS's own writer reports no error if its last bytes cannot be written.
         writer = faiss.PyCallbackIOWriter(write, 2**20)  # pyright: ignore[reportAttributeAccessIssue]
         faiss.write_index(index, writer)
         file.write(digest.digest())
@@ -90,7 +90,7 @@ def hash_files(vectors: Path, rows: Path) -> str:
     """Hash what tells two indexes apart, without reading all vectors.
 
     Args:
-        vectors: index.faiss, of which blocks and the hash at its end are read.
+        vectors: index.faiss; some blocks and the hash at its end are read.
         rows: rows.parquet.
 
     Returns:
@@ -110,16 +110,16 @@ def hash_files(vectors: Path, rows: Path) -> str:
 def check_files(
     vectors: Path, rows: Path, description: IndexDescription, named: str
 ) -> None:
-    """Refuse files that are cut off, or of two indexes.
+    """Refuse files that are cut off, or that belong to two indexes.
 
     Args:
         vectors: index.faiss.
         rows: rows.parquet.
         description: What index.json says.
-        named: What a message calls the index.
+        named: What an error message calls the index.
 
     Raises:
-        DataError: They are, or cannot be read.
+        DataError: The files are such, or cannot be read.
     """
     with _explained(named):
         found = vectors.stat().st_size
@@ -141,7 +141,7 @@ def check_files(
 
 @contextlib.contextmanager
 def _explained(named: str) -> Iterator[None]:
-    """Say in one sentence that a file of an index cannot be read."""
+    """Turn an error from a file of an index into one sentence."""
     try:
         yield
     except (OSError, RuntimeError, pa.ArrowException) as error:

@@ -1,8 +1,8 @@
 """What a folder of an index holds, and how it is read and written.
 
-`index.faiss` is FAISS's file, whose numbers are the ids of the images. `rows.parquet`
-holds a row for each: id, path, label and boxes, by rising id. `index.json` describes
-both.
+`index.faiss` is written by FAISS and knows the images by their ids. `rows.parquet` has
+a row for each image (id, path, label and boxes), in the order of the ids. `index.json`
+describes both.
 """
 
 import json
@@ -34,18 +34,18 @@ class IndexDescription:
 
     Attributes:
         kind: Key of `KINDS`.
-        settings: Its constructor's arguments.
+        settings: Arguments of the kind's constructor.
         model: Name of the export.
-        version: Of the export.
-        weights_sha256: Of the export.
-        embedding_dim: d.
-        scales: i.
+        version: Version of the export.
+        weights_sha256: Hash of the export's weights.
+        embedding_dim: Length of an embedding, d.
+        scales: Number of scales, i.
         threshold: Cosine below which the nearest image means "unknown", or None.
-        count: Images, n.
-        next_id: Greater than every id that was ever given.
-        bytes: Of index.faiss: FAISS maps a file that is cut off without a word.
-        sha256: Of both other files, as `hash_files` computes it; empty if an older
-            version wrote the index.
+        count: Number of images, n.
+        next_id: Id of the next image; greater than every id given before.
+        bytes: Size of index.faiss, since FAISS maps a truncated file without an error.
+        sha256: Hash of both other files, by `hash_files`; empty if an older version
+            wrote the index.
         format: `FORMAT`.
     """
 
@@ -76,7 +76,7 @@ class IndexDescription:
         """Write index.json.
 
         Args:
-            folder: Of the index.
+            folder: Folder of the index.
         """
         text = json_text(asdict(self), indent=2) + "\n"
         (folder / DESCRIPTION).write_text(text, encoding="utf-8")
@@ -87,11 +87,11 @@ def read_description(path: Path, named: str) -> IndexDescription:
 
     Args:
         path: The file.
-        named: What a message calls the folder.
+        named: What an error message calls the folder.
 
     Raises:
-        UsageError: There is none.
-        DataError: It is not what the command writes.
+        UsageError: It cannot be read.
+        DataError: It is not what `python -m deml_tf.index` writes.
     """
     mend = "name a folder that python -m deml_tf.index has written."
     try:
@@ -121,13 +121,13 @@ def read_description(path: Path, named: str) -> IndexDescription:
 
 
 def check_replaceable(target: Path) -> None:
-    """Refuse, before long work, to replace what is no index.
+    """Refuse, before long work, to replace anything but an index.
 
     Args:
         target: Where an index will be.
 
     Raises:
-        UsageError: Something else is there, or nothing may be written.
+        UsageError: Something else is there, or the folder cannot be written.
     """
     if target.is_dir():
         others = sorted({entry.name for entry in target.iterdir()} - NAMES)
@@ -143,13 +143,13 @@ class RowsWriter:
     """Writes rows.parquet, some rows at a time.
 
     Args:
-        folder: Of the index.
-        scales: i.
-        weights_sha256: Of the export.
-        first_id: Of the first row that is added.
+        folder: Folder of the index.
+        scales: Number of scales, i.
+        weights_sha256: Hash of the export's weights.
+        first_id: Id of the first row that is added; default 0.
 
     Attributes:
-        next_id: Of the next row that is added.
+        next_id: Id of the next row that is added.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class RowsWriter:
             ],
             metadata={WEIGHTS: weights_sha256},
         )
-        self._bytes = open(folder / ROWS, "wb")  # pyarrow takes not every path
+        self._bytes = open(folder / ROWS, "wb")  # pyarrow refuses some paths
         self._file = parquet.ParquetWriter(self._bytes, self._schema)
         self._waiting: list[Any] = []
 

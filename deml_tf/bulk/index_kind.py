@@ -10,7 +10,7 @@ from deml_tf.retrieval.inputs import unit_rows_float32
 class IndexKind:
     """A kind of FAISS index, with its parameters.
 
-    A row is a place in rows.parquet, from 0; an id stays with an image when rows before
+    A row is a position in rows.parquet, from 0; an image keeps its id when rows before
     it are removed.
 
     Attributes:
@@ -27,28 +27,28 @@ class IndexKind:
         """Predict the memory of an index.
 
         Args:
-            dim: d.
-            count: Vectors, n.
+            dim: Length of a vector, d.
+            count: Number of vectors, n.
         """
         raise NotImplementedError
 
     def check(self, dim: int, count: int) -> None:
-        """Refuse, before long work, vectors that the index cannot be built of.
+        """Refuse, before long work, vectors that the index cannot be built from.
 
         Args:
-            dim: d.
-            count: Vectors, n.
+            dim: Length of a vector, d.
+            count: Number of vectors, n.
 
         Raises:
             UsageError: It cannot.
         """
 
     def training_size(self, count: int) -> int:
-        """Return how many of n vectors are needed at once before any is added."""
+        """Return how many of n vectors must be trained on before any is added."""
         return 0
 
     def training_bytes(self, dim: int, count: int) -> int:
-        """Predict the memory of training beside that of the index."""
+        """Predict the memory that training takes besides that of the index."""
         return 0
 
     def build_bytes(self, dim: int, count: int) -> int:
@@ -59,13 +59,13 @@ class IndexKind:
         """Make an empty FAISS index.
 
         Args:
-            dim: d.
-            count: Vectors that it is made for.
+            dim: Length of a vector, d.
+            count: Number of vectors to make room for.
         """
         raise NotImplementedError
 
     def reserve(self, index: Any, count: int) -> None:
-        """Make room for n vectors in all: else memory would double while it grows."""
+        """Make room for n vectors in all, or memory would double while it grows."""
 
     def add(self, index: Any, vectors: np.ndarray, ids: np.ndarray) -> None:
         """Add vectors.
@@ -73,7 +73,7 @@ class IndexKind:
         Args:
             index: The FAISS index.
             vectors: (b, d) float32, of length 1.
-            ids: (b,) int64, greater than all before.
+            ids: (b,) int64, greater than all earlier ids.
         """
         index.add_with_ids(vectors, ids)
 
@@ -89,15 +89,15 @@ class IndexKind:
 
         Args:
             index: The FAISS index, of n vectors.
-            ids: (n,) the id of each row, rising.
+            ids: (n,) the id of each row, ascending.
             queries: (q, d) floats, of any length but 0.
-            k: How many for each, 1 to n, or to m.
-            among: (m,) int64, rising: the only rows that are searched; None searches
+            k: Neighbours of each query, 1 to n, or 1 to m with `among`.
+            among: (m,) int64, ascending: the only rows that are searched; None searches
                 all.
 
         Returns:
-            Cosines (q, k) float32, falling, and rows (q, k) int64. Equal cosines come
-            in the order of their rows.
+            Cosines (q, k) float32, descending, and rows (q, k) int64; equal cosines are
+            ordered by row.
         """
         raise NotImplementedError
 
@@ -105,15 +105,15 @@ class IndexKind:
 def filled_up(
     cosines: np.ndarray, rows: np.ndarray, search_all: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search everything for the queries that got less than k rows, and put in order.
+    """Search everything for the queries that got fewer than k rows, and sort.
 
     Args:
         cosines: (q, k) float32, as FAISS gives them.
         rows: (q, k) int64; -1 where nothing was found.
-        search_all: Called with a mask (q,) of the queries; gives both for these.
+        search_all: Called with a mask (q,) of these queries; returns both for them.
 
     Returns:
-        Cosines (q, k), falling, and rows (q, k); equal cosines by row.
+        Cosines (q, k), descending, and rows (q, k); equal cosines by row.
     """
     short = (rows < 0).any(axis=1)
     if short.any():
@@ -123,16 +123,16 @@ def filled_up(
 
 
 def unit(queries: np.ndarray) -> np.ndarray:
-    """Return queries as FAISS takes them: float32, of length 1, one after the other."""
+    """Return queries as FAISS takes them: float32, of length 1, contiguous."""
     return np.ascontiguousarray(unit_rows_float32(queries))
 
 
 def room_for(vector: Any, size: int) -> None:
-    """Reserve memory of a FAISS vector, which keeps what it holds.
+    """Reserve memory in a FAISS vector, which keeps its contents.
 
     Args:
         vector: A `MaybeOwnedVector` that owns its memory.
-        size: Elements.
+        size: Number of elements.
     """
     filled = vector.size()
     if size > filled:

@@ -14,21 +14,22 @@ def locked_index(target: Path) -> Iterator[None]:
     """Keep other processes from changing an index until the block ends.
 
     Readers are not kept out: they find the old index or the new one. A killed process
-    lets go. A folder that is not there yet is not locked: who ends second is told.
+    releases the lock. A folder that does not exist yet is not locked: whoever finishes
+    second gets an error.
 
     Args:
         target: Folder of the index.
 
     Raises:
         UsageError: Another process is changing it, or has just done so.
-        DataError: Its disk has no locks.
+        DataError: Its disk does not support locks.
     """
     if not target.is_dir():
         yield
         return
     handle = os.open(target, os.O_RDONLY)
     try:
-        # One that was replaced since it was opened is the wrong one.
+        # A folder that was replaced since it was opened is the wrong one.
         if not (try_to_lock(handle, target) and is_still_at(handle, target)):
             raise UsageError(
                 f"output={target} is being changed by another process: wait for it to "

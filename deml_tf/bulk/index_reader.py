@@ -22,7 +22,7 @@ from deml_tf.retrieval.inputs import check_rows
 
 
 class Rows(NamedTuple):
-    """The images that were found for q queries, k for each, nearest first.
+    """The images found for q queries, k for each, nearest first.
 
     Attributes:
         ids: (q, k) int64.
@@ -42,21 +42,21 @@ class IndexReader:
     """An index that can be searched, by several threads at once.
 
     The vectors are mapped into memory and read as they are needed; ids, paths, labels
-    and boxes are held in memory. An index that is replaced meanwhile stays open as it
-    was.
+    and boxes are held in memory. If the index is replaced meanwhile, the old one stays
+    open.
 
     Args:
         folder: What `python -m deml_tf.index` has written.
-        model: Which export the queries come from; None does not compare.
+        model: Which export the queries come from; None skips this check.
 
     Attributes:
-        description: What index.json says; `threshold` is among it.
-        count: Images, n.
+        description: What index.json says, including `threshold`.
+        count: Number of images, n.
 
     Raises:
-        UsageError: The folder is no index.
-        DataError: The queries' weights are others than the index's, or the files do not
-            fit together.
+        UsageError: The folder is not an index.
+        DataError: The queries' weights differ from the index's, or the files do not fit
+            together.
     """
 
     def __init__(self, folder: str | os.PathLike[str], model: ModelId | None = None):
@@ -73,7 +73,7 @@ class IndexReader:
     def _files(
         self, folder: str | os.PathLike[str], stack: contextlib.ExitStack
     ) -> dict[str, Path]:
-        """Open all files of one folder, should another take its name meanwhile."""
+        """Open all files of one folder, even if another takes its name meanwhile."""
         name = ""
         try:
             place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -116,15 +116,15 @@ class IndexReader:
             model: Which export they come from.
 
         Raises:
-            DataError: Its weights are others than the index's.
+            DataError: Its weights differ from the index's.
         """
         require_same("the queries", model, self._named, self.description.model_id)
 
     @functools.cached_property
     def labels(self) -> dict[str, int]:
-        """The labels in the order of their names, each with the number of its images.
+        """The labels, sorted by name, each with the number of its images.
 
-        Images without a label are not among them.
+        Images without a label are not counted.
         """
         counts = compute.value_counts(self._table["label"]).to_pylist()  # pyright: ignore[reportAttributeAccessIssue]
         found = {each["values"]: each["counts"] for each in counts}
@@ -149,10 +149,10 @@ class IndexReader:
         return self._shown.get(name)
 
     def ids(self, label: str | None = None) -> np.ndarray:
-        """Return the ids of the images, rising.
+        """Return the ids of the images, ascending.
 
         Args:
-            label: Of the images; None for all.
+            label: Label of the images; None for all.
 
         Raises:
             UsageError: No image has the label.
@@ -160,7 +160,7 @@ class IndexReader:
         return self._ids if label is None else self._ids[self.rows_with(label)]
 
     def rows_of(self, ids: ArrayLike) -> Rows:
-        """Return what the index says of images.
+        """Return the rows of images by their ids.
 
         Args:
             ids: (n,) integers.
@@ -182,13 +182,13 @@ class IndexReader:
         return self._rows(rows)
 
     def rows_with(self, label: str) -> np.ndarray:
-        """Return the places of the images of a label.
+        """Return the positions of the images with a label.
 
         Args:
             label: The label, or how it is shown.
 
         Returns:
-            (m,) int64, rising, m at least 1.
+            (m,) int64, ascending, m at least 1.
 
         Raises:
             UsageError: No image has it.
@@ -209,18 +209,18 @@ class IndexReader:
 
         Args:
             queries: (q, d) embeddings, of any length but 0.
-            k: How many for each; all, if there are fewer.
-            label: Of the images that are searched; None searches all.
+            k: How many to find for each, by default 10; all, if there are fewer.
+            label: Label of the images that are searched; None searches all.
 
         Returns:
-            Cosines (q, k) float32, falling, and the rows. Equal cosines come in the
-            order of their ids. An index of kind flat is exact; the cosines of ivfpq
-            are those of rounded vectors.
+            Cosines (q, k) float32, descending, and the rows; equal cosines are ordered
+            by id. An index of kind flat is exact; the cosines of ivfpq are those of
+            rounded vectors.
 
         Raises:
-            UsageError: Queries of another shape, k below 1, or a label that no image
-                has.
-            DataError: A query that holds NaN or inf, or nothing but zeros.
+            UsageError: The queries have another shape, k is below 1, or no image has
+                the label.
+            DataError: A query holds NaN or inf, or nothing but zeros.
         """
         if k < 1:
             raise UsageError(f"k={k}: it must be at least 1.")

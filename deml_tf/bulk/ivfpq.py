@@ -1,4 +1,4 @@
-"""Vectors as a few bytes each, in lists around centres."""
+"""Vectors compressed to a few bytes each, in lists around centres."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ import numpy as np
 from deml_tf.bulk.index_kind import IndexKind, filled_up, unit
 from deml_tf.errors import UsageError
 
-_faiss: Any = faiss  # whose types lack parameters of a search
+_faiss: Any = faiss  # its type hints lack the parameters of a search
 _FLOAT, _ID = 4, 8  # bytes
-_CENTRES = 256  # of each byte
-_LEAST = 39  # vectors a centre, below which FAISS warns
-_DRAWN = 50  # vectors a list that the centres are computed from
+_CENTRES = 256  # for each byte
+_LEAST = 39  # vectors per centre, below which FAISS warns
+_DRAWN = 50  # vectors per list that the centres are computed from
 _PER_BYTE = 8  # numbers of a vector in one byte, unless m is given
 LEAST = _LEAST * _CENTRES
-"""Vectors of which an index can be trained."""
+"""The least number of vectors that an index can be trained on."""
 
 
 class IvfPq(IndexKind):
-    """Look into the lists of the nearest centres (FAISS's `IndexIVFPQ`).
+    """Search the lists of the nearest centres (FAISS's `IndexIVFPQ`).
 
     Each vector is kept as `m` bytes (product quantization, Jegou et al., PAMI 2011) in
-    the list of its nearest centre. So are the cosines: they are those of the rounded
-    vectors, smaller than the true ones.
+    the list of its nearest centre. The cosines are therefore those of rounded vectors,
+    smaller than the true ones.
 
     Args:
         nlist: Centres; by default 4 sqrt(n), which FAISS advises.
@@ -64,7 +64,7 @@ class IvfPq(IndexKind):
         """Refuse too few vectors to train on, and more lists or bytes than make sense.
 
         Raises:
-            UsageError: For these.
+            UsageError: For any of these.
         """
         if count < LEAST:
             raise UsageError(
@@ -82,11 +82,11 @@ class IvfPq(IndexKind):
     def held_bytes(self, dim: int, count: int) -> int:
         """Predict the memory of centres, bytes and ids."""
         centres = (self._lists(count) + _CENTRES) * _FLOAT * self._padded(dim)
-        # A list's memory doubles where it is full.
+        # A list that is full doubles its memory.
         return centres + 2 * count * (self._bytes(dim) + _ID)
 
     def training_bytes(self, dim: int, count: int) -> int:
-        """Predict the memory of training: vectors drawn, padded, less their centres."""
+        """Predict the memory of training: vectors drawn, padded, residual; centres."""
         drawn = self.training_size(count) * _FLOAT * (dim + 2 * self._padded(dim))
         return drawn + (self._lists(count) + _CENTRES) * _FLOAT * self._padded(dim)
 
@@ -95,9 +95,9 @@ class IvfPq(IndexKind):
         return min(count, max(LEAST, _DRAWN * self._lists(count)))
 
     def create(self, dim: int, count: int) -> Any:
-        """Make an index to be trained."""
-        # np: without the order of centres that a search by Hamming distance would use,
-        # which takes longer than all the rest of the training.
+        """Make an untrained index."""
+        # np: without sorting the centres for a search by Hamming distance, which would
+        # take longer than all the rest of the training.
         code = f"PQ{self._bytes(dim)}np"
         parts = f"Pad{self._padded(dim)},IVF{self._lists(count)},{code}"
         index = faiss.index_factory(dim, parts, faiss.METRIC_INNER_PRODUCT)

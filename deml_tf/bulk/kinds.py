@@ -20,7 +20,7 @@ def kind_for(count: int) -> str:
     """Choose a kind of index.
 
     Args:
-        count: Vectors.
+        count: Number of vectors.
 
     Returns:
         A key of `KINDS`.

@@ -1,4 +1,4 @@
-"""The images to embed: of a folder, of a list or of a pattern, in a fixed order."""
+"""The images to embed: from a folder, a list or a pattern, in a fixed order."""
 
 import fnmatch
 import glob
@@ -28,8 +28,8 @@ class ListedImage(NamedTuple):
     """An image to embed.
 
     Attributes:
-        path: Its file, absolute.
-        label: Its class, if that is known.
+        path: Absolute path of its file.
+        label: Its class; None if that is not known.
     """
 
     path: str
@@ -39,22 +39,22 @@ class ListedImage(NamedTuple):
 def list_images(images: str) -> list[ListedImage]:
     """List the images of a folder, a list file or a pattern.
 
-    A folder is looked into at any depth. Images that lie in a folder below it have that
-    folder's name as label, and those beside the folders have none; for a pattern, its
-    beginning without wildcards takes the place of the folder.
+    A folder is searched at any depth. Images in a folder below it have that folder's
+    name as label, and those directly in it have none; for a pattern, its beginning
+    without wildcards counts as the folder.
 
     Args:
         images: A folder; a CSV or TSV file with a header and the column path (relative
             to the list's folder, or absolute), and label if there are labels; or a
-            pattern with *, ? or [], and ** for any depth. What is no image is left out
-            of folders and patterns, and that is printed; an image of a list may be
-            missing.
+            pattern with *, ? or [], and ** for any depth. Files of a folder or pattern
+            that are not images are left out, and counted on the terminal; images of a
+            list may be missing.
 
     Returns:
-        The images: in the order of a list, else in that of the names.
+        The images, in the order of the list, or else sorted by name.
 
     Raises:
-        UsageError: There is no such place, or no image.
+        UsageError: There is no such folder or file, or no image.
         DataError: A list has wrong lines, or none of its images exists.
     """
     if os.path.isdir(images):
@@ -102,7 +102,7 @@ def _beginning(pattern: str) -> str:
 
 
 def _matching(pattern: str) -> Iterator[str]:
-    """Find what matches a pattern, below ** by the rule of folders."""
+    """Find what matches a pattern; below ** the rules for folders apply."""
     parts = Path(pattern).parts
     if "**" not in parts:
         for path in sorted(glob.glob(pattern)):

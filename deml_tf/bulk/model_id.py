@@ -1,4 +1,4 @@
-"""Which export embeddings come from."""
+"""Identifies the export that embeddings come from."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ from deml_tf.errors import DataError
 class ModelId(NamedTuple):
     """One version of an exported model.
 
-    Embeddings of different weights cannot be compared, whatever the names say.
+    Embeddings from different weights cannot be compared, whatever the names say.
 
     Attributes:
-        name: The model's.
+        name: The model's name.
         version: A whole number.
-        weights_sha256: Of all its weights, as in the export's deml.json.
+        weights_sha256: Hash of all its weights, as in the export's deml.json.
     """
 
     name: str
@@ -26,7 +26,7 @@ class ModelId(NamedTuple):
 
 
 def require_same(what: str, found: ModelId, index: str, expected: ModelId) -> None:
-    """Refuse embeddings of another model than an index holds.
+    """Refuse embeddings whose weights differ from an index's.
 
     Args:
         what: Names the embeddings in the message.

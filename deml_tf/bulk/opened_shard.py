@@ -1,4 +1,4 @@
-"""A shard that is open, and what is said if it cannot be read."""
+"""Opens a shard, and says in one sentence why one cannot be read."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,18 +12,18 @@ from deml_tf.bulk.unreadable import unreadable
 
 @contextlib.contextmanager
 def opened_shard(path: Path) -> Iterator[IO[bytes]]:
-    """Open a shard, and say in one sentence that it cannot be read.
+    """Open a shard; if it cannot be read, say why in one sentence.
 
-    Of paths, pyarrow takes `a:b` for an address of the net, and none that is no UTF-8.
+    pyarrow gets no path: it takes `a:b` for a URL, and refuses paths not in UTF-8.
 
     Args:
-        path: Of the shard.
+        path: Path of the shard.
 
     Yields:
         The file, for pyarrow.
 
     Raises:
-        DataError: It is not there, or it is damaged where the block has read it.
+        DataError: It is missing, or damaged where the block read it.
     """
     try:
         with open(path, "rb") as file:

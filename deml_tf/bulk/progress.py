@@ -1,4 +1,4 @@
-"""How far embedding is: a bar on a terminal, elsewhere a line for each shard."""
+"""Progress of embedding: a bar on a terminal, elsewhere a line for each shard."""
 
 from rich.progress import (
     BarColumn,
@@ -13,17 +13,18 @@ from deml_tf.cli.time_left import TimeLeft
 
 
 class EmbeddingProgress:
-    """Shows images, images a second and the time left.
+    """Shows images, images per second and the time left.
 
-    Use it as a context manager, which gives the terminal back. Its clock starts when it
-    is made: make it when the export is loaded, or Ray, whose workers load it, started.
+    Use it as a context manager, which restores the terminal. Its clock starts when it
+    is made: make it once the export is loaded or, as Ray's workers load it themselves,
+    once Ray has started.
 
     Args:
-        total: Images to embed.
+        total: Number of images to embed.
     """
 
     def __init__(self, total: int):
-        """Show nothing yet."""
+        """Make the bar without showing it."""
         self.left = TimeLeft(total)
         self.bar = Progress(
             TextColumn("images"),
@@ -39,7 +40,7 @@ class EmbeddingProgress:
 
     @property
     def rate(self) -> float:
-        """Images a second, until the last batch or shard was done."""
+        """Images per second, up to the last finished batch or shard."""
         return self.left.per_second
 
     def __enter__(self) -> "EmbeddingProgress":
@@ -54,13 +55,13 @@ class EmbeddingProgress:
             self.bar.stop()
 
     def advance(self, images: int) -> None:
-        """Move on by a batch."""
+        """Count a batch as done."""
         self.done += images
         self.left.move(self.done)
         self.bar.update(self.task, completed=self.done, rate=self.rate)
 
     def finish(self, name: str) -> None:
-        """Tell, where there is no terminal, that a shard was written."""
+        """Print that a shard was written, unless there is a terminal."""
         self.left.move(self.done)
         if not self.bar.console.is_terminal:
             say(

@@ -1,8 +1,8 @@
 """Shards embedded by the machines of a Ray cluster.
 
-Ray gives the numbers of shards to actors, each of which has loaded the export once and
-writes its shards itself, as any other process does. So the machines need the same
-paths: of the export, the images and the output.
+Ray gives shard numbers to actors; each loads the export once and writes its shards
+itself, as any other process does. So the export, the images and the output need the
+same paths on all machines.
 """
 
 import importlib
@@ -26,10 +26,10 @@ from deml_tf.errors import DataError, UsageError
 class RayCluster:
     """The cluster of RAY_ADDRESS, or one that is started on this machine.
 
-    Use it as a context manager, which takes leave of it.
+    Use it as a context manager, which disconnects at the end.
 
     Args:
-        workers: Actors. Each gets as many CPUs and GPUs, of one machine, as all can.
+        workers: Actors. Each gets as many CPUs and GPUs of one machine as all can have.
 
     Raises:
         UsageError: Ray is not installed, or the cluster has fewer CPUs than `workers`.
@@ -38,7 +38,7 @@ class RayCluster:
 
     def __init__(self, workers: int):
         self._ray, self._workers = _load(), workers
-        # Of a cluster that is there, nothing can be chosen.
+        # A cluster that is already running accepts no settings.
         own = {} if os.environ.get("RAY_ADDRESS") else {"include_dashboard": False}
         try:
             self._ray.init(log_to_driver=False, logging_level="error", **own)
@@ -59,7 +59,7 @@ class RayCluster:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """End the actors, and a cluster that was started."""
+        """End the actors, and the cluster if it was started here."""
         self._ray.shutdown()
 
     def embed_shards(
@@ -79,14 +79,14 @@ class RayCluster:
             plan: Which image is in which shard.
             shards: Numbers of the shards to write.
             output: Their folder.
-            progress: Told of each shard.
+            progress: Updated after each shard.
 
         Raises:
-            DataError: An actor has failed, or was lost again and again.
+            DataError: An actor failed, or was lost again and again.
         """
         data = self._ray.data
         data.DataContext.get_current().enable_progress_bars = False  # ours is shown
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # and our sentence
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # and our message
         place = output.absolute(), export._replace(folder=export.folder.absolute())
         numbers = [{"shard": number} for number in shards]
         waiting = data.from_items(numbers, override_num_blocks=len(numbers))
@@ -119,7 +119,7 @@ class _ShardEmbedder:
         self._served: ServedExport | None = None
 
     def __call__(self, batch: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Embed one shard; a problem is told, since Ray would try again."""
+        """Embed one shard; return a problem, as Ray would retry if it were raised."""
         problem = ""
         try:
             self._embed(int(batch["shard"][0]))
@@ -145,10 +145,10 @@ def _load() -> Any:
 
 
 def _shares(machines: Sequence[Mapping[str, float]], workers: int) -> dict[str, float]:
-    """Return the most that each actor can have so that all find a machine.
+    """Return the most that each actor can have if all are to fit on the machines.
 
     Args:
-        machines: What each of them has: "CPU", "GPU".
+        machines: The resources of each: "CPU", "GPU".
         workers: Number of actors.
     """
     with_gpus = [has for has in machines if has.get("GPU", 0)]
@@ -161,7 +161,7 @@ def _shares(machines: Sequence[Mapping[str, float]], workers: int) -> dict[str, 
         )
     rooms, shares = [workers] * len(cpus), {}  # for how many actors
     if gpus:
-        wholes = range(max(gpus), 0, -1)  # Ray takes no 1.5
+        wholes = range(max(gpus), 0, -1)  # Ray refuses 1.5
         parts = (Fraction(1, n) for n in range(2, workers + 1))
         share = next(s for s in (*wholes, *parts) if _fit(gpus, s, cpus) >= workers)
         rooms, shares = [n // share for n in gpus], {"num_gpus": float(share)}
@@ -171,6 +171,6 @@ def _shares(machines: Sequence[Mapping[str, float]], workers: int) -> dict[str, 
 
 
 def _fit(has: Sequence[int], share: Fraction | int, rooms: Sequence[int]) -> int:
-    """Count the shares on all machines, of which each has room for so many."""
+    """Count the shares that fit on all machines, up to `rooms` on each."""
     pairs = zip(has, rooms, strict=True)
     return sum(min(int(n // share), room) for n, room in pairs)

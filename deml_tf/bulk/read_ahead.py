@@ -13,10 +13,10 @@ _AHEAD = 1  # batches; each may be large
 
 
 class Content(NamedTuple):
-    """What reading a file gave.
+    """The result of reading a file.
 
     Attributes:
-        encoded: Its bytes; none if it cannot be read.
+        encoded: Its bytes; empty if it cannot be read.
         reason: Why it cannot be read; empty if it can.
     """
 
@@ -26,10 +26,10 @@ class Content(NamedTuple):
 
 @contextlib.contextmanager
 def reading(batches: Iterable[Sequence[str]]) -> Iterator[Iterator[list[Content]]]:
-    """Read files while those before them are worked on.
+    """Read files while the batch before them is processed.
 
     Args:
-        batches: Paths; a batch is asked for when the one before it is given out.
+        batches: Paths; each batch is requested just before the previous one is yielded.
 
     Yields:
         An iterator of the batches' contents, in order.

@@ -21,17 +21,17 @@ _SAVED_MODEL = "saved_model.pb"
 
 
 class Export(NamedTuple):
-    """What the deml.json of an export tells.
+    """What the deml.json of an export says.
 
     Attributes:
-        folder: Of the version.
+        folder: Folder of the version.
         model: The model's name on the server.
         version: Its version.
         weights_sha256: Hash of the weights.
         precision: Arithmetic of the backbones.
         embedding_dim: Length of an embedding, d.
         scales: Number of scales, i.
-        threshold: Cosine below which an image's nearest neighbour is not believed;
+        threshold: Cosine below which an image's nearest neighbour is not trusted;
             None if it was not measured.
         preprocessing: What the graph does with an image first.
     """
@@ -62,13 +62,13 @@ class Embedded(NamedTuple):
 
 
 def read_export(folder: str | os.PathLike[str]) -> Export:
-    """Read what an export says of itself.
+    """Read the description of an export.
 
     Args:
-        folder: Of the version, such as export/models/NAME/1.
+        folder: Folder of the version, such as export/models/NAME/1.
 
     Raises:
-        UsageError: It is no export for TensorFlow Serving.
+        UsageError: It is not an export for TensorFlow Serving.
         DataError: Its deml.json is missing, or is not what an export writes.
     """
     folder = Path(folder)
@@ -90,12 +90,12 @@ def read_export(folder: str | os.PathLike[str]) -> Export:
 
 
 def warn_of_other_version(export: Export) -> None:
-    """Warn of a folder that bears another version's number, as a copy may.
+    """Warn of a folder named after another version, as a copy may be.
 
-    Its embeddings name the version of deml.json, and a server goes by the folder.
+    Embeddings name the version in deml.json, but a server goes by the folder's name.
 
     Args:
-        export: As `read_export` gives it.
+        export: As `read_export` returns it.
     """
     folder, version = export.folder, export.version
     if folder.name.isdecimal() and int(folder.name) != version:
@@ -110,7 +110,7 @@ class ServedExport:
     """The signature `serving_default` of an export.
 
     Args:
-        export: As `read_export` gives it.
+        export: As `read_export` returns it.
 
     Raises:
         DataError: TensorFlow cannot load it, or it is another model than its deml.json
@@ -120,7 +120,7 @@ class ServedExport:
     def __init__(self, export: Export):
         self.export = export
         try:
-            # Kept, for the signature alone does not keep the variables.
+            # Kept, as the signature alone does not keep the variables alive.
             self._model: Any = tf.saved_model.load(str(export.folder))
             self._signature = self._model.signatures[SIGNATURE]
         except (OSError, LookupError, ValueError, tf.errors.OpError) as error:
@@ -142,7 +142,7 @@ class ServedExport:
         """Embed images.
 
         Args:
-            encoded: b files, of any content.
+            encoded: The contents of b files, of any kind.
         """
         outputs = self._signature(image_bytes=tf.constant([*encoded], tf.string))
         boxes = outputs["boxes"].numpy()

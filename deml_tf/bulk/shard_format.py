@@ -2,7 +2,7 @@
 
 `embeddings.json` describes all shards. `shard_00000.parquet` and so on hold
 `shard_size` images each, the last one what remains, in the order of the list. A shard
-gets its name when it is whole.
+gets its name when it is complete.
 """
 
 import re
@@ -30,7 +30,7 @@ KEYS = (
     "batch_size",
     "shards",  # k
 )
-"""Of the description, in its order."""
+"""The keys of the description, in order."""
 
 
 def shard_name(number: int) -> str:
@@ -43,10 +43,10 @@ def shard_name(number: int) -> str:
 
 
 def shard_number(name: str) -> int | None:
-    """Return the number of a shard, or None if the name is no shard's.
+    """Return the number of a shard, or None if the name is not a shard's.
 
     Args:
-        name: Of a file, without its folder.
+        name: Name of a file, without its folder.
     """
     found = re.fullmatch(r"shard_(\d{5,})\.parquet", name)
     return int(found[1]) if found else None
@@ -61,9 +61,9 @@ def shard_schema(embedding_dim: int, scales: int, weights_sha256: str) -> pa.Sch
     to the upright image); both null where the image is not valid.
 
     Args:
-        embedding_dim: d.
-        scales: i.
-        weights_sha256: Of the export, for the schema's metadata.
+        embedding_dim: Length of an embedding, d.
+        scales: Number of scales, i.
+        weights_sha256: Hash of the export's weights, for the schema's metadata.
     """
     number = pa.field("element", pa.float32())  # Parquet's name for it
     return pa.schema(

@@ -11,8 +11,9 @@ from deml_tf.errors import UsageError
 class ShardPlan:
     """Images cut into shards, and shards into batches.
 
-    No batch holds images of two shards: which images are run together depends on
-    neither what was there before nor how many processes share the work.
+    No batch holds images of two shards, so which images are run together depends
+    neither on the shards that were there before nor on how many processes share the
+    work.
 
     Args:
         images: Number of images, at least 1.
@@ -35,18 +36,18 @@ class ShardPlan:
         return range(start, min(start + self.shard_size, self.images))
 
     def batches(self, shards: Iterable[int]) -> Iterator[range]:
-        """Give the indices of each batch of shards."""
+        """Yield the indices of each batch of the shards."""
         for shard in shards:
             rows = self.rows(shard)
             for start in range(0, len(rows), self.batch_size):
                 yield rows[start : start + self.batch_size]
 
     def part(self, number: int, parts: int) -> range:
-        """Return the shards of one part, each `parts`-th one.
+        """Return the shards of one part, every `parts`-th one.
 
         Args:
-            number: Of the part, from 1.
-            parts: Of which all shards consist.
+            number: Number of the part, from 1.
+            parts: Number of all parts.
         """
         return range(number - 1, self.shards, parts)
 

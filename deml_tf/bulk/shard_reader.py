@@ -24,7 +24,7 @@ from deml_tf.bulk.shard_format import (
 from deml_tf.errors import DataError, UsageError
 from deml_tf.retrieval.inputs import check_rows, unit_rows_float32
 
-ROWS = 1024  # of a block, at most
+ROWS = 1024  # in a block, at most
 _MOST = {"embedding_dim": 10**6, "scales": 10**6, "shards": 10**8, "version": math.inf}
 
 
@@ -45,22 +45,22 @@ class Block(NamedTuple):
 
 
 class ShardReader:
-    """Reads what `python -m deml_tf.embed` has written; memory is that of a block.
+    """Reads what `python -m deml_tf.embed` has written, a block at a time.
 
     Args:
         folder: Holds embeddings.json and the shards.
-        argument: Name of the argument that gives the folder, for messages.
+        argument: Name of the argument that gives the folder, for error messages.
 
     Attributes:
         description: What embeddings.json says.
         model: Which export the embeddings come from.
-        embedding_dim: d.
-        scales: i.
-        count: Valid rows in all shards.
+        embedding_dim: Length of an embedding, d.
+        scales: Number of scales, i.
+        count: Number of valid rows in all shards.
 
     Raises:
         UsageError: The folder holds no embeddings.
-        DataError: Shards are missing or are no such shards, or no row is valid.
+        DataError: Shards are missing or not as described, or no row is valid.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class ShardReader:
         return self._named
 
     def blocks(self) -> Iterator[Block]:
-        """Give the valid rows in their order.
+        """Yield the valid rows in order.
 
         Raises:
-            DataError: A row says that it is valid and has no embedding.
+            DataError: A row says that it is valid but has no embedding.
         """
         columns = ["path", "label", "valid", "embedding", "boxes"]
         for path in self._paths:
@@ -115,7 +115,7 @@ class ShardReader:
 
         Args:
             count: How many; all, if there are fewer.
-            seed: Of the choice.
+            seed: Seed of the choice.
 
         Returns:
             (s, d) float32 of length 1, in the order of the rows.
@@ -210,7 +210,7 @@ class ShardReader:
 
 
 def _alike(found: Any, expected: Any) -> bool:
-    """Compare types, but for the names that writers give to what lists hold."""
+    """Compare types, but not the names that writers give to elements of lists."""
     if not isinstance(found, pa.FixedSizeListType):
         return found == expected
     return (

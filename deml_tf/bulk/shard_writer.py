@@ -19,8 +19,8 @@ class ShardWriter:
     """The rows of one shard, which are held until it is written.
 
     Args:
-        images: Of the shard, in order.
-        export: That embeds them.
+        images: Images of the shard, in order.
+        export: The export that embeds them.
     """
 
     def __init__(self, images: Sequence[ListedImage], export: Export):
@@ -55,12 +55,12 @@ class ShardWriter:
         """Write the file; the same rows give the same bytes.
 
         Args:
-            path: Of the shard.
+            path: Path of the shard.
         """
         invalid = np.array([bool(reason) for reason in self.reasons])
         labels = [image.label for image in self.images]
         columns = [
-            # A path need not be UTF-8, as the format is.
+            # The format is UTF-8, which a path need not be.
             [decodable(image.path) for image in self.images],
             [None if label is None else decodable(label) for label in labels],
             ~invalid,
@@ -73,7 +73,7 @@ class ShardWriter:
             for column, field in zip(columns, self.schema, strict=True)
         ]
         table = pa.Table.from_arrays(arrays, schema=self.schema)
-        # In the other columns no value comes twice.
+        # In the other columns values hardly repeat.
         options: Any = {"use_dictionary": ["label", "reason"]}
         write_whole(path, lambda file: parquet.write_table(table, file, **options))
 

@@ -1,4 +1,4 @@
-"""What is said of a file that cannot be read."""
+"""The error message for a file that cannot be read."""
 
 import errno
 
@@ -10,9 +10,9 @@ def unreadable(named: object, error: Exception, mend: str) -> DataError:
 
     Args:
         named: The file, or what it belongs to.
-        error: What reading has raised.
-        mend: What to do if it is missing or damaged. Where the system refuses to read
-            it, that would throw away what may be whole.
+        error: What reading raised.
+        mend: What to do if it is missing or damaged. It is not said if the system
+            refuses to read the file, which may be whole.
     """
     reason = " ".join(str(error).split()).rstrip(".")
     if isinstance(error, OSError) and error.errno not in (None, errno.ENOENT):

@@ -1,4 +1,4 @@
-"""Files that get their name when they are whole, and of which a kill leaves nothing."""
+"""Writes files that get their names only when they are complete."""
 
 import errno
 import os
@@ -15,12 +15,12 @@ def write_whole(
 ) -> None:
     """Write a file that others see whole or not at all.
 
-    What killed processes have left of it is removed.
+    What killed processes left of it is removed.
 
     Args:
-        path: The file; its folder is made.
+        path: The file; its folder is made if it is missing.
         write: Called with the open file.
-        may_replace: Whether a file that is there is replaced; otherwise it stays.
+        may_replace: Whether an existing file is replaced (default); otherwise it stays.
     """
     try:
         with hidden_folder(path) as folder:
@@ -35,7 +35,7 @@ def write_whole(
                 _name_new(temporary, path)
     except OSError as error:
         if error.errno:
-            error.filename = os.fspath(path)  # a full disk names no file
+            error.filename = os.fspath(path)  # which a full disk's error lacks
         raise
     to_disk(path.parent)
 
@@ -49,4 +49,4 @@ def _name_new(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        os.replace(temporary, path)  # a disk without links, on which the last one wins
+        os.replace(temporary, path)  # a disk without hard links: the last one wins

@@ -1,4 +1,4 @@
-"""The shards that are there: looked at before they are taken for done, and after."""
+"""Checks shards before they count as done, and lists their invalid images."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,13 +20,13 @@ def missing_shards(
         output: Their folder; it may be missing.
         shards: Numbers of the shards that there should be.
         plan: Which images they hold.
-        weights_sha256: Of the export.
+        weights_sha256: Hash of the export's weights.
 
     Returns:
-        The numbers of those that are not there.
+        The numbers of those that are missing.
 
     Raises:
-        DataError: One is there that cannot be read, or is not what it should be.
+        DataError: A shard cannot be read, or is not what it should be.
     """
     missing = []
     for number in shards:
@@ -47,7 +47,7 @@ def missing_shards(
 
 
 def invalid_images(output: Path, shards: Iterable[int]) -> Iterator[tuple[str, str]]:
-    """Give the images of shards that are not valid.
+    """Yield the invalid images of shards.
 
     Args:
         output: Their folder.
