@@ -1,1 +1,1 @@
-"""Asking an index for the images that are most like one: on the screen, on a page."""
+"""Searching an index for the images most like a given one: in a terminal, on a page."""

@@ -29,7 +29,7 @@ from deml_tf.search.server_embedder import ServerEmbedder
 FLAGS = flags.FLAGS
 _MEGABYTE = 10**6
 _WIDEST = 10_000  # columns
-# Of a model server, for one query of many: they wait for one another.
+# With a model server, for one of many queries: they wait for one another.
 _PATIENCE: dict[str, Any] = {"total_timeout": 30.0, "retries": 2}
 _EXPOSED = (
     "warning: --serve={} is reached from other machines: whoever can reach it sees "
@@ -153,7 +153,7 @@ def embedding(reader: IndexReader) -> Iterator[ExportEmbedder | ServerEmbedder]:
     """Make the embedder that the flags name.
 
     Args:
-        reader: The index that is asked.
+        reader: The index that is searched.
 
     Raises:
         UsageError, DataError: It does not fit the index, or does not work.

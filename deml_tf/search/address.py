@@ -24,7 +24,7 @@ class Address(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        """Whether programs of this machine alone can reach it."""
+        """Whether only programs on this machine can reach it."""
         return is_loopback(self.host)
 
     @property
@@ -33,13 +33,13 @@ class Address(NamedTuple):
         return f"http://{bracketed(self.host)}:{self.port}/"
 
     def allowed_hosts(self, names: Iterable[str] = ()) -> list[str]:
-        """Return the names that requests may ask for; "*" stands for any.
+        """Return the host names that requests may use; "*" stands for any.
 
-        A page of another site may have its own name lead to this machine (DNS
-        rebinding); the browser then still sends that name.
+        A page of another site may point its own name at this machine (DNS rebinding);
+        the browser still sends that name, which is then refused.
 
         Args:
-            names: Others than this machine's own, such as a proxy's.
+            names: Names besides this machine's own, such as a proxy's.
         """
         names = {name.lower() for name in names}
         if not (self.is_loopback or names):
@@ -49,10 +49,10 @@ class Address(NamedTuple):
 
 
 def read_address(serve: str) -> Address:
-    """Read where to serve.
+    """Read the address to serve at.
 
     Args:
-        serve: HOST:PORT, or a port alone, which is one of 127.0.0.1.
+        serve: HOST:PORT, or only a port, for 127.0.0.1.
 
     Raises:
         UsageError: It is something else.
@@ -69,16 +69,16 @@ def read_address(serve: str) -> Address:
 
 
 def read_host_names(names: Sequence[str]) -> Sequence[str]:
-    """Check names that requests may ask for.
+    """Check the host names that requests may use.
 
     Args:
-        names: Without ports.
+        names: Host names without ports.
 
     Returns:
-        The same.
+        The same names.
 
     Raises:
-        UsageError: One of them is no name.
+        UsageError: One of them is not a host name.
     """
     for name in names:
         if not (is_host(name) and name.isascii()) or "*" in name:
@@ -90,22 +90,22 @@ def read_host_names(names: Sequence[str]) -> Sequence[str]:
 
 
 def listen(address: Address) -> tuple[socket.socket, Address]:
-    """Take a port, before long work.
+    """Open a port, before long work.
 
     Args:
-        address: Of the port.
+        address: Host and port.
 
     Returns:
-        A socket that listens, and its address with the port that it got.
+        A listening socket, and its address with the port that it got.
 
     Raises:
-        UsageError: The port is taken, or not to be had.
+        UsageError: The port is taken, or cannot be opened.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     try:
         taken = socket.create_server(tuple(address), family=family, backlog=128)
     except OSError as error:
-        # Python adds the address to the system's words.
+        # Python adds the address to the system's message.
         why = str(error.strerror or error).partition(" (while ")[0]
         raise UsageError(
             f"serve={address.host}:{address.port} cannot be served ({why}): name "

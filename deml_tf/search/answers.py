@@ -1,4 +1,4 @@
-"""The answers of the server: pages, JSON, files, and what is said of a failure."""
+"""The answers of the server: pages, JSON, files and errors."""
 
 import hashlib
 import sys
@@ -25,8 +25,8 @@ def page(template: str, status: int = 200, **context: Any) -> Response:
 
     Args:
         template: Name of a template, such as "search_home".
-        status: Of HTTP.
-        **context: What it shows.
+        status: HTTP status.
+        **context: What the template shows.
     """
     return HTMLResponse(render(f"{template}.html.jinja", **context), status)
 
@@ -36,18 +36,18 @@ def as_json(content: Any, status: int = 200) -> Response:
 
     Args:
         content: Nested mappings and lists.
-        status: Of HTTP.
+        status: HTTP status.
     """
     return Response(json_text(content) + "\n", status, media_type="application/json")
 
 
 def kept(request: Request, content: bytes | str, kind: str) -> Response:
-    """Answer with what a browser may keep, if it asks each time whether it is the same.
+    """Answer with what a browser may cache, if it asks each time whether it changed.
 
     The same address shows something else once another index is served.
 
     Args:
-        request: Of the browser; it may name what was kept.
+        request: The browser's; it may name what was cached.
         content: The answer's body.
         kind: Its media type.
     """
@@ -60,11 +60,11 @@ def kept(request: Request, content: bytes | str, kind: str) -> Response:
 
 
 async def refusal_of(scope: Scope, status: int, said: str) -> Response:
-    """Answer with a sentence, to programs in JSON.
+    """Answer with a sentence: in JSON for the API, otherwise on a page.
 
     Args:
-        scope: Of the request.
-        status: Of HTTP.
+        scope: Scope of the request.
+        status: HTTP status.
         said: The sentence.
     """
     if scope["path"].startswith(API):
@@ -73,7 +73,7 @@ async def refusal_of(scope: Scope, status: int, said: str) -> Response:
 
 
 async def http_error(request: Request, error: Exception) -> Response:
-    """Answer to what a handler raised on purpose."""
+    """Answer to an error that a handler raised on purpose."""
     assert isinstance(error, HTTPException)
     said = {
         404: "There is no such page.",
@@ -93,14 +93,14 @@ async def unusable_image(request: Request, error: Exception) -> Response:
 
 
 async def embedder_failed(request: Request, error: Exception) -> Response:
-    """Answer where no image can be embedded, such as by a server that is down."""
+    """Answer if no image can be embedded, as when the model server is down."""
     say(f"error: {error}", sys.stderr)
     said = "Images cannot be embedded at present; the terminal says why."
     return await refusal_of(request.scope, 502, said)
 
 
 async def failure(request: Request, error: Exception) -> Response:
-    """Answer where the program is at fault, and tell nobody about its insides."""
+    """Answer if the program is at fault, without telling its internals."""
     return await refusal_of(request.scope, 500, _FAILED)
 
 
@@ -111,4 +111,4 @@ ON_ERRORS = {
     UsageError: embedder_failed,
     Exception: failure,
 }
-"""Handlers by the errors that they answer to."""
+"""Handlers by the errors that they handle."""

@@ -24,9 +24,9 @@ class Api:
         self._site = site
 
     async def search(self, request: Request) -> Response:
-        """Answer to an image, or to `{"row": id}` as JSON; `k` and `label` may follow.
+        """Answer to an image, or to `{"row": id}` as JSON, each with `k` and `label`.
 
-        With an image they stand in the address, with a row beside it.
+        Both are optional: in the query string with an image, in the object with a row.
         """
         row = None
         if request.headers.get("content-type", "").startswith("application/json"):

@@ -1,4 +1,4 @@
-"""The last queries that were asked, each under a name that nobody can guess."""
+"""The most recent queries, each under a name that nobody can guess."""
 
 import secrets
 import threading
@@ -14,7 +14,7 @@ class AskedQuery(NamedTuple):
     """An image that was sent.
 
     Attributes:
-        query: What it was embedded to.
+        query: Its embedding and boxes.
         thumbnail: A JPEG file; None if Pillow cannot read the image.
     """
 
@@ -30,7 +30,7 @@ class AskedQueries:
         self._lock = threading.Lock()
 
     def add(self, asked: AskedQuery) -> str:
-        """Keep a query; the one that was not asked for longest may go.
+        """Keep a query; the least recently used one may be dropped.
 
         Args:
             asked: The query.
@@ -46,10 +46,10 @@ class AskedQueries:
         return name
 
     def get(self, name: str) -> AskedQuery | None:
-        """Return a query; None if it is unknown, or gone.
+        """Return a query; None if it is unknown or was dropped.
 
         Args:
-            name: As `add` gave it.
+            name: As `add` returned it.
         """
         with self._lock:
             if name in self._kept:

@@ -15,11 +15,11 @@ class ExportEmbedder:
 
     Args:
         export: Folder of its version.
-        reader: The index that is asked.
+        reader: The index that is searched.
 
     Raises:
-        UsageError: The folder is no export.
-        DataError: Its weights are others than the index's, or it cannot be loaded.
+        UsageError: The folder is not an export.
+        DataError: Its weights differ from the index's, or it cannot be loaded.
     """
 
     def __init__(self, export: str | os.PathLike[str], reader: IndexReader):
@@ -28,7 +28,7 @@ class ExportEmbedder:
         self._served = ServedExport(about)
 
     def warm_up(self) -> None:
-        """Run the network once, which takes longer than later."""
+        """Run the network once, as the first run takes longest."""
         self._served([b""])
 
     def embed(self, encoded: bytes) -> Query:

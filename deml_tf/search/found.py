@@ -1,4 +1,4 @@
-"""The images that are most like a query, and whether it is of a known class at all."""
+"""The images most like a query, and whether it belongs to a known class at all."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from deml_tf.bulk.index_reader import IndexReader
 from deml_tf.search.query import Query
 
 MOST = 200
-"""Images that are shown for one query."""
+"""Images shown for one query, at most."""
 THUMBNAIL_SIDE = 320
 """Pixels of a thumbnail's longer side."""
 
@@ -18,7 +18,7 @@ class Hit(NamedTuple):
 
     Attributes:
         row: Its id in the index.
-        cosine: Between its embedding and the query's.
+        cosine: Cosine between its embedding and the query's.
         label: Its class; None if that is not known.
         path: Its file.
         boxes: float32 `(i, 4)`: ymin, xmin, ymax, xmax of what each scale saw.
@@ -35,9 +35,9 @@ class Found(NamedTuple):
     """The answer to a query.
 
     Attributes:
-        hits: Nearest first.
+        hits: The images found, nearest first.
         best: Cosine of the nearest image, whatever its label; None if there is none.
-        threshold: Of the index; None if it was not measured.
+        threshold: The index's; None if it was not measured.
     """
 
     hits: tuple[Hit, ...]
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 
     @property
     def unknown(self) -> bool:
-        """Whether no image is near enough to be believed."""
+        """Whether no image is near enough for a match to be trusted."""
         if self.best is None or self.threshold is None:
             return False
         return self.best < self.threshold
@@ -75,8 +75,8 @@ def find(
     Args:
         reader: The index.
         query: The query.
-        k: How many, at least 1.
-        label: Of all images that are searched; None searches all.
+        k: Number of images, at least 1.
+        label: Label of the images that are searched; None searches all.
         without: Id of an image to leave out: the query itself.
 
     Returns:

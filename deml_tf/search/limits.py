@@ -1,6 +1,6 @@
-"""What no request can do: come from another site, with a thousand others, or hold on.
+"""Limits on requests: none from other sites, not too many, no waiting for slow clients.
 
-ASGI middleware; the application inside sees nothing of it.
+ASGI middleware; the application inside does not notice it.
 """
 
 import asyncio
@@ -14,14 +14,14 @@ Refuse = Callable[[Scope, int, str], Awaitable[Any]]
 """Called with the scope, a status and a sentence; returns a response."""
 
 _SMALL = 2**18  # bytes of an answer that is never refused
-_PIECE = 2**16  # bytes, about as many as the server holds before it waits
+_PIECE = 2**16  # bytes, about as many as the server buffers before it waits
 
 
 async def busy(scope: Scope, refuse: Refuse) -> Any:
     """Make the response to one request too many.
 
     Args:
-        scope: Of the request.
+        scope: Scope of the request.
         refuse: Makes the response.
     """
     said = "Too many requests are waiting: try again in a moment."
@@ -35,7 +35,7 @@ class FixedHeaders:
 
     Args:
         app: The application inside.
-        headers: The headers; what a response says itself is kept.
+        headers: The headers; those that a response sets itself are kept.
     """
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str]):
@@ -55,7 +55,7 @@ class FixedHeaders:
 
 
 class OwnOrigin:
-    """Refuses what pages of other sites have a browser send, except links.
+    """Refuses requests that pages of other sites make a browser send, except links.
 
     Args:
         app: The application inside.
@@ -80,20 +80,20 @@ def _is_foreign(headers: Headers) -> bool:
     origin = headers.get("origin")
     if origin is not None and origin.partition("://")[2] != headers.get("host"):
         return True
-    # Images and frames have no origin; a link opens a document.
+    # Requests for images and frames name no origin; a link opens a document.
     is_elsewhere = headers.get("sec-fetch-site") in ("cross-site", "same-site")
     return is_elsewhere and headers.get("sec-fetch-dest") != "document"
 
 
 class AtOnce:
-    """Answers some requests at once; others wait, and still others are refused.
+    """Answers so many requests at a time; others wait, and the rest are refused.
 
     Args:
         app: The application inside.
         refuse: Makes the response.
-        running: Requests that are answered at once.
+        running: Requests that are answered at a time.
         waiting: Requests that wait for their turn.
-        concerns: Whether a request is one of them; the others pass.
+        concerns: Whether a request is limited; the others pass.
     """
 
     def __init__(
@@ -126,15 +126,15 @@ class AtOnce:
 
 
 class SentLast:
-    """Sends an answer once it is whole and the application inside has ended.
+    """Sends an answer once it is complete and the application inside has ended.
 
-    A client that does not read then holds nothing but its connection and its answer;
-    and where too much is held for such clients, large answers are refused.
+    A client that does not read then occupies only its connection and its answer; if too
+    much is held for such clients, large answers are refused.
 
     Args:
         app: The application inside.
         refuse: Makes the response.
-        most_bytes: Of large answers that clients have not taken yet.
+        most_bytes: Limit on large answers that clients have not read yet.
     """
 
     def __init__(self, app: ASGIApp, refuse: Refuse, most_bytes: int):
@@ -168,7 +168,7 @@ class SentLast:
 
 
 def _pieces(message: Message) -> Iterator[Message]:
-    """Cut a body: the server takes a whole one at once, and then waits for nobody."""
+    """Cut a body: the server would take a whole one without waiting for the client."""
     body = message.get("body", b"")
     last = max(0, len(body) - 1) // _PIECE * _PIECE
     for start in range(0, last, _PIECE):

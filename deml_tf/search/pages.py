@@ -1,4 +1,4 @@
-"""The web page: forms and pictures, whole without a script."""
+"""The web page: forms and pictures, which work without a script."""
 
 import os
 from typing import Any
@@ -17,7 +17,7 @@ from deml_tf.search.found import MOST
 from deml_tf.search.questions import uploaded, whole
 from deml_tf.search.site import Site
 
-_A_PAGE = 60  # images of the index
+_A_PAGE = 60  # images of the index on a page
 _MOST_NAMED = 2000  # labels that a browser suggests
 _COLOURS = [hex(colour) for colour in SCALE_COLOURS]
 
@@ -27,7 +27,7 @@ class Pages:
 
     Args:
         site: What is searched.
-        most_bytes: Largest upload.
+        most_bytes: Bytes of the largest upload.
     """
 
     def __init__(self, site: Site, most_bytes: int):
@@ -67,7 +67,7 @@ class Pages:
         )
 
     async def upload(self, request: Request) -> Response:
-        """Take an image, and lead to what is like it."""
+        """Take an image, and redirect to the images like it."""
         encoded, given = await uploaded(request)
         k, label = self._site.wanted(given)
         name = await self._site.ask(encoded)
@@ -75,7 +75,7 @@ class Pages:
         return RedirectResponse(where, 303)
 
     async def similar(self, request: Request) -> Response:
-        """Show what is like an image of the index, or like an upload of before."""
+        """Show the images like one of the index, or like an earlier upload."""
         given = request.query_params
         k, label = self._site.wanted(given)
         row, source = None, {}
@@ -111,7 +111,7 @@ class Pages:
         )
 
     async def image(self, request: Request) -> Response:
-        """Send the file of an image of the index, whose kind its bytes tell."""
+        """Send the file of an image of the index, with the type that its bytes show."""
         encoded = await self._site.read(whole("row", request.path_params["row"]))
         kind = media_type(encoded)
         if kind is None:
@@ -124,12 +124,12 @@ class Pages:
         return kept(request, small, "image/jpeg")
 
     async def style(self, request: Request) -> Response:
-        """Send the colours and sizes."""
+        """Send the style sheet."""
         text = render("search.css.jinja", colours=_COLOURS)
         return kept(request, text, "text/css")
 
     async def script(self, request: Request) -> Response:
-        """Send what makes the page handier."""
+        """Send the script, which makes the page handier."""
         return kept(request, render("search.js.jinja"), "text/javascript")
 
     def _images(self, ids: np.ndarray) -> list[dict[str, Any]]:

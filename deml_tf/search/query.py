@@ -1,4 +1,4 @@
-"""What is searched for, and who makes it of an image."""
+"""The query of a search, and what makes one from an image."""
 
 from typing import NamedTuple, Protocol
 
@@ -25,16 +25,16 @@ class Query(NamedTuple):
 
 
 class QueryEmbedder(Protocol):
-    """Whatever embeds images as those of an index were."""
+    """Anything that embeds images as those of an index were embedded."""
 
     def embed(self, encoded: bytes) -> Query:
         """Embed an image.
 
         Args:
-            encoded: Its file; any bytes at all.
+            encoded: Its file; any bytes are allowed.
 
         Raises:
-            UnusableImageError: It is no image, or none that the embedder takes.
+            UnusableImageError: It is not an image, or the embedder does not accept it.
             DataError: The embedder does not work, for any image.
         """
         ...

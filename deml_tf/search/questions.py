@@ -8,20 +8,20 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 _LARGEST = 10**18
-_MOST_JSON = 2**16  # bytes: nothing else goes on while they are parsed
+_MOST_JSON = 2**16  # bytes: parsing them stops everything else
 
 
 def whole(name: str, value: Any, least: int = 0, most: int = _LARGEST) -> int:
     """Read a whole number.
 
     Args:
-        name: What a message calls it.
-        value: A text or a number of JSON.
+        name: What an error message calls it.
+        value: A text or a JSON number.
         least: Its least value.
-        most: Its greatest.
+        most: Its greatest value.
 
     Raises:
-        HTTPException: It is none, or out of its range.
+        HTTPException: It is not a whole number, or out of range.
     """
     text = str(value) if type(value) in (int, str) else ""
     found = int(text) if re.fullmatch("[0-9]{1,18}", text) else -1
@@ -40,7 +40,7 @@ async def uploaded(request: Request) -> tuple[bytes, dict[str, Any]]:
         request: A form post with a file called image, and k and label.
 
     Returns:
-        The file, and k and label as they came.
+        The file, and k and label as they were sent.
 
     Raises:
         HTTPException: It is something else.
@@ -67,10 +67,10 @@ async def uploaded(request: Request) -> tuple[bytes, dict[str, Any]]:
 
 
 async def json_object(request: Request) -> dict[str, Any]:
-    """Read an object of JSON.
+    """Read a JSON object.
 
     Args:
-        request: With the object as its body.
+        request: A request with the object as its body.
 
     Raises:
         HTTPException: The body is something else, or too large.

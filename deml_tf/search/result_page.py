@@ -28,11 +28,11 @@ def write_result(
 
     Args:
         path: The file to write.
-        name: Of the query's file.
+        name: Name of the query's file.
         encoded: The query's file.
         query: The query.
         found: Its answer.
-        facts: What the search rests on: names and values.
+        facts: What the search was based on: names and values.
     """
     write_page(
         path,

@@ -7,11 +7,11 @@ from deml_tf.search.query import Query, UnusableImageError
 class ServerEmbedder:
     """Embeds queries with a server.
 
-    The server does not tell its weights. So the client should ask for the very version
-    that the index names.
+    The server does not report its weights, so the client should ask for exactly the
+    version that the index names.
 
     Args:
-        client: The server's.
+        client: Client of the server.
     """
 
     def __init__(self, client: Client):

@@ -1,4 +1,4 @@
-"""What the web page and its API have in common: the index, the embedder, threads."""
+"""What the web page and its API share: the index, the embedder and threads."""
 
 import asyncio
 import contextlib
@@ -24,16 +24,16 @@ from deml_tf.search.query import Query, QueryEmbedder
 from deml_tf.search.questions import whole
 
 _READERS = 4  # threads that read files, draw thumbnails and search
-_THUMBNAILS, _QUERIES = 4096, 1024  # remembered: 60 MB and 3 MB, about
+_THUMBNAILS, _QUERIES = 4096, 1024  # cached: about 60 MB and 3 MB
 T = TypeVar("T")
 
 
 class Wanted(NamedTuple):
-    """How a search is to be answered.
+    """What a search is to return.
 
     Attributes:
         k: Number of images.
-        label: Of the images that are searched; None searches all.
+        label: Label of the images that are searched; None searches all.
     """
 
     k: int
@@ -41,18 +41,18 @@ class Wanted(NamedTuple):
 
 
 class Site:
-    """An index that is searched for the images that browsers and programs send.
+    """An index that is searched with the images that browsers and programs send.
 
     One thread embeds, one image after the other; others read, draw and search
     meanwhile.
 
     Args:
         reader: The index.
-        embedder: Makes queries of images; called by one thread at a time.
-        k: Number of images to find where a request names none.
+        embedder: Makes queries from images; called by one thread at a time.
+        k: Number of images to find if a request gives none; default 20.
 
     Attributes:
-        asked: Uploads of before.
+        asked: Earlier uploads.
     """
 
     def __init__(self, reader: IndexReader, embedder: QueryEmbedder, k: int = 20):
@@ -73,10 +73,10 @@ class Site:
         """Embed an image that was sent.
 
         Args:
-            encoded: Its file; any bytes at all.
+            encoded: Its file; any bytes are allowed.
 
         Raises:
-            UnusableImageError: It is no image, or none that the embedder takes.
+            UnusableImageError: It is not an image, or the embedder does not accept it.
             DataError: The embedder does not work.
         """
         _, query = await self._embed(encoded)
@@ -86,13 +86,13 @@ class Site:
         """Embed an image that was sent, and keep it.
 
         Args:
-            encoded: Its file; any bytes at all.
+            encoded: Its file; any bytes are allowed.
 
         Returns:
             Its name among `asked`.
 
         Raises:
-            UnusableImageError, DataError: As `embed`.
+            UnusableImageError, DataError: As for `embed`.
         """
         encoded, query = await self._embed(encoded)
         small = await _in(self._reading, thumbnail_of, encoded, THUMBNAIL_SIDE)
@@ -106,7 +106,7 @@ class Site:
 
         Raises:
             HTTPException: There is no such image, or its file is gone.
-            UnusableImageError, DataError: As `embed`.
+            UnusableImageError, DataError: As for `embed`.
         """
         self.row(row)
         state = await _in(self._reading, self._state, row)
@@ -120,7 +120,7 @@ class Site:
         return await _in(self._reading, search, self.reader, query, k)
 
     async def thumbnail(self, row: int) -> bytes:
-        """Return a JPEG file.
+        """Return a thumbnail as a JPEG file.
 
         Args:
             row: Id of an image of the index.
@@ -144,10 +144,10 @@ class Site:
         return await _in(self._reading, self._read, row)
 
     def wanted(self, given: Mapping[str, Any]) -> Wanted:
-        """Read how a search is to be answered.
+        """Read what a search is to return.
 
         Args:
-            given: With k and label, or without; empty ones are as good as none.
+            given: May hold k and label; empty ones count as missing.
 
         Raises:
             HTTPException: One of them is wrong.
@@ -173,7 +173,7 @@ class Site:
         return found
 
     def row(self, row: int) -> Rows:
-        """Return what the index says of an image.
+        """Return the row of an image.
 
         Args:
             row: Its id.
@@ -187,7 +187,7 @@ class Site:
             raise HTTPException(404, f"The index has no row {row}.") from error
 
     async def _embed(self, encoded: bytes) -> tuple[bytes, Query]:
-        """Return the image as it was embedded, converted, and its query."""
+        """Return the image, converted as it was embedded, and its query."""
         encoded = await _in(self._reading, converted, encoded)
         return encoded, await _in(self._embedding, self._embedder.embed, encoded)
 
@@ -203,14 +203,14 @@ class Site:
         return self._thumbnail_of(row, self._state(row))
 
     def _draw(self, row: int, state: str) -> bytes:
-        """Draw a thumbnail, which is remembered for the state of the file."""
+        """Draw a thumbnail, which is cached for the state of the file."""
         small = thumbnail_of(self._read(row), THUMBNAIL_SIDE)
         if small is None:
             raise HTTPException(410, f"The file of row {row} is no image any more.")
         return jpeg(small)
 
     def _embed_row(self, row: int, state: str) -> Query:
-        """Embed an image, which is remembered for the state of the file."""
+        """Embed an image; the query is cached for the state of the file."""
         return self._embedder.embed(self._read(row))
 
 

@@ -1,4 +1,4 @@
-"""The application: addresses, and what surrounds their handlers."""
+"""The application: its routes, and the middleware around them."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,17 +18,17 @@ from deml_tf.search.site import Site
 from deml_tf.search.whole_body import WholeBody
 
 RUNNING, WAITING = 16, 64
-"""Requests that are answered at once, and that wait: of those that may have an image
-embedded. Of all others as many again are answered, so that none waits for a slow
-embedder, and eight times as many wait: a page asks for up to 200 thumbnails, and a
-browser does not repeat what is refused."""
+"""Requests that are answered at a time, and that wait, of those that may embed an
+image. Of all others as many again are answered, so that none waits for a slow embedder,
+and eight times as many wait: a page asks for up to 200 thumbnails, and a browser does
+not repeat a refused request."""
 _LONGER = 8
 
 _EMBEDDING = frozenset({"/similar", "/api/search"})
 _BODIES = 32
-"""Requests whose body is held in memory or on its way."""
+"""Requests whose body is held in memory or still arriving."""
 _UNREAD = 2**28
-"""Bytes of large answers, such as photographs, that clients have not taken yet."""
+"""Bytes of large answers, such as photographs, that clients have not read yet."""
 
 _HEADERS = {
     "content-security-policy": "default-src 'none'; img-src 'self' data:; "
@@ -37,7 +37,7 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
-    "referrer-policy": "same-origin",  # without one, forms come from origin null
+    "referrer-policy": "same-origin",  # without it, forms come from origin null
 }
 
 
@@ -54,8 +54,8 @@ def make_app(
     Args:
         site: What is searched; closed when the server ends.
         most_bytes: Largest body of a request.
-        allowed_hosts: Names that requests may ask for; "*" for any.
-        running: Requests that are answered at once.
+        allowed_hosts: Host names that requests may use; "*" for any.
+        running: Requests that are answered at a time.
         waiting: Requests that wait for their turn, of those that may embed; of all
             others eight times as many. More are refused with status 503.
     """
@@ -80,7 +80,7 @@ def make_app(
     app = Starlette(
         routes=routes,
         middleware=[
-            # Only what waits for no client is inside AtOnce.
+            # Nothing inside AtOnce waits for a client.
             Middleware(SentLast, refuse, _UNREAD),
             Middleware(TrustedHostMiddleware, allowed_hosts, www_redirect=False),
             Middleware(OwnOrigin, refuse),

@@ -7,7 +7,7 @@ import uvicorn
 from deml_tf.search.site import Site
 from deml_tf.search.web_app import RUNNING, WAITING, make_app
 
-_CONNECTIONS = 512  # open at one time, most of them idle
+_CONNECTIONS = 512  # open at a time, most of them idle
 
 
 def make_server(
@@ -21,9 +21,9 @@ def make_server(
 
     Args:
         site: What it shows.
-        allowed_hosts: Names that requests may ask for; "*" for any.
+        allowed_hosts: Host names that requests may use; "*" for any.
         most_bytes: Largest body of a request.
-        running: Requests that are answered at once.
+        running: Requests that are answered at a time.
         waiting: Requests that wait for their turn; others are refused.
     """
     app = make_app(
@@ -55,8 +55,8 @@ def serve(
 
     Args:
         site: What is shown.
-        allowed_hosts: Names that requests may ask for; "*" for any.
-        listening: A socket that listens.
+        allowed_hosts: Host names that requests may use; "*" for any.
+        listening: A listening socket.
         most_bytes: Largest body of a request.
     """
     make_server(site, allowed_hosts, most_bytes).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""The body of a request, read before its turn: not too large, slow or one too many."""
+"""Reads the body of a request before its turn, and refuses large or slow bodies."""
 
 import asyncio
 
@@ -8,20 +8,20 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deml_tf.search.limits import Refuse, busy
 
 _SECONDS = 60  # for the body of a request
-_DRAINED = 8  # times the limit: what is read of a body only to be thrown away
+_DRAINED = 8  # times the limit: how much of a refused body is read and dropped
 
 
 class WholeBody:
     """Reads the body of a request before the application inside is asked.
 
-    Bodies that are too large or too slow are refused, and so are too many at once: they
-    are held in memory.
+    Bodies that are too large or too slow are refused, and so are too many at a time, as
+    they are held in memory.
 
     Args:
         app: The application inside.
         refuse: Makes the response.
-        most_bytes: Largest body.
-        at_once: Requests with a body, from its first byte until they are answered.
+        most_bytes: Bytes of the largest body.
+        at_once: Requests whose bodies are held at a time, from first byte to answer.
     """
 
     def __init__(self, app: ASGIApp, refuse: Refuse, most_bytes: int, at_once: int):
@@ -83,7 +83,7 @@ def _has_body(scope: Scope) -> bool:
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read, and then what comes after it."""
+    """Return a body that was read, and then what comes after it."""
     waiting: list[Message] = [{"type": "http.request", "body": body}]
 
     async def replayed() -> Message:
