@@ -63,19 +63,19 @@ def main(arguments: list[str]) -> None:
 def receive(
     client: Client, paths: list[Path], output: Path, version: int
 ) -> list[Answer]:
-    """Ask for all images; if that fails, keep what came in a file beside the output.
+    """Embed all images; if that fails, write the answers so far beside the output.
 
     Args:
-        client: The server's.
+        client: Client of the server.
         paths: All images.
-        output: As asked for.
-        version: The model's.
+        output: The file that was asked for.
+        version: The model's version.
 
     Returns:
         An answer for each image, in order.
 
     Raises:
-        UsageError, DataError: As `Client.answers`; the sentence also names the file.
+        UsageError, DataError: As for `Client.answers`, also naming the file.
     """
     images = [on_disk(path, FLAGS.max_side) for path in paths]
     answers: dict[int, Answer] = {}
@@ -83,7 +83,7 @@ def receive(
         for index, answer in track(client.answers(images), "embedding", len(images)):
             answers[index] = answer
     except BaseException as error:
-        client.close()  # else threads wait for their answers
+        client.close()  # otherwise threads wait for their answers
         kept = write_partial(output, paths, answers, version)
         if isinstance(error, DataError | UsageError):
             raise type(error)(f"{str(error).rstrip('.')}{kept}.") from error

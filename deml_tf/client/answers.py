@@ -13,7 +13,7 @@ class Answer:
 
     Attributes:
         embedding: float32 `(d,)` of length one; None if the server was not asked, or
-            refused.
+            refused the image.
         boxes: float32 `(i, 4)`: ymin, xmin, ymax, xmax of what each scale saw, relative
             to the upright image; None in the same cases.
         reason: Empty if the image is valid, else why it is not.
@@ -25,7 +25,7 @@ class Answer:
 
     @property
     def valid(self) -> bool:
-        """Whether the embedding is one."""
+        """Whether the image has a valid embedding."""
         return not self.reason
 
 

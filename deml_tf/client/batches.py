@@ -9,28 +9,28 @@ from deml_tf.client.files import ImageFile
 from deml_tf.client.transport import Outputs
 from deml_tf.data.converted_formats import why_not_converted
 
-if TYPE_CHECKING:  # it needs the extra, which is asked for later
+if TYPE_CHECKING:  # it needs the extra, which is imported later
     from deml_tf.client.retries import Patience
 
 MOST_BYTES = 32 * 2**20
-"""Images of one request together, if they are more than one."""
+"""Total size of a request's images, if it has more than one."""
 
 REFUSED = "refused by the server"
 UNSOUND = "answered by the server with no unit vector, or a box outside the image"
 Found = list[tuple[int, Answer]]
 Predict = Callable[[list[bytes], float], Outputs]
-"""Embeds encoded images, within so many seconds; may raise `ServerError`."""
+"""Embeds encoded images, within the seconds given; may raise `ServerError`."""
 
 
 def batches(
     sizes: Sequence[int], most: int, most_bytes: int = MOST_BYTES
 ) -> Iterator[range]:
-    """Cut images into requests: neighbours, not too many, not too large.
+    """Cut images into requests of neighbours, not too many and not too large.
 
     Args:
         sizes: Bytes of each image.
-        most: Images in a request.
-        most_bytes: Bytes in a request; a larger image goes alone.
+        most: Images in a request, at most.
+        most_bytes: Bytes in a request, at most; a larger image goes alone.
 
     Yields:
         Ranges of indices.
@@ -49,19 +49,19 @@ def batches(
 def ask(
     predict: Predict, files: Mapping[int, ImageFile], patience: "Patience"
 ) -> tuple[Found, ServerError | None]:
-    """Embed a batch, so that one bad image does not take its neighbours along.
+    """Embed a batch so that one bad image does not fail its neighbours.
 
-    A server gives one error to a whole batch. Unless waiting mends it, the images are
-    then sent one by one; those that are still refused are answered as not valid.
+    A server answers a whole batch with one error. Unless that concerns every image, the
+    images are then sent one by one; those still refused are answered as not valid.
 
     Args:
-        predict: The way to the server.
-        files: By index.
-        patience: How often to try.
+        predict: Embeds images on the server.
+        files: Images by index.
+        patience: How long to keep trying.
 
     Returns:
-        Indices and answers; and the error that stopped it before all images were
-        asked for, one that concerns every image alike, such as an unavailable server.
+        Indices and answers; and the error, if any, that stopped it before all images
+        were sent, as it concerns every image alike, such as an unavailable server.
     """
     found: Found = []
     images: dict[int, bytes] = {}

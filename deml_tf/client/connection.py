@@ -19,7 +19,7 @@ from deml_tf.client.target import Target
 from deml_tf.client.transport import Transport
 from deml_tf.errors import DataError, UsageError
 
-if TYPE_CHECKING:  # it needs the extra, which is asked for later
+if TYPE_CHECKING:  # it needs the extra, which is imported later
     from deml_tf.client.retries import Patience
 
 _MOST_SECONDS = 10**6
@@ -28,14 +28,14 @@ _MOST_SECONDS = 10**6
 class Client:
     """A served embedder. Use it in a `with` statement, or close it.
 
-    All embeddings are of one version: the one that is found at the first question, also
-    if the server moves a label or loads a newer one. When that version is gone, the
-    client fails; a new one takes the version of its day.
+    All embeddings come from one version: the one found at the first request, even if
+    the server then moves a label or loads a newer version. Once that version is gone,
+    the client fails; a new client takes the version of that time.
 
     Args:
         server: `HOST:PORT`; TensorFlow Serving's ports are 8500 for gRPC and 8501 for
-            REST unless it was told others.
-        model: Its name there.
+            REST unless set otherwise.
+        model: The model's name there.
         protocol: `grpc` or `rest`.
         version: One version; None for the newest that is loaded.
         label: A label in place of a version, such as `stable`.
@@ -49,13 +49,13 @@ class Client:
         total_timeout: Seconds for one call of `embed` or `answers`; None for no limit.
         tls: Whether the connection is encrypted.
         ca: A PEM file of the authorities that may have signed the server's
-            certificate; None for those that the system (REST) or
-            the gRPC library trusts.
-        headers: Sent with each request, by name, such as an authorization. Nothing
-            but these tells the server who is asking.
+            certificate; None for those that the system (REST) or the gRPC library
+            trusts.
+        headers: Headers to send with each request, by name, such as an authorization.
+            Nothing else tells the server who is asking.
 
     Attributes:
-        version: The model's version that is asked; None before it is known.
+        version: The model's version in use; None before it is known.
         retried: Number of requests that were sent again, by code.
 
     Raises:
@@ -123,10 +123,10 @@ class Client:
         """Ask whether the server has the model and the signature, and pin the version.
 
         Returns:
-            The version that all embeddings are of.
+            The version that all embeddings come from.
 
         Raises:
-            UsageError: It has not, or does not tell its version and none was given.
+            UsageError: It has not, or it reports no version and none was given.
             DataError: It cannot be reached.
         """
         with self._pinning:
@@ -146,7 +146,7 @@ class Client:
             self.target.check_signature(found.signatures)
             self.version = found.version
         except ServerError as error:
-            # A proxy may let predictions alone pass.
+            # A proxy may let only predictions pass.
             if error.code not in ("UNIMPLEMENTED", "PERMISSION_DENIED"):
                 raise self.target.explain(error, self.version) from error
             reason = f" ({error})"
@@ -175,18 +175,18 @@ class Client:
         return stack([found[index] for index in range(len(images))])
 
     def answers(self, files: Sequence[ImageFile]) -> Iterator[tuple[int, Answer]]:
-        """Embed images, and give each answer as soon as it is there.
+        """Embed images, and yield each answer as soon as it arrives.
 
         Args:
-            files: Any number of them: few are read at one time.
+            files: Any number of images; few are read at a time.
 
         Yields:
-            Index and `Answer`, in the order in which the answers come.
+            Index and `Answer`, in the order in which the answers arrive.
 
         Raises:
             UsageError: The server has no such model or signature.
             DataError: It cannot be reached, or refuses everything. All answers that
-                came before the failure have been given.
+                arrived before the failure have been yielded.
         """
         if not files:
             return
@@ -243,7 +243,7 @@ class Client:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _other_shape(self, found: Found) -> ServerError | None:
-        """Find answers of another length than those before: they are not comparable."""
+        """Find answers of another shape than earlier ones: they are not comparable."""
         for _, answer in found:
             if answer.embedding is not None and answer.boxes is not None:
                 shape = answer.embedding.shape + answer.boxes.shape

@@ -26,7 +26,7 @@ class ServerError(Exception):
     Args:
         code: A status code's name, such as `UNAVAILABLE`; `HTTP 418` for a status
             that gRPC has no code for.
-        message: The message of the server, or of the way to it.
+        message: The message of the server, or of the connection to it.
     """
 
     def __init__(self, code: str, message: str | None):
@@ -48,7 +48,7 @@ class ServerError(Exception):
 
 
 class WrongAnswerError(ServerError):
-    """An answer that is not one to what was asked; other images would fare no better.
+    """An answer that does not fit the request; other images would fare no better.
 
     Args:
         message: What is wrong with it.
@@ -63,8 +63,8 @@ class OtherVersionError(ServerError):
     """Another version of the model answered than the one that was asked.
 
     Args:
-        asked: Its number.
-        answered: The number of the other one.
+        asked: Number of the version that was asked.
+        answered: Number of the version that answered.
     """
 
     def __init__(self, asked: int, answered: int):

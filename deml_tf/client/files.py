@@ -22,10 +22,10 @@ from deml_tf.data.image_files import (
 from deml_tf.data.image_limits import MOST_PIXELS
 from deml_tf.errors import UsageError
 
-_AS_PNG = 8  # times as large as HEIC or AVIF: photographs, about
+_AS_PNG = 8  # times the size as HEIC or AVIF, about, for photographs
 # Pillow does not turn other modes into the same colours as the server.
 _MODES = {"1", "L", "LA", "P", "RGB", "RGBA"}
-# Where Pillow looks for an orientation besides EXIF, and the server does not.
+# Where Pillow, unlike the server, looks for an orientation besides EXIF.
 _NOT_EXIF = ("xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 
 
@@ -34,7 +34,7 @@ class ImageFile:
     """An image to be embedded.
 
     Attributes:
-        size: Bytes, about.
+        size: Approximate number of bytes.
         read: Returns the file's content; may raise OSError.
     """
 
@@ -90,8 +90,8 @@ def on_disk(path: Path, max_side: int = 0) -> ImageFile:
 def downscaled(encoded: bytes, max_side: int) -> bytes:
     """Make a large image smaller: an upright JPEG.
 
-    Boxes are relative to the upright image and so stay the same; the embedding moves a
-    little, for the image is resampled twice.
+    Boxes are relative to the upright image and so stay the same; the embedding changes
+    a little, as the image is resampled twice.
 
     Args:
         encoded: An image's file.
@@ -112,7 +112,7 @@ def downscaled(encoded: bytes, max_side: int) -> bytes:
             for name in _NOT_EXIF:
                 image.info.pop(name, None)
             upright = ImageOps.exif_transpose(image).convert("RGB")
-    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+    except Exception:  # Pillow raises a dozen kinds of errors on damaged files
         return encoded
     upright.thumbnail((max_side, max_side), Image.Resampling.BILINEAR)
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The way to a server over gRPC."""
+"""Requests to a server over gRPC, and its answers."""
 
 import math
 from typing import Any
@@ -22,16 +22,16 @@ from deml_tf.client.transport import (
     most_bytes,
 )
 
-# Their classes are made at import, which type checkers do not see.
+# Their classes are created at import, which type checkers do not see.
 _predict: Any = predict_pb2
 _metadata: Any = get_model_metadata_pb2
 _types: Any = types_pb2
 _SERVICE = "/tensorflow.serving.PredictionService"
 _FLOAT, _BOOL = _types.DT_FLOAT, _types.DT_BOOL
 _OPTIONS = [
-    # gRPC's own limit of 4 MB is that of one photograph.
+    # gRPC's default limit of 4 MB is the size of one photograph.
     ("grpc.max_send_message_length", -1),
-    # Else a channel waits up to two minutes before it looks for a restarted server,
+    # Or a channel waits up to two minutes before it looks for a restarted server,
     # and fails every request meanwhile.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1000),
@@ -45,14 +45,14 @@ class GrpcTransport:
     """A channel to a server; many threads may use it.
 
     Args:
-        target: Whom to ask.
+        target: The model to ask.
         batch_size: Images in a request, at most.
     """
 
     def __init__(self, target: Target, batch_size: int):
         self._target = target
         self._channel = _open(target.server, most_bytes(batch_size))
-        # Bytes, so that a damaged message is ours to tell.
+        # Bytes, so that this client reports damaged messages.
         self._predict = self._channel.unary_unary(f"{_SERVICE}/Predict")
         self._describe = self._channel.unary_unary(f"{_SERVICE}/GetModelMetadata")
         headers = target.server.headers.items()
@@ -62,12 +62,12 @@ class GrpcTransport:
         """Embed encoded images.
 
         Args:
-            version: The model's.
+            version: The model's version.
             images: b files' contents.
             timeout: Seconds, after which the server drops the request too.
 
         Raises:
-            ServerError: It failed.
+            ServerError: The request failed.
         """
         request = _predict.PredictRequest(output_filter=OUTPUTS)
         self._specify(request.model_spec, version)
@@ -88,7 +88,7 @@ class GrpcTransport:
             timeout: Seconds.
 
         Raises:
-            ServerError: It failed.
+            ServerError: The request failed.
         """
         request = _metadata.GetModelMetadataRequest(metadata_field=["signature_def"])
         self._specify(request.model_spec, version)
@@ -125,11 +125,11 @@ def read_outputs(content: bytes, version: int, count: int) -> Outputs:
 
     Args:
         content: A `PredictResponse`.
-        version: That was asked.
+        version: The version that was asked.
         count: Images that were sent.
 
     Raises:
-        ServerError: It is damaged, or no answer to what was asked.
+        ServerError: It is damaged, or does not fit the request.
     """
     response = _parsed(_predict.PredictResponse, content)
     check_version(version, _version(response))
@@ -148,10 +148,10 @@ def read_description(content: bytes, version: int | None) -> Description:
 
     Args:
         content: A `GetModelMetadataResponse`.
-        version: That was asked; None if any would do.
+        version: The version that was asked; None if any would do.
 
     Raises:
-        ServerError: It is damaged, or another version's.
+        ServerError: It is damaged, or from another version.
     """
     response = _parsed(_metadata.GetModelMetadataResponse, content)
     any_message = response.metadata["signature_def"]
@@ -169,7 +169,7 @@ def array_of(tensor: Any, most: int) -> np.ndarray:
 
     Args:
         tensor: A `TensorProto` as a server sends it.
-        most: Numbers above which it is refused.
+        most: Numbers above which the message is refused.
 
     Raises:
         ServerError: It is of another type, too large, or does not have as many values
@@ -179,7 +179,7 @@ def array_of(tensor: Any, most: int) -> np.ndarray:
         raise WrongAnswerError("an output of neither floats nor booleans came")
     shape = [dimension.size for dimension in tensor.tensor_shape.dim]
     count = math.prod(shape)
-    # Each size too: where another is 0, a huge one is too much for NumPy.
+    # Each size too: a huge one is too much for NumPy even if another is 0.
     if len(shape) > 3 or count > most or not all(0 <= n <= most for n in shape):
         raise WrongAnswerError(f"an output of the shape {shape} came")
     if tensor.tensor_content:
@@ -191,7 +191,7 @@ def array_of(tensor: Any, most: int) -> np.ndarray:
     else:
         given = tensor.float_val if tensor.dtype == _FLOAT else tensor.bool_val
         values = np.array(given, np.float32 if tensor.dtype == _FLOAT else bool)
-        if 0 < len(values) < count:  # values left out at the end are the last one
+        if 0 < len(values) < count:  # values left out at the end equal the last one
             values = np.pad(values, (0, count - len(values)), "edge")
     if len(values) != count:
         raise WrongAnswerError(f"an output of the shape {shape} has other values")
@@ -203,7 +203,7 @@ def _open(server: Server, most: int) -> grpc.Channel:
         *_OPTIONS,
         ("grpc.max_receive_message_length", min(most, 2**31 - 1)),
     ]
-    if server.proxy:  # by its address alone, without a password of the environment
+    if server.proxy:  # its address alone, without a password from the environment
         options.append(("grpc.http_proxy", server.proxy.url))
     else:
         options.append(("grpc.enable_http_proxy", 0))
@@ -215,7 +215,7 @@ def _open(server: Server, most: int) -> grpc.Channel:
 
 
 def _is_flood(details: str) -> bool:
-    """Tell whether the channel refused an answer as too large, here and not there."""
+    """Tell whether the client, not the server, refused a message as too large."""
     here = ("CLIENT: Received message larger", "Decompressed message larger")
     return any(words in details for words in here)
 

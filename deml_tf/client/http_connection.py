@@ -1,6 +1,6 @@
 """One HTTP connection to a server.
 
-It follows no redirect, reads no passwords from files, and unpacks nothing.
+It follows no redirects, reads no passwords from files, and decompresses nothing.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from deml_tf.client.failures import ServerError, WrongAnswerError
 from deml_tf.client.server import Server
 
-# The last one, and ValueError, where another thread closes the connection.
+# The last two come if another thread closes the connection.
 _FAILURES = (OSError, http.client.HTTPException, ValueError, AttributeError)
 
 
@@ -21,8 +21,8 @@ class Answer(NamedTuple):
     """An answer of any status.
 
     Attributes:
-        status: HTTP's number.
-        reason: HTTP's words for it.
+        status: HTTP status code.
+        reason: HTTP's phrase for it.
         location: Where a redirect leads.
         content: The body.
     """
@@ -34,10 +34,10 @@ class Answer(NamedTuple):
 
 
 class HttpConnection:
-    """A connection that is kept from one request to the next, of one thread at a time.
+    """A connection that is kept between requests, for one thread at a time.
 
     Args:
-        server: Whom to connect to.
+        server: The server to connect to.
     """
 
     def __init__(self, server: Server):
@@ -64,10 +64,10 @@ class HttpConnection:
         """Send a request and read its answer.
 
         Args:
-            method: HTTP's.
-            path: With its slash.
+            method: HTTP method.
+            path: Path with its leading slash.
             body: JSON.
-            seconds: For all of it, however slowly the server sends.
+            seconds: Time for the whole exchange, however slowly the server sends.
             most: Bytes of the largest answer.
 
         Raises:
@@ -88,7 +88,7 @@ class HttpConnection:
             self._connect(seconds)
             self._http.request(method, self._prefix + path, body, self._headers)
             answer = self._read(self._http.getresponse(), most)
-            if late.is_set():  # what was cut off may look whole
+            if late.is_set():  # what was cut off may look complete
                 raise TimeoutError
             return answer
         except _FAILURES as error:
@@ -107,10 +107,10 @@ class HttpConnection:
 
     def cut(self) -> None:
         """End the request that is under way, from another thread."""
-        # `_http` forgets its own while an answer without a length is still read.
+        # `_http` drops its socket while an answer without a length is still read.
         for sock in filter(None, (self._http.sock, self._sock)):
             with contextlib.suppress(OSError):  # it has ended
-                # Not SSLSocket's own, which would go on in plain text.
+                # Not SSLSocket's method, which would continue in plain text.
                 socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:

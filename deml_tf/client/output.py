@@ -21,10 +21,10 @@ def check_file(path: str | os.PathLike[str]) -> None:
     """Refuse, before long work, a file that cannot be written.
 
     Args:
-        path: Of the output.
+        path: Path of the output.
 
     Raises:
-        UsageError: It ends in something else, or nothing may be written there.
+        UsageError: It has another ending, or nothing can be written there.
     """
     suffix = Path(path).suffix
     if suffix not in _FORMATS:
@@ -43,10 +43,10 @@ def write_embeddings(
     Args:
         path: The file, which is replaced as a whole.
         names: The images' paths, n of them.
-        embeddings: Of n images.
-        version: The model's.
+        embeddings: The answers to the n images.
+        version: The model's version.
     """
-    # A path need not be UTF-8, as the formats are.
+    # The formats are UTF-8, which a path need not be.
     shown = [os.fsencode(name).decode(errors="backslashreplace") for name in names]
     write_atomically(path, _FORMATS[Path(path).suffix](shown, embeddings, version))
 
@@ -57,16 +57,16 @@ def write_partial(
     answers: Mapping[int, Answer],
     version: int,
 ) -> str:
-    """Write the answers that came before a failure, beside those of earlier ones.
+    """Write the answers received before a failure, beside those of earlier failures.
 
     Args:
-        path: Of the output, which is left as it is.
+        path: Path of the output, which is left as it is.
         names: The paths of all images.
-        answers: By index, those that came.
-        version: The model's.
+        answers: The answers received, by index.
+        version: The model's version.
 
     Returns:
-        The end of a sentence that tells what was kept.
+        The end of a sentence that says what was kept.
     """
     if not answers:
         return "; nothing was received"
@@ -94,7 +94,7 @@ def _npz(names: list[str], embeddings: Embeddings, version: int) -> bytes:
 
 
 def _jsonl(names: list[str], embeddings: Embeddings, version: int) -> bytes:
-    file = io.BytesIO()  # row by row: as Python's numbers all would take much memory
+    file = io.BytesIO()  # row by row: Python's numbers of all rows take much memory
     for n, name in enumerate(names):
         row = {
             "path": name,
@@ -113,7 +113,7 @@ def _parquet(names: list[str], embeddings: Embeddings, version: int) -> bytes:
     boxes = embeddings.boxes.shape[1]
 
     def rows(array: Any, kind: Any, width: int) -> Any:
-        # Fixed lists: readers get a matrix, and not n arrays that may differ.
+        # Fixed-size lists: readers get a matrix, not n arrays that may differ.
         return pyarrow.FixedSizeListArray.from_arrays(
             array, type=pyarrow.list_(kind, width)
         )
@@ -130,7 +130,7 @@ def _parquet(names: list[str], embeddings: Embeddings, version: int) -> bytes:
     if count and size:
         columns["embedding"] = rows(flat, number, size)
         columns["boxes"] = rows(corners, corners.type, boxes)
-    else:  # no answer came that tells how long they are
+    else:  # no answer tells how long they are
         empty = pyarrow.array([[]] * count, pyarrow.list_(number))
         columns |= {"embedding": empty, "boxes": empty.cast(pyarrow.list_(number))}
     file = io.BytesIO()

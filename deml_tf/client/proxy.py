@@ -15,7 +15,7 @@ class Proxy(NamedTuple):
     """A proxy, without the name and password that the environment may give for it.
 
     Attributes:
-        variable: The variable of the environment that names it.
+        variable: The environment variable that names it.
         host: Its host.
         port: Its port.
     """
@@ -38,22 +38,22 @@ def find_proxy(schemes: Sequence[str], host: str, port: int) -> Proxy | None:
     """Find the proxy for a server; this machine itself needs none.
 
     Args:
-        schemes: Of the variables `SCHEME_proxy`; the first one that is set counts.
-        host: The server's.
-        port: The server's.
+        schemes: Schemes of the variables `SCHEME_proxy`; the first that is set counts.
+        host: The server's host.
+        port: The server's port.
 
     Returns:
         The proxy; None if there is none, or `no_proxy` names the server.
 
     Raises:
-        UsageError: The variable holds no address of an HTTP proxy.
+        UsageError: The variable does not hold the address of an HTTP proxy.
     """
     known = urllib.request.getproxies_environment()
     scheme = next((scheme for scheme in schemes if known.get(scheme)), None)
     if scheme is None or _is_direct(host, port, known.get("no", "")):
         return None
     url = known[scheme]
-    with contextlib.suppress(ValueError):  # a wrong port, or half a bracket
+    with contextlib.suppress(ValueError):  # a wrong port, or a single bracket
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme == "http" and parts.hostname:
             return Proxy(f"{scheme}_proxy", parts.hostname, parts.port or 80)

@@ -1,4 +1,4 @@
-"""The way to a server over REST."""
+"""Requests to a server over REST, and its answers."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ from deml_tf.client.transport import (
     most_bytes,
 )
 
-# The meaning of HTTP statuses of TensorFlow Serving and the proxies before it.
+# What HTTP statuses of TensorFlow Serving and proxies in front of it mean.
 _CODES = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -40,7 +40,7 @@ class RestTransport:
     """Connections to a server, one for each request that is under way.
 
     Args:
-        target: Whom to ask.
+        target: The model to ask.
         batch_size: Images in a request, at most.
     """
 
@@ -53,14 +53,14 @@ class RestTransport:
         """Embed encoded images.
 
         Args:
-            version: The model's.
+            version: The model's version.
             images: b files' contents.
-            timeout: Seconds until the whole answer must be there; the server has a
-                limit of its own (`--rest_api_timeout_in_ms`, half a minute unless it is
-                set, as export/compose.yaml does).
+            timeout: Seconds within which the whole answer must arrive; the server has a
+                limit of its own (`--rest_api_timeout_in_ms`, by default half a minute;
+                export/compose.yaml sets it).
 
         Raises:
-            ServerError: It failed.
+            ServerError: The request failed.
         """
         encoded = [{"b64": base64.b64encode(image).decode()} for image in images]
         body = {"signature_name": self._target.signature, "inputs": {INPUT: encoded}}
@@ -76,7 +76,7 @@ class RestTransport:
             timeout: Seconds, as for `predict`.
 
         Raises:
-            ServerError: It failed.
+            ServerError: The request failed.
         """
         content = self._call("GET", f"{self._path(version)}/metadata", timeout)
         return read_description(content, version)
@@ -126,7 +126,7 @@ def read_outputs(content: bytes, count: int) -> Outputs:
         count: Images that were sent.
 
     Raises:
-        ServerError: It is damaged, or no answer to what was asked.
+        ServerError: It is damaged, or does not fit the request.
     """
     outputs = _parsed(content).get("outputs")
     if not isinstance(outputs, dict):
@@ -140,14 +140,14 @@ def read_description(content: bytes, version: int | None) -> Description:
 
     Args:
         content: JSON.
-        version: That was asked; None if any would do.
+        version: The version that was asked; None if any would do.
 
     Raises:
-        ServerError: It is damaged, or another version's.
+        ServerError: It is damaged, or from another version.
     """
     answer = _parsed(content)
     try:
-        # Twice the same name: the field of the answer, and that of the message.
+        # The same name twice: the field of the answer, and that of the message.
         found = answer["metadata"]["signature_def"]["signature_def"]
         signatures = {name: set(s.get("inputs", ())) for name, s in found.items()}
         number = answer.get("model_spec", {}).get("version")
@@ -158,7 +158,7 @@ def read_description(content: bytes, version: int | None) -> Description:
 
 def _parsed(content: bytes) -> dict[str, Any]:
     try:
-        # Every number is a float; an integer may have millions of digits.
+        # Read every number as a float: an integer may have millions of digits.
         found = json.loads(content, parse_int=float)
     except (ValueError, RecursionError) as error:
         raise WrongAnswerError("an answer that is no JSON came") from error
@@ -168,7 +168,7 @@ def _parsed(content: bytes) -> dict[str, Any]:
 
 
 def _array(name: str, rows: Any) -> np.ndarray:
-    """Make an array of lists of known depth, without a guess at what is in them."""
+    """Make an array from lists of known depth, without guessing what they hold."""
     depth, kind = _DEPTHS[name]
     try:
         if _holds(rows, depth, kind):

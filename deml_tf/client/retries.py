@@ -12,8 +12,8 @@ import tenacity
 from deml_tf.client.failures import ServerError
 
 _T = TypeVar("_T")
-# Seconds: waits are random up to 0.5, 1, 2, 4, ... and 10, so that clients that failed
-# together do not come back together.
+# Seconds: waits are random, up to 0.5, 1, 2, 4, ... and at most 10, so that clients
+# that failed together do not retry together.
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 10.0
 _COUNTING = threading.Lock()
 
@@ -24,8 +24,8 @@ class Patience:
 
     Attributes:
         timeout: Seconds for one request.
-        retries: Requests after the first one.
-        until: Time of `time.monotonic` after which nothing is tried; None for no end.
+        retries: Number of requests after the first one.
+        until: Time of `time.monotonic` after which nothing is tried; None for no limit.
         stop: Set to end all waits and tries.
         retried: Number of requests that were sent again, by the code of the failure.
     """
@@ -39,7 +39,7 @@ class Patience:
     )
 
     def call(self, request: Callable[[float], _T]) -> _T:
-        """Send a request until it is answered or trying again is of no use.
+        """Send a request until it is answered or another try would not help.
 
         Args:
             request: Function of the seconds that it may take; raises `ServerError`.
@@ -48,7 +48,7 @@ class Patience:
             Its answer.
 
         Raises:
-            ServerError: Of the last try.
+            ServerError: The error of the last try.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(

@@ -1,4 +1,4 @@
-"""A server and the way to it: address, protocol, encryption, headers, proxy."""
+"""A server and how to reach it: address, protocol, encryption, headers, proxy."""
 
 import dataclasses
 import functools
@@ -14,23 +14,22 @@ from deml_tf.errors import UsageError
 
 PROTOCOLS = ("grpc", "rest")
 _NAMES = {"grpc": "gRPC", "rest": "REST"}
-_LARGEST_AUTHORITY = 10 * 2**20  # bytes: all authorities of a system take a tenth
-# What the protocols themselves say in headers.
+_LARGEST_AUTHORITY = 10 * 2**20  # bytes: those of a whole system take a tenth of it
+# Headers that the protocols set themselves.
 _TAKEN = r"host|connection|te|trailer|upgrade|(content|transfer|accept|grpc)-.*|.*-bin"
 
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """A server and the way to it.
+    """A server and how to reach it.
 
     Attributes:
         address: `HOST:PORT`.
         protocol: `grpc` or `rest`.
         tls: Whether the connection is encrypted, and the server's certificate checked.
         ca: Certificates of the authorities that are trusted, as a PEM file's content;
-            None for those that the system (REST) or
-            the gRPC library trusts.
-        headers: Sent with each request, by name; no message ever shows a value.
+            None for those that the system (REST) or the gRPC library trusts.
+        headers: Headers to send with each request, by name; no message shows a value.
 
     Raises:
         UsageError: An argument is wrong.
@@ -81,7 +80,7 @@ class Server:
 
     @property
     def spoken(self) -> str:
-        """What is spoken at the port, for messages."""
+        """The protocol at the port, for messages."""
         return f"{_NAMES[self.protocol]} {'with' if self.tls else 'without'} TLS"
 
     def context(self) -> ssl.SSLContext:
@@ -89,7 +88,7 @@ class Server:
         return ssl.create_default_context(cadata=self.ca)
 
     def without_secrets(self, text: str) -> str:
-        """Strike the headers' values out of a text.
+        """Remove the headers' values from a text.
 
         Args:
             text: What a server says, which may repeat them.
@@ -114,10 +113,10 @@ def read_ca(path: str | os.PathLike[str]) -> str:
         UsageError: It cannot be read, or holds no certificate.
     """
     try:
-        with open_regular(path) as file:  # a pipe would wait for ever
+        with open_regular(path) as file:  # a pipe would block for ever
             text = file.read(_LARGEST_AUTHORITY).decode("ascii", "ignore")  # comments
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=text)
-    except (OSError, ValueError) as error:  # of which SSLError is one
+    except (OSError, ValueError) as error:  # SSLError is an OSError
         is_ssl = isinstance(error, ssl.SSLError | ValueError)
         reason = "it holds no certificate" if is_ssl else error.strerror
         raise UsageError(
@@ -134,7 +133,8 @@ def parse_headers(given: list[str]) -> dict[str, str]:
         given: `NAME=VALUE` each.
 
     Raises:
-        UsageError: One has another form, or a name comes twice. No value is shown.
+        UsageError: One has another form, or a name comes twice. The message shows no
+            value.
     """
     headers: dict[str, str] = {}
     for number, text in enumerate(given, start=1):

@@ -1,4 +1,4 @@
-"""The model that is asked, and the user's sentence for each failure of its server."""
+"""The model to ask, and the error message for each failure of its server."""
 
 import dataclasses
 
@@ -48,10 +48,10 @@ class Target:
     def explain(
         self, error: ServerError, version: int | None = None
     ) -> UsageError | DataError:
-        """Put a failure into words: the argument, the server's message, the mend.
+        """Put a failure into words: the argument, the server's message, the remedy.
 
         Args:
-            error: One that no retry mended.
+            error: One that retries did not resolve.
             version: The one that was asked, if it is known.
         """
         found = self._of_model(error, version)
@@ -84,7 +84,7 @@ class Target:
     def _of_model(
         self, error: ServerError, version: int | None
     ) -> UsageError | DataError | None:
-        """Explain what is no fault of the way to the server."""
+        """Explain a failure that is not one of the connection."""
         where = self.server.shown
         begun = version is not None and self.version is None
         if isinstance(error, OtherVersionError) or (
@@ -116,7 +116,7 @@ class Target:
         """Refuse a signature that does not take encoded images.
 
         Args:
-            signatures: The inputs' names of each signature that the model has.
+            signatures: The names of the inputs of each signature of the model.
 
         Raises:
             UsageError: The signature is missing or takes something else.

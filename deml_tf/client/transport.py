@@ -1,4 +1,4 @@
-"""A way to a server, over gRPC or REST, and the outputs that come back."""
+"""Requests to a server, over gRPC or REST, and the outputs that come back."""
 
 import re
 from typing import Any, NamedTuple, Protocol
@@ -9,7 +9,7 @@ from deml_tf.client.failures import OtherVersionError, WrongAnswerError
 
 OUTPUTS = ("embedding", "valid", "boxes")
 MOST_NUMBERS = 2**14
-"""Numbers in the answer to one image; an embedding has 512 unless told otherwise."""
+"""Numbers in the answer to one image, at most; an embedding has 512 by default."""
 
 _MOST_VERSION = 2**63
 
@@ -35,7 +35,7 @@ class Description(NamedTuple):
     """What a server says of a model.
 
     Attributes:
-        version: The version's number; None if it does not tell.
+        version: The version's number; None if it does not say.
         signatures: The names of each signature's inputs.
     """
 
@@ -44,7 +44,7 @@ class Description(NamedTuple):
 
 
 class Transport(Protocol):
-    """A way to a server; its methods raise `ServerError`."""
+    """Sends requests to a server; its methods raise `ServerError`."""
 
     def predict(self, version: int, images: list[bytes], timeout: float) -> Outputs:
         """Have one version embed encoded images; `timeout` in seconds."""
@@ -60,26 +60,26 @@ class Transport(Protocol):
 
 
 def most_bytes(images: int) -> int:
-    """Return the bytes above which no answer is read.
+    """Return the number of bytes above which an answer is refused.
 
     Args:
         images: Number of images that were asked for; 0 for a question about the model.
     """
-    return 2**20 + images * MOST_NUMBERS * 32  # a number as text, with its blanks
+    return 2**20 + images * MOST_NUMBERS * 32  # 32: a number as text, with blanks
 
 
 def check_version(asked: int | None, answered: Any) -> int | None:
-    """Hold the version of an answer to that of its question.
+    """Check that an answer comes from the version that was asked.
 
     Args:
-        asked: Its number; None if any would do.
-        answered: A number, or its digits; None if the server does not tell.
+        asked: That version's number; None if any would do.
+        answered: A number, or its digits; None if the server does not say.
 
     Returns:
-        The version that answered, which is the one that was asked if none is told.
+        The version that answered, or the one that was asked if none is given.
 
     Raises:
-        ServerError: It is another one, or no version's number.
+        ServerError: It is another one, or not the number of a version.
     """
     if answered is None:
         return asked
@@ -93,15 +93,15 @@ def check_version(asked: int | None, answered: Any) -> int | None:
 
 
 def checked(arrays: dict[str, np.ndarray], count: int) -> Outputs:
-    """Hold an answer to its question.
+    """Check that an answer fits its request.
 
     Args:
-        arrays: By output; floats, and booleans for `valid`.
+        arrays: Arrays by output; floats, and booleans for `valid`.
         count: Images that were asked for.
 
     Raises:
-        ServerError: An output is missing, is of another type, or has not one row of the
-            right shape for each image.
+        ServerError: An output is missing, is of another type, or does not have one row
+            of the right shape for each image.
     """
     found = [arrays.get(name, np.zeros(0)) for name in OUTPUTS]
     if any(array.shape[:1] != (count,) for array in found):
@@ -123,7 +123,7 @@ def checked(arrays: dict[str, np.ndarray], count: int) -> Outputs:
     with np.errstate(over="ignore", invalid="ignore"):
         embedding, boxes = embedding.astype(np.float32), boxes.astype(np.float32)
         length = np.linalg.norm(embedding.astype(np.float64), axis=1)
-        # Rounding moves both a little; NaN is in no range.
+        # Rounding changes both a little; NaN is in no range.
         within = ((boxes >= -0.01) & (boxes <= 1.01)).all((1, 2))
     sound = (abs(length - 1) < 0.01) & within
     good = valid & sound
