@@ -1,1 +1,1 @@
-"""The command line: flags of settings, how a command starts and ends."""
+"""The command line: flags for settings, and how a command starts and ends."""

@@ -26,13 +26,13 @@ def run(
 ) -> None:
     """Parse the flags and call a command.
 
-    The exit status is 0 when it is done or has given help, 2 for wrong usage, 1 for
-    wrong data, 130 after Ctrl-C and 143 after SIGTERM or SIGHUP; all but the first with
-    one sentence on the standard error and no traceback. It is 141, without a word,
-    where nobody reads the standard output any more.
+    The exit status is 0 after success or help, 2 for wrong usage, 1 for wrong data, 130
+    after Ctrl-C and 143 after SIGTERM or SIGHUP; all but the first come with one
+    sentence on the standard error and no traceback. It is 141, without a message, if
+    nobody reads the standard output any more.
 
     Args:
-        main: Function of the arguments that are no flags.
+        main: Function of the arguments that are not flags.
         interrupted: What to say after Ctrl-C; begins with "Interrupted", which becomes
             "Terminated" after SIGTERM.
         hint: What to do about an unknown flag.
@@ -48,7 +48,7 @@ def run(
 
 
 def no_words(arguments: Sequence[str]) -> None:
-    """Refuse arguments that are no flags.
+    """Refuse arguments that are not flags.
 
     Args:
         arguments: What a command's `main` gets.
@@ -63,7 +63,7 @@ def no_words(arguments: Sequence[str]) -> None:
 def console() -> Console:
     """Return where tables go: as wide as the terminal, or 120 columns without one.
 
-    A text in a table is no markup: [brackets] and :names: are printed as they are.
+    Texts in a table are not markup: [brackets] and :names: are printed as they are.
     """
     plain: Any = {"markup": False, "emoji": False, "highlight": False}
     found = Console(**plain)
@@ -73,7 +73,7 @@ def console() -> Console:
 def _introduce(module: str) -> None:
     """Have --help of a console script say the same as that of `python -m MODULE`.
 
-    absl describes the main module, which there is a stub of pip's.
+    absl describes the main module, which for a console script is pip's stub.
     """
     sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
     for flag in flags.FLAGS.get_flags_for_module(module):
@@ -92,7 +92,7 @@ def _guarded(
     main: Callable[[list[str]], object], argv: Sequence[str], interrupted: str
 ) -> None:
     if not flags.FLAGS["verbosity"].present:
-        # TensorFlow tells each checkpoint's timing at the level absl shows by default.
+        # TensorFlow logs each checkpoint's timing at the level absl shows by default.
         logging.set_verbosity(logging.WARNING)
     try:
         termination.listen()
@@ -102,11 +102,11 @@ def _guarded(
     except BrokenPipeError:
         if not _is_unread():
             raise
-        # Or the interpreter's last flush would fail too.
+        # Otherwise the interpreter's last flush would fail too.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(_UNREAD)
     except SystemExit as error:
-        # How rich ends a program then; it has muted the standard output.
+        # rich ends a program in this way, after muting the standard output.
         if isinstance(error.__context__, BrokenPipeError):
             sys.exit(_UNREAD)
         raise
@@ -127,7 +127,7 @@ def _guarded(
 
 
 def _is_unread() -> bool:
-    """Tell whether nobody reads the standard output any more, such as `head`."""
+    """Tell whether the reader of the standard output, such as `head`, is gone."""
     try:
         sys.stdout.flush()
     except BrokenPipeError:

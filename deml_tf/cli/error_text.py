@@ -1,6 +1,6 @@
 """The only place that reads the text of errors.
 
-TensorFlow, HDF5 and absl tell some things in their messages alone; and messages of the
+TensorFlow, HDF5 and absl report some things only in their messages. And messages of the
 library, which name arguments, become messages of the command line, which name flags.
 """
 
@@ -15,10 +15,10 @@ from deml_tf.errors import DataError
 
 _FULL = [os.strerror(n) for n in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)]
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
-# HDF5 also raises RuntimeError, where it notices on closing a file.
+# HDF5 also raises RuntimeError, if it fails while closing a file.
 _DISK_ERRORS = (OSError, RuntimeError, tf.errors.OpError)
-# How TensorFlow's collective operations end when a task stops sending heartbeats, goes
-# away in the midst of one, or reports an error of its own.
+# How TensorFlow's collective operations end when a task stops sending heartbeats,
+# disappears in the middle of one, or reports an error of its own.
 COLLECTIVE_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -46,7 +46,7 @@ def sentence(error: BaseException, names: Iterable[str]) -> str:
 
     Args:
         error: What was raised.
-        names: Of the flags.
+        names: Names of the flags.
     """
     argument = rf"(?<![^\s(])({'|'.join(map(re.escape, names))})(?==)"
     return re.sub(argument, r"--\1", str(error)).rstrip(".") + "."
@@ -62,7 +62,7 @@ def why_not(error: tf.errors.OpError) -> str:
     """Return the sentence in TensorFlow's message, without what surrounds it.
 
     Args:
-        error: Of an operation, eager or in a graph.
+        error: Error of an operation, eager or in a graph.
 
     Returns:
         One line without a full stop.
@@ -77,8 +77,8 @@ def why_not(error: tf.errors.OpError) -> str:
 def no_room(error: BaseException) -> str | None:
     """Find a full disk, quota or file-size limit behind an error.
 
-    TensorFlow and HDF5 tell of it in their messages alone, and libraries raise other
-    errors while they tidy up after it.
+    TensorFlow and HDF5 report it only in their messages, and libraries raise other
+    errors while they clean up after it.
 
     Args:
         error: What was raised.
@@ -95,7 +95,7 @@ def no_room(error: BaseException) -> str | None:
 
 
 def explain_disk(error: BaseException) -> DataError | None:
-    """Say in one sentence that the disk has no room, or denies the right to a file.
+    """Say in one sentence that the disk has no room, or denies access to a file.
 
     Args:
         error: What was raised.

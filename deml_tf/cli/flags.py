@@ -1,4 +1,4 @@
-"""Configs as absl flags and back; nothing below a command's `main` sees FLAGS."""
+"""Turns configs into absl flags and back; only the commands' modules see FLAGS."""
 
 import dataclasses
 import functools
@@ -46,7 +46,7 @@ def define_flags(*configs: type, flag_values: flags.FlagValues = flags.FLAGS) ->
 
 
 def choice_settings(choice: str, rules: Mapping[str, type]) -> Iterator[Setting]:
-    """Give the settings of all classes that a flag can choose, as `NAME_ARGUMENT`.
+    """Yield the settings of all classes that a flag can choose, as `NAME_ARGUMENT`.
 
     Args:
         choice: Name of the flag.
@@ -90,7 +90,7 @@ def define(*settings: Setting, flag_values: flags.FlagValues = flags.FLAGS) -> N
 def as_flags(*configs: Any) -> dict[str, Any]:
     """Return the values of config instances by flag name, as a run keeps them.
 
-    Constructor arguments are among them only where they were given.
+    Constructor arguments are included only if they were given.
     """
     values = {}
     for config in configs:
@@ -99,7 +99,7 @@ def as_flags(*configs: Any) -> dict[str, Any]:
             rule = own[choice]
             values |= {f"{rule}_{n}": value for n, value in own.pop(field).items()}
         values |= own
-    values.pop("run_dir", None)  # where a run lies is not what it is
+    values.pop("run_dir", None)  # where a run is stored is not part of it
     return values
 
 
@@ -131,12 +131,12 @@ def from_flags(config: type[C], values: flags.FlagValues) -> C:
 def refuse_not_chosen(
     choice: str, rules: Mapping[str, type], chosen: str, values: flags.FlagValues
 ) -> None:
-    """Refuse flags that are given, and belong to a class that is not chosen.
+    """Refuse flags that are given but belong to a class that is not chosen.
 
     Args:
         choice: Name of the flag that chooses.
         rules: The classes by their names.
-        chosen: Name of the one that is.
+        chosen: Name of the chosen class.
         values: The flags after parsing.
 
     Raises:
@@ -159,13 +159,13 @@ def read_configs(values: flags.FlagValues) -> Configs:
 
 
 def drop_not_chosen(values: flags.FlagValues, keep: Collection[str] = ()) -> None:
-    """Take back the flags of registered classes that are not chosen.
+    """Reset the flags of registered classes that are not chosen.
 
     Older versions wrote them into a run's flags whether or not they were used.
 
     Args:
         values: The flags after parsing.
-        keep: Names of flags that stay all the same.
+        keep: Names of flags that are not reset.
     """
     for _, choice, rules in _argument_fields(values):
         for flag, _ in _not_chosen(rules, str(values[choice].value), values):
@@ -174,7 +174,7 @@ def drop_not_chosen(values: flags.FlagValues, keep: Collection[str] = ()) -> Non
 
 
 def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]:
-    """Give the argument fields of all configs whose flags are defined."""
+    """Yield the argument fields of all configs whose flags are defined."""
     for config in CONFIGS:
         for field, choice, rules in argument_fields(config):
             if choice in values:
@@ -184,7 +184,7 @@ def _argument_fields(values: flags.FlagValues) -> Iterator[tuple[str, str, Any]]
 def _not_chosen(
     rules: Mapping[str, type], chosen: str, values: flags.FlagValues
 ) -> Iterator[tuple[str, str]]:
-    """Give the flags that are given, and their class, though another is chosen."""
+    """Yield each flag that is given, with its class, though another is chosen."""
     for name, rule in rules.items():
         if name != chosen:
             for setting in constructor_settings(rule):
@@ -213,7 +213,7 @@ class _WholeNumbers(flags.ArgumentParser[Any]):
 
 
 class _Paths(flags.ArgumentParser[Any]):
-    """Parses every path alike: ~ is the home folder, which shells leave after =."""
+    """Parses every path alike: expands ~, which shells do not expand after =."""
 
     def parse(self, argument: Any) -> str:
         """Return the path with ~ replaced."""

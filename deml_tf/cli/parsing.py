@@ -1,4 +1,4 @@
-"""A mistake on the command line, as one sentence: the flag, its value, the mend."""
+"""Explains a mistake on the command line in one sentence: flag, value, remedy."""
 
 import difflib
 import os
@@ -24,15 +24,15 @@ def parse(
     Args:
         values: absl's flags; filled in.
         argv: The program's name and the arguments.
-        command: Whose flags they are.
+        command: The command, as messages name it.
         hint: What to do about an unknown flag.
 
     Returns:
-        The program's name and the arguments that are no flags.
+        The program's name and the arguments that are not flags.
 
     Raises:
         UsageError: A flag is unknown or has no such value; a flagfile, named with its
-            line, cannot be read, includes itself or holds something else than flags.
+            line, cannot be read, includes itself or holds something other than flags.
     """
     for argument, following in zip_longest(argv[1:], argv[2:], fillvalue=""):
         # absl also takes the file as an argument of its own.
@@ -40,7 +40,7 @@ def parse(
         _check_flagfile(f"--flagfile={following}" if bare else argument)
     try:
         return values(argv)
-    except SystemExit:  # absl has given help, which it calls a failure
+    except SystemExit:  # absl has printed help, which it calls a failure
         raise SystemExit(0) from None
     except flags.UnrecognizedFlagError as error:
         near = difflib.get_close_matches(error.flagname, list(values), 1)
@@ -82,7 +82,7 @@ def _illegal(values: flags.FlagValues, error: flags.Error) -> str:
 
 
 def _check_flagfile(argument: str, including: tuple[Path, ...] = ()) -> None:
-    """Refuses what absl would end in a traceback over, ignore or misplace."""
+    """Refuse what absl would ignore, misplace or end in a traceback over."""
     given = re.fullmatch(r"--?flagfile=(.+)", argument.strip())
     if not given:
         return

@@ -1,21 +1,21 @@
-"""Names and messages as they leave the program: text, and nothing but text.
+"""Names and messages as they leave the program: as nothing but text.
 
-The name of a file may hold bytes that are no UTF-8, line ends and the escapes that move
-a terminal's cursor. It is printed and written with all of these spelled out.
+A file's name may hold bytes that are not UTF-8, line ends, and escapes that move a
+terminal's cursor. It is printed and written with all of these spelled out.
 """
 
 import re
 import sys
 from typing import TextIO
 
-_FORMULA = ("=", "+", "-", "@")  # how a cell begins that a spreadsheet computes
+_FORMULA = ("=", "+", "-", "@")  # beginnings of cells that a spreadsheet computes
 
 
 def decodable(text: str) -> str:
     r"""Return a text that every encoding of Unicode can write.
 
     Args:
-        text: With undecodable bytes as Python keeps them in names of files.
+        text: May hold undecodable bytes, as Python keeps them in file names.
 
     Returns:
         The text with each such byte spelled out, as in `caf\xe9`.
@@ -37,7 +37,7 @@ def printable(text: str) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text as a cell of a CSV file, where it is no formula.
+    """Return a text as a cell of a CSV file that is not a formula.
 
     Args:
         text: A name.
@@ -52,7 +52,7 @@ def so_many(number: int, one: str, several: str) -> str:
     """Return a number with its noun, as in `1 image` and `1,000 images`.
 
     Args:
-        number: Of the things.
+        number: How many there are.
         one: What one of them is called.
         several: What any other number of them is called.
     """
@@ -60,7 +60,7 @@ def so_many(number: int, one: str, several: str) -> str:
 
 
 def say(line: str, file: TextIO | None = None) -> None:
-    """Print a line, and nothing else than this one line, at once.
+    """Print a text as exactly one line, and flush it.
 
     Args:
         line: What to say.
@@ -70,7 +70,7 @@ def say(line: str, file: TextIO | None = None) -> None:
 
 
 def _spelled(character: str) -> str:
-    byte = ord(character) - 0xDC00  # how Python keeps a byte that is no UTF-8
+    byte = ord(character) - 0xDC00  # how Python keeps a byte that is not UTF-8
     if 0x80 <= byte <= 0xFF:
         return f"\\x{byte:02x}"
     return character.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""How far a command is: a bar on a terminal, elsewhere a line a minute."""
+"""Progress of a command: a bar on a terminal, elsewhere a line per minute."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -28,9 +28,9 @@ def track(
 
     Args:
         items: What is worked on.
-        title: Of the work; None shows nothing.
+        title: Name of the work; None shows nothing.
         total: Sum of the sizes; 0 shows nothing.
-        size: Of an item, in what the user counts; by default 1.
+        size: Size of an item, in the units shown; by default 1.
 
     Returns:
         The items. One is done when the next one is asked for.

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-# Constructor arguments that the program gives, never the user.
+# Constructor arguments that the program sets, never the user.
 _FILLED_IN = {
     "dtype",
     "name",
@@ -31,7 +31,7 @@ class Setting(NamedTuple):
     """One setting: what a flag is made of.
 
     Attributes:
-        name: Of the flag, without dashes.
+        name: Name of the flag, without dashes.
         kind: bool, int, float or str; tuple for a list of whole numbers, Path for a
             text that names a file or folder, list for texts of a flag that may be given
             several times.
@@ -56,17 +56,17 @@ class Setting(NamedTuple):
 
 
 def registered(place: str) -> Mapping[str, Any]:
-    """Return the literal dict of a seam.
+    """Return the dict in which classes are registered.
 
     Args:
-        place: Such as "losses.METRIC_LOSSES".
+        place: Module and name, such as "losses.METRIC_LOSSES".
     """
     module, _, name = place.rpartition(".")
     return getattr(importlib.import_module(f"deml_tf.{module}"), name)
 
 
 def field_settings(config: Any) -> Iterator[Setting]:
-    """Give the settings of a config's own fields.
+    """Yield the settings of a config's own fields.
 
     Args:
         config: One of the dataclasses in `deml_tf.config`.
@@ -94,13 +94,13 @@ def field_settings(config: Any) -> Iterator[Setting]:
 
 
 def argument_fields(config: Any) -> Iterator[tuple[str, str, Mapping[str, type]]]:
-    """Give the fields that hold constructor arguments of a registered class.
+    """Yield the fields that hold constructor arguments of a registered class.
 
     Args:
         config: One of the dataclasses in `deml_tf.config`.
 
     Returns:
-        Of each its name, the name of the setting that chooses the class, and the dict
+        For each its name, the name of the setting that chooses the class, and the dict
         in which the classes are registered.
     """
     places = {f.name: f.metadata.get("registered") for f in dataclasses.fields(config)}
@@ -113,7 +113,7 @@ def argument_fields(config: Any) -> Iterator[tuple[str, str, Mapping[str, type]]
 def constructor_settings(rule: type) -> list[Setting]:
     """Return the settings that a registered class states in its constructor.
 
-    Arguments without a default are left out, and so are those that the program gives.
+    Arguments without a default are left out, and so are those that the program sets.
 
     Args:
         rule: The class.

@@ -1,4 +1,4 @@
-"""SIGTERM, which schedulers send some seconds before they kill.
+"""Handles SIGTERM, which schedulers send some seconds before they kill a process.
 
 SIGHUP, sent when the terminal is closed, is handled the same way unless it is ignored
 (nohup).
@@ -12,12 +12,12 @@ from types import FrameType
 
 STATUS = 128 + signal.SIGTERM  # as shells show it
 
-_asked = False  # SIGTERM has come, or SIGHUP
-_deferred = False  # whether the code under way looks at `asked` itself
+_asked = False  # SIGTERM or SIGHUP has arrived
+_deferred = False  # whether the running code checks `asked` itself
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM has come; what tidies up after Ctrl-C tidies up after it too."""
+    """SIGTERM has arrived; what cleans up after Ctrl-C cleans up after it too."""
 
 
 def listen() -> None:
@@ -29,16 +29,16 @@ def listen() -> None:
 
 
 def asked() -> bool:
-    """Return whether SIGTERM has come."""
+    """Return whether SIGTERM or SIGHUP has arrived."""
     return _asked
 
 
 @contextlib.contextmanager
 def deferred() -> Iterator[None]:
-    """Let SIGTERM interrupt nothing in the block, which looks at `asked` itself.
+    """Keep SIGTERM from interrupting the block, which checks `asked` itself.
 
     Raises:
-        Terminated: After the block, if it has come.
+        Terminated: After the block, if it has arrived.
     """
     global _deferred
     _deferred = True
@@ -52,10 +52,10 @@ def deferred() -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """Let SIGTERM and Ctrl-C end the process in the midst of the block.
+    """Let SIGTERM and Ctrl-C end the process at once, within the block.
 
-    For a block that waits inside TensorFlow, where Python hears of no signal, and that
-    has nothing to tidy up. TensorFlow may take the signal for itself there.
+    For a block that waits inside TensorFlow, where Python does not notice signals, and
+    that has nothing to clean up. TensorFlow may handle the signal itself there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -72,14 +72,14 @@ def at_once() -> Iterator[None]:
 
 
 def _heard() -> list[signal.Signals]:
-    """Return the signals that end a process: nohup has SIGHUP ignored."""
+    """Return the signals to handle: not SIGHUP if it is ignored (nohup)."""
     is_ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     return [signal.SIGTERM] + [signal.SIGHUP] * (not is_ignored)
 
 
 def _come(number: int, frame: FrameType | None) -> None:
     global _asked
-    # A closed terminal may send it twice, and the second must not disturb the end.
+    # A closed terminal may send SIGHUP twice; the second must not disturb the end.
     again = _asked and number == signal.SIGHUP
     _asked = True
     if not (_deferred or again):

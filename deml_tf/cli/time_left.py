@@ -1,4 +1,4 @@
-"""How long work will still take, as a column of rich's bars."""
+"""The time that work will still take, as a column of rich's bars."""
 
 from rich import get_console
 from rich.progress import ProgressColumn, Task
@@ -7,15 +7,15 @@ from rich.text import Text
 
 
 class TimeLeft(ProgressColumn):
-    """Shows the time left, by the mean of all that was done since its start.
+    """Shows the time left, by the mean speed since its start.
 
     It counts down between two moves. rich's own column goes by the time from the first
-    move to the last, which is nothing where runs that go on side by side end together,
-    and by the newest moves, of which now many and now few hold a validation.
+    move to the last, which is zero if runs side by side end together, and by the newest
+    moves, which include sometimes many and sometimes few validations.
 
     Args:
-        total: What there is to do.
-        done: How much of it is done before the start.
+        total: Amount of work.
+        done: How much of it is done before the start; default 0.
     """
 
     def __init__(self, total: int, done: int = 0):
@@ -25,7 +25,7 @@ class TimeLeft(ProgressColumn):
         self.start(done)
 
     def start(self, done: int) -> None:
-        """Start the clock, or start it anew.
+        """Start the clock, or restart it.
 
         Args:
             done: How much is done; it is left out of the mean.
@@ -34,7 +34,7 @@ class TimeLeft(ProgressColumn):
         self.started = self.moved = self.clock()
 
     def move(self, done: int) -> None:
-        """Go on.
+        """Record progress.
 
         Args:
             done: How much is done now.
@@ -43,12 +43,12 @@ class TimeLeft(ProgressColumn):
 
     @property
     def per_second(self) -> float:
-        """What was done in a second, from the start to the last move."""
+        """Work done per second, from the start to the last move."""
         return (self.done - self.done_before) / max(self.moved - self.started, 1e-6)
 
     @property
     def seconds(self) -> float | None:
-        """The time left; None where nothing was done yet."""
+        """The time left; None if nothing is done yet."""
         done = self.done - self.done_before
         if not done:
             return None
