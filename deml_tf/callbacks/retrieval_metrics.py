@@ -26,9 +26,9 @@ class RetrievalMetrics(keras.callbacks.Callback):
             keras.callbacks.EarlyStopping("val_map_at_r", mode="max", patience=5),
         ]
 
-    Classes should be others than those trained on, if such are to be found later. As
+    The classes should not be those trained on, if unseen ones are to be found later. As
     with `validation_freq`, epochs that are not scored have no such entries in their
-    logs; callbacks that watch one skip them with a warning.
+    logs; callbacks that watch an entry skip these epochs with a warning.
 
     Args:
         images: An array `(n, ...)`, or batches of (images, labels): a
@@ -37,12 +37,12 @@ class RetrievalMetrics(keras.callbacks.Callback):
         labels: `(n,)` integers or strings. None if `images` is a dataset.
         ranks: K of Recall@K, default 1, 2, 4, 8.
         evaluate_every: Epochs from one scoring to the next, default 1.
-        output: What the embedding is, if the model has several outputs: the name of
-            one or its place among them; or the name of an inner layer. Of one with
-            more dimensions than `(b, d)` each image's numbers are laid in a row.
-        embedder: The model that embeds, if it is another than the one that is fitted:
-            of a model that also takes labels, for a loss with class weights, the part
-            that takes images alone.
+        output: Which output is the embedding, if the model has several: its name or its
+            position; or the name of an inner layer. If it has more dimensions than
+            `(b, d)`, each image's numbers are flattened.
+        embedder: The model that embeds, if it is not the one that is fitted: if that
+            also takes labels, for a loss with class weights, the part that takes only
+            images.
         batch_size: Images of an array that are embedded at once, default 64.
 
     Raises:
@@ -82,7 +82,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
             if labels is None:
                 raise UsageError("labels are missing; give one label an image.")
             images = np.asarray(images)
-            # Whatever is wrong with labels is said before the training.
+            # Wrong labels are reported before the training.
             check_labels(labels, len(images), ranks)
         self.images: Any = images
         self.labels = labels
@@ -94,7 +94,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
         self._forward: Callable[[Any], tf.Tensor] | None = None
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Find the output, so that a wrong one is named before the first epoch."""
+        """Find the output, so that a wrong one is reported before the first epoch."""
         images, _ = next(self._batches(), (None, None))
         if images is None:
             raise UsageError(
@@ -133,7 +133,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
         return {n: value for n, value in scores.items() if not n.startswith("queries")}
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
-        """Give images and labels a batch at a time."""
+        """Yield images and labels, a batch at a time."""
         if self.labels is None:
             for batch in self.images:
                 if not isinstance(batch, tuple | list) or len(batch) < 2:
@@ -179,7 +179,7 @@ class RetrievalMetrics(keras.callbacks.Callback):
             found = choose(model(images, training=False))
             return tf.cast(found, "float64" if found.dtype == tf.float64 else "float32")
 
-        # Before `fit` there is no model but the one that embeds.
+        # Before `fit` the only model is the one that embeds.
         if getattr(self.model or model, "run_eagerly", False):
             return forward
         return tf.function(forward, reduce_retracing=True, autograph=False)
@@ -198,7 +198,7 @@ def _places(outputs: Any, names: Sequence[str] | None) -> dict[str | int, Any]:
 def _chooser(
     outputs: Any, names: Sequence[str] | None, output: str | int | None
 ) -> Callable[[Any], Any] | None:
-    """Return what takes the chosen output out of all of them; None if it is none."""
+    """Return a function that picks the chosen output; None if there is none."""
     places = _places(outputs, names)
     if output is None:
         if isinstance(outputs, dict | list | tuple) and len(outputs) > 1:

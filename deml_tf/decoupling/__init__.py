@@ -1,4 +1,4 @@
-"""What keeps a scale's learners different: one way a file, each listed once, below."""
+"""Ways to keep a scale's learners different: one per file, each listed once, below."""
 
 from deml_tf.decoupling.adversary import AdversaryDecoupling
 from deml_tf.decoupling.decoupling import Decoupling

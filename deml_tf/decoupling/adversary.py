@@ -17,7 +17,7 @@ class AdversaryDecoupling(Decoupling):
     Paper section 3.3; norm and weight of its adversary are not published. In each step
     the predictors minimise `adversary_loss` on detached embeddings, then the embedder
     minimises the metric loss minus `weight` times `adversary_loss`, with the predictors
-    held still.
+    held fixed.
 
     Args:
         weight: Weight of the adversary loss.

@@ -10,10 +10,10 @@ import tensorflow as tf
 class Decoupling(keras.layers.Layer):
     """Adds terms to the loss that keep the learners of a scale different.
 
-    A subclass has at least `terms`, and sets `term_weights` in its constructor. It may
-    have an opponent, a network that is trained against the embedder. The opponent is
-    updated either by `oppose`, before each update of the embedder, or by `apply_joint`,
-    with gradients from the embedder's own backward pass.
+    A subclass defines at least `terms`, and sets `term_weights` in its constructor. It
+    may have an opponent, a network that is trained against the embedder. The opponent
+    is updated either by `oppose`, before each update of the embedder, or by
+    `apply_joint`, with gradients from the embedder's own backward pass.
 
     Layers, variables and optimizers that are set as attributes are saved in
     checkpoints. Make them in `build`, which gets the shape of the parts,
@@ -23,7 +23,7 @@ class Decoupling(keras.layers.Layer):
         weight: Weight of the decoupling in the loss, at least 0.
 
     Attributes:
-        term_weights: Weight in the embedder's loss of each term, by name.
+        term_weights: Weight of each term in the embedder's loss, by name.
         joint_variables: Variables of the opponent that are trained by gradients of the
             embedder's loss.
     """
@@ -65,7 +65,7 @@ class Decoupling(keras.layers.Layer):
         """Update `joint_variables`; by default there are none.
 
         Args:
-            gradients: Of the embedder's loss, in their order, to be added up over
-                replicas as Keras optimizers do.
+            gradients: Gradients of the embedder's loss, in the variables' order, to be
+                added up over replicas as Keras optimizers do.
         """
         del gradients

@@ -50,11 +50,11 @@ class Predictors(keras.layers.Layer):
             )
             adversary.build((None, learners, part_dim))
             self.adversaries.append(adversary)
-        # Now and not at the first step, which is traced.
+        # Now, and not in the first step, which is traced.
         self.optimizer.build(self.trainable_variables)
 
     def call(self, parts: Sequence[tf.Tensor]) -> tf.Tensor:
-        """Return how badly the predictors do."""
+        """Return the loss of the predictors."""
         return tf.add_n(
             [
                 tf.reduce_mean(adversary_loss(adversary(p), p))
