@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Each with its gradient, of the output's gradient and the output.
+# Each with its gradient, a function of the output's gradient and the output.
 _ACTIVATIONS: dict[str | None, tuple[Callable, Callable]] = {
     None: (lambda y: y, lambda upstream, y: upstream),
     "relu": (
@@ -32,22 +32,22 @@ def convolution(
 ) -> Any:  # a tensor, which tf.custom_gradient hides
     """Convolve, add a bias, and clip.
 
-    The gradients made for the CPU differ from TensorFlow's in two places. There,
+    The gradients made for the CPU differ from TensorFlow's in two places. TensorFlow's
     oneDNN sums the bias's gradient together with the kernel's, which takes 1.1 to 2.3
     times as long as one after the other. And the gradient of a 1 x 1 kernel takes 0.6
-    to 0.85 of the time as a product of matrices. Neither is gained but in float32, so
-    every other type takes TensorFlow's gradients.
+    to 0.85 of the time as a product of matrices. Both gains exist only in float32, so
+    every other type uses TensorFlow's gradients.
 
     Args:
         x: (b, h, w, c).
         kernel: (k, k, c, d) of the dtype of x.
         bias: (d,) of the dtype of x.
-        strides: Of both axes.
+        strides: Strides of both axes.
         padding: "SAME" or "VALID".
-        dilations: Of both axes.
+        dilations: Dilations of both axes.
         activation: None, "relu" or "relu6".
         cpu_gradients: Whether the gradients are those made for the CPU; give False
-            where none will be asked for.
+            if none will be needed.
 
     Returns:
         (b, h', w', d).
@@ -77,7 +77,7 @@ def convolution(
                 of_kernel = tf.raw_ops.Conv2DBackpropFilter(
                     input=x, filter_sizes=kernel.shape, out_backprop=up, **settings
                 )
-            # No BiasAddGrad, which would be joined with the kernel's gradient again.
+            # No BiasAddGrad, which would be fused with the kernel's gradient again.
             return of_x, of_kernel, tf.reduce_sum(up, axis=(0, 1, 2))
 
         return y, gradients
@@ -104,8 +104,8 @@ class Convolution(keras.layers.Conv2D):
 
     Attributes:
         cpu_gradients: Whether training uses the gradients made for the CPU; default
-            where no GPU is visible, for they are not faster there. The numbers agree
-            but for rounding.
+            if no GPU is visible, as they are not faster on one. The numbers agree
+            except for rounding.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Convolution(keras.layers.Conv2D):
             x: (b, h, w, c).
             kernel: (k, k, c, filters) in the compute dtype.
             bias: (filters,) in the compute dtype.
-            cpu_gradients: As of `convolution`; default False.
+            cpu_gradients: As for `convolution`; default False.
 
         Returns:
             (b, h', w', filters) in the compute dtype.

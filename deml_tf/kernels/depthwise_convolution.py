@@ -14,20 +14,20 @@ def depthwise_convolution(
     dilations: list[int],
     cpu_gradients: bool = True,
 ) -> Any:  # a tensor, which tf.custom_gradient hides
-    """Convolve each channel on its own.
+    """Convolve each channel separately.
 
-    The gradients made for the CPU are computed in float32 at least: those of oneDNN
-    take two to four times as long in bfloat16. The kernel's gradient at 5 x 5 or more
+    The gradients made for the CPU are computed in at least float32: those of oneDNN
+    take two to four times as long in bfloat16. The gradient of a 5 x 5 or larger kernel
     takes 0.6 of oneDNN's time as a convolution of x with the output's gradient.
 
     Args:
         x: (b, h, w, c).
         kernel: (k, k, c, 1) of the dtype of x.
-        strides: Of both axes.
+        strides: Strides of both axes.
         padding: "SAME" or "VALID".
-        dilations: Of both axes.
+        dilations: Dilations of both axes.
         cpu_gradients: Whether the gradients are those made for the CPU; give False
-            where none will be asked for.
+            if none will be needed.
 
     Returns:
         (b, h', w', c).
@@ -72,7 +72,7 @@ def _kernel_gradient(x: Any, upstream: Any, side: int, padding: str):
         x: (b, h, w, c).
         upstream: (b, h', w', c).
         side: k.
-        padding: Of the convolution.
+        padding: Padding of the convolution.
 
     Returns:
         (k, k, c, 1).

@@ -1,4 +1,4 @@
-"""Twins of models, for inference alone: folded weights, and XLA where it is faster."""
+"""Twins of models, for inference only: folded weights, and XLA where it is faster."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,13 +19,13 @@ def inference_twins(
 
     A layer with a kernel and a bias computed beforehand replaces each `Convolution` and
     `NormedConvolution`, so that calls need not compute them again. The twins' outputs
-    are bit for bit those of the models in inference; with `compiled` they agree but for
-    rounding.
+    are bit for bit those of the models in inference; with `compiled` they agree except
+    for rounding.
 
     Args:
         *models: Functional models; layers that they share stay shared.
-        compiled: Whether XLA computes each `ResponseNorm`. Scoring wants it; an
-            export that must run where there is no XLA does not.
+        compiled: Whether XLA computes each `ResponseNorm`: for scoring, but not for an
+            export that must run without XLA.
 
     Returns:
         The twins, and a function that reads the models' weights again: call it after
@@ -64,11 +64,11 @@ def inference_twins(
 
 
 class _FoldedConvolution(keras.layers.Layer):
-    """Convolves as another layer does, with that layer's weights folded before."""
+    """Convolves as another layer does, with that layer's weights folded beforehand."""
 
     def __init__(self, layer: Convolution | NormedConvolution):
         super().__init__(name=layer.name, dtype=layer.dtype_policy, trainable=False)
-        # Its methods, for Keras would track the layer itself and save its weights.
+        # Its methods, as Keras would track the layer itself and save its weights.
         self.fold, self._convolve = layer.fold, layer.convolve
         self._output_shape = layer.compute_output_shape
         self._held = [

@@ -11,7 +11,7 @@ def pin_keras() -> None:
     """Have Keras compute as the package needs it: on TensorFlow, in float32.
 
     Without this a keras.json in the user's home folder, or KERAS_BACKEND, would decide.
-    What a program set before it imported the package is replaced with a warning.
+    What a program set before it imported the package is replaced, with a warning.
 
     Raises:
         ImportError: Keras runs on another backend already, or its settings are wrong.

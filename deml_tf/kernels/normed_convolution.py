@@ -15,22 +15,22 @@ class NormedConvolution(keras.layers.Layer):
 
         y = relu6(gamma * (kernel * x - mean) / sqrt(variance + epsilon) + beta)
 
-    (Ioffe & Szegedy, ICML 2015, algorithm 2). Where the statistics are given, in
-    inference and where `norm` is frozen, its scale goes into the kernel and its shift
-    is the bias:
+    (Ioffe & Szegedy, ICML 2015, algorithm 2). If the statistics are fixed, in inference
+    or because `norm` is frozen, its scale goes into the kernel and its shift is the
+    bias:
 
         y = relu6((kernel * scale) * x + shift)
 
-    the same numbers but for rounding, in one operation in place of three.
+    the same numbers except for rounding, in one operation instead of three.
 
     Args:
-        filters: Channels of the output; None convolves each channel on its own.
+        filters: Channels of the output; None convolves each channel separately.
         kernel_size: Side of the kernel.
         strides: Step on both axes; default 1.
         padding: "same" (default) or "valid".
-        dilation_rate: Of the kernel; default 1.
+        dilation_rate: Dilation of the kernel; default 1.
         relu6: Whether the output is clipped; default True.
-        momentum: Of BatchNorm's averages; default 0.99.
+        momentum: Momentum of BatchNorm's averages; default 0.99.
         epsilon: Added to BatchNorm's variance; default 1e-3.
         kernel_initializer: Default "glorot_uniform".
         frozen: Whether `norm` is not trained; default False.
@@ -41,8 +41,8 @@ class NormedConvolution(keras.layers.Layer):
         convolution: The Keras layer that has the kernel.
         norm: The Keras layer `BatchNormalization`.
         cpu_gradients: Whether training uses the gradients made for the CPU; default
-            where no GPU is visible, for they are not faster there. The numbers agree
-            but for rounding.
+            if no GPU is visible, as they are not faster on one. The numbers agree
+            except for rounding.
     """
 
     def __init__(
@@ -109,14 +109,14 @@ class NormedConvolution(keras.layers.Layer):
         """Return the kernel with the scale in it, and the shift.
 
         Returns:
-            Of the kernel's shape and (filters,), in the compute dtype.
+            Tensors of the kernel's shape and (filters,), in the compute dtype.
         """
-        norm: Any = self.norm  # whose hints leave gamma and beta open
+        norm: Any = self.norm  # its type hints leave gamma and beta open
         scale = norm.gamma * tf.math.rsqrt(norm.moving_variance + norm.epsilon)
         shift = norm.beta - norm.moving_mean * scale
         if self.filters is None:
-            scale = scale[:, None]  # of the kernel's (h, w, c, 1)
-        # Rounded as Keras does it within `call`, so that it is the same outside.
+            scale = scale[:, None]  # for a kernel (h, w, c, 1)
+        # Rounded as Keras does within `call`, so that the kernel is the same outside.
         kernel = tf.cast(self.convolution.kernel, self.compute_dtype)
         kernel = tf.cast(kernel, scale.dtype) * scale
         return tf.cast(kernel, self.compute_dtype), tf.cast(shift, self.compute_dtype)
@@ -128,9 +128,9 @@ class NormedConvolution(keras.layers.Layer):
 
         Args:
             x: (b, h, w, c).
-            kernel: Of the kernel's shape, in the compute dtype.
+            kernel: Kernel, in the compute dtype.
             shift: (filters,) in the compute dtype.
-            cpu_gradients: As of `convolution`; default False.
+            cpu_gradients: As for `convolution`; default False.
 
         Returns:
             (b, h', w', filters) in the compute dtype.

@@ -13,11 +13,11 @@ def prefer_onednn() -> None:
 
     By itself TensorFlow does so on CPUs with instructions made for networks (AVX-512
     VNNI or later). With AVX2 alone, a training step of U512 on EfficientNet-Lite0 at
-    112 pixels takes .62 of the time with oneDNN, as does a forward pass. Numbers differ
-    by rounding.
+    112 pixels takes .62 of the time with oneDNN, as does a forward pass. The numbers
+    differ by rounding.
 
-    The environment variable TF_ENABLE_ONEDNN_OPTS decides if it is set. A program that
-    imported TensorFlow before keeps what that chose.
+    The environment variable TF_ENABLE_ONEDNN_OPTS decides if it is set. If a program
+    has imported TensorFlow before, TensorFlow's own choice stays.
     """
     if platform.machine() in _MEASURED and "tensorflow" not in sys.modules:
         os.environ.setdefault(VARIABLE, "1")

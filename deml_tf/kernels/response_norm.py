@@ -10,16 +10,15 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="deml_tf")
 class ResponseNorm(keras.layers.Layer):
-    """Divide each channel by the strength of its neighbours at the same place.
+    """Divide each channel by the strength of its neighbours at the same position.
 
         y_c = x_c / (bias + alpha * sum_{|k - c| <= radius} x_k^2) ** beta
 
-    Krizhevsky et al. 2012, section 3.3. Computed in float32 at least, for
-    TensorFlow has no bfloat16 kernel of it on CPUs. TensorFlow's own kernels take three
-    to four times as long as what XLA makes of the formula. XLA is used in training and
-    in the layer's `compiled_twin`; inference with the layer itself is TensorFlow's
-    operation, so that an export runs where there is no XLA. The numbers agree but for
-    rounding.
+    Krizhevsky et al. 2012, section 3.3. Computed in at least float32, as TensorFlow has
+    no bfloat16 kernel for it on CPUs. TensorFlow's own kernels take three to four times
+    as long as what XLA makes of the formula. XLA is used in training and in the layer's
+    `compiled_twin`; inference with the layer itself uses TensorFlow's operation, so
+    that an export runs without XLA. The numbers agree except for rounding.
 
     The defaults are GoogLeNet's, whose Caffe layer says `local_size: 5, alpha: 1e-4,
     beta: 0.75`: Caffe divides its alpha by the window's five channels, TensorFlow does
@@ -66,7 +65,7 @@ class ResponseNorm(keras.layers.Layer):
             A tensor of the shape and type of x.
         """
         settings = (self.radius, self.bias, self.alpha, self.beta)
-        # TensorFlow's own has no float64, which is there to tell rounding from error.
+        # TensorFlow's own has no float64, which is used to tell rounding from errors.
         if training or self._always_compiled or x.dtype == tf.float64:
             return _compiled(*settings)(x)
         y = tf.nn.local_response_normalization(tf.cast(x, tf.float32), *settings)
@@ -89,7 +88,7 @@ class ResponseNorm(keras.layers.Layer):
 
 @functools.cache
 def _compiled(radius: int, bias: float, alpha: float, beta: float):
-    """Return the same as a function of x; XLA compiles it, and so its gradient."""
+    """Return the formula as a function of x; XLA compiles it and its gradient."""
 
     def strengths(x: Any):
         return bias + alpha * _window_sum(x * x, radius)
