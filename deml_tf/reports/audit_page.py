@@ -22,7 +22,7 @@ from deml_tf.reports.thumbnails import thumbnail_of
 
 _SIDE = 280  # pixels of a thumbnail's longer side
 _MEMBERS = 6  # images shown of one group
-_LINES = 50  # of a list on the page
+_LINES = 50  # lines of a list on the page
 _WHY = {
     "across_halves": "Seen in training and asked for in the test: these spoil a "
     "zero-shot benchmark.",
@@ -43,7 +43,7 @@ def write_audit(
 
     Args:
         path: the file to write.
-        findings: as `find` gives them, and `refusal`: what the reader of the data set
+        findings: as `find` returns them, and `refusal`: what the reader of the data set
             objects to, or None.
         title: heading of the page.
         shown: groups and pairs shown of each kind.

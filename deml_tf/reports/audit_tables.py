@@ -46,7 +46,7 @@ def audit_tables(findings: Mapping[str, Any]) -> list[Table]:
     """Return the tables of an audit, for the terminal and for the page.
 
     Args:
-        findings: What `deml_tf.data.findings.find` gives.
+        findings: What `deml_tf.data.findings.find` returns.
     """
     found = [_roles(findings), _checks(findings), _copies(findings)]
     if findings["sizes"]:
@@ -107,7 +107,7 @@ def copies_table(findings: Mapping[str, Any], lines: int) -> Table:
 
 
 def rich_table(table: Table) -> rich.table.Table:
-    """Return a table for the terminal; [brackets] in a name are no markup there."""
+    """Return a table for the terminal, where [brackets] in a name are not markup."""
     printed = rich.table.Table(
         title=Text(table.title, style="bold"),
         title_justify="left",

@@ -1,4 +1,4 @@
-"""Charts of a run and of several, as SVG in the colours of the page."""
+"""Charts of one or several runs, as SVG in the colours of the page."""
 
 import io
 import re
@@ -73,7 +73,7 @@ def curves(
 def _validation(
     steps: np.ndarray, scores: np.ndarray, best_step: Any, title: str
 ) -> Markup:
-    """Draw scores of validation classes, and the best step where it is known."""
+    """Draw scores of validation classes, and the best step if it is known."""
     figure, axes = new_axes()
     axes.plot(steps, scores, color=ACCENT, marker="o", markersize=3.5)
     if tables.finite(best_step):
@@ -110,7 +110,7 @@ def notes(metrics: Sequence[Mapping[str, Any]]) -> list[str]:
 
 @in_default_style
 def bars(rows: tables.Rows) -> Markup | None:
-    """Draw the recalls of every run, grouped by rank; None where no run has any."""
+    """Draw the recalls of every run, grouped by rank; None if no run has any."""
     scores = [tables.scores(results) for _, results in rows]
     columns = [c for c in tables.columns(scores) if c[0].startswith("recall_at_")]
     if not any(tables.finite(row.get(key)) for row in scores for key, _ in columns):
@@ -143,7 +143,7 @@ def new_axes(width: float = 4.4, height: float = 2.5) -> tuple[Figure, Axes]:
     """Make a figure and its axes, without the global state of pyplot.
 
     Args:
-        width: In inches; the page stretches it to its own.
+        width: In inches; the page scales the chart to its own width.
         height: In inches.
     """
     figure = Figure(figsize=(width, height), layout="constrained")
@@ -162,13 +162,13 @@ def svg(figure: Figure, title: str) -> Markup:
     """Return the figure as SVG inside HTML: no addresses, the page's colours.
 
     Args:
-        figure: Drawn in INK and ACCENT alone, or in colours for light and dark pages.
+        figure: Drawn only in INK and ACCENT, or in colours for light and dark pages.
         title: What a screen reader calls it.
     """
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     for text in figure.findobj(Text):
-        text.set_parse_math(False)  # $ in a name begins no formula
+        text.set_parse_math(False)  # $ in a name starts no formula
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "deml_tf"}):
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     text = buffer.getvalue()
@@ -180,10 +180,10 @@ def svg(figure: Figure, title: str) -> Markup:
 
 
 def short(name: str) -> str:
-    """Return a name as it is, or its beginning where it is too long for a chart.
+    """Return a name as it is, or its beginning if it is too long for a chart.
 
     Args:
-        name: Printable.
+        name: A printable name.
     """
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 

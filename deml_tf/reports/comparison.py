@@ -14,7 +14,7 @@ from deml_tf.reports import drawing, tables
 from deml_tf.reports.charts import bars
 from deml_tf.reports.page import write_page
 
-_LEAST = 5  # characters of a column of numbers
+_LEAST = 5  # characters, at least, of a column of numbers
 
 
 def comparison_rows(results: Mapping[str, Mapping[str, Any]]) -> tables.Rows:
@@ -40,8 +40,8 @@ def write_comparison(
     Args:
         path: The file to write.
         rows: Name and results of each run. A row's scores are its "test", or its
-            "frozen" where it has no test.
-        links: For a name its report's file; the page links it relative to `path`.
+            "frozen" if it has no test.
+        links: Report files by name; the page links them relative to `path`.
         warnings: Sentences, without a full stop, on what cannot be compared.
     """
     columns, cells, best = _comparison(rows)
@@ -99,7 +99,7 @@ def comparison_table(rows: tables.Rows) -> Table:
 def _comparison(
     rows: tables.Rows,
 ) -> tuple[list[str], list[list[str]], list[list[bool]]]:
-    """Column names, the rows' cells, and which of them are the best of a column."""
+    """Return column names, the rows' cells, and which are the best of a column."""
     scores = [tables.scores(results) for _, results in rows]
     columns = [column for column in tables.columns(scores) if column[0] != "nmi"]
     cells, best = [], []
@@ -124,7 +124,7 @@ def _comparison(
 def _frozen_starts(
     results: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """One row for each frozen start: runs that share it share the row."""
+    """Yield one row for each frozen start: runs that share it share the row."""
     starts: dict[Any, list[str]] = {}
     for name, result in results.items():
         if not result["frozen"]:

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw
 
 Mark = Literal["query", "hit", "miss"]
 
-# Okabe and Ito's palette, told apart by colour-blind readers: one colour a scale.
+# Okabe and Ito's palette, for colour-blind readers too: one colour per scale.
 SCALE_COLOURS = (
     (86, 180, 233),
     (230, 159, 0),
@@ -24,7 +24,7 @@ MARK_COLOURS: dict[Mark, tuple[int, int, int]] = {
     "hit": (0, 140, 90),
     "miss": (205, 50, 40),
 }
-# Of a contact sheet: pixels of a frame and around it, and the colour around it.
+# In a contact sheet: pixels of a frame and around it, and the colour around it.
 _FRAME, _GAP, _SPACE = 4, 6, (245, 245, 245)
 
 
@@ -72,7 +72,7 @@ def overlay_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
     """Lay a saliency map over the image it was found on.
 
     The map is stretched to 0..1 and resized bilinearly (half-pixel centres); low
-    places go dark, high places bright.
+    values become dark, high values bright.
 
     Args:
         image: `(h, w, 3)` uint8.
@@ -92,7 +92,7 @@ def overlay_saliency(image: np.ndarray, saliency: np.ndarray) -> np.ndarray:
 
 
 def crop(image: np.ndarray, box: np.ndarray, size: int) -> np.ndarray:
-    """Cuts a box out and resizes it to a square; black beyond the image's border.
+    """Cut a box out and resize it to a square; black beyond the image's border.
 
     Args:
         image: `(h, w, 3)` uint8.
@@ -127,10 +127,10 @@ def thumbnail(image: np.ndarray, size: int) -> np.ndarray:
 def contact_sheet(
     rows: Sequence[Sequence[tuple[np.ndarray, Mark]]], size: int = 96
 ) -> np.ndarray:
-    """Rows of thumbnails in coloured frames.
+    """Draw rows of thumbnails in coloured frames.
 
     A hit's frame is green with a tick, a miss's red with a cross, the query's blue:
-    the sign says it to those who do not see the colour.
+    the sign is for those who do not see the colour.
 
     Args:
         rows: For each row its `(image (h, w, 3) uint8, mark)` from left to right; rows
@@ -200,7 +200,7 @@ def _dashed(
 
 
 def _pixels(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """First and last pixel (x0, y0, x1, y1) of a relative box; None if it has none."""
+    """Return first and last pixel (x0, y0, x1, y1) of a box; None if it has none."""
     if not np.isfinite(box).all():
         return None
     width, height = size

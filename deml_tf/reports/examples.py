@@ -56,7 +56,7 @@ class AttentionExample:
         label: Its class.
         boxes: `(i, 4)`, ymin, xmin, ymax, xmax relative to `image`: what scale i saw.
         saliency: `(i, gh, gw)`, the region rule's map over what scale i saw.
-        crops: `(i, s, s, 3)` uint8, the very pixels scale i saw; None cuts `boxes` out.
+        crops: `(i, s, s, 3)` uint8, the pixels that scale i saw; None cuts out `boxes`.
         truth: `(4,)`, the listed box, or None.
     """
 
@@ -87,7 +87,7 @@ def retrievals(
     Args:
         embeddings: `(n, d)`.
         examples: The n images.
-        seed: Of the choice of queries.
+        seed: Seed of the choice of queries; default 0.
         gallery_embeddings: `(m, d)` of the images that are searched; None if the
             queries themselves are searched.
         gallery: The m images that are searched.
@@ -134,7 +134,7 @@ def attention_examples(
     Args:
         outputs: Dict of arrays from `embed` of an `explainer`.
         examples: The images, in the same order.
-        seed: Of the choice of images.
+        seed: Seed of the choice of images; default 0.
 
     Returns:
         An `AttentionExample` for each image, at most one of each class.
@@ -166,9 +166,9 @@ def write_images(
     """Write boxes, saliency, crops and retrievals as TensorBoard images.
 
     Args:
-        folder: Of the TensorBoard logs.
-        attention: What `attention_examples` gives.
-        found: What `retrievals` gives.
+        folder: Folder of the TensorBoard logs.
+        attention: What `attention_examples` returns.
+        found: What `retrievals` returns.
         step: Training step that the images are shown at.
     """
     with tf.summary.create_file_writer(str(folder)).as_default(step=step):

@@ -1,4 +1,4 @@
-"""One page maker for all reports: one HTML file, images inside, no scripts."""
+"""Writes the pages of all reports: one HTML file, images inside, no scripts."""
 
 import base64
 import functools
@@ -52,7 +52,7 @@ def _environment() -> jinja2.Environment:
 
 
 def data_url(image: Image.Image) -> str:
-    """Return an image as the address of a JPEG that lies in the page itself.
+    """Return an image as a data URL: a JPEG inside the page itself.
 
     Args:
         image: An RGB image.
@@ -61,7 +61,7 @@ def data_url(image: Image.Image) -> str:
 
 
 def encoded_url(encoded: bytes) -> str:
-    """Return a JPEG file as an address.
+    """Return a JPEG file as a data URL.
 
     Args:
         encoded: Its bytes.
@@ -81,7 +81,7 @@ def jpeg(image: Image.Image) -> bytes:
 
 
 def _shown(value: Any) -> Any:
-    """Make a text printable; charts and other markup of ours stay as they are."""
+    """Make a text printable; charts and our other markup stay as they are."""
     is_text = isinstance(value, str) and not isinstance(value, Markup)
     return printable(value) if is_text else value
 

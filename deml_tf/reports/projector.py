@@ -1,4 +1,4 @@
-"""Looking at an embedding: files for TensorBoard's projector, and a map on a page."""
+"""Views of an embedding: files for TensorBoard's projector, and a map on a page."""
 
 import io
 import re
@@ -21,7 +21,7 @@ Lay = Callable[[np.ndarray, int], np.ndarray]
 MOST = 5000  # images; TensorBoard and t-SNE are slow beyond
 _SPRITE = 8192  # largest side of a sprite in pixels, as TensorBoard reads it
 _TILE = 64  # largest side of an image in it
-_COLOURED = 12  # classes of most images
+_COLOURED = 12  # classes with the most images
 _CONFIG = """\
 embeddings {{
   tensor_name: "embedding"
@@ -50,15 +50,15 @@ def write_projector(
     Hinton, JMLR 2008), the largest classes in colours.
 
     Args:
-        folder: Where to; it is made.
+        folder: Where to write; it is made if missing.
         embeddings: (n, d), of length one.
         examples: n images.
-        seed: Of the choice of 5,000 images, where there are more, and of t-SNE.
-        layout: What was embedded of an image and its place among the n; None, the
-            default, where it was the image itself.
+        seed: Seed of the choice of 5,000 images, if there are more, and of t-SNE.
+        layout: Function from an image and its index among the n to what was embedded;
+            None, the default, if that was the image itself.
 
     Returns:
-        How many images were taken.
+        The number of images that were taken.
     """
     chosen = np.arange(len(examples))
     if len(chosen) > MOST:
@@ -75,7 +75,7 @@ def write_projector(
     write_atomically(folder / "projector_config.pbtxt", config.encode())
     picture = io.BytesIO()
     sprite.save(picture, "PNG")
-    # Hidden, so that it is no image of a class where the folder is among the images.
+    # Hidden, so that it does not count as an image if the folder is among images.
     write_atomically(folder / ".sprite.png", picture.getvalue())
     labels = [e.label for e in examples]
     write_page(
@@ -88,11 +88,11 @@ def write_projector(
 
 
 def flattened(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Bring embeddings to two dimensions by t-SNE of their cosine distances.
+    """Reduce embeddings to two dimensions by t-SNE of their cosine distances.
 
     Args:
         embeddings: (n, d), of length one.
-        seed: Of t-SNE.
+        seed: Seed of t-SNE; default 0.
 
     Returns:
         (n, 2); zeros for one image.
@@ -110,11 +110,11 @@ def flattened(embeddings: np.ndarray, seed: int = 0) -> np.ndarray:
 def make_sprite(
     examples: Sequence[Example], chosen: np.ndarray, layout: Lay | None = None
 ) -> tuple[int, Image.Image]:
-    """Draw images on one, row by row, each made square.
+    """Draw images into one, row by row, each made square.
 
     Args:
         examples: n images.
-        chosen: Places of those that are drawn.
+        chosen: Indices of those that are drawn.
         layout: As in `write_projector`.
 
     Returns:
@@ -133,7 +133,7 @@ def make_sprite(
 
 @in_default_style
 def _map(places: np.ndarray, labels: Sequence[str]):
-    """Draw the places, the classes of most images in colours."""
+    """Draw the points, the classes with the most images in colours."""
     names, numbers, counts = np.unique(
         [*labels], return_inverse=True, return_counts=True
     )
@@ -156,5 +156,5 @@ def _map(places: np.ndarray, labels: Sequence[str]):
 
 
 def _cell(text: str) -> str:
-    """Return a text without what separates cells and lines, or is no character."""
+    """Return a printable text without what separates cells and lines."""
     return printable(re.sub(r"\s", " ", text))

@@ -5,7 +5,7 @@ from typing import Any
 
 from deml_tf.reports import drawing, tables
 
-MEASURES = {  # of object attention, and the heads of their columns
+MEASURES = {  # of object attention, and the headings of their columns
     "side": "box side",
     "side_deviation": "its deviation",
     "side_correlation": "correlation with the listed side",
@@ -80,7 +80,7 @@ def _pair(model: Mapping[str, Any]) -> str | None:
 
 
 def _flat(counts: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Flatten nested counts to one list; names are joined by blanks."""
+    """Flatten nested counts into one list; names are joined by blanks."""
     flat = []
     for key, value in counts.items():
         name = f"{prefix}{key}".replace("_", " ")
@@ -146,7 +146,7 @@ def learner_facts(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _found(attention: Mapping[str, Any]) -> list[str]:
-    """Return the measures that there are, in the order of the table."""
+    """Return the measures that are present, in the order of the table."""
     return [key for key in MEASURES if attention.get(key) is not None]
 
 

@@ -16,12 +16,12 @@ _ROLES = {"train": "Seen", "validation": "Validation", "test": "Unseen"}
 def score_tables(
     scores: Mapping[str, Any], classes: int, split: str = "test"
 ) -> Iterator[Table]:
-    """Yield the tables of an evaluation, of what was scored.
+    """Yield the tables of what an evaluation scored.
 
     Args:
-        scores: What `deml_tf.retrieval.scoring.score` gives or a part of it, with
-            `classes` and, where they were probed, `attributes`.
-        classes: Lines of the class table.
+        scores: What `deml_tf.retrieval.scoring.score` returns or a part of it, with
+            `classes` and, if they were probed, `attributes`.
+        classes: Number of lines of the class table.
         split: Which images were scored: train, validation or test.
     """
     scored = f"{_ROLES[split]} classes"
@@ -39,7 +39,7 @@ def summary_table(scores: Mapping[str, Any], title: str) -> Table:
     """Return the metrics of the whole embedding and of each scale alone.
 
     Args:
-        scores: What `deml_tf.retrieval.scoring.score` gives.
+        scores: What `deml_tf.retrieval.scoring.score` returns.
         title: Which classes were scored.
     """
     joined = scores["joined"]
@@ -63,7 +63,7 @@ def class_table(classes: Sequence[Mapping[str, Any]], count: int) -> Table:
     """Return the classes with the lowest Recall@1.
 
     Args:
-        classes: What `deml_tf.retrieval.metrics.per_class` gives.
+        classes: What `deml_tf.retrieval.metrics.per_class` returns.
         count: How many to show.
     """
     hardest = sorted(classes, key=lambda row: row["recall_at_1"])[:count]
@@ -80,7 +80,7 @@ def attention_table(attention: Mapping[str, Any]) -> Table:
     """Return what object attention found, scale by scale.
 
     Args:
-        attention: What `deml_tf.retrieval.attention_scores.score_attention` gives.
+        attention: What `deml_tf.retrieval.attention_scores.score_attention` returns.
     """
     measures = [key for key in MEASURES if attention[key] is not None]
     table = tables.plain_table(MEASURES[key] for key in measures)
@@ -97,7 +97,7 @@ def attribute_table(attributes: Mapping[str, Mapping[str, Any]], scored: str) ->
     """Return how well each attribute is read from each part.
 
     Args:
-        attributes: What `deml_tf.retrieval.probes.probe_attributes` gives.
+        attributes: What `deml_tf.retrieval.probes.probe_attributes` returns.
         scored: Which classes were scored.
     """
     parts = next(iter(attributes.values()))["parts"] if attributes else []

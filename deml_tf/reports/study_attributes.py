@@ -21,14 +21,14 @@ def attribute_tables(
     """Return what linear probes read of each attribute.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
 
     Returns:
-        Of four tables, none without probes, a heading, titles, and names and cells of
-        the lines: what the whole embedding shows, after chance and the frozen start
-        (of most variants, then of those where it differs); its differences to the
-        frozen start and to the reference, bold where their interval does not hold 0;
-        and what a learner's part shows, the mean over all parts.
+        The heading, the titles, and the lines' names and cells of each of four tables
+        (of none without probes): what the whole embedding shows, after chance and the
+        frozen start (that of most variants, then those that differ); its differences
+        to the frozen start and to the reference, bold if their interval excludes 0; and
+        what a learner's part shows, the mean over all parts.
     """
     names = dict.fromkeys(
         name.split("/")[1]
@@ -72,7 +72,7 @@ def attribute_tables(
 def _common_lines(
     rows: Sequence[Row], attributes: Sequence[str], title: str, what: str
 ) -> Iterator[tuple[str, list[Cell]]]:
-    """Yield a line of what most rows say, and one of each that others say."""
+    """Yield a line of what most rows say, and one for whatever else rows say."""
     lines: dict[tuple[str, ...], list[str]] = {}
     for row in rows:
         texts = (mean_text(row, f"{ATTRIBUTES}/{name}/{what}") for name in attributes)

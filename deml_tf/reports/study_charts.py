@@ -22,12 +22,12 @@ def dots(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     """Draw each variant's mean with its interval, and a dot for each seed.
 
     Args:
-        rows: Of the study, from top to bottom.
-        number: Which of the runs' numbers.
+        rows: Rows of the study, from top to bottom.
+        number: Which of the runs' numbers to draw.
         label: What it is called.
 
     Returns:
-        The chart; None where no run has the number.
+        The chart; None if no run has the number.
     """
     return _dots(
         rows,
@@ -41,12 +41,12 @@ def differences(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     """Draw each variant's paired differences to its reference around 0.
 
     Args:
-        rows: Of the study; those without a reference are left out.
-        number: Which of the runs' numbers.
+        rows: Rows of the study; those without a reference are left out.
+        number: Which of the runs' numbers to draw.
         label: What it is called.
 
     Returns:
-        The chart; None where no run has a difference.
+        The chart; None if no run has a difference.
     """
     values = {row.name: row.values(number) for row in rows}
 
@@ -71,12 +71,12 @@ def against_cost(rows: Sequence[Row], number: str, label: str) -> Markup | None:
     """Draw a number's means and intervals over the GMAC of an image.
 
     Args:
-        rows: Of the study.
-        number: Which of the runs' numbers.
+        rows: Rows of the study.
+        number: Which of the runs' numbers to draw.
         label: What it is called.
 
     Returns:
-        The chart, each variant labelled; None where all cost the same.
+        The chart, each variant labelled; None if all cost the same.
     """
     drawn = [row for row in rows if {number, "gmacs"} <= row.means.keys()]
     if len({round(row.means["gmacs"].mean, 6) for row in drawn}) < 2:
@@ -102,7 +102,7 @@ def learning_curves(rows: Sequence[Row]) -> list[tuple[str, Markup]]:
     The mean of its reference is dashed.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
 
     Returns:
         Names and charts of the variants that were validated.

@@ -25,13 +25,13 @@ _PROBES = (
 
 
 class StudyFacts(NamedTuple):
-    """What a page tells of a study beside its scores.
+    """What the page of a study says besides its scores.
 
     Attributes:
         title: Its name.
         command: What was typed.
         common: Flags of all variants.
-        seeds: Of each variant.
+        seeds: Seeds of each variant.
         left: Names of the runs that are not done yet.
         failed: Names of the runs that failed.
         warnings: Sentences, without a full stop, on what cannot be compared.
@@ -53,9 +53,9 @@ def write_study(
 
     Args:
         path: The file to write.
-        rows: What the runs of each variant say. Once any variant has runs, those
+        rows: Results of the runs of each variant. Once any variant has runs, those
             without are left out.
-        study: What the study is.
+        study: Facts about the study.
     """
     rows = [row for row in rows if row.runs] or rows
     titles, cells = main_cells(rows)

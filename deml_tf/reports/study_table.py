@@ -28,7 +28,7 @@ class Cell(NamedTuple):
     is_bold: bool = False
 
 
-# Titles, and of each column which number, with how many digits and with an interval.
+# By the title of a column: which number, and with how many digits.
 _COSTS = {
     "GMAC": ("gmacs", 2),
     "parameters": ("parameters", 0),
@@ -46,11 +46,11 @@ _ATTENTION = {
     "views without a region": "object_attention/fallback_share",
     **{title: f"object_attention/{key}" for key, title in MEASURES.items()},
 }
-# Of a layout, beside the images as they are: all but the sides of boxes.
+# For layouts, and for the images as they are: all but the sides of boxes.
 _OF_LAYOUT = {
     title: number for title, number in _ATTENTION.items() if "/side" not in number
 }
-# Of numbers by scale there is one for each.
+# Numbers by scale are shown for each scale.
 DIAGNOSTICS = {
     **_ATTENTION,
     "cosine of learners": "learners/cosine",
@@ -64,10 +64,10 @@ DIAGNOSTICS = {
 def main_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     """Return titles and cells of the main table, without the variants' names.
 
-    Differences whose interval does not hold 0 are bold.
+    Differences whose interval does not contain 0 are bold.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
     """
     titles = ["n", "compared with", "Recall@1", "R@1 difference", "MAP@R"]
     titles += ["MAP@R difference", "R-precision"]
@@ -88,7 +88,7 @@ def cost_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     """Return titles and cells of what the variants cost.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
     """
     columns = {
         title: [mean_text(row, number, digits) for row in rows]
@@ -106,7 +106,7 @@ def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     """Return titles and cells of the table of seen and unseen classes.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
 
     Returns:
         Only the columns that any row has.
@@ -121,13 +121,13 @@ def seen_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
 
 
 def diagnostic_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
-    """Return titles and cells of what tells how the scores came about.
+    """Return titles and cells of what explains how the scores came about.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
 
     Returns:
-        Only the columns that any row has; means, those by scale one after the other.
+        Only the columns that any row has; means, with those by scale side by side.
     """
     return _not_empty(
         {
@@ -139,10 +139,10 @@ def diagnostic_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
 
 
 def layout_cells(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
-    """Return titles and cells of what becomes of attention where images change.
+    """Return titles and cells of Recall@1 and attention on images laid out anew.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
 
     Returns:
         Only the columns that any row has, and none without layouts.
@@ -185,7 +185,7 @@ def study_table(rows: Sequence[Row]) -> Table:
     """Return the table of a study for the terminal.
 
     Args:
-        rows: Of the study.
+        rows: Rows of the study.
     """
     titles = ["n", "Recall@1", "difference", "to", "MAP@R", *_COSTS]
     table = tables.plain_table(titles)
@@ -208,7 +208,7 @@ def with_half(found: Estimate | None, row: Row, sign: str = "") -> str:
 
     Args:
         found: The estimate; None is a dash.
-        row: Whose it is: of fewer seeds than those of the row, their number is added.
+        row: Its row; if the estimate has fewer seeds than the row, n is added.
         sign: "+" to write the sign of the mean, too.
     """
     if found is None:
@@ -219,27 +219,27 @@ def with_half(found: Estimate | None, row: Row, sign: str = "") -> str:
 
 
 def difference_cell(row: Row, number: str) -> Cell:
-    """Write the paired difference of a number, bold if its interval does not hold 0.
+    """Write the paired difference of a number, bold if its interval excludes 0.
 
     Args:
-        row: Of the study.
-        number: Which.
+        row: A row of the study.
+        number: Which number.
     """
     return signed_cell(row.differences.get(number), row)
 
 
 def signed_cell(found: Estimate | None, row: Row) -> Cell:
-    """Write a difference with its sign, bold if its interval does not hold 0.
+    """Write a difference with its sign, bold if its interval excludes 0.
 
     Args:
         found: The estimate; None is a dash.
-        row: Whose it is.
+        row: Its row.
     """
     return Cell(with_half(found, row, "+"), found is not None and found.excludes_zero)
 
 
 def _revisions(row: Row) -> str:
-    """Name the commits at which the runs were begun, as git shortens them."""
+    """Name the commits at which the runs were started, as git shortens them."""
     found = {run.revision or "unknown" for run in row.runs.values()}
     if found <= {"unknown"}:
         return tables.MISSING
@@ -259,16 +259,16 @@ def mean_text(row: Row, number: str, digits: int = 3) -> str:
     """Write the mean of a number, or a dash.
 
     Args:
-        row: Of the study.
-        number: Which.
-        digits: After the point.
+        row: A row of the study.
+        number: Which number.
+        digits: Digits after the point; default 3.
     """
     found = row.means.get(number)
     return tables.MISSING if found is None else tables.number(found.mean, digits)
 
 
 def _by_scale(row: Row, number: str) -> str:
-    """Write a number, or those of all scales; over learners their mean."""
+    """Write a number, or those of all scales, each the mean over learners."""
     if number in row.means:
         return mean_text(row, number)
     found = _means_by_scale(row, number)

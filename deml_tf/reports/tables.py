@@ -56,10 +56,10 @@ def number(value: Any, digits: int = 3) -> str:
 def plain_table(titles: Iterable[str]) -> Table:
     """Return a table without rows for the terminal, names in its first column.
 
-    Where the terminal is narrow, cells go on in the next line: nothing is cut off.
+    On a narrow terminal cells are wrapped: nothing is cut off.
 
     Args:
-        titles: Of the columns after the names.
+        titles: Titles of the columns after the names.
     """
     table = Table(box=rich.box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", overflow="fold")

@@ -14,12 +14,12 @@ def thumbnail_of(encoded: bytes, side: int) -> Image.Image | None:
     """Decode an image at a small size.
 
     Args:
-        encoded: The image's file; any bytes at all.
+        encoded: The image's file; any bytes are allowed.
         side: Pixels of the longer side, at most.
 
     Returns:
-        An upright RGB image; None if the file is no image, or one that would take too
-        much memory or time.
+        An upright RGB image; None if the file is not an image, or would take too much
+        memory or time.
     """
     if refusal(encoded):
         return None
@@ -30,7 +30,7 @@ def thumbnail_of(encoded: bytes, side: int) -> Image.Image | None:
             image.draft("RGB", (2 * side, 2 * side))
             small = grey(image) if image.mode.startswith("I") else image
             small = upright(small.convert("RGB"), turn)
-    except Exception:  # Pillow's parsers raise a dozen kinds on damaged files
+    except Exception:  # Pillow raises a dozen kinds of errors on damaged files
         return None
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     return small
