@@ -62,7 +62,7 @@ def main(arguments):
 
 
 def table(rows):
-    """The rows as a table."""
+    """Return the rows as a table."""
     result = Table("benchmark", "row", "median", "range", "ratio", "over")
     for row in rows:
         low_high = f"{row.spread[0]:.3g} to {row.spread[1]:.3g}" if row.spread else ""

@@ -45,7 +45,7 @@ def begin(images: Path, output: Path) -> subprocess.Popen:
 
 
 def whole(images: Path, output: Path) -> tuple[float, float]:
-    """Embed, undisturbed; return seconds and the peak memory in MiB."""
+    """Embed without interruption; return seconds and the peak memory in MiB."""
     began = time.perf_counter()
     process = begin(images, output)
     _, status, usage = os.wait4(process.pid, 0)
@@ -56,12 +56,12 @@ def whole(images: Path, output: Path) -> tuple[float, float]:
 
 
 def shards(output: Path) -> int:
-    """Count the whole shards."""
+    """Count the complete shards."""
     return len(list(output.glob("shard_*.parquet")))
 
 
 def killed(images: Path, output: Path, total: int) -> list[int]:
-    """Embed, killed twice; return after how many shards."""
+    """Embed, killed twice; return the numbers of shards at each kill."""
     found = []
     for share in KILLED_AT:
         process = begin(images, output)
@@ -75,7 +75,7 @@ def killed(images: Path, output: Path, total: int) -> list[int]:
 
 
 def bare(encoded: list[bytes]) -> float:
-    """Images a second of the export called on bytes in memory."""
+    """Return images per second of the export called on bytes in memory."""
     served = ServedExport(read_export(FLAGS.export))
     served(encoded[:BATCH])
     began = time.perf_counter()

@@ -12,7 +12,7 @@ PRECISIONS = ("float32", "bfloat16")
 
 
 def measure(repeats: int) -> list[Row]:
-    """The ceiling in both precisions, in GFLOP/s.
+    """Measures the ceiling in both precisions, in GFLOP/s.
 
     Args:
         repeats: Timed runs of each.
@@ -38,7 +38,7 @@ def measure(repeats: int) -> list[Row]:
 
 
 def convolution_ceiling(precision: str) -> tuple[float, Callable[[], object]]:
-    """The 3 x 3 convolution that others are compared with.
+    """Returns the 3 x 3 convolution that others are compared with.
 
     Args:
         precision: "float32" or "bfloat16".

@@ -28,7 +28,7 @@ def measure(repeats: int) -> list[Row]:
     """Reads, splits and draws the first batch in fresh processes.
 
     Args:
-        repeats: Processes.
+        repeats: Number of processes.
     """
     with tempfile.TemporaryDirectory() as folder:
         lay_out(Path(folder))
@@ -65,7 +65,7 @@ def _rows(
     size: str,
     figures: dict[str, tuple[str, float | None]],
 ) -> list[Row]:
-    """One row a figure: its name, its unit and what it may cost at most."""
+    """Returns a row per figure: its name, its unit and what it may cost at most."""
     rows = []
     for name, (unit, bound) in figures.items():
         values = [one[name] for one in found]
@@ -85,7 +85,7 @@ def _rows(
 
 
 def lay_out(folder: Path) -> None:
-    """A list of so many images, all of them links to one."""
+    """Writes a list of `EXAMPLES` images, all of them links to one."""
     pixels = np.random.default_rng(0).integers(0, 256, (375, 500, 3), np.uint8)
     Image.fromarray(pixels).resize((500, 375)).save(folder / "one.jpg", quality=90)
     for number in range(FOLDERS):
@@ -100,7 +100,7 @@ def lay_out(folder: Path) -> None:
 
 
 def _once(folder: str) -> dict[str, float]:
-    """In a process of its own, so that the memory is the index's alone."""
+    """Runs in a process of its own, so that the memory is only the index's."""
     before, start = resident(), time.perf_counter()
     split = zero_shot_split(read_examples(DataConfig("list", folder)))
     labels, _ = class_ids(split.train)
@@ -122,11 +122,11 @@ def _once(folder: str) -> dict[str, float]:
 
 
 def _table() -> dict[str, float]:
-    """In a process of its own: the table of many classes and its batches."""
+    """Runs in a process of its own: the table of many classes and its batches."""
     rng = np.random.default_rng(0)
     more = rng.integers(0, PRODUCT_CLASSES, PRODUCTS - 2 * PRODUCT_CLASSES)
     labels = np.concatenate([np.tile(np.arange(PRODUCT_CLASSES), 2), more])
-    tf.zeros([])  # TensorFlow's own start is not the table's
+    tf.zeros([])  # TensorFlow's start does not count
     before, start = resident(), time.perf_counter()
     table = BatchTable(labels, 65, 2)
     memory = resident() - before

@@ -1,4 +1,4 @@
-"""Power laws fitted to measured figures: with what exponent a cost grows."""
+"""Power laws fitted to measured figures: the exponent with which a cost grows."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,13 +54,13 @@ def power_law(sizes: Sequence[float], values: Sequence[float]) -> PowerLaw:
 def exponent_row(
     group: str, name: str, sizes: Sequence[float], values: Sequence[float]
 ) -> Row:
-    """The row of a fitted exponent; its range is one standard error to each side.
+    """Returns the row of a fitted exponent; its range is one standard error each way.
 
     Args:
         group: The benchmark it belongs to.
-        name: Of the row.
+        name: Name of the row.
         sizes: As `power_law` takes them.
-        values: One a size.
+        values: One per size.
     """
     law = power_law(sizes, values)
     spread = (law.exponent - law.error, law.exponent + law.error)

@@ -1,4 +1,4 @@
-"""How time and memory grow with scales, learners, batch, image and pairs."""
+"""How time and memory grow with scales, learners, batch, image size and pairs."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -20,8 +20,8 @@ class Point:
     """A model and its batch: EfficientNet-Lite0 of half the width.
 
     Attributes:
-        scales: I.
-        learners: J.
+        scales: Number of scales, I.
+        learners: Number of learners, J.
         batch_size: Images of a step.
         input_size: Their sides, in pixels.
     """
@@ -32,7 +32,7 @@ class Point:
     input_size: int = 96
 
     def __str__(self) -> str:
-        """As the rows name it."""
+        """Return its name in the rows."""
         return (
             f"DeML({self.scales},{self.learners}), batch {self.batch_size}, "
             f"{self.input_size} pixels"
@@ -51,15 +51,15 @@ KINDS = ("training step", "forward pass")
 
 
 def measure(repeats: int) -> list[Row]:
-    """Each axis by itself around DeML(2,2), and the pair loss alone.
+    """Measures each axis separately around DeML(2,2), and the pair loss alone.
 
     Time is the median of calls in turns, all points in one process. Memory is the
     resident size at its peak in the second call, less what a fresh process held once
     the model was built and traced: activations and gradients, what the first call
     leaves behind (optimised graphs, packed weights, threads' buffers), but not the
     weights and their optimizer's moments. The training step comes after the forward
-    pass in that process. Exponents are slopes over the whole axis, so parts that do
-    not grow (weights' updates, the start of every operation) flatten them. The
+    pass in that process. Exponents are slopes over the whole axis, so costs that do not
+    grow (weights' updates, the start of every operation) make them smaller. The
     embedding has 512 numbers throughout. Takes about eight minutes.
 
     Args:
@@ -113,7 +113,7 @@ def _time_row(name: str, seconds: list[float]) -> Row:
 
 
 def _peaks(point: Point) -> dict[str, int]:
-    """In a process of its own: bytes over what it held before the first call."""
+    """Runs in a process of its own; returns bytes above those before the first call."""
     calls = _calls(point)
     before = resident()
     peaks = {}
@@ -124,7 +124,7 @@ def _peaks(point: Point) -> dict[str, int]:
 
 
 def _calls(point: Point) -> dict[str, Callable[[], object]]:
-    """Traced functions without arguments that wait for their results, by kind."""
+    """Returns traced functions that wait for their results, by kind."""
     model: dict[str, Any] = asdict(point) | {"width": 0.5}
     step, (images, labels) = training_step(**model)
     del model["batch_size"]
@@ -140,7 +140,7 @@ def _calls(point: Point) -> dict[str, Callable[[], object]]:
 
 
 def _pair_loss(repeats: int) -> list[Row]:
-    """Binomial deviance of a batch and its gradient."""
+    """Measures the binomial deviance of a batch and its gradient."""
     numbers = np.random.default_rng(0)
 
     @tf.function(autograph=False)

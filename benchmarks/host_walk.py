@@ -1,7 +1,7 @@
 """Object attention as the authors' release runs it: image by image, on the host.
 
-What `benchmarks.walk` compares with. Numpy and OpenCV, a Python loop over the images,
-each image's own work in matrix operations and OpenCV's.
+This is what `benchmarks.walk` compares with: a Python loop over the images, with matrix
+operations of NumPy and functions of OpenCV for each.
 """
 
 import cv2
@@ -13,7 +13,7 @@ def location_kernel(side: int, epsilon: float = 0.15) -> np.ndarray:
 
     Args:
         side: Rows, and columns, of the grid.
-        epsilon: Width of the kernel as a part of the side.
+        epsilon: Width of the kernel as a fraction of the side.
 
     Returns:
         (n, n) float32, n = side * side.
@@ -28,7 +28,7 @@ def host_map(features: np.ndarray, kernel: np.ndarray, steps: int = 10) -> np.nd
 
     Args:
         features: (h, w, c) float32.
-        kernel: (h * w, h * w), of `location_kernel`.
+        kernel: (h * w, h * w), from `location_kernel`.
         steps: Number of steps.
 
     Returns:
@@ -38,7 +38,7 @@ def host_map(features: np.ndarray, kernel: np.ndarray, steps: int = 10) -> np.nd
     nodes = features.reshape(h * w, channels)
     gram = nodes @ nodes.T
     square = np.diagonal(gram)
-    # Several times as fast as the differences themselves, (n, n, c) of them.
+    # Several times as fast as computing all differences, (n, n, c).
     square = square[:, None] + square - 2.0 * gram
     weights = np.sqrt(np.maximum(square, 0.0)) * kernel
     chain = weights / weights.sum(axis=0)
@@ -49,11 +49,11 @@ def host_map(features: np.ndarray, kernel: np.ndarray, steps: int = 10) -> np.nd
 
 
 def host_box(saliency: np.ndarray, size: int) -> tuple[int, int, int, int]:
-    """Cuts the square around the largest region of one map.
+    """Finds the square around the largest region of one map.
 
     Args:
         saliency: (h, w) float32.
-        size: Side in pixels of the image the map is read as.
+        size: Side in pixels of the image that the map is resized to.
 
     Returns:
         ymin, xmin, ymax, xmax in pixels, the last two one past the end.
@@ -63,7 +63,7 @@ def host_box(saliency: np.ndarray, size: int) -> tuple[int, int, int, int]:
     image = cv2.resize(levels, (size, size), interpolation=cv2.INTER_LINEAR)
     mask = (image > image.mean()).astype("uint8")
     _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()  # 0 is the ground
+    largest = 1 + stats[1:, cv2.CC_STAT_AREA].argmax()  # 0 is the background
     x, y, width, height = stats[largest, :4]
     side = (width + height) / 2.0
     ymin, xmin = y + (height - side) / 2.0, x + (width - side) / 2.0
@@ -84,7 +84,7 @@ def host_attention(
 
     Returns:
         (b, size, size, 3) float32, the cut images; (b, 4) integers, their boxes in
-        pixels, as `host_box` gives them.
+        pixels, as `host_box` returns them.
     """
     size = images.shape[1]
     kernel = location_kernel(features.shape[1])

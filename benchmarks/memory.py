@@ -1,4 +1,4 @@
-"""How much memory a piece of work takes: what the process held at its peak."""
+"""The memory that a piece of work takes: what the process held at its peak."""
 
 import multiprocessing
 import os
@@ -10,10 +10,10 @@ MEGABYTE = 10**6
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Calls a function of a module in a process of its own, and gives its result.
+    """Calls a function of a module in a process of its own, and returns its result.
 
     Args:
-        function: Found by its name again in the new process.
+        function: The new process finds it again by its name.
         *arguments: What it is called with.
     """
     context = multiprocessing.get_context("spawn")
@@ -22,16 +22,16 @@ def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory now."""
+    """Returns the bytes of this process that are in memory now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def peak_of(work: Callable[[], object]) -> int:
-    """Bytes of this process that were in memory at the most while some work ran.
+    """Returns the most bytes of this process that were in memory during some work.
 
-    The kernel's own record, put back to the present before the work. Unlike
-    `ru_maxrss` it does not begin with what the parent process held.
+    This is the kernel's own record, reset to the present before the work. Unlike
+    `ru_maxrss` it does not start from what the parent process held.
 
     Args:
         work: Called once.

@@ -1,4 +1,4 @@
-"""Training steps of the models that are timed, on images that lie ready."""
+"""Training steps of the models that are timed, on images in memory."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,10 +18,10 @@ GOOGLENET = {"backbone": "googlenet"}
 def training_step(
     batch_size: int, **model: Any
 ) -> tuple[Callable[[Any, Any], Any], tuple[tf.Tensor, tf.Tensor]]:
-    """A traced training step and a batch for it.
+    """Returns a traced training step and a batch for it.
 
     Args:
-        batch_size: Images of a step, two a class.
+        batch_size: Images of a step, two per class.
         **model: Arguments of `build_deml`.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Training steps and forward passes: achieved FLOP/s, and against PyTorch.
+"""Training steps and forward passes: achieved FLOP/s, and times against PyTorch's.
 
 PyTorch's side, `benchmarks.torch_twin`, runs in an environment of its own (`make
-torch`), in a process that waits while ours computes; the faster of its eager and its
-compiled mode is the opponent. Without that environment its rows are left out.
+torch`), in a process that waits while ours computes; ours is compared with the faster
+of its eager and compiled modes. Without that environment its rows are left out.
 """
 
 import contextlib
@@ -37,9 +37,9 @@ Run = Callable[[], object]
 
 
 def measure(repeats: int) -> list[Row]:
-    """Every network, forward and training, in both precisions.
+    """Measures every network, forward and training, in both precisions.
 
-    Each network has a process of its own, for what earlier ones leave behind in
+    Each network has a process of its own, as what earlier ones leave behind in
     TensorFlow's caches slows later ones down, by a fifth in the worst case seen.
 
     Args:
@@ -91,7 +91,7 @@ def _compare(asked, model, workers, repeats):
                 f"The twin of {asked} has {theirs} parameters, not {count}."
             )
         runs[mode] = lambda worker=worker: worker({"run": True})
-    # Single forward passes, some of 20 ms, differ by more than what is to be seen.
+    # Single forward passes, some of 20 ms, vary more than the differences of interest.
     turns = repeats if what == "train" else 5 * repeats
     seconds = interleaved(runs, turns, settle=1)
     median = {name: statistics.median(times) for name, times in seconds.items()}
@@ -142,7 +142,7 @@ def _infer(options: dict[str, Any]) -> tuple[float, int, Run]:
     side = core.input.shape[1]
     noise = np.random.default_rng(0).uniform(0, 255, (BATCH, side, side, 3))
     images = tf.constant(noise, tf.float32)
-    # Without the last scale's walk, whose box nothing is cut to.
+    # Without the last scale's walk, whose box is not used for a crop.
     model = keras.Model(core.input, core.output["embedding"])
     forward = inference(model)()
     giga = BATCH * gmacs(model, side, side, 3)
@@ -151,7 +151,7 @@ def _infer(options: dict[str, Any]) -> tuple[float, int, Run]:
 
 @contextlib.contextmanager
 def _worker() -> Iterator[Callable[[dict[str, Any]], dict[str, Any]]]:
-    """PyTorch's process; give it a request, get its answer."""
+    """Starts PyTorch's process; gives a function from a request to its answer."""
     process = subprocess.Popen(
         [str(TORCH), "-m", "benchmarks.torch_twin.worker"],
         cwd=ROOT,

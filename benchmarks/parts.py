@@ -1,12 +1,12 @@
-"""What each part of a training step costs, each run alone on inputs that lie ready.
+"""What each part of a training step costs, each run alone on inputs in memory.
 
 A part is timed for the first scale and counts for as many scales as have it. The sum
-of the parts is near the whole step, not equal to it. The whole has what no part has:
-pooling, projection and normalisation of the learners' parts, composed boxes, means of
-the losses, and everything that the forward pass must keep in memory for the backward
-one. The parts have what the whole has not: each starts alone, where the step has the
-next operation, of another scale as well, fill a core that is idle. Input is no part of
-the sum: a batch is read while the step before it computes.
+of the parts is near the whole step, not equal to it. Only the whole includes pooling,
+projection and normalisation of the learners' parts, composed boxes, means of the
+losses, and everything that the forward pass must keep in memory for the backward one.
+And only the parts each start alone, where in the step the next operation, also of
+another scale, fills an idle core. Input is not part of the sum: a batch is read while
+the step before it computes.
 """
 
 import statistics
@@ -63,7 +63,7 @@ def _of_model(name: str, repeats: int) -> list[Row]:
     )
     with tempfile.TemporaryDirectory() as folder:
         batches = _batches(Path(folder), model["input_size"])
-        # Alone and last, as it would read while others compute.
+        # Alone and last, since it would read while others compute.
         seconds |= interleaved({"input": lambda: wait(next(batches))}, repeats, 4)
     median = {part: statistics.median(times) for part, times in seconds.items()}
     of_step = median["the whole step"]
@@ -97,7 +97,7 @@ def _of_model(name: str, repeats: int) -> list[Row]:
 
 
 def _parts(trainer: Trainer, core: Any) -> dict[str, tuple[int, Run]]:
-    """Each part: how many times a step has it, and one run of it."""
+    """Returns, for each part, how many times a step has it, and one run of it."""
     lower, gates, upper, attention, zoom = (
         core.get_layer(f"scale1_{name}")
         for name in ("lower", "channel_attention", "upper", "object_attention", "zoom")
@@ -133,7 +133,7 @@ def _parts(trainer: Trainer, core: Any) -> dict[str, tuple[int, Run]]:
 
 
 def _both_ways(layer: Any, inputs: tf.Tensor, to_input: bool = True) -> Run:
-    """Forward, and backward to the weights and, where more lies below, the input."""
+    """Runs forward, and backward to the weights and, if `to_input`, the input."""
 
     def last_of(inputs):
         return tf.nest.flatten(layer(inputs, training=True))[-1]
@@ -152,7 +152,7 @@ def _both_ways(layer: Any, inputs: tf.Tensor, to_input: bool = True) -> Run:
 
 
 def _losses(trainer: Trainer, core: Any) -> Run:
-    """All terms, forward, and backward to the parts and the projections."""
+    """Runs all terms forward, and backward to the parts and the projections."""
     parts, pooled = _embeddings(core)
     kernels = [projection.kernels[0] for projection in trainer.projections]
     labels = tf.constant(np.repeat(np.arange(BATCH // 2), 2), tf.int32)
@@ -184,7 +184,7 @@ def _losses(trainer: Trainer, core: Any) -> Run:
 
 
 def _adversary(trainer: Trainer, core: Any) -> Run:
-    """One update of the adversaries."""
+    """Runs one update of the adversaries."""
     parts, _ = _embeddings(core)
     iterations = trainer.decoupling.predictors.optimizer.iterations
 
@@ -197,7 +197,7 @@ def _adversary(trainer: Trainer, core: Any) -> Run:
 
 
 def _optimizer(trainer: Trainer, core: Any) -> Run:
-    """One update of the embedder by gradients that lie ready."""
+    """Runs one update of the embedder by gradients in memory."""
     variables = core.trainable_variables
     gradients = [1e-3 * _noise(*variable.shape) for variable in variables]
 
@@ -210,7 +210,7 @@ def _optimizer(trainer: Trainer, core: Any) -> Run:
 
 
 def _embeddings(core: Any) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Of each scale the learners' parts (b, j, d), and learner 1's features (b, c)."""
+    """Returns the parts (b, j, d) and learner 1's features (b, c) of each scale."""
     parts = tf.math.l2_normalize(_noise(BATCH, *core.output["parts"].shape[1:]), -1)
     pooled = _noise(BATCH, *core.output["pooled"].shape[1:])
     return tf.unstack(parts, axis=1), tf.unstack(pooled, axis=1)
@@ -232,6 +232,6 @@ def _batches(folder: Path, side: int) -> Iterator[Any]:
 
 
 def _noise(*shape: int) -> tf.Tensor:
-    """Not negative, as features and pixels are."""
+    """Returns noise that is not negative, like features and pixels."""
     numbers = np.random.default_rng(0)
     return tf.constant(numbers.random(shape, np.float32))

@@ -1,4 +1,4 @@
-"""Region rules that lost against those of the package, kept to compare with."""
+"""Region rules that lost against those of the package, kept for comparison."""
 
 import keras
 import numpy as np
@@ -13,7 +13,7 @@ from deml_tf.layers.regions import region_boxes
 
 
 def border(h, w):
-    """Whether each position of a map is at its border: (h * w,)."""
+    """Return whether each position of a map is at its border: (h * w,)."""
     rows, columns = np.divmod(np.arange(h * w), w)
     return (rows % (h - 1) == 0) | (columns % (w - 1) == 0)
 
@@ -28,7 +28,7 @@ class Thresholded(keras.layers.Layer):
         self.threshold, self.arguments = threshold, arguments
 
     def call(self, features):
-        """Return the boxes alone."""
+        """Return only the boxes."""
         _, h, w, c = features.shape
         flat = tf.reshape(features, (-1, h * w, c))
         maps = tf.reshape(self.saliency(flat, h, w, **self.arguments), (-1, h, w))
@@ -45,7 +45,7 @@ class Contrast(Thresholded):
 
 
 class Personalised(Thresholded):
-    """The walk, sent back at 15 % of its steps to where the contrast is."""
+    """The walk, which returns in 15 % of its steps to where the contrast is high."""
 
     def saliency(self, flat, h, w):
         """Return (b, h * w)."""
@@ -57,7 +57,7 @@ class Personalised(Thresholded):
 
 
 class Absorbing(Thresholded):
-    """Expected steps, between places that are alike, until the border absorbs."""
+    """Expected number of steps, between similar positions, until the border absorbs."""
 
     def saliency(self, flat, h, w):
         """Return (b, h * w), 0 at the border."""
@@ -73,7 +73,7 @@ class Absorbing(Thresholded):
 
 
 def box_of_mean_maps(means):
-    """The paper's box of one graph for all images.
+    """Return the paper's box, from one graph for all images.
 
     Its distances are the means over classes of those between the positions of a class's
     mean map.

@@ -47,7 +47,7 @@ BATCH = 32
 
 
 def rules(size):
-    """Looks by name: a rule for each look."""
+    """Return the looks by name: a rule for each look."""
     walk = partial(ObjectAttention, resolution=size)
     return {
         "walk (the paper's)": [walk()],
@@ -72,7 +72,7 @@ class Frozen:
 
     Args:
         size: Side of a view in pixels.
-        stride: Of the maps that the rules read; crops are described at stride 32.
+        stride: Stride of the maps that the rules read; that of crops is 32.
     """
 
     def __init__(self, size, stride):
@@ -82,7 +82,7 @@ class Frozen:
         self.cut = tf.function(partial(zoom, size=size))
 
     def network(self, size, stride, choose):
-        """Return a function of views that gives what is chosen of a scale's outputs."""
+        """Return a function from views to what is chosen of a scale's outputs."""
         settings = ModelConfig(
             scales=1,
             learners=1,
@@ -103,7 +103,7 @@ class Frozen:
 
 
 def measure(frozen, examples):
-    """Boxes, pooled features and costs of every rule.
+    """Measure boxes, pooled features and costs of every rule.
 
     Returns:
         Boxes (n, 4) and pooled features (n, c) by name; CPU seconds by name.
@@ -168,12 +168,12 @@ def measure(frozen, examples):
 
 
 def repeated(box, count):
-    """The same box for so many images."""
+    """Return the same box for `count` images."""
     return tf.constant(np.tile(np.array(box, "float32"), (count, 1)))
 
 
 def scores(boxes, pooled, seconds, examples):
-    """One row a rule, as a dict."""
+    """Return one row per rule, as a dict."""
     labels = [e.label for e in examples]
     listed = np.array([e.box for e in examples]) if examples[0].box else None
     whole = unit(pooled["whole image"])
@@ -206,12 +206,12 @@ def scores(boxes, pooled, seconds, examples):
 
 
 def unit(features):
-    """Features of length one."""
+    """Return the features scaled to length one."""
     return features / np.linalg.norm(features, axis=1, keepdims=True)
 
 
 def printed(rows):
-    """The rows as a table."""
+    """Return the rows as a table."""
     result = Table(
         "rule", "side", "corr.", "IoU", "R@1, crop", "with whole", "cost of its looks"
     )

@@ -1,4 +1,4 @@
-"""Exact scoring at the size of Stanford Online Products, over a bare search."""
+"""Exact scoring at the size of Stanford Online Products, against a bare search."""
 
 from collections.abc import Callable
 
@@ -13,17 +13,17 @@ from deml_tf.retrieval import evaluate
 IMAGES, CLASSES, WIDTH = 60_502, 11_316, 512
 SMALLER = (5_000, 20_000)
 RANKS = (1, 10, 100, 1000)
-NOISE = 2.5  # of an image over that of its class's centre
-RATIO, BYTES = 1.3, 10**9  # what scoring may cost: bare searches, memory
+NOISE = 2.5  # deviation of images from their class's centre, over the centres'
+RATIO, BYTES = 1.3, 10**9  # what scoring may cost: in bare searches, in memory
 BLOCK = 4096  # queries of a bare search at a time
 NAMES = ("scoring", "bare FAISS search")
 
 
 def measure(repeats: int) -> list[Row]:
-    """Recall@1, 10, 100 and 1000, R-precision and MAP@R, against the search alone.
+    """Times Recall@1, 10, 100, 1000, R-precision and MAP@R against the bare search.
 
     The search is FAISS's flat one for 1001 neighbours, a block of queries at a time,
-    its results thrown away. Memory is the resident size at its peak, less what the
+    with its results discarded. Memory is the resident size at its peak, less what the
     process held before, which is the embeddings and the libraries. A turn of both
     takes a minute or two, so there are three at most, and two more for the memory.
 
@@ -36,7 +36,7 @@ def measure(repeats: int) -> list[Row]:
     for count in SMALLER:
         scoring = {NAMES[0]: _calls(*problem(count))[NAMES[0]]}
         small[count] = interleaved(scoring, repeats)[NAMES[0]]
-    # A first call's start is little in so long a one: no turn only to warm up.
+    # The start of a first call matters little in such a long one: no warm-up turn.
     seconds = interleaved(_calls(*problem(IMAGES)), repeats, warm_up=0)
     return [
         *_against_the_search(*(seconds[name] for name in NAMES)),
@@ -97,10 +97,10 @@ def _growth(seconds: dict[int, list[float]]) -> list[Row]:
 
 
 def problem(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Unit rows around the centres of classes of about five images, two at least.
+    """Returns unit rows around centres of classes of about five images, at least two.
 
     Args:
-        count: Images.
+        count: Number of images.
 
     Returns:
         `(count, 512)` float32 and `(count,)` class numbers.
@@ -127,7 +127,7 @@ def _calls(rows: np.ndarray, labels: np.ndarray) -> dict[str, Callable[[], objec
 
 
 def _peak(name: str) -> int:
-    """In a process of its own: bytes over what it held with the embeddings."""
+    """Runs in a process of its own; returns bytes above those with the embeddings."""
     call = _calls(*problem(IMAGES))[name]
     before = resident()
     return peak_of(call) - before

@@ -31,10 +31,10 @@ SAME, START = 1 - 1e-4, 300  # least cosine of an image to itself; seconds
 
 
 class Client:
-    """Asks until told to stop, and notes what it got.
+    """Asks until told to stop, and records what it got.
 
     Attributes:
-        seconds: Of the requests that were answered well, by kind.
+        seconds: Times of the requests that were answered correctly, by kind.
         failures: What was wrong with the others.
     """
 
@@ -54,7 +54,7 @@ class Client:
         }
 
     def run(self, stop: threading.Event) -> None:
-        """Ask for one thing after the other."""
+        """Send one request after the other."""
         while not stop.is_set():
             kind = str(self.draws.choice([*self.kinds]))
             row = int(self.draws.choice(self.rows))
@@ -69,7 +69,7 @@ class Client:
                 self.seconds[kind].append(time.perf_counter() - began)
 
     def _upload(self, row: int) -> str:
-        """The image itself is among the five nearest, with a cosine of 1."""
+        """Check that the image itself is among the five nearest, with a cosine of 1."""
         body = Path(self.paths[row]).read_bytes()
         answer = self.session.post(f"{self.url}/api/search?k=5", body, timeout=60)
         answer.raise_for_status()
@@ -80,7 +80,7 @@ class Client:
         return f"it has a cosine of {own} among {results}"
 
     def _row(self, row: int) -> str:
-        """The image itself is left out."""
+        """Check that the image itself is left out."""
         asked = {"row": row, "k": 5}
         answer = self.session.post(f"{self.url}/api/search", json=asked, timeout=60)
         answer.raise_for_status()
@@ -88,7 +88,7 @@ class Client:
         return "" if len({*found} - {row}) == 5 else f"found {found}"
 
     def _get(self, place: str, start: bytes, path: str = "") -> str:
-        """What comes holds `start` at its beginning, or is the file of `path`."""
+        """Check that `start` is in the first 200 bytes, or the file is `path`."""
         answer = self.session.get(self.url + place, timeout=60)
         answer.raise_for_status()
         if path:

@@ -1,4 +1,4 @@
-"""What a served embedder costs from bytes, over its bare forward pass."""
+"""What serving an embedder from bytes costs, against its bare forward pass."""
 
 import tempfile
 from pathlib import Path
@@ -19,7 +19,7 @@ SIDES = (160, 224)
 
 
 def measure(repeats: int) -> list[Row]:
-    """DeML(3,3) on EfficientNet-Lite0, a batch of JPEGs of 500 x 375 pixels.
+    """Times DeML(3,3) on EfficientNet-Lite0, on a batch of JPEGs of 500 x 375 pixels.
 
     Args:
         repeats: Timed calls of each.

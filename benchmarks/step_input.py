@@ -1,4 +1,4 @@
-"""How much of a training step its input costs."""
+"""The share of a training step that its input costs."""
 
 import tempfile
 from pathlib import Path
@@ -23,7 +23,7 @@ MODELS = {
 
 
 def measure(repeats: int) -> list[Row]:
-    """Steps fed by the pipeline against the same steps on a batch that lies ready.
+    """Times steps fed by the pipeline against the same steps on a batch in memory.
 
     Args:
         repeats: Timed steps of each.
@@ -55,7 +55,7 @@ def measure(repeats: int) -> list[Row]:
             def read(batches=batches):
                 return next(batches)[0].numpy()
 
-            # Reading alone comes last: it would empty the pipeline's store for `fed`.
+            # Reading alone comes last: it would empty the pipeline's buffer for `fed`.
             seconds = interleaved({"fed": fed, "bare": bare}, repeats)
             seconds |= interleaved({"read": read}, repeats, warm_up=4)
             share = np.median(seconds["fed"]) / np.median(seconds["bare"]) - 1
@@ -81,7 +81,7 @@ def measure(repeats: int) -> list[Row]:
 
 
 def photographs(folder: Path, classes: int = 20, images: int = 4) -> None:
-    """JPEG files of 500 x 375 pixels, one folder a class."""
+    """Writes JPEG files of 500 x 375 pixels, one folder per class."""
     numbers = np.random.default_rng(0)
     for number in range(classes):
         (folder / f"class{number:02}").mkdir()

@@ -1,4 +1,4 @@
-"""Times of things that take turns, so that a busy machine slows them alike."""
+"""Times functions that take turns, so that a busy machine slows all of them alike."""
 
 import statistics
 import time
@@ -18,8 +18,8 @@ class Row:
         group: The benchmark it belongs to.
         name: What was measured.
         value: The median.
-        unit: Of the value.
-        ratio: The value over that of `against`, None where nothing compares.
+        unit: Unit of the value.
+        ratio: The value over that of `against`; None if there is nothing to compare.
         against: Name of the row it is compared with, or of the bound.
         spread: Smallest and largest of the repeats.
     """
@@ -33,7 +33,7 @@ class Row:
     spread: tuple[float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The row as plain values."""
+        """Returns the row as plain values."""
         return asdict(self)
 
 
@@ -48,9 +48,9 @@ def interleaved(
     Args:
         runs: Functions by name; each must wait for its own result.
         repeats: Timed calls of each.
-        warm_up: Calls of each before that, which compile and fill caches.
-        settle: Untimed calls before each timed one, for runs that are to show the pace
-            of many in a row and find caches and threads as another process left them.
+        warm_up: Calls of each before that, which compile and fill caches; default 1.
+        settle: Untimed calls before each timed one, default 0, for runs that are to
+            show the pace of many in a row though another process ran before them.
 
     Returns:
         Seconds of each call, by name.
@@ -72,12 +72,12 @@ def interleaved(
 def rate_rows(
     group: str, seconds: Mapping[str, list[float]], count: int, against: str
 ) -> list[Row]:
-    """Rows of images a second.
+    """Returns rows of images per second.
 
     Args:
         group: The benchmark's name.
-        seconds: As `interleaved` gives them.
-        count: Images of a call.
+        seconds: As `interleaved` returns them.
+        count: Images per call.
         against: The name all are compared with.
     """
     median = {name: statistics.median(times) for name, times in seconds.items()}
@@ -96,7 +96,7 @@ def rate_rows(
 
 
 def wait(results: Any) -> None:
-    """Waits for results, without the copy of them that `numpy()` makes.
+    """Waits for results, without the copy that `numpy()` makes.
 
     Args:
         results: A tensor or a nest of them.

@@ -32,7 +32,7 @@ def main(arguments):
 def make_sample(
     model: str, backbone: str, input_size: int, batch: int
 ) -> dict[str, Any]:
-    """A model's weights, images and outputs.
+    """Returns a model's weights, images and outputs.
 
     Args:
         model: A key of `MODELS`.
@@ -73,13 +73,13 @@ def make_sample(
 
 
 def smooth_images(numbers: np.random.Generator, batch: int, side: int) -> np.ndarray:
-    """Coarse noise, resized: (b, side, side, 3) float32, 0..255."""
+    """Returns coarse noise, resized: (b, side, side, 3) float32, 0..255."""
     coarse = numbers.uniform(0.0, 255.0, (batch, 8, 8, 3)).astype("float32")
     return np.asarray(keras.ops.image.resize(coarse, (side, side)))
 
 
 def _disturb(variable: Any, numbers: np.random.Generator) -> None:
-    """Moves what starts at 0 or 1, so that a mix-up of two vectors shows."""
+    """Changes weights that start at 0 or 1, so that a mix-up of two vectors shows."""
     if len(variable.shape) <= 2 and "projection" not in variable.path:
         factor = numbers.uniform(0.9, 1.1, variable.shape)
         summand = 0.0 if "variance" in variable.name else 0.02

@@ -45,8 +45,8 @@ def random_near(real: np.ndarray, count: int, seed: int) -> np.ndarray:
 
     Args:
         real: (r, d).
-        count: How many, n.
-        seed: Of the draws.
+        count: Number of vectors, n.
+        seed: Seed of the draws.
 
     Returns:
         (n, d) float32.
@@ -92,7 +92,7 @@ def lay_out(work: Path) -> None:
 
 
 def build_ours(work: Path, kind: str) -> tuple[float, int]:
-    """Build an index of the shards; return seconds and bytes of memory."""
+    """Build an index from the shards; return seconds and bytes of memory."""
     shards, before = ShardReader(work / "embeddings"), resident()
     started = time.perf_counter()
     peak = peak_of(lambda: build_index(shards, work / f"{kind}.index", kind))
@@ -100,7 +100,7 @@ def build_ours(work: Path, kind: str) -> tuple[float, int]:
 
 
 def build_bare(work: Path, kind: str) -> tuple[float, int]:
-    """Build the same FAISS index of an array; return seconds and bytes of memory."""
+    """Build the same FAISS index from an array; return seconds and bytes of memory."""
     vectors = np.load(work / "vectors.npy")
     chosen, before = KINDS[kind](), resident()
     index = chosen.create(vectors.shape[1], len(vectors))
@@ -122,7 +122,7 @@ def build_bare(work: Path, kind: str) -> tuple[float, int]:
 
 
 def search(work: Path, kind: str) -> list[tuple[float, float, float]]:
-    """Search in both; return queries a second, ms of one, and recall@10 of each."""
+    """Search in both; return queries per second, ms of one, and recall@10 of each."""
     queries, truth = np.load(work / "queries.npy"), np.load(work / "truth.npy")
     ours = IndexReader(work / f"{kind}.index")
     bare = faiss.read_index(str(work / f"{kind}.faiss"))

@@ -1,7 +1,7 @@
-"""Object attention and zoom: against the release's way on the host, and their share.
+"""Object attention and zoom: against the release's on the host, and their share.
 
-Against the host: `benchmarks.host_walk`, image by image, does the same work on the same
-batch. Ours can at best take as long as reading the images and writing the cut ones.
+On the host `benchmarks.host_walk`, image by image, does the same work on the same
+batch. Ours takes at least as long as reading the images and writing the cut ones.
 """
 
 import statistics
@@ -16,7 +16,7 @@ from deml_tf.layers.zoom import Zoom, compose_boxes
 from deml_tf.models.embedder import build_deml, core_of
 
 BATCH, SIDE, GRID, CHANNELS = 32, 224, 7, 1024
-TIMES, SHARE = 20.0, 0.03  # as fast as the host; of the forward pass
+TIMES, SHARE = 20.0, 0.03  # times as fast as the host; share of the forward pass
 WAYS = {"exact": None, "10 steps": 10}  # names to steps of the walk
 SCALES = 3
 
@@ -31,11 +31,11 @@ def measure(repeats: int) -> list[Row]:
 
 
 def smooth_features(count: int, seed: int = 0) -> np.ndarray:
-    """Features of noise that, as a network's, are not negative and alike nearby.
+    """Returns features of noise that, like a network's, are smooth and not negative.
 
     Args:
         count: Number of images.
-        seed: Of the noise.
+        seed: Seed of the noise; default 0.
 
     Returns:
         (count, GRID, GRID, CHANNELS) float32.

@@ -1,4 +1,4 @@
-"""The adversary: it tries to predict each learner from each other one."""
+"""The adversary: it tries to predict each learner from every other one."""
 
 import math
 
@@ -13,8 +13,8 @@ class Adversary(nn.Module):
     """One small network for each ordered pair of a scale's learners.
 
     Args:
-        learners: J, at least 2.
-        part_dim: d.
+        learners: Number of learners J, at least 2.
+        part_dim: Length of a part, d.
     """
 
     def __init__(self, learners: int, part_dim: int):
@@ -34,7 +34,7 @@ class Adversary(nn.Module):
         self.output_bias = nn.Parameter(torch.zeros(len(pairs), 1, part_dim))
 
     def forward(self, parts: torch.Tensor) -> torch.Tensor:
-        """How badly it does: 1 - mean cosine of predictions and their targets.
+        """Returns its loss: 1 - mean cosine of predictions and their targets.
 
         Args:
             parts: (j, b, d), of length one; no gradient flows to them as targets.

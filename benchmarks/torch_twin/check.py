@@ -18,7 +18,7 @@ def main(path: str) -> None:
     """Prints the largest differences.
 
     Args:
-        path: The sample.
+        path: File of the sample.
     """
     with np.load(path) as file:
         sample = dict(file)
@@ -36,7 +36,7 @@ def main(path: str) -> None:
     views = [_channels_first(view) for view in sample["views"]]
     print(f"{model} on {backbone}, {len(images)} images of {images.shape[-1]}")
     print(f"parameters   {count}, expected {sample['parameters']}")
-    # What tells two images apart must be far more than the differences.
+    # The difference between two images must far exceed the twin's.
     spread = np.abs(sample["parts"][0] - sample["parts"][1]).max(axis=(1, 2))
     print(f"{'of two images':20} parts by scale {_row(spread)}")
     runs = [("own zoom", ())] + [("given views", views)] * bool(views)
@@ -54,7 +54,7 @@ def main(path: str) -> None:
 
 
 def _channels_first(images: np.ndarray) -> torch.Tensor:
-    """(b, s, s, 3) to (b, 3, s, s) in channels_last."""
+    """Turns (b, s, s, 3) into (b, 3, s, s) in channels_last."""
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 

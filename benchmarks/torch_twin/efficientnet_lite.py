@@ -21,7 +21,7 @@ _CUT_STAGE, _STEM = 5, 32
 
 
 class _Relu6(torch.autograd.Function):
-    """Keeps its result, which the next convolution keeps too, in place of its input."""
+    """Keeps its result, which the next convolution keeps too, instead of its input."""
 
     @staticmethod
     def forward(ctx, x):
@@ -38,7 +38,7 @@ class _Relu6(torch.autograd.Function):
 
 
 def relu6(x: torch.Tensor) -> torch.Tensor:
-    """Clips to 0..6, in place where that may be."""
+    """Clips to 0..6, in place where that is allowed."""
     return _Relu6.apply(x) if torch.is_grad_enabled() else F.relu6(x, inplace=True)
 
 
@@ -59,7 +59,7 @@ class ConvNorm(nn.Module):
     """A convolution without bias, its norm, and ReLU6 unless a projection ends here.
 
     As the norm is frozen, it is a factor and a summand of each output channel. Both go
-    into the convolution's weights, which spares passes over the maps, back and forth.
+    into the convolution's weights, which saves passes over the maps in both directions.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class ConvNorm(nn.Module):
         self.relu6 = relu6
 
     def fold(self) -> None:
-        """Puts the norm into the convolution for good, for inference."""
+        """Folds the norm into the convolution permanently, for inference."""
         self.conv = nn.utils.fuse_conv_bn_eval(self.conv.eval(), self.norm)
         self.norm = nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, count, h', w')."""
+        """Maps (b, c, h, w) to (b, count, h', w')."""
         conv, norm = self.conv, self.norm
         if conv.stride[0] == 2:
             x = F.pad(x, _same(x.shape[-1], conv.kernel_size[0]))
@@ -118,22 +118,22 @@ class Block(nn.Module):
         self.adds = inputs == count and stride == 1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, count, h', w')."""
+        """Maps (b, c, h, w) to (b, count, h', w')."""
         y = x if self.expand is None else self.expand(x)
         y = self.project(self.depthwise(y))
         return y + x if self.adds else y
 
 
 class Pixels(nn.Module):
-    """Brings 0..255 to about -1..1, as the checkpoint was trained."""
+    """Scales 0..255 to about -1..1, as the checkpoint was trained."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, 3, s, s)."""
+        """Scales (b, 3, s, s)."""
         return (x - 127.0) / 128.0
 
 
 def build() -> tuple[nn.Module, nn.Module]:
-    """The lower and the upper piece."""
+    """Returns the lower and the upper piece."""
     lower: OrderedDict[str, nn.Module] = OrderedDict(
         pixels=Pixels(), stem=ConvNorm(3, _STEM, 3, 2)
     )
@@ -150,7 +150,7 @@ def build() -> tuple[nn.Module, nn.Module]:
 
 
 def _same(side: int, kernel: int) -> tuple[int, int, int, int]:
-    """TensorFlow's SAME padding at stride 2: more at the end."""
+    """Returns TensorFlow's SAME padding at stride 2: more at the end."""
     total = kernel - 2 + side % 2
     before = total // 2
     return before, total - before, before, total - before

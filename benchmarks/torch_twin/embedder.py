@@ -23,9 +23,9 @@ class Scale(nn.Module):
 
     Args:
         backbone: A key of `BACKBONES`.
-        learners: J.
-        part_dim: d.
-        looks_closer: Whether a scale follows.
+        learners: Number of learners, J.
+        part_dim: Length of a part, d.
+        looks_closer: Whether another scale follows.
         bfloat16: Whether the backbone runs in bfloat16.
     """
 
@@ -80,7 +80,7 @@ class Scale(nn.Module):
 
 
 class Outputs(NamedTuple):
-    """What the embedder gives.
+    """What the embedder returns.
 
     Attributes:
         parts: For each scale (j, b, d), of length one.
@@ -97,8 +97,8 @@ class Embedder(nn.Module):
     """The embedder: parts of every scale and learner.
 
     Args:
-        scales: I.
-        learners: J.
+        scales: Number of scales, I.
+        learners: Number of learners, J.
         backbone: A key of `BACKBONES`.
         bfloat16: Whether the backbones run in bfloat16.
     """
@@ -115,7 +115,7 @@ class Embedder(nn.Module):
         self.learners, self.part_dim = learners, part_dim
 
     def fold(self) -> None:
-        """Puts frozen norms into the convolutions, for inference."""
+        """Folds frozen norms into the convolutions, for inference."""
         for module in list(self.modules()):
             if isinstance(module, efficientnet_lite.ConvNorm):
                 module.fold()
@@ -130,8 +130,8 @@ class Embedder(nn.Module):
 
         Args:
             images: (b, 3, s, s) float32, RGB 0..255.
-            scales: The scales to call, where they were compiled.
-            views: What the later scales are to see, in place of the zoom's crops.
+            scales: The scales to call, if they were compiled.
+            views: What the later scales are to see, instead of the zoom's crops.
         """
         boxes = [images.new_tensor(WHOLE).expand(len(images), 4)]
         view, parts, pooled = images, [], []

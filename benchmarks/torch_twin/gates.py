@@ -11,7 +11,7 @@ class ChannelAttention(nn.Module):
 
     Args:
         channels: Channels of U.
-        learners: J.
+        learners: Number of learners, J.
         bias: Where the output's bias starts.
     """
 
@@ -29,7 +29,7 @@ class ChannelAttention(nn.Module):
         self.gate_bias = nn.Parameter(torch.full((learners, channels), bias))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (j * b, c, h, w), one learner after the other."""
+        """Maps (b, c, h, w) to (j * b, c, h, w), one learner after the other."""
         batch, channels, h, w = features.shape
         learners = len(self.gate_bias)
         rows = features.permute(0, 2, 3, 1).reshape(-1, channels)  # (b h w, c)

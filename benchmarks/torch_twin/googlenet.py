@@ -36,19 +36,19 @@ class Convolution(nn.Conv2d):
         super().__init__(inputs, count, kernel, stride, kernel // 2)
 
     def reset_parameters(self) -> None:
-        """Caffe's "xavier", and its bias."""
+        """Draws Caffe's "xavier" weights, and sets its bias."""
         bound = math.sqrt(3.0 / self.weight[0].numel())
         nn.init.uniform_(self.weight, -bound, bound)
         assert self.bias is not None
         nn.init.constant_(self.bias, 0.2)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, count, h, w)."""
+        """Maps (b, c, h, w) to (b, count, h, w)."""
         return F.relu(super().forward(input), inplace=True)
 
 
 class Inception(nn.ModuleDict):
-    """Looks through four windows side by side, and stacks what they give."""
+    """Applies four branches of different windows, and stacks their results."""
 
     def __init__(self, inputs: int, counts: tuple[int, ...]):
         one, reduce3, three, reduce5, five, projected = counts
@@ -64,7 +64,7 @@ class Inception(nn.ModuleDict):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, c, h, w) to (b, c', h, w)."""
+        """Maps (b, c, h, w) to (b, c', h, w)."""
         return torch.cat(
             [
                 self["1x1"](x),
@@ -77,7 +77,7 @@ class Inception(nn.ModuleDict):
 
 
 class Pixels(nn.Module):
-    """Takes the means of R, G and B off."""
+    """Subtracts the means of R, G and B."""
 
     def __init__(self):
         super().__init__()
@@ -85,12 +85,12 @@ class Pixels(nn.Module):
         self.register_buffer("means", means, persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(b, 3, s, s), 0..255."""
+        """Subtracts from (b, 3, s, s), 0..255."""
         return x - self.means
 
 
 def build() -> tuple[nn.Module, nn.Module]:
-    """The lower and the upper piece."""
+    """Returns the lower and the upper piece."""
     stem = {
         "pixels": Pixels(),
         "conv1_7x7_s2": Convolution(3, 64, 7, 2),
@@ -106,7 +106,7 @@ def build() -> tuple[nn.Module, nn.Module]:
 
 
 def _halve() -> nn.Module:
-    # Caffe rounds the number of windows up and cuts the last one off at the border.
+    # Caffe rounds the number of windows up, and crops the last one at the border.
     return nn.MaxPool2d(3, 2, ceil_mode=True)
 
 

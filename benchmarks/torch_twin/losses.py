@@ -10,17 +10,17 @@ ACTIVATION_DECAY, DECOUPLING = 0.014, 0.2
 
 
 def metric_loss() -> nn.Module:
-    """The library's loss that is nearest in form to binomial deviance."""
+    """Returns the library's loss that is closest in form to binomial deviance."""
     return MultiSimilarityLoss(alpha=2, beta=50, base=0.5)
 
 
 def metric_term(
     loss: nn.Module, parts: Sequence[torch.Tensor], labels: torch.Tensor
 ) -> torch.Tensor:
-    """The mean over learners, summed over scales.
+    """Returns the mean over learners, summed over scales.
 
     Args:
-        loss: Of embeddings (b, d) and labels (b,).
+        loss: Function of embeddings (b, d) and labels (b,).
         parts: For each scale (j, b, d).
         labels: (b,).
     """
@@ -29,11 +29,11 @@ def metric_term(
 
 
 def regularisers(pooled: Sequence[torch.Tensor], kernels: Sequence[torch.Tensor]):
-    """Activation decay and unit rows, weighted and summed over scales.
+    """Returns activation decay and unit rows, weighted and summed over scales.
 
     Args:
         pooled: For each scale (b, c), of learner 1; no gradient flows to it.
-        kernels: For each scale (d, c), the projection's.
+        kernels: For each scale (d, c), the projection's kernel.
     """
     total = torch.zeros(())
     for features, kernel in zip(pooled, kernels, strict=True):

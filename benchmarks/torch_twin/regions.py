@@ -8,14 +8,14 @@ WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def region_boxes(above: torch.Tensor) -> torch.Tensor:
-    """The square around the largest 8-connected region of each image.
+    """Returns the square around the largest 8-connected region of each image.
 
     Args:
         above: (b, s, s) boolean.
 
     Returns:
-        (b, 4) float32: ymin, xmin, ymax, xmax relative to the image, whole where
-        there is no region.
+        (b, 4) float32: ymin, xmin, ymax, xmax relative to the image; the whole image
+        if there is no region.
     """
     images = above.view(torch.uint8).numpy()
     boxes = np.stack([_largest(image) for image in images])
@@ -24,7 +24,7 @@ def region_boxes(above: torch.Tensor) -> torch.Tensor:
 
 def _largest(image: np.ndarray) -> np.ndarray:
     count, _, stats, _ = cv2.connectedComponentsWithStats(image, connectivity=8)
-    if count == 1:  # the background alone
+    if count == 1:  # only the background
         return np.asarray(WHOLE, np.float32)
     left, top, width, height, _ = stats[1 + stats[1:, cv2.CC_STAT_AREA].argmax()]
     corner = np.array([top, left]) / len(image)

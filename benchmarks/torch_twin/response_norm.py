@@ -1,8 +1,8 @@
 """Local response normalisation across channels, by a product with a banded matrix.
 
 `torch.nn.functional.local_response_norm` pools in three dimensions, which takes several
-times as long on CPUs, and raises to a power where two square roots do. Sums over slices
-are slower too, also where the compiler makes one loop of them.
+times as long on CPUs, and raises to a power where two square roots suffice. Sums over
+slices are slower too, even if the compiler makes one loop of them.
 """
 
 import torch
@@ -15,7 +15,7 @@ RADIUS, ALPHA, BETA = 2, 2e-5, 0.75
 class ResponseNorm(nn.Module):
     """Divides each channel by (1 + alpha * sum of its neighbours' squares) ** 0.75.
 
-    Computed in float32, also under autocast.
+    It is computed in float32, even under autocast.
 
     Args:
         channels: Channels of what is normalised.
@@ -39,7 +39,7 @@ class ResponseNorm(nn.Module):
 
 
 class _Normalise(torch.autograd.Function):
-    """Keeps what the backward pass needs once, and takes no detours."""
+    """Keeps what the backward pass needs, once, and computes nothing twice."""
 
     @staticmethod
     def forward(ctx, x, band):
@@ -61,5 +61,5 @@ def _strength(x, band):
 
 
 def _inverse(strength):
-    """The strength to the power of -0.75."""
+    """Returns the strength to the power of -0.75."""
     return strength.sqrt().mul_(strength).rsqrt_()

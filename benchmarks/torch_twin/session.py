@@ -13,13 +13,13 @@ from benchmarks.torch_twin.training import Training
 
 @dataclass(frozen=True)
 class Setting:
-    """What is asked for.
+    """What is requested.
 
     Attributes:
         model: A key of `MODELS`.
         backbone: A key of `embedder.BACKBONES`.
         input_size: Side of the images.
-        batch: Images of a step, two a class.
+        batch: Images of a step, two per class.
         precision: "float32" or "bfloat16".
         mode: "eager" or "compiled".
         what: "train" or "infer".
@@ -34,10 +34,10 @@ class Setting:
     what: str = "train"
 
     def __post_init__(self):
-        """Refuses what is unknown.
+        """Refuses unknown values.
 
         Raises:
-            ValueError: A word is none of its choices.
+            ValueError: A value is not one of its choices.
         """
         for name, choices in (
             ("model", tuple(MODELS)),
@@ -54,11 +54,11 @@ class Session:
     """A model that was built for a setting.
 
     Args:
-        setting: What is asked for.
+        setting: What is requested.
 
     Attributes:
         parameters: Number of the embedder's parameters.
-        run: Makes one step or one forward pass.
+        run: Runs one step or one forward pass.
     """
 
     def __init__(self, setting: Setting):
@@ -89,9 +89,9 @@ def infer(
     """Embeds images.
 
     Args:
-        embedder: In evaluation mode.
+        embedder: An embedder in evaluation mode.
         images: (b, 3, s, s).
-        scales: The scales to call, where they were compiled.
+        scales: The scales to call, if they were compiled.
 
     Returns:
         (b, i * j * d), of length one.
@@ -101,7 +101,7 @@ def infer(
 
 
 def noise(batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (b, 3, side, side) of noise, channels_last, and labels, two a class."""
+    """Returns noise (b, 3, side, side) in channels_last, and labels, two per class."""
     numbers = np.random.default_rng(0)
     images = numbers.uniform(0.0, 255.0, (batch, side, side, 3)).astype(np.float32)
     labels = np.repeat(np.arange(batch // 2), 2)
@@ -109,13 +109,13 @@ def noise(batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def release() -> None:
-    """Drops compiled code and what is no longer referred to."""
+    """Drops compiled code and unreferenced objects."""
     torch.compiler.reset()
     gc.collect()
 
 
 def _compiled(embedder: Embedder, freezing: bool = False) -> list[Callable]:
-    """The scales, each compiled as a whole; the host's part lies between them."""
+    """Compiles each scale as a whole; what runs on the host lies between them."""
     return [
         torch.compile(
             scale, fullgraph=True, dynamic=False, options={"freezing": freezing}

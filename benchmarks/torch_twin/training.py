@@ -22,8 +22,8 @@ class Training:
     """Trains an embedder on batches: first the adversaries, then the embedder.
 
     Args:
-        embedder: What is trained.
-        scales: The scales to call, where they were compiled.
+        embedder: The embedder to train.
+        scales: The scales to call, if they were compiled.
     """
 
     def __init__(self, embedder: Embedder, scales: Sequence[Callable] | None = None):
@@ -40,7 +40,7 @@ class Training:
             )
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> float:
-        """One update of everything.
+        """Updates everything once.
 
         Args:
             images: (b, 3, s, s).
@@ -56,7 +56,7 @@ class Training:
             self._unpredictability([part.detach() for part in parts]).backward()
             self.adversary_optimizer.step()
             self.adversary_optimizer.zero_grad()
-            self.adversaries.requires_grad_(False)  # held still from here on
+            self.adversaries.requires_grad_(False)  # fixed from here on
             loss = loss - DECOUPLING * self._unpredictability(parts)
         kernels = [scale.projection.weight for scale in self.embedder.scales]
         loss = loss + regularisers(pooled, kernels)
@@ -71,7 +71,7 @@ class Training:
 
 
 def optimizer_of(embedder: Embedder) -> torch.optim.Adam:
-    """Adam in four groups: faster heads and biases, L2 on what is no bias."""
+    """Returns Adam in four groups: faster heads and biases, L2 on all but biases."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in embedder.named_parameters():
         if parameter.requires_grad:

@@ -14,13 +14,13 @@ def location_kernel(h: int, w: int) -> torch.Tensor:
 
 
 def saliency(features: torch.Tensor) -> torch.Tensor:
-    """Where the walk ends: the row sums of D, D_pq = ||f_p - f_q|| K_pq.
+    """Returns where the walk ends: the row sums of D, D_pq = ||f_p - f_q|| K_pq.
 
     Args:
         features: (b, c, h, w), any floating type.
 
     Returns:
-        (b, h, w) float32, summing to 1; 0 everywhere where all features are the same.
+        (b, h, w) float32, summing to 1; 0 everywhere if all features are the same.
     """
     _, _, h, w = features.shape
     rows = features.float().flatten(2).transpose(1, 2)  # (b, n, c)
@@ -31,7 +31,7 @@ def saliency(features: torch.Tensor) -> torch.Tensor:
     rounding = (h * w * 2.0**-24) ** 2 * mean.square().sum(dim=(1, 2))
     differ = square.amax(dim=1) > rounding
     square = square[:, :, None] + square[:, None, :] - 2.0 * gram
-    # Rounding must not have a position differ from itself.
+    # Rounding must not make a position differ from itself.
     square = square * (1.0 - torch.eye(h * w))
     state = (square.clamp(min=0.0).sqrt() * location_kernel(h, w)).sum(dim=2)
     state = state / state.sum(dim=1, keepdim=True)
@@ -39,14 +39,14 @@ def saliency(features: torch.Tensor) -> torch.Tensor:
 
 
 def above_mean(maps: torch.Tensor, resolution: int) -> torch.Tensor:
-    """Marks the pixels above the mean of maps that are read as images.
+    """Marks the pixels above the mean of maps that are resized to images.
 
     Args:
         maps: (b, h, w) float32.
         resolution: Side of the images.
 
     Returns:
-        (b, resolution, resolution) boolean; nothing where a map says nothing.
+        (b, resolution, resolution) boolean; all false if a map is flat or not finite.
     """
     low = maps.amin(dim=(1, 2), keepdim=True)
     high = maps.amax(dim=(1, 2), keepdim=True)

@@ -1,4 +1,4 @@
-"""Weights from Keras: the variables of `core_of(embedder)` into the twin."""
+"""Loads weights from Keras: the variables of `core_of(embedder)`, into the twin."""
 
 from collections.abc import Iterator, Mapping
 
@@ -21,8 +21,8 @@ def load_keras(embedder: Embedder, arrays: Mapping[str, np.ndarray]) -> None:
     """Copies every array into the tensor it belongs to.
 
     Args:
-        embedder: Takes the weights; not yet folded.
-        arrays: By the variables' paths.
+        embedder: The embedder to load into, not yet folded.
+        arrays: Arrays by the variables' paths.
 
     Raises:
         ValueError: Names or shapes do not agree.
@@ -41,7 +41,7 @@ def load_keras(embedder: Embedder, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def _tensors(embedder: Embedder) -> Iterator[tuple[str, torch.Tensor]]:
-    """Each tensor with the path of its Keras variable."""
+    """Yields each tensor with the path of its Keras variable."""
     for number, scale in enumerate(embedder.scales, 1):
         for piece in (scale.lower, scale.upper):
             yield from _named(piece, f"scale{number}_")

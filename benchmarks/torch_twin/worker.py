@@ -1,6 +1,6 @@
-"""Steps and passes on request: `python -m benchmarks.torch_twin.worker`.
+"""Runs steps and passes on request: `python -m benchmarks.torch_twin.worker`.
 
-Reads one JSON object a line. A `session.Setting` builds a model, drops the one before,
+Reads one JSON object per line. A `session.Setting` drops the model before, builds one,
 runs it twice and answers {"ready": true, "parameters": N}; {"run": true} runs it once
 and answers {"seconds": s}. The end of the input ends it.
 """
@@ -16,14 +16,14 @@ import torch
 from benchmarks.torch_twin.session import Session, Setting, release
 
 WARM_UP = 2
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of malloc.h
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # from malloc.h
 
 
 def main() -> None:
     """Answers requests until the input ends."""
     answers = _only_answers()
     _keep_memory()
-    # As TensorFlow does; threads that start later take it over.
+    # As TensorFlow does; threads that start later inherit it.
     torch.set_flush_denormal(True)
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     session = None
@@ -46,17 +46,17 @@ def main() -> None:
 
 
 def _only_answers():
-    """A file on the standard output, which all others lose to the standard error."""
+    """Returns a file on standard output; other output now goes to standard error."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     return answers
 
 
 def _keep_memory() -> None:
-    """Has malloc of the GNU C library keep what is freed, for the next step.
+    """Has malloc of the GNU C library keep freed memory for the next step.
 
-    Otherwise every large tensor is fresh pages of the system's, which are filled with
-    zeros one by one; PyTorch's tuning guide has other allocators for that.
+    Otherwise every large tensor is made of fresh pages, which the system fills with
+    zeros one by one; PyTorch's tuning guide uses other allocators to avoid that.
     """
     tune = getattr(ctypes.CDLL(None), "mallopt", None)
     if tune is not None:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 
 def zoom(images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Cuts boxes out of images and brings them to the images' size, bilinearly.
+    """Cuts boxes out of images and resizes them to the images' size, bilinearly.
 
     Args:
         images: (b, 3, s, s).
@@ -28,7 +28,7 @@ def zoom(images: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
 
 
 def compose_boxes(outer: torch.Tensor, inner: torch.Tensor) -> torch.Tensor:
-    """Reads boxes relative to a crop as relative to the image it is from.
+    """Converts boxes relative to a crop into boxes relative to its image.
 
     Args:
         outer: (b, 4), the crop's box.
