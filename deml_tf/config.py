@@ -94,30 +94,31 @@ class DataConfig:
     )
     data_dir: str | None = _setting(
         None,
-        "Folder of the data set; for a list, the file or a folder that holds list.csv; "
-        "for tfds, the folder of its prepared sets, by default its own.",
+        "Folder of the data set; for a list, the file or a folder that holds "
+        "list.csv; for tfds, the folder of the prepared data sets, by default that of "
+        "tensorflow-datasets.",
         path=True,
     )
     validation_classes: float = _setting(
         0.0,
         "Share of the training classes that are held out to choose the best step and "
-        "to stop early. Without any, held out or listed by the data set, the last step "
-        "is kept.",
+        "to stop early. If no classes are held out, here or by the data set itself, "
+        "the last step is kept.",
         at_least=0.0,
         below=1.0,
     )
     bad_images: str = _setting(
         "fail",
         "What to do with images that cannot be read: fail before training, or skip "
-        "them. Either way bad_images.csv in the run folder, or SCORES.bad_images.csv "
-        "beside evaluate's scores, lists them.",
+        "them. Either way they are listed in bad_images.csv in the run folder, or in "
+        "SCORES.bad_images.csv beside evaluate's scores.",
         choices=("fail", "skip"),
     )
     crop_to_box: bool = _setting(
         False,
         "Whether every image is cropped to the box that the data set lists for its "
-        "object, as if the file held nothing else. This shows what a perfect object "
-        "attention would score. For studies: an export does not crop, and wants "
+        "object, as if the file held nothing else. This is for studies of what "
+        "perfect object attention would score: an export does not crop, so it needs "
         "cropped images.",
     )
     plumage_species: int = _setting(
@@ -131,8 +132,9 @@ class DataConfig:
     )
     plumage_view: float = _setting(
         1.0,
-        "How wide a view the images of a new Plumage data set show, from 1 to 4. At 2 "
-        "they have 320 pixels a side, not 160; the birds have as many pixels as at 1.",
+        "Width of the view in the images of a new Plumage data set, from 1 to 4. At 2 "
+        "they have 320 pixels a side instead of 160; the birds have as many pixels as "
+        "at 1.",
         at_least=1.0,
         at_most=4.0,
     )
@@ -144,10 +146,9 @@ class ModelConfig:
 
     backbone: str = _setting(
         "efficientnet_lite0",
-        "Network of each scale, by one of the names listed here, the name of another "
-        "keras.applications model or that of a vision transformer of keras-hub "
-        "(vit:PRESET, or vit:FOLDER that its save_to_preset wrote); googlenet is the "
-        "paper's.",
+        "Network of each scale: one of the names listed here, the name of another "
+        "keras.applications model, or a vision transformer of keras-hub (vit:PRESET, "
+        "or vit:FOLDER that save_to_preset wrote). The paper's is googlenet.",
         listed="backbones.BACKBONES",
     )
     weights: str = _setting(
@@ -160,8 +161,8 @@ class ModelConfig:
     )
     output_stride: int = _setting(
         32,
-        "Stride of the last feature map, in pixels: 32, or 16 to keep useful maps of "
-        "small images (efficientnet_lite0 alone).",
+        "Stride of the last feature map, in pixels: 32 or, only with "
+        "efficientnet_lite0, 16, which keeps the maps of small images useful.",
         choices=(16, 32),
     )
     cut_layer: str | None = _setting(
@@ -171,7 +172,7 @@ class ModelConfig:
     )
     batch_norm: str = _setting(
         "auto",
-        "Batch normalisation: frozen, train, or auto, which freezes it if the "
+        "Mode of batch normalisation: frozen, train, or auto, which freezes it if the "
         "backbone starts from given weights.",
         choices=("auto", "frozen", "train"),
     )
@@ -186,9 +187,9 @@ class ModelConfig:
     )
     train_backbone: bool = _setting(
         True,
-        "Whether the backbones are trained; otherwise they keep their initial weights, "
-        "batch normalisation included, and gates, projections and weights of the "
-        "metric loss are trained.",
+        "Whether the backbones are trained. If not, they keep their initial weights, "
+        "including batch normalisation, and gates, projections and the weights of the "
+        "metric loss are still trained.",
     )
     shared_projection: bool = _setting(
         True, "Whether the learners of a scale share one projection."
@@ -197,28 +198,32 @@ class ModelConfig:
         None,
         "Whether each learner has channel gates; by default only if there is more "
         "than one learner. Without gates, learners differ only in their projections, "
-        "so several of them need shared_projection=false.",
+        "so several learners need shared_projection=false.",
     )
     pooled_gates: bool = _setting(
-        False, "Whether the gates are computed from pooled features."
+        False,
+        "Whether each gate is one number per channel, computed from spatially "
+        "averaged features, instead of one per position.",
     )
     gate_bias: float | None = _setting(
-        None, "Initial bias of the gates; by default the backbone's own."
+        None,
+        "Initial bias of the gates, before the sigmoid: 0 starts them at one half, 3 "
+        "near one. By default the backbone's own choice.",
     )
     region_rule: str = _setting(
         "walk",
-        "Rule that finds the region which the next scale zooms to: walk, the paper's; "
-        "separation, the square that best tells its inside from its outside; or, to "
-        "compare them with, fixed, which is the same in every image, or random, whose "
-        "place is random from image to image.",
+        "Rule that finds the region that the next scale zooms in on: walk, the "
+        "paper's; separation, the square whose inside and outside the features "
+        "separate best; or, for comparison, fixed, the same square in every image, or "
+        "random, a square at a place that varies randomly from image to image.",
         registered="layers.REGION_RULES",
     )
     region_arguments: Mapping[str, Any] = _arguments_of("region_rule")
     zoom_source: str = _setting(
         "original",
-        "What the later scales are cut from: original, the square of source_size that "
-        "the first scale sees, or previous, what the scale before saw, as in the "
-        "authors' release.",
+        "What the views of the later scales are cut from: original, the square of "
+        "side source_size from which the first scale is made, or previous, the view "
+        "of the scale before, as in the authors' release.",
         choices=("original", "previous"),
     )
     input_size: int = _setting(
@@ -227,8 +232,8 @@ class ModelConfig:
     resize_size: int | None = _setting(
         None,
         "Side that images are resized to before they are cropped to input_size, in "
-        "pixels (with source_size, both sides are multiplied by source_size / "
-        "input_size); by default input_size * 8 / 7, rounded.",
+        "pixels; by default input_size * 8 / 7, rounded. With source_size, both sides "
+        "are multiplied by source_size / input_size.",
         at_least=32,
     )
     source_size: int | None = _setting(
@@ -239,14 +244,15 @@ class ModelConfig:
     )
     fit: str = _setting(
         "squash",
-        "How an image becomes square: squash changes its proportions, pad adds black "
+        "Way to make an image square: squash changes its proportions, pad adds black "
         "borders.",
         choices=("squash", "pad"),
     )
     precision: str = _setting(
         "float32",
         "Number format of the backbone; object attention and the embedding stay in "
-        "float32. With float64 the embedding has it too, to tell rounding from error.",
+        "float32. With float64 the embedding is in float64 too, to tell rounding from "
+        "errors.",
         choices=("float32", "bfloat16", "float64"),
     )
 
@@ -269,25 +275,27 @@ class LossConfig:
     loss_arguments: Mapping[str, Any] = _arguments_of("loss")
     pairs: str = _setting(
         "global",
-        "Pairs that the metric loss compares: those of the batch of all replicas, or "
-        "only those within each replica (the release).",
+        "Pairs that the metric loss compares: global, those of the batch over all "
+        "replicas; replica, only those within each replica (the release).",
         choices=("global", "replica"),
     )
     memory: int = _setting(
         0,
-        "Number of images of past batches that a pair loss is computed against as "
-        "well (XBM); with 0 there is no memory.",
+        "Number of images of past batches that a pair loss also compares the batch "
+        "with (XBM); 0 turns this memory off.",
         at_least=0,
     )
     memory_weight: float = _setting(
-        1.0, "Weight of the metric loss against the memory.", at_least=0.0
+        1.0, "Weight of the metric loss between the batch and the memory.", at_least=0.0
     )
     memory_start: int = _setting(
-        1000, "Number of steps before the memory begins to fill.", at_least=0
+        1000, "Number of training steps before the memory begins to fill.", at_least=0
     )
     decoupling: str = _setting(
         "hinge",
-        "Rule that makes the learners of a scale differ.",
+        "Rule that makes the learners of a scale differ: hinge, the release's; "
+        "adversary, the paper's; reversal, the adversary by reversed gradients; or "
+        "none.",
         registered="decoupling.DECOUPLINGS",
     )
     decoupling_arguments: Mapping[str, Any] = _arguments_of("decoupling")
@@ -298,17 +306,19 @@ class LossConfig:
         at_least=0.0,
     )
     activation_decay_weight: float = _setting(
-        0.014, "Weight of the activation decay.", at_least=0.0
+        0.014,
+        "Weight of the activation decay, a penalty on large embeddings.",
+        at_least=0.0,
     )
     unit_rows_weight: float = _setting(
         1.0,
-        "Weight of the penalty on projection rows that are not of unit length.",
+        "Weight of the penalty on rows of the projections that are not of unit length.",
         at_least=0.0,
     )
     energy_confusion_weight: float = _setting(
         0.0,
-        "Weight of the energy confusion of ECAML, which draws classes together; its "
-        "release uses 0.13, DeML does without.",
+        "Weight of ECAML's energy confusion, which draws different classes together; "
+        "its release uses 0.13, DeML does not use it.",
         at_least=0.0,
     )
 
@@ -318,7 +328,10 @@ class TrainConfig:
     """Batches, optimizer and the run itself."""
 
     run_dir: str | None = _setting(
-        None, "Folder of the run. Started again, an unfinished run goes on.", path=True
+        None,
+        "Folder of the run. If it holds an unfinished run, the same command resumes "
+        "it.",
+        path=True,
     )
     seed: int = _setting(
         0,
@@ -341,14 +354,15 @@ class TrainConfig:
     augmentation_arguments: Mapping[str, Any] = _arguments_of("augmentation")
     optimizer: str = _setting(
         "adam",
-        "Optimizer: adam, as the release uses it, or adamw, whose weight decay is "
+        "Optimizer: adam, as in the release, or adamw, whose weight decay is "
         "decoupled from the gradients.",
         choices=("adam", "adamw"),
     )
     weight_decay: float | None = _setting(
         None,
         "With optimizer=adamw, the share of the weights that each step takes off, "
-        "times the learning rate; norms and biases have none. By default 0.01.",
+        "multiplied by the learning rate; norms and biases are not decayed. By "
+        "default 0.01.",
         at_least=0.0,
     )
     learning_rate: float = _setting(1e-5, "Learning rate of the optimizer.", above=0.0)
@@ -366,10 +380,10 @@ class TrainConfig:
         at_least=0,
     )
     decay_steps: tuple[int, ...] = _setting(
-        (), "Steps at which the step schedule lowers the learning rate."
+        (), "Steps at which schedule=step multiplies the learning rate by decay_rate."
     )
     decay_rate: float = _setting(
-        0.8, "Factor on the learning rate at each of decay_steps.", above=0.0
+        0.8, "Factor on the learning rate at each step of decay_steps.", above=0.0
     )
     head_multiplier: float = _setting(
         10.0,
@@ -381,23 +395,27 @@ class TrainConfig:
     )
     l2: float | None = _setting(
         None,
-        "L2 penalty on the weights, added to the gradients; norms and biases have "
-        "none. By default 2e-4 with optimizer=adam, and 0 with adamw.",
+        "L2 penalty on the weights, added to the gradients; norms and biases are "
+        "exempt. By default 2e-4 with optimizer=adam, and 0 with adamw.",
         at_least=0.0,
     )
     clip_norm: float | None = _setting(
         None,
-        "Largest global norm of the gradients; by default they are not clipped.",
+        "Largest global norm of the gradients, above which they are scaled down; by "
+        "default they are not clipped.",
         above=0.0,
     )
-    log_every: int = _setting(10, "Steps between lines of metrics.jsonl.", at_least=1)
+    log_every: int = _setting(
+        10, "Number of steps between lines of metrics.jsonl.", at_least=1
+    )
     evaluate_every: int | None = _setting(
         None,
-        "Steps between evaluations of the validation classes; by default steps / 10.",
+        "Number of steps between evaluations of the held-out classes; by default "
+        "steps / 10.",
         at_least=1,
     )
     checkpoint_every: int | None = _setting(
-        None, "Steps between checkpoints; by default steps / 10.", at_least=1
+        None, "Number of steps between checkpoints; by default steps / 10.", at_least=1
     )
     patience: int | None = _setting(
         None,
@@ -444,8 +462,8 @@ class ScoreConfig:
     )
     scoring_batch_size: int = _setting(
         64,
-        "Number of images that are embedded at once. May change when a run is started "
-        "again.",
+        "Number of images that scoring embeds at once; it may change when a run is "
+        "resumed.",
         at_least=1,
     )
 
@@ -456,13 +474,15 @@ class DistributionConfig:
 
     strategy: str = _setting(
         "auto",
-        "Devices: one; mirrored, all GPUs of this machine; multiworker, all machines "
-        "of the environment variable TF_CONFIG; auto, whatever there is.",
+        "Devices to train on: one; mirrored, all GPUs of this machine; multiworker, "
+        "all machines of the environment variable TF_CONFIG; auto, all devices that "
+        "there are.",
         choices=("auto", "one", "mirrored", "multiworker"),
     )
     logical_cpus: int | None = _setting(
         None,
-        "Number of replicas on the CPU of a machine without GPUs, to try several.",
+        "Number of replicas that share the CPU of a machine without GPUs, to try out "
+        "training on several replicas.",
         at_least=1,
     )
     data_service: str | None = _setting(
@@ -472,8 +492,8 @@ class DistributionConfig:
     )
     track: str | None = _setting(
         None,
-        "Experiment tracker that the losses and diagnostics are sent to as well: "
-        "mlflow or wandb, with the extra of that name; by default none.",
+        "Experiment tracker to which losses and diagnostics are also sent: mlflow or "
+        "wandb, with the extra of that name; by default none.",
         choices=("mlflow", "wandb"),
     )
 

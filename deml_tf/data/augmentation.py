@@ -62,8 +62,8 @@ class RandomResizedCrop:
     It is cut from the image as it is on disk, and mirrored half of the time.
 
     Args:
-        min_area: Least area of the part as a share of the image's, above 0, at most 1;
-            0.08 is usual for classification.
+        min_area: Smallest area of the part that is cut out, as a share of the image's,
+            above 0, at most 1; 0.08 is usual for classification.
     """
 
     def __init__(self, min_area: float = 0.16):
