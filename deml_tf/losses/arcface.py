@@ -78,10 +78,11 @@ class ArcFace(ClassWeights):
 
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
-        margin: Added to the angle to the own class, in radians, in [0, pi / 2].
-        scale: Factor on the cosines, above 0.
-        rate_multiplier: Factor on the learning rate of the classes' weights; the
-            paper has none.
+        margin: Angle added to the angle between an image and its own class, in radians,
+            in [0, pi / 2].
+        scale: Factor on the cosines in the softmax, above 0.
+        rate_multiplier: Factor on the learning rate of the classes' weights; the paper
+            has no such factor.
         l2: L2 penalty on the classes' weights, added to their gradients.
         **kwargs: As for any Keras layer.
 

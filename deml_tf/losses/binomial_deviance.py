@@ -76,12 +76,12 @@ class BinomialDeviance(PairLoss):
     """Binomial deviance as a Keras loss; see `binomial_deviance` for the formula.
 
     Args:
-        alpha: Slope, above 0.
-        beta: Cosine at which both kinds of pair cost log 2, in [-1, 1].
+        alpha: Slope of the cost of both kinds of pair, above 0.
+        beta: Cosine at which a pair of either kind costs log 2, in [-1, 1].
         cost_positive: Weight of pairs of one class in the exponent, above 0.
-        cost_negative: Weight of pairs of two classes in the exponent, above 0:
-            35 for the released DeML on CUB-200-2011, 25 for its U512, which is
-            the default of a training with one scale and one learner.
+        cost_negative: Weight of pairs of two classes in the exponent, above 0. The
+            release has 35 for DeML on CUB-200-2011 and 25 for U512; a training with one
+            scale and one learner takes 25 by default.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`. "sum_over_batch_size", the default, is
             the formula, which Keras also divides by the number of replicas.

@@ -71,8 +71,9 @@ class Circle(PairLoss):
     """Circle loss as a Keras loss; see `circle` for the formula.
 
     Args:
-        margin: Relaxation m, in cosine, in [-1, 1].
-        gamma: Scale, above 0.
+        margin: Relaxation in cosine, in [-1, 1]: cosines of pairs of one class are
+            compared with 1 - margin, those of pairs of two with margin.
+        gamma: Factor on the weighted cosines in the exponents, above 0.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.

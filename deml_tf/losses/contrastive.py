@@ -108,11 +108,11 @@ class Contrastive(PairLoss):
     Args:
         margin: Distance of unit vectors beyond which pairs of two classes cost
             nothing, at least 0.
-        positive_margin: Distance within which pairs of one class cost nothing, at
-            least 0.
-        squared: Whether the hinges are squared.
-        average: "kind" divides the sum over pairs of each kind by their number,
-            "pairs" both by the number of all pairs, "active" each by the number of
+        positive_margin: Distance of unit vectors within which pairs of one class cost
+            nothing, at least 0.
+        squared: Whether the two hinges on distances are squared, as in the paper.
+        average: Divisor of the sum over pairs of each kind: "kind", the number of its
+            pairs; "pairs", the number of pairs of both kinds; "active", the number of
             its pairs that cost something.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.

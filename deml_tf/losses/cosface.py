@@ -56,10 +56,11 @@ class CosFace(ClassWeights):
 
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
-        margin: Taken from the cosine to the own class, at least 0.
-        scale: Factor on the cosines, above 0.
-        rate_multiplier: Factor on the learning rate of the classes' weights; the
-            paper has none.
+        margin: Amount subtracted from the cosine of an image to its own class, at least
+            0.
+        scale: Factor on the cosines in the softmax, above 0.
+        rate_multiplier: Factor on the learning rate of the classes' weights; the paper
+            has no such factor.
         l2: L2 penalty on the classes' weights, added to their gradients.
         **kwargs: As for any Keras layer.
 

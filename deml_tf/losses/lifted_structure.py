@@ -98,7 +98,7 @@ class LiftedStructure(PairLoss):
 
     Args:
         margin: Distance beyond which negatives cost little, at least 0.
-        normalise: Whether distances are of the unit vectors; the paper's are not.
+        normalise: Whether distances are those of the unit vectors, unlike in the paper.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.

@@ -109,14 +109,16 @@ class Margin(ClassWeights):
 
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
-        margin: Distance of unit vectors on either side of the boundary, at least 0.
-        beta: Boundary at the start, above 0.
+        margin: Margin on either side of the boundary, as a distance of unit vectors, at
+            least 0.
+        beta: Initial boundary, a distance of unit vectors, above 0.
         per_class: Whether each class learns a boundary of its own.
-        sampling: "distance_weighted" negatives, or "all" alike.
-        nu: Weight of the boundaries themselves, at least 0.
+        sampling: Weights of an anchor's negatives: "distance_weighted", the probability
+            of drawing each by its distance, as in the paper; "all", equal weights.
+        nu: Weight of the boundaries in the loss, at least 0.
         pairs: "global", or "replica" for images of each replica alone.
-        rate_multiplier: Factor on the learning rate of the boundaries. The release
-            trains them by another optimizer than the network, at 0.1.
+        rate_multiplier: Factor on the learning rate of the boundaries. In the release a
+            second optimizer trains them, at a learning rate of 0.1.
         l2: L2 penalty on the boundaries, added to their gradients.
         **kwargs: As for any Keras layer.
 

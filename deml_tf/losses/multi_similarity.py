@@ -95,10 +95,12 @@ class MultiSimilarity(PairLoss):
     Args:
         alpha: Slope of positive pairs, above 0.
         beta: Slope of negative pairs, above 0.
-        base: Cosine that pairs are compared with, in [-1, 1].
-        epsilon: How far below the hardest pair of the other kind a pair may lie and
-            still be informative, in cosine, at least 0.
-        mining: Whether pairs are chosen.
+        base: Cosine with which the cosines of all pairs are compared, in [-1, 1].
+        epsilon: Slack of the mining in cosine, at least 0; the larger, the more pairs
+            are kept.
+        mining: Whether easy pairs are left out: a positive that is at least epsilon
+            more similar to the anchor than its most similar negative, and a negative
+            that is at least epsilon less similar than its least similar positive.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.

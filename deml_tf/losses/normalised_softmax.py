@@ -50,7 +50,7 @@ class NormalisedSoftmax(ClassWeights):
 
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
-        temperature: Divides the cosines, above 0.
+        temperature: Divisor of the cosines in the softmax, above 0.
         rate_multiplier: Factor on the learning rate of the classes' weights.
         l2: L2 penalty on the classes' weights, added to their gradients.
         **kwargs: As for any Keras layer.

@@ -90,10 +90,12 @@ class ProxyAnchor(ClassWeights):
 
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
-        margin: Added to and taken from the cosines, in [-1, 1].
-        alpha: Slope, above 0.
+        margin: Margin in cosine, in [-1, 1]: subtracted from an image's cosine to the
+            proxy of its own class, and added to its cosines to the others.
+        alpha: Slope of the exponents, above 0.
         pairs: "global", or "replica" for the images of each replica alone.
-        rate_multiplier: Factor on the learning rate of the proxies, the paper's.
+        rate_multiplier: Factor on the learning rate of the proxies; the default is the
+            paper's.
         l2: L2 penalty on the proxies, added to their gradients.
         **kwargs: As for any Keras layer.
 

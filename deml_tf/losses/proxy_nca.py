@@ -57,7 +57,8 @@ class ProxyNCA(ClassWeights):
     Args:
         num_classes: Training classes, at least 2; `deml_tf.train` fills the number in.
         scale: Factor on the squared distances, above 0.
-        rate_multiplier: Factor on the learning rate of the proxies; the paper has none.
+        rate_multiplier: Factor on the learning rate of the proxies; the paper has no
+            such factor.
         l2: L2 penalty on the proxies, added to their gradients.
         **kwargs: As for any Keras layer.
 

@@ -52,10 +52,10 @@ class ProxyNCAPP(ClassWeights):
 
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
-        temperature: Divides the squared distances, above 0.
+        temperature: Divisor of the squared distances, above 0.
         rate_multiplier: Factor on the learning rate of the proxies. The release has
-            100,000, but for an Adam whose epsilon is 1; with Adam's usual epsilon,
-            which makes steps alike, Proxy-Anchor's 100 takes its place.
+            100,000 with an Adam whose epsilon is 1; with the usual epsilon, where the
+            size of the gradients hardly matters, the default is Proxy-Anchor's.
         l2: L2 penalty on the proxies, added to their gradients.
         **kwargs: As for any Keras layer.
 

@@ -72,7 +72,8 @@ class SmoothAP(PairLoss):
     """Smooth-AP as a Keras loss; see `smooth_ap` for the formula.
 
     Args:
-        temperature: Divides the differences of cosines, above 0.
+        temperature: Divisor of the differences of cosines, above 0; the smaller, the
+            closer the loss is to the true average precision.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.

@@ -92,15 +92,16 @@ class SNR(PairLoss):
     """Contrastive loss of SNR distances as a Keras loss; see `snr` for the formula.
 
     Args:
-        margin: Ratio of variances beyond which pairs of two classes cost nothing, at
+        margin: SNR distance, a ratio of variances, beyond which pairs of two classes
+            cost nothing, at least 0.
+        positive_margin: SNR distance within which pairs of one class cost nothing, at
             least 0.
-        positive_margin: Ratio within which pairs of one class cost nothing, at
-            least 0.
-        average: "kind" divides the sum over pairs of each kind by their number,
-            "pairs" both by the number of all pairs, "active" each by the number of
+        average: Divisor of the sum over pairs of each kind: "kind", the number of its
+            pairs; "pairs", the number of pairs of both kinds; "active", the number of
             its pairs that cost something.
-        mean_weight: Weight of the pull of the embeddings' means to 0, at least 0.
-        normalise: Whether the embeddings are normalised first; the paper's are not.
+        mean_weight: Weight of the term that pulls the means of the embeddings to 0, at
+            least 0.
+        normalise: Whether the embeddings are normalised first, unlike in the paper.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.

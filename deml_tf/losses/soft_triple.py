@@ -88,12 +88,14 @@ class SoftTriple(ClassWeights):
     Args:
         num_classes: Number of training classes; `deml_tf.train` fills it in.
         centres: Number of centres of each class, at least 1.
-        scale: Factor on the cosines, above 0.
-        gamma: Temperature of the choice among a class's centres, above 0.
-        margin: Taken from the cosine to the own class, at least 0.
-        tau: Weight of the distances between a class's centres, at least 0.
-        rate_multiplier: Factor on the learning rate of the centres, the release's, but
-            for an Adam whose epsilon is 0.01.
+        scale: Factor on the cosines in the softmax, above 0.
+        gamma: Temperature of the softmax over a class's centres, above 0; the lower,
+            the more the most similar centre counts.
+        margin: Amount subtracted from the cosine of an image to its own class, at least
+            0.
+        tau: Weight of the term that draws a class's centres together, at least 0.
+        rate_multiplier: Factor on the learning rate of the centres. The default is the
+            release's, whose Adam has an epsilon of 0.01.
         l2: L2 penalty on the centres, added to their gradients.
         **kwargs: As for any Keras layer.
 

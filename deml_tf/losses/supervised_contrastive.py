@@ -59,7 +59,7 @@ class SupervisedContrastive(PairLoss):
     """Supervised contrastive loss for Keras; see `supervised_contrastive`.
 
     Args:
-        temperature: Divides the cosines, above 0.
+        temperature: Divisor of the cosines in the softmax, above 0.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.

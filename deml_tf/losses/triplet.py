@@ -236,13 +236,17 @@ class Triplet(PairLoss):
     normalise the embeddings themselves.
 
     Args:
-        margin: Distance of unit vectors by which a negative should be farther away
-            than a positive, at least 0; not used if soft.
-        sampling: Which triplets: "semi_hard", "hard", "easy_positive",
-            "distance_weighted" or "all".
-        soft: Whether to take the softplus of the difference of distances in place of
-            its hinge.
-        squared: Whether distances are squared.
+        margin: Distance of unit vectors by which a negative should be farther away than
+            a positive, at least 0: a squared distance if `squared`, not used if `soft`.
+        sampling: Triplets of the loss: "semi_hard", each positive with the nearest
+            negative beyond it, or else the farthest; "hard", each anchor with its
+            farthest positive and nearest negative; "easy_positive", each anchor with
+            its nearest positive and a negative as in "semi_hard"; "distance_weighted",
+            each positive with all negatives, weighted by distance; "all", every
+            triplet.
+        soft: Whether the cost is the softplus of the difference of distances instead of
+            its hinge with a margin.
+        squared: Whether the distances are squared.
         pairs: "global", or "replica" for triplets within each replica alone.
         reduction: As in `keras.losses.Loss`; "sum_over_batch_size" is the formula.
         name: Name of the loss.
