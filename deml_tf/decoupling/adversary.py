@@ -21,9 +21,10 @@ class AdversaryDecoupling(Decoupling):
 
     Args:
         weight: Weight of the adversary loss.
-        steps: Updates of the adversary for each update of the embedder, at least 1.
+        steps: Number of updates of the adversary for each update of the embedder, at
+            least 1.
         learning_rate: Learning rate of the adversary's Adam, above 0.
-        hidden: Hidden units of each predictor, at least 1.
+        hidden: Number of hidden units of each predictor, at least 1.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class ReversalDecoupling(Decoupling):
     Args:
         weight: Weight of the adversary loss at the end of the training.
         learning_rate: Learning rate of the adversary's Adam, above 0.
-        hidden: Hidden units of each predictor, at least 1.
+        hidden: Number of hidden units of each predictor, at least 1.
     """
 
     def __init__(

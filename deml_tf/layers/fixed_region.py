@@ -48,10 +48,11 @@ class FixedRegion(keras.layers.Layer):
 
     Args:
         side: Side of the square as a share of the side of the view, above 0, at most 1;
-            default 0.74, about what the walk keeps.
-        centre_y: Where the middle of the square is, as a share of the height of the
-            view; default 0.5. A square that would cross the border is moved inside.
-        centre_x: The same for the width; default 0.5.
+            the walk keeps about 0.74.
+        centre_y: Vertical position of the middle of the square, as a share of the
+            height of the view. A square that would cross the border is moved inside.
+        centre_x: Horizontal position of the middle of the square, as a share of the
+            width of the view.
         resolution: Side of the view in pixels; not used.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 

@@ -73,20 +73,21 @@ class ObjectAttention(keras.layers.Layer):
     no gradient flows through. A GPU that multiplies in TensorFloat-32 does so here too.
 
     Args:
-        steps: Number of steps, 10 in the release; None, the default, for the exact end.
-        epsilon: Width of the location kernel as a part of the side; default 0.15. Each
-            axis of a grid that is not square is measured in its own side.
-        border: "shift" (default) moves a box that crosses the border back inside,
-            "clip" (the release) cuts it.
-        prior_correction: Whether the map is divided by the end of the walk on the
-            location kernel alone (for the exact end: each row sum of D by the kernel's)
-            and made to sum to 1 again, which takes out the walk's pull to the centre.
+        steps: Number of steps of the walk, 10 in the release; by default the state in
+            which the walk ends is computed exactly.
+        epsilon: Width of the location kernel as a share of the side of the map, above
+            0. On a map that is not square, each axis is measured by its own length.
+        border: Treatment of a box that crosses the border: "shift" moves it back
+            inside, "clip" (the release) cuts it off.
+        prior_correction: Whether the walk's pull to the centre is taken out: the map is
+            divided by the end of the walk on the location kernel alone (for the exact
+            end, each row sum of D by the kernel's) and made to sum to 1 again.
         multi_layer: Whether the walk also reads a map from the middle of the network,
-            which an embedder then passes as `lower_features`; default False. A call
-            that is given two maps fuses them in any case.
-        threshold: Share of the map's range above which the region lies, in (0, 1);
-            None, the default, for its mean, as in the release. On maps of 14 x 14
-            positions .65 gives tighter boxes.
+            which an embedder then passes as `lower_features`. A call that is given two
+            maps fuses them in any case.
+        threshold: Share of the map's range above which positions belong to the region,
+            above 0, below 1; by default the threshold is the mean of the map, as in the
+            release. On maps of 14 x 14 positions 0.65 gives tighter boxes.
         resolution: Side in pixels of the image that the map stands for; default 227.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 

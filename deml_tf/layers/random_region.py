@@ -38,8 +38,8 @@ class RandomRegion(keras.layers.Layer):
 
     Args:
         side: Side of the square as a share of the side of the view, above 0, at most 1;
-            default 0.74, about what the walk keeps.
-        seed: Of the directions; default 0.
+            the walk keeps about 0.74.
+        seed: Seed of the fixed random directions that turn the features into a place.
         resolution: Side of the view in pixels; not used.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 

@@ -37,17 +37,20 @@ class SeparationRegion(keras.layers.Layer):
     roughly preserves distances (Achlioptas, 2003).
 
     Args:
-        sharpness: Power of the shares; default 20. The higher, the closer to the best
-            square alone.
-        margin: Factor on the side of the box; default 1.
-        smallest: Side of the smallest square as a share of the view; default 0.2.
-        least: Share of the last map's variance below which the best square is no
-            finding, and the box is the whole view; default 0.05.
-        grid: Number of cells of the grid on a side; default 14.
-        multi_layer: Whether the middle map is used too; default True.
-        learned: Whether each channel has a trained weight; default False. The weights
-            begin at 1 and learn from the losses of the scales after this one alone,
-            through the place and size of the box; the features get no gradient.
+        sharpness: Power of the shares of variance by which squares are weighted, above
+            0; the higher, the closer the box is to the best square alone.
+        margin: Factor on the side of the box, above 0; above 1 it widens the box about
+            its middle.
+        smallest: Side of the smallest square as a share of the side of the view, above
+            0, at most 1.
+        least: Share of the last map's variance, from 0 to 1: unless the best square
+            explains more than this, the box is the whole view.
+        grid: Number of cells on a side of the grid whose squares are compared, at least
+            2.
+        multi_layer: Whether the map from the middle of the network is used too.
+        learned: Whether each channel has a trained weight. The weights begin at 1 and
+            learn only from the losses of the later scales, through the place and size
+            of the box; the features get no gradient.
         resolution: Side of the view in pixels; not used.
         **kwargs: As for any Keras layer; `dtype` is float32 unless given.
 
