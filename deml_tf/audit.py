@@ -162,8 +162,8 @@ SETTINGS = (
         "near_distance",
         int,
         NEAR,
-        f"Bits of the {HASH_SIDE**2} of a perceptual hash in which near copies differ "
-        "at most; photographs of different scenes begin at about 62.",
+        f"Largest number of the {HASH_SIDE**2} bits of a perceptual hash in which near "
+        "copies differ; photographs of different scenes differ in about 62 or more.",
         at_least=0,
         at_most=HASH_SIDE**2 // 2,
     ),
@@ -171,20 +171,31 @@ SETTINGS = (
         "input_size",
         int,
         224,
-        "Images with a side below this many pixels are reported.",
+        "Side in pixels; images with a shorter side are reported.",
         at_least=1,
     ),
     Setting("output", Path, None, "HTML page to write; by default none."),
     Setting(
-        "json", Path, None, "JSON file of all findings; by default beside the page."
+        "json",
+        Path,
+        None,
+        "JSON file of all findings; by default beside the page, if there is one.",
     ),
-    Setting("pairs", int, 60, "Copies of each kind that the page shows.", at_least=0),
+    Setting(
+        "pairs",
+        int,
+        60,
+        "Largest number of groups or pairs of copies, of each kind, that the page "
+        "shows.",
+        at_least=0,
+    ),
     Setting(
         "strict",
         bool,
         False,
-        "Exit with status 1 if a class has two roles, or if both halves have equal "
-        "files, or class names alike but for case, blanks or Unicode form.",
+        "Whether to exit with status 1 if a class has two roles, or if both halves "
+        "have equal files, or class names that differ only in case, blanks or Unicode "
+        "form.",
     ),
 )
 

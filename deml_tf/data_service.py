@@ -158,19 +158,20 @@ def cli() -> None:
         "port",
         5050,
         "Port to listen on, on every network of this machine; 0 takes a free one. "
-        "Whoever reaches it can run code here.",
+        "Anyone who can reach it can run code on this machine.",
     )
     flags.DEFINE_string(
         "host",
         "localhost",
-        "Name under which other machines reach this one; with the default, only this "
-        "machine can train. It does not restrict who can connect.",
+        "Name by which other machines reach this one; with the default, only "
+        "trainings on this machine can use the service. It does not restrict who can "
+        "connect.",
     )
     flags.DEFINE_string(
         "dispatcher",
         None,
-        "HOST:PORT of a service that is up, to add a worker to it; by default a new "
-        "one.",
+        "Address HOST:PORT of a running service that this process joins as a worker; "
+        "by default it starts a new service.",
     )
     run(main)
 

@@ -125,31 +125,39 @@ SETTINGS = (
         "output",
         Path,
         None,
-        "Folder of the embeddings; the same command goes on with what is missing.",
+        "Folder of the embeddings; if some are there, the same command embeds only "
+        "the rest.",
     ),
-    Setting("shard_size", int, 4096, "Images in a file of embeddings.", at_least=1),
-    Setting("batch_size", int, 32, "Images embedded at once.", at_least=1),
+    Setting(
+        "shard_size",
+        int,
+        4096,
+        "Number of images in each file of embeddings.",
+        at_least=1,
+    ),
+    Setting("batch_size", int, 32, "Number of images embedded at once.", at_least=1),
     Setting(
         "part",
         str,
         "1/1",
-        "K/N, for one of N processes or machines that share the work: each Nth file, "
-        "beginning with the Kth.",
+        "Part K/N of the work, for the Kth of N processes or machines that share it: "
+        "every Nth file, beginning with the Kth.",
     ),
     Setting(
         "engine",
         str,
         "local",
-        "Embed in this process, or on the Ray cluster of RAY_ADDRESS; without one, Ray "
-        "starts on this machine. Its machines need the same paths.",
+        "Place where images are embedded: local, in this process; ray, on the Ray "
+        "cluster of RAY_ADDRESS or, without one, a Ray that is started on this "
+        "machine. All machines of the cluster need the same paths.",
         choices=("local", "ray"),
     ),
     Setting(
         "workers",
         int,
         None,
-        f"Processes on the Ray cluster, each with an equal share of its processors; by "
-        f"default {_WORKERS}.",
+        "Number of processes on the Ray cluster, each with an equal share of its "
+        f"processors; by default {_WORKERS}.",
         at_least=1,
     ),
 )

@@ -235,22 +235,35 @@ def _refuse_other_data(configs: Configs) -> None:
 SETTINGS = (
     Setting("run_dir", Path, None, "Folder of a finished run."),
     Setting("embedder", Path, None, "An embedder.keras, in place of --run_dir."),
-    Setting("split", str, "test", "Which images to score.", SIDES),
+    Setting(
+        "split",
+        str,
+        "test",
+        "Images to score: those of the training, validation (held-out) or test "
+        "(unseen) classes.",
+        SIDES,
+    ),
     Setting(
         "seed",
         int,
         0,
-        "Seed of the choice of validation classes, of layouts, of the clusters behind "
-        "NMI, of the map and of the probes.",
+        "Seed of the choice of validation classes, the layouts, the clusters behind "
+        "NMI, the map and the probes.",
         at_least=0,
         below=2**32,
     ),
-    Setting("classes", int, 10, "Lines of the printed class table.", at_least=0),
+    Setting(
+        "classes",
+        int,
+        10,
+        "Number of lines in the printed table of classes.",
+        at_least=0,
+    ),
     Setting(
         "layout",
         str,
         "as_is",
-        "How the images are laid out before they are embedded: as they are; shifted by "
+        "Layout of the images before they are embedded: as_is, unchanged; shifted by "
         "a quarter of the side; cluttered with patches of other classes; several, "
         "beside an image of another class; or empty, without an object.",
         LAYOUTS,
@@ -259,16 +272,21 @@ SETTINGS = (
         "probe_attributes",
         bool,
         False,
-        "With dataset=plumage, also measure which attributes of unseen species each "
-        "learner's part shows.",
+        "Whether to measure as well, with dataset=plumage, which attributes of unseen "
+        "species each learner's part shows.",
     ),
-    Setting("output", Path, None, "JSON file to write; default beside the model."),
+    Setting(
+        "output",
+        Path,
+        None,
+        "JSON file to write; by default in the run folder, or beside the embedder.",
+    ),
     Setting(
         "projector",
         Path,
         None,
-        "Folder to write the embeddings to as well, with their images, for "
-        "TensorBoard's projector, and as a map in map.html.",
+        "Folder to which the embeddings and their images are also written, for "
+        "TensorBoard's projector and as a map in map.html.",
     ),
 )
 

@@ -137,15 +137,16 @@ PATHS = (
         "output_dir",
         Path,
         None,
-        "Folder of the model, in which each version gets a folder; litert and onnx put "
-        "a folder of their name in between. Default: export/models/NAME of the run.",
+        "Folder of the model, in which each version gets a folder; for litert and "
+        "onnx, a folder of that name lies in between. By default export/models/NAME, "
+        "with the name of the run.",
     ),
     Setting(
         "study",
         Path,
         None,
-        "study.json of a study that trained the same; its intervals go into the model "
-        "card, README.md.",
+        "File study.json of a study with the same settings; its intervals go into the "
+        "model card, README.md.",
     ),
 )
 
@@ -157,62 +158,67 @@ def cli() -> None:
         "format",
         "saved_model",
         sorted(FORMATS),
-        "What to write: saved_model for TensorFlow Serving; litert or onnx, a file "
-        "that takes prepared squares (the extra of that name is needed).",
+        "Format to write: saved_model, for TensorFlow Serving; litert or onnx, a file "
+        "that takes images prepared as squares (the extra of that name is needed).",
     )
     flags.DEFINE_enum(
         "quantize",
         "none",
         ["none", "dynamic_int8"],
-        "With --format=litert: dynamic_int8 writes a second file, with weights of 8 "
-        "bits, and says what they cost.",
+        "Quantisation with --format=litert: dynamic_int8 writes a second file, with "
+        "weights of 8 bits, and reports what they cost.",
     )
-    flags.DEFINE_integer("version", None, "Version; default the next free one.")
+    flags.DEFINE_integer(
+        "version", None, "Number of the version; by default the next free one."
+    )
     flags.DEFINE_list(
         "scales",
         None,
-        "Scales to keep, counted from 0: 0 is scale 1 of the reports. Default all.",
+        "Scales to keep, separated by commas and counted from 0: 0 is scale 1 of the "
+        "reports. By default all.",
     )
     flags.DEFINE_list(
         "learners",
         None,
-        "Learners to keep, counted from 0: 0 is learner 1 of the reports. Default all.",
+        "Learners to keep, separated by commas and counted from 0: 0 is learner 1 of "
+        "the reports. By default all.",
     )
     flags.DEFINE_enum(
         "precision",
         None,
         sorted(BOUNDS),
-        "Arithmetic of the backbones; by default as trained where the format has it, "
-        "and float32 otherwise.",
+        "Number format of the backbones; by default that of the training if the "
+        "export's format supports it, and float32 otherwise.",
     )
     flags.DEFINE_float(
         "false_accept_rate",
         0.01,
-        "Share of images of unknown classes that the threshold lets pass, above 0 and "
+        "Share of images of unknown classes that the threshold accepts, above 0 and "
         "below 1.",
     )
     flags.DEFINE_integer(
         "warmup_requests",
         None,
-        "With --format=saved_model: warm-up requests of each batch size, 1 and 8; by "
-        f"default {WARMUP_REQUESTS}, and 0 writes none.",
+        "Number of warm-up requests of each batch size, 1 and 8, with "
+        f"--format=saved_model; by default {WARMUP_REQUESTS}, and 0 writes none.",
     )
     flags.DEFINE_string(
-        "study_variant", None, "With --study: name of the variant that is exported."
+        "study_variant",
+        None,
+        "Name of the variant of --study that is exported; by default its only one.",
     )
     flags.DEFINE_string(
         "license",
         None,
         "Licence of the weights for the model card, as the Hugging Face Hub names it, "
-        "such as apache-2.0; default none.",
+        "such as apache-2.0; by default none.",
     )
     flags.DEFINE_string(
         "push_to",
         None,
-        "hf://OWNER/NAME: a repository of the Hugging Face Hub that the version is "
-        "uploaded to as well, in place of all that it holds; it is made if it is not "
-        "there, and private. The extra "
-        "hub is needed.",
+        "Repository hf://OWNER/NAME of the Hugging Face Hub to which the version is "
+        "also uploaded, in place of all that it holds; if there is none, it is "
+        "created as private. Needs the extra hub.",
     )
     command.run(main)
 

@@ -101,28 +101,30 @@ SETTINGS = (
         "embeddings",
         Path,
         None,
-        "Folder that python -m deml_tf.embed has written, to build an index of.",
+        "Folder that python -m deml_tf.embed has written, from which an index is "
+        "built.",
     ),
     Setting(
         "output",
         Path,
         None,
-        "Folder of the index. An index that is there is replaced when the new one is "
-        "whole.",
+        "Folder of the index. An existing index is replaced once the new one is "
+        "complete.",
     ),
     Setting("kind", str, None, f"Kind of index; {RULE}.", tuple(KINDS)),
     Setting(
         "add",
         Path,
         None,
-        "Folder of embeddings of the same export, to add to the index in --output.",
+        "Folder of embeddings by the same export, which are added to the index in "
+        "--output.",
     ),
     Setting(
         "remove",
         Path,
         None,
         "Text file of paths, one a line, whose images are removed from the index in "
-        "--output, before --add; not from hnsw.",
+        "--output, before --add; not possible with hnsw.",
     ),
 )
 

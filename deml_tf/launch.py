@@ -29,13 +29,19 @@ from deml_tf.training.worker_processes import run_workers
 
 FLAGS = flags.FLAGS
 SETTINGS = (
-    # All workers are processes of this machine.
-    Setting("workers", int, 2, "Number of workers.", at_least=1, at_most=64),
+    Setting(
+        "workers",
+        int,
+        2,
+        "Number of workers, which are processes of this machine.",
+        at_least=1,
+        at_most=64,
+    ),
     Setting(
         "restarts",
         int,
         0,
-        "Number of times that all workers start again after an error.",
+        "Number of times that all workers are started again after an error.",
         at_least=0,
     ),
 )

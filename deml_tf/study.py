@@ -61,28 +61,34 @@ SETTINGS = (
         "variant",
         list,
         None,
-        "A variant, as NAME: --flag=value --flag=value, or NAME @REFERENCE: ...; given "
-        "once for each.",
+        "Variant to train, as NAME: --flag=value --flag=value, or NAME @REFERENCE: "
+        "... to compare it with another reference; repeated for each variant.",
     ),
-    Setting("seeds", str, "0,1,2", "Seeds that each variant is trained with."),
+    Setting(
+        "seeds",
+        str,
+        "0,1,2",
+        "Seeds that each variant is trained with, separated by commas.",
+    ),
     Setting(
         "reference",
         str,
         None,
-        "Name of the variant that the others are compared with; default the first.",
+        "Name of the variant that the others are compared with; by default the first.",
     ),
     Setting(
         "hours",
         float,
         None,
-        "Hours after which the study stops, to go on later; by default it does not.",
+        "Number of hours after which the study stops; the same command resumes it. By "
+        "default it does not stop early.",
         above=0.0,
     ),
     Setting(
         "parallel",
         int,
         1,
-        "Number of runs at once; they share the cores.",
+        "Number of runs that train at the same time and share the cores.",
         at_least=1,
         at_most=64,
     ),
@@ -90,22 +96,23 @@ SETTINGS = (
         "output",
         Path,
         None,
-        "Folder of study.json and study.html; default the study's folder.",
+        "Folder of study.json and study.html; by default the study's folder.",
     ),
     Setting(
         "also_score",
         list,
         None,
-        "What is scored of each run beside its unseen classes: seen (the classes "
-        "trained on), attributes (what linear probes read of Plumage's birds), or a "
-        "layout as in deml_tf.evaluate: shifted, cluttered, several, empty; given once "
-        "for each.",
+        "Further scores of each run, beside those of its unseen classes: seen (the "
+        "classes trained on), attributes (what linear probes read of Plumage's "
+        "birds), or a layout as in deml_tf.evaluate: shifted, cluttered, several, "
+        "empty; may be repeated.",
     ),
     Setting(
         "summary_only",
         bool,
         False,
-        "Whether to train nothing, and write table and page of what there is.",
+        "Whether to train nothing and only write the table and the page of the "
+        "results so far.",
     ),
 )
 

@@ -21,12 +21,14 @@ class Hnsw(IndexKind):
     can be added but not removed: the graph would fall apart.
 
     Args:
-        m: Links of a vector on each layer of the graph, twice as many on the lowest;
-            FAISS advises 4 to 64. At least 2.
-        ef_construction: Candidates among which the links of a new vector are chosen;
-            more cost time while building and find more. At least 1.
-        ef_search: Candidates that a search keeps, at least as many as it returns; more
-            cost time and find more. At least 1.
+        m: Number of links of a vector on each layer of the graph, twice as many on the
+            lowest, at least 2; FAISS advises 4 to 64.
+        ef_construction: Number of candidates from which the links of a new vector are
+            chosen, at least 1; with more, building takes longer and searches find more
+            of the true neighbours.
+        ef_search: Number of candidates that a search keeps, at least 1 and never fewer
+            than it returns; with more, it takes longer and finds more of the true
+            neighbours.
     """
 
     removes = False

@@ -26,11 +26,13 @@ class IvfPq(IndexKind):
     smaller than the true ones.
 
     Args:
-        nlist: Centres; by default 4 sqrt(n), which FAISS advises.
-        m: Bytes of a vector; by default one for 8 numbers. A vector gets zeros at its
-            end until m divides its size.
-        nprobe: Lists that a search looks into; more cost time and find more.
-        seed: Of the vectors drawn for training, and of k-means.
+        nlist: Number of lists, each with its centre; by default 4 sqrt(n) for n
+            vectors, as FAISS advises, but at most n / 39.
+        m: Number of bytes kept of each vector, by default one for 8 of its numbers. A
+            vector gets zeros at its end until m divides its size.
+        nprobe: Number of lists that a search looks into; with more, it takes longer and
+            finds more of the true neighbours.
+        seed: Seed of the choice of the vectors for training, and of k-means.
     """
 
     def __init__(

@@ -122,39 +122,60 @@ def report(
 
 def cli() -> None:
     """Define the flags and run: what `deml-tf-client` starts."""
-    flags.DEFINE_string("server", None, "HOST:PORT of TensorFlow Serving.")
-    flags.DEFINE_enum("protocol", "grpc", PROTOCOLS, "Protocol.")
-    flags.DEFINE_string("model", None, "The model's name on the server.")
-    flags.DEFINE_integer("version", None, "Its version; default the newest loaded.")
+    flags.DEFINE_string("server", None, "Address HOST:PORT of TensorFlow Serving.")
+    flags.DEFINE_enum("protocol", "grpc", PROTOCOLS, "Protocol of the server.")
+    flags.DEFINE_string("model", None, "Name of the model on the server.")
+    flags.DEFINE_integer(
+        "version", None, "Version of the model; by default the newest that is loaded."
+    )
     flags.DEFINE_string(
-        "label", None, "A label of a version, in place of --version: stable, canary."
+        "label",
+        None,
+        "Label of a version, such as stable or canary, in place of --version.",
     )
-    flags.DEFINE_string("signature", "serving_default", "Signature to ask for.")
+    flags.DEFINE_string(
+        "signature", "serving_default", "Signature of the model to call."
+    )
     flags.DEFINE_integer(
-        "batch_size", 8, "Images in a request; at most the server's max_batch_size."
+        "batch_size",
+        8,
+        "Number of images in a request, no more than the server's max_batch_size.",
     )
-    flags.DEFINE_integer("concurrency", 4, "Requests under way at one time.")
-    flags.DEFINE_float("timeout", 30.0, "Seconds for one request.")
+    flags.DEFINE_integer("concurrency", 4, "Number of requests under way at one time.")
+    flags.DEFINE_float("timeout", 30.0, "Time limit for one request, in seconds.")
     flags.DEFINE_integer(
-        "retries", 8, "Times a request is sent again to a server down, busy or slow."
+        "retries",
+        8,
+        "Number of times that a request is sent again if the server is down, busy or "
+        "slow.",
     )
-    flags.DEFINE_float("total_timeout", None, "Seconds for all images; default none.")
+    flags.DEFINE_float(
+        "total_timeout", None, "Time limit for all images, in seconds; by default none."
+    )
     flags.DEFINE_integer(
         "max_side",
         0,
-        "Pixels of the longer side above which an image is made smaller before it is "
-        "sent; 0 sends all images as they are.",
+        "Length of the longer side, in pixels, above which an image is made smaller "
+        "before it is sent; 0 sends all images as they are.",
     )
-    flags.DEFINE_bool("tls", False, "Encrypt, and check the server's certificate.")
-    text = "PEM file of the authority that signed the server's certificate."
+    flags.DEFINE_bool(
+        "tls",
+        False,
+        "Whether to encrypt the connection and check the server's certificate.",
+    )
+    text = (
+        "PEM file of the authority that signed the server's certificate, with --tls; "
+        "by default the usual authorities are trusted."
+    )
     define(Setting("ca", Path, None, text))
     flags.DEFINE_multi_string(
         "header",
         [],
-        "NAME=VALUE to send with each request; may be repeated. Give secrets in a "
-        "--flagfile, since others can see a command line, and send them with --tls.",
+        "Header NAME=VALUE to send with each request; may be repeated. Give secrets "
+        "in a --flagfile, since other users can see a command line, and send them "
+        "with --tls.",
     )
-    text = "File to write, in .npz, .jsonl or .parquet by its ending."
+    text = "File to write; its ending, .npz, .jsonl or .parquet, gives the format."
     define(Setting("output", Path, None, text))
     FLAGS.set_gnu_getopt(True)  # flags may stand after the images
     command.run(main)

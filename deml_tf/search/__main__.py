@@ -199,15 +199,16 @@ SETTINGS = (
         "serve",
         str,
         None,
-        "PORT or HOST:PORT of a web page, in place of one image; of this machine alone "
-        "unless another host is named. Needs the extra search.",
+        "Address of a web page to serve, PORT or HOST:PORT, in place of --image; "
+        "without HOST only this machine can reach it. Needs the extra search.",
     ),
     Setting(
         "host_name",
         list,
         [],
-        "Name by which browsers ask for the web page, such as that of a proxy in front "
-        "of it; may be repeated. Requests for others are refused.",
+        "Name by which browsers address the web page, such as that of a proxy in "
+        "front of it; may be repeated. Requests for names other than these and this "
+        "machine's own are refused.",
     ),
     Setting(
         "export",
@@ -220,27 +221,48 @@ SETTINGS = (
         "server",
         str,
         None,
-        "HOST:PORT of TensorFlow Serving, which embeds the image; it is asked for the "
+        "Address HOST:PORT of TensorFlow Serving, which embeds the image with the "
         "version that the index was made with. Needs the extra client.",
     ),
-    Setting("model", str, None, "The model's name on the server, if it is another."),
+    Setting(
+        "model",
+        str,
+        None,
+        "Name of the model on the server, if it is not the name in the index.",
+    ),
     Setting("protocol", str, "grpc", "Protocol of the server.", PROTOCOLS),
-    Setting("tls", bool, False, "Encrypt, and check the server's certificate."),
-    Setting("ca", Path, None, "PEM file of the authority that signed the certificate."),
+    Setting(
+        "tls",
+        bool,
+        False,
+        "Whether to encrypt the connection and check the server's certificate.",
+    ),
+    Setting(
+        "ca",
+        Path,
+        None,
+        "PEM file of the authority that signed the server's certificate, with --tls; "
+        "by default the usual authorities are trusted.",
+    ),
     Setting(
         "header",
         list,
         [],
-        "NAME=VALUE to send to the server with each request; may be repeated.",
+        "Header NAME=VALUE to send to the server with each request; may be repeated.",
     ),
-    Setting("k", int, 20, "Images to find.", at_least=1, at_most=MOST),
-    Setting("label", str, None, "Search the images of this label alone."),
+    Setting("k", int, 20, "Number of images to find.", at_least=1, at_most=MOST),
+    Setting(
+        "label",
+        str,
+        None,
+        "Label of the images to search among; by default all images are searched.",
+    ),
     Setting("output", Path, None, "HTML page to write, with pictures and boxes."),
     Setting(
         "max_upload",
         float,
         20.0,
-        "Megabytes of the largest image that the web page takes.",
+        "Size of the largest image that the web page accepts, in megabytes.",
         above=0,
         at_most=256,
     ),
