@@ -78,8 +78,10 @@ def table(rows):
 
 
 if __name__ == "__main__":
-    flags.DEFINE_list("rows", list(BENCHMARKS), "Which benchmarks to run.")
-    flags.DEFINE_integer("repeats", 5, "Timed repeats of each row.")
+    flags.DEFINE_list(
+        "rows", list(BENCHMARKS), "Benchmarks to run, separated by commas."
+    )
+    flags.DEFINE_integer("repeats", 5, "Number of timed repeats of each row.")
     text = "File for the figures and the machine."
     define(Setting("json", Path, None, text))
     command.run(main)

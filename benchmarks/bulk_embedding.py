@@ -122,9 +122,11 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("export", None, "Folder of an export's version.", required=True)
+    flags.DEFINE_string("export", None, "Version folder of an export.", required=True)
     flags.DEFINE_string("images", None, "Folder of images.", required=True)
     flags.DEFINE_string("work", None, "Folder to work in.", required=True)
-    flags.DEFINE_integer("count", 60_000, "Images to embed.")
-    flags.DEFINE_integer("shard_size", 4096, "Images in a file.")
+    flags.DEFINE_integer("count", 60_000, "Number of images to embed.")
+    flags.DEFINE_integer(
+        "shard_size", 4096, "Number of images in each file of embeddings."
+    )
     app.run(main)

@@ -266,7 +266,11 @@ if __name__ == "__main__":
     flags.DEFINE_string("dataset", "list", "As in training.")
     flags.DEFINE_string("data_dir", None, "As in training.")
     flags.DEFINE_integer("input_size", 224, "Side of a view in pixels.")
-    flags.DEFINE_integer("output_stride", 16, "Stride of the last map: 16 or 32.")
-    flags.DEFINE_integer("every", 2, "Take one seen image of so many.")
+    flags.DEFINE_integer(
+        "output_stride", 16, "Stride of the last feature map: 16 or 32."
+    )
+    flags.DEFINE_integer(
+        "every", 2, "Spacing of the images that are measured: every Nth seen image."
+    )
     define(Setting("json", Path, None, "File for the figures and the machine."))
     command.run(main)

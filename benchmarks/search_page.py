@@ -152,8 +152,14 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("index", None, "What deml_tf.index wrote.", required=True)
-    flags.DEFINE_string("export", None, "Export that embedded it.", required=True)
-    flags.DEFINE_integer("clients", 32, "Clients at once.")
-    flags.DEFINE_float("seconds", 60.0, "How long they ask.")
+    flags.DEFINE_string(
+        "index", None, "Folder that deml_tf.index has written.", required=True
+    )
+    flags.DEFINE_string(
+        "export", None, "Export that embedded the images of the index.", required=True
+    )
+    flags.DEFINE_integer(
+        "clients", 32, "Number of clients that search at the same time."
+    )
+    flags.DEFINE_float("seconds", 60.0, "Duration of the searches, in seconds.")
     app.run(main)

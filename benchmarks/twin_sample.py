@@ -87,9 +87,9 @@ def _disturb(variable: Any, numbers: np.random.Generator) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_enum("model", "U512", list(MODELS), "Which model.")
-    flags.DEFINE_string("backbone", "googlenet", "Which backbone.")
-    flags.DEFINE_integer("input_size", 224, "Side of the images.")
+    flags.DEFINE_enum("model", "U512", list(MODELS), "Model to sample.")
+    flags.DEFINE_string("backbone", "googlenet", "Backbone of the model.")
+    flags.DEFINE_integer("input_size", 224, "Side of the images, in pixels.")
     flags.DEFINE_integer("batch", 3, "Number of images.")
     flags.DEFINE_string("output", None, "File to write, ending in .npz.")
     command.run(main)

@@ -178,8 +178,12 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    flags.DEFINE_string("embeddings", None, "What deml_tf.embed wrote.", required=True)
+    flags.DEFINE_string(
+        "embeddings", None, "Folder that deml_tf.embed has written.", required=True
+    )
     flags.DEFINE_string("work", None, "Folder to work in.", required=True)
-    flags.DEFINE_integer("count", 1_000_000, "Vectors.")
-    flags.DEFINE_list("kinds", [*KINDS], "Kinds of index.")
+    flags.DEFINE_integer("count", 1_000_000, "Number of vectors in an index.")
+    flags.DEFINE_list(
+        "kinds", [*KINDS], "Kinds of index to measure, separated by commas."
+    )
     app.run(main)
