@@ -21,8 +21,8 @@ class Hnsw(IndexKind):
     can be added but not removed: the graph would fall apart.
 
     Args:
-        m: Number of links of a vector on each layer of the graph, twice as many on the
-            lowest, at least 2; FAISS advises 4 to 64.
+        m: Number of links of a vector on each layer of the graph, at least 2, and twice
+            as many on the lowest; FAISS advises 4 to 64.
         ef_construction: Number of candidates from which the links of a new vector are
             chosen, at least 1; with more, building takes longer and searches find more
             of the true neighbours.
