@@ -86,7 +86,7 @@ def _is_foreign(headers: Headers) -> bool:
 
 
 class AtOnce:
-    """Answers so many requests at a time; others wait, and the rest are refused.
+    """Answers `running` requests at a time; others wait, and the rest are refused.
 
     Args:
         app: The application inside.
