@@ -22,8 +22,8 @@ def fingerprint(
 
     Args:
         variables: The weights, in any order.
-        arithmetic: Arithmetic in which they are used. If it is not float32, which gives
-            other embeddings, it is hashed with the weights.
+        arithmetic: Arithmetic in which they are used. Any but float32, the default, is
+            hashed with the weights, since it gives other embeddings.
 
     Returns:
         64 hexadecimal digits.

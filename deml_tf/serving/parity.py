@@ -110,8 +110,8 @@ def precision_difference(
         precision: The export's precision.
 
     Returns:
-        `largest_difference` of any number of an embedding, and `smallest_cosine`
-        between an image's two embeddings.
+        `largest_difference` in any number of an image's embedding, and
+        `smallest_cosine` between its two embeddings.
 
     Raises:
         DataError: Half of the images have a cosine below `LEAST_COSINE`, which no
