@@ -200,7 +200,10 @@ def _dashed(
 
 
 def _pixels(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:
-    """Return first and last pixel (x0, y0, x1, y1) of a box; None if it has none."""
+    """Return first and last pixel (x0, y0, x1, y1) of a box; None if it has none.
+
+    The box is relative to the image's size.
+    """
     if not np.isfinite(box).all():
         return None
     width, height = size

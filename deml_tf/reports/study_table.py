@@ -208,7 +208,7 @@ def with_half(found: Estimate | None, row: Row, sign: str = "") -> str:
 
     Args:
         found: The estimate; None is a dash.
-        row: Its row; if the estimate has fewer seeds than the row, n is added.
+        row: Its row; if the estimate has fewer seeds than it, their number is added.
         sign: "+" to write the sign of the mean, too.
     """
     if found is None:
