@@ -133,7 +133,7 @@ def _parts(trainer: Trainer, core: Any) -> dict[str, tuple[int, Run]]:
 
 
 def _both_ways(layer: Any, inputs: tf.Tensor, to_input: bool = True) -> Run:
-    """Runs forward, and backward to the weights and, if `to_input`, the input."""
+    """Returns a run forward, and back to the weights and, if `to_input`, the input."""
 
     def last_of(inputs):
         return tf.nest.flatten(layer(inputs, training=True))[-1]
@@ -152,7 +152,7 @@ def _both_ways(layer: Any, inputs: tf.Tensor, to_input: bool = True) -> Run:
 
 
 def _losses(trainer: Trainer, core: Any) -> Run:
-    """Runs all terms forward, and backward to the parts and the projections."""
+    """Returns a run of all terms forward, and back to the parts and the projections."""
     parts, pooled = _embeddings(core)
     kernels = [projection.kernels[0] for projection in trainer.projections]
     labels = tf.constant(np.repeat(np.arange(BATCH // 2), 2), tf.int32)
@@ -184,7 +184,7 @@ def _losses(trainer: Trainer, core: Any) -> Run:
 
 
 def _adversary(trainer: Trainer, core: Any) -> Run:
-    """Runs one update of the adversaries."""
+    """Returns a run of one update of the adversaries."""
     parts, _ = _embeddings(core)
     iterations = trainer.decoupling.predictors.optimizer.iterations
 
@@ -197,7 +197,7 @@ def _adversary(trainer: Trainer, core: Any) -> Run:
 
 
 def _optimizer(trainer: Trainer, core: Any) -> Run:
-    """Runs one update of the embedder by gradients in memory."""
+    """Returns a run of one update of the embedder by gradients in memory."""
     variables = core.trainable_variables
     gradients = [1e-3 * _noise(*variable.shape) for variable in variables]
 
