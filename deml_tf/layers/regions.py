@@ -192,8 +192,9 @@ def region_boxes(
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the box of what stands out in each map.
 
-    Min-max, bilinear resize, pixels above the mean, largest 8-connected region, its
-    bounding box made square (the map-to-box rule of object attention in the release).
+    Scaling to 0..1, bilinear resize, pixels above the threshold (by default the mean),
+    largest 8-connected region, its bounding box made square (the map-to-box rule of
+    object attention in the release).
 
     Args:
         maps: (b, h, w) float32, h and w static, not necessarily equal.

@@ -94,8 +94,8 @@ def zoom(images: Any, boxes: Any, size: int) -> tf.Tensor:
 
     Args:
         images: (b, h, w, c), h, w and c static; gradients flow to them.
-        boxes: (b, 4), ymin, xmin, ymax, xmax relative to the image, and clipped to it.
-            Gradients flow to them, for region rules that learn.
+        boxes: (b, 4), ymin, xmin, ymax, xmax relative to the image; what lies outside
+            it is cut off. Gradients flow to them, for region rules that learn.
         size: Side of the result in pixels.
 
     Returns:
