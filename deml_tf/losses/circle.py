@@ -72,7 +72,7 @@ class Circle(PairLoss):
 
     Args:
         margin: Relaxation in cosine, in [-1, 1]: cosines of pairs of one class are
-            compared with 1 - margin, those of pairs of two with margin.
+            compared with 1 - margin, those of pairs of two classes with margin.
         gamma: Factor on the weighted cosines in the exponents, above 0.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`.

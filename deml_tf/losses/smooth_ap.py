@@ -73,7 +73,7 @@ class SmoothAP(PairLoss):
 
     Args:
         temperature: Divisor of the differences of cosines, above 0; the smaller, the
-            closer the loss is to the true average precision.
+            closer the loss is to 1 less the true average precision.
         pairs: "global", or "replica" for pairs within each replica alone.
         reduction: As in `keras.losses.Loss`.
         name: Name of the loss.
