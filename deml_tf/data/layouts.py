@@ -174,7 +174,7 @@ def halve_box(box: Box, on_right: bool) -> Box:
 def draw_places(
     box: Box | None, random: np.random.Generator
 ) -> Sequence[tuple[float, float]]:
-    """Draw where patches go: without overlap and, if there is room, beside a box.
+    """Draw where patches go: without overlap, beside a box as far as there is room.
 
     Args:
         box: Box of the object; None for the four corners.

@@ -72,7 +72,7 @@ def _read_mat(path: Path) -> tuple[list[tuple[Any, ...]], list[str]]:
     """Return path, box and class of each annotation, and the names of the classes."""
     try:
         mat = scipy.io.loadmat(path, squeeze_me=True)
-    except Exception as error:  # scipy raises a dozen kinds of error on others
+    except Exception as error:  # scipy raises a dozen kinds of error on non-.mat files
         reason = " ".join(str(error).split()).rstrip(".")
         raise DataError(
             f"cannot read {path} ({reason}); take the file from the data set's page "
