@@ -19,7 +19,7 @@ from deml_tf.training.workers import Workers
 
 
 def check_patience(train: TrainConfig, has_validation: bool) -> None:
-    """Refuse patience if there are no validation classes to tell a better step.
+    """Refuse patience if there are no validation classes to choose a step by.
 
     Args:
         train: Says the patience.

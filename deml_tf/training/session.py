@@ -217,7 +217,7 @@ def _keep_replicas(run: RunFolder, workers: Workers, begun: bool) -> None:
 
 
 def _read_split(configs: Configs, run: RunFolder, begun: bool) -> Split:
-    """Read which images the run has, without opening them."""
+    """Read which images the run has, not yet whether they can be read."""
     data, train = configs.data, configs.train
     if begun:
         return run_split(run.split_path, data, train.seed)
