@@ -203,7 +203,7 @@ class ModelConfig:
     pooled_gates: bool = _setting(
         False,
         "Whether each gate is one number per channel, computed from spatially "
-        "averaged features, instead of one per position.",
+        "averaged features, instead of one per channel and position.",
     )
     gate_bias: float | None = _setting(
         None,
@@ -222,8 +222,8 @@ class ModelConfig:
     zoom_source: str = _setting(
         "original",
         "What the views of the later scales are cut from: original, the square of "
-        "side source_size from which the first scale is made, or previous, the view "
-        "of the scale before, as in the authors' release.",
+        "side source_size that the first view is made from, or previous, the view of "
+        "the scale before, as in the authors' release.",
         choices=("original", "previous"),
     )
     input_size: int = _setting(
